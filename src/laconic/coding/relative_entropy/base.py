@@ -1,0 +1,67 @@
+"""The contract of every relative entropy coder."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+from torch import Tensor
+from torch.distributions import Normal
+
+from laconic.coding.random import SharedRandomness
+from laconic.coding.stream import QueueDecoder, QueueEncoder
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What one message cost.
+
+    Attributes:
+        ideal_bits: KL(target || prior) in bits.
+        theory_bits: the algorithm's own bound or expectation for this KL, in bits.
+        parts: bits written, by part ("indices", "group sizes", "outliers", ...).
+        candidates: draws from the prior that were examined.
+    """
+
+    ideal_bits: float
+    theory_bits: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    candidates: int = 0
+
+    @property
+    def bits(self) -> float:
+        """All bits written."""
+        return sum(self.parts.values())
+
+
+class RelativeEntropyCoder(ABC):
+    """Communicates one exact or approximate draw from `target` to a receiver that knows only `prior`.
+
+    Concrete coders are frozen dataclasses of integers, so that a header can name them completely.
+
+    Attributes:
+        id: permanent name, written into files.
+        exact: whether the coded draw follows the target exactly.
+    """
+
+    id: ClassVar[str]
+    exact: ClassVar[bool]
+
+    @abstractmethod
+    def encode(
+        self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness
+    ) -> tuple[Tensor, Receipt]:
+        """Write one draw. Shapes of `target` and `prior` are equal and arbitrary; the draw has that shape."""
+
+    @abstractmethod
+    def decode(self, prior: Normal, stream: QueueDecoder, shared: SharedRandomness) -> Tensor:
+        """Read the draw back: the same standardised values bit for bit, whatever the floats of `prior` do."""
+
+    @abstractmethod
+    def config(self) -> dict[str, int]:
+        """The parameters that the receiver needs, as integers."""
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: Mapping[str, int]) -> Self:
+        """Rebuild from `config`; raises `UnsupportedFileError` on unknown or absurd values."""

@@ -1,0 +1,108 @@
+"""The contract of every latent-variable model: a ladder of latents, top (most abstract) first."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Normal
+
+
+@dataclass(frozen=True)
+class Context:
+    """What sender and receiver both know before the first bit: size and operating point.
+
+    Attributes:
+        height: rows of the (padded) image, a multiple of the model's `stride`.
+        width: columns of the (padded) image, a multiple of the model's `stride`.
+        log_beta: shape `(batch,)`, natural log of beta, the weight of the KL against a unit-scale
+            likelihood (Flamich eq. 3.1). With a Gaussian likelihood, beta is its variance.
+    """
+
+    height: int
+    width: int
+    log_beta: Tensor
+
+    @property
+    def batch(self) -> int:
+        """Images told at once."""
+        return int(self.log_beta.shape[0])
+
+    def expand(self, parameter: Tensor) -> Tensor:
+        """Bring a per-image value of shape `(batch,)` to `(batch, 1, 1, 1)`."""
+        return parameter.reshape(-1, 1, 1, 1)
+
+
+Features = Sequence[Tensor]
+"""Deterministic, bottom-up results of `encode`; only the sender has them."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One level of the ladder as the sender sees it: who knew what, and what was drawn."""
+
+    posterior: Normal
+    prior: Normal
+    latent: Tensor
+
+
+class LatentVariableModel(nn.Module, ABC):
+    """A ladder of `levels` latents, top (most abstract) first.
+
+    Attributes:
+        levels: number of latents.
+        stride: image sides must be multiples of this; the codec pads.
+        beta_range: smallest and largest beta that the weights were trained for.
+    """
+
+    levels: int
+    stride: int
+    beta_range: tuple[float, float]
+
+    @abstractmethod
+    def encode(self, x: Tensor, context: Context) -> Features:
+        """Bottom-up pass of the sender. `x`: `(batch, 3, height, width)` in [0, 1]."""
+
+    @abstractmethod
+    def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
+        """What both sides know before level `level` is sent; `above` holds the `level` latents already told."""
+
+    @abstractmethod
+    def posterior(
+        self,
+        level: int,
+        features: Features,
+        above: Sequence[Tensor],
+        prior: Normal,
+        context: Context,
+    ) -> Normal:
+        """What the sender knows about level `level`; `prior` is what `prior(level, above, context)` gave."""
+
+    @abstractmethod
+    def likelihood(self, latents: Sequence[Tensor], context: Context) -> Distribution:
+        """p(x | z); its mean, `(batch, 3, height, width)`, is the picture that is shown."""
+
+    def climb(self, x: Tensor, context: Context) -> list[Rung]:
+        """Draw every level once by reparametrised ancestral sampling; training and analysis use it."""
+        features = self.encode(x, context)
+        rungs: list[Rung] = []
+        above: list[Tensor] = []
+        for level in range(self.levels):
+            prior = self.prior(level, above, context)
+            posterior = self.posterior(level, features, above, prior, context)
+            above.append(posterior.rsample())
+            rungs.append(Rung(posterior, prior, above[-1]))
+        return rungs
+
+
+def combine(encoder: Normal, prior: Normal) -> Normal:
+    """The product of two Gaussians: the ladder's posterior by precision weighting.
+
+    Formula: 1/s² = 1/s_e² + 1/s_p², mean = s² (m_e/s_e² + m_p/s_p²).
+    Source: Flamich, 3.2.2 (ERRATA 3: the printed sigmas are variances).
+    """
+    ratio = (encoder.scale / prior.scale).square()
+    weight = 1 / (1 + ratio)
+    scale = encoder.scale * torch.sqrt(weight)
+    return Normal(prior.loc + weight * (encoder.loc - prior.loc), scale, validate_args=False)
