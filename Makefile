@@ -1,0 +1,77 @@
+# Laconic's commands, the same for people and for CI. `make` or `make help` lists them.
+PYTHON ?= python3
+# Which index torch comes from, where the default one would bring GPU libraries you do not want:
+#   make install TORCH_INDEX=<address of PyTorch's CPU wheel index>
+TORCH_INDEX ?=
+PYTEST_ARGS ?=
+OUT ?= demo
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q -c constraints.txt
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev chromium demo test lint types imports check format docs bench clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.torch: constraints.txt | $(VENV)/bin/python
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	@touch $@
+
+$(INSTALLED): pyproject.toml constraints.txt $(VENV)/.torch
+	$(PIP) -e '.[eval]'
+	@touch $@
+
+$(INSTALLED_DEV): $(INSTALLED)
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+install: $(INSTALLED) ## create .venv with the `laconic` command in it
+
+install-dev: $(INSTALLED_DEV) chromium ## the same with everything that tests, training and docs need
+
+# The result page is checked in a real browser where there is one. Without it those tests skip and say so.
+chromium:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v chromium >/dev/null; then \
+	  echo "installing chromium for the browser tests"; \
+	  { timeout 120 apt-get -qq update && DEBIAN_FRONTEND=noninteractive timeout 300 \
+	    apt-get -qq install -y --no-install-recommends chromium; } </dev/null >/dev/null 2>&1 \
+	    || echo "no chromium: the browser tests will be skipped"; \
+	fi
+
+demo: install ## the two-minute tour: compress the sample photograph, compare, draw a picture
+	$(BIN)/laconic demo -o $(OUT)
+
+test: install-dev ## everything the tests need, then the tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: install-dev
+	$(BIN)/ruff check .
+
+types: install-dev
+	$(BIN)/mypy
+
+imports: install-dev
+	$(BIN)/lint-imports
+
+check: lint types imports ## ruff, mypy and the import contracts
+
+format: install-dev ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: install-dev ## build the documentation into site/
+	$(BIN)/mkdocs build --strict
+
+bench: install-dev ## speed and size of the relative entropy coders
+	$(BIN)/laconic bench rec
+
+clean: ## remove what the commands above made
+	rm -rf $(VENV) site build dist .pytest_cache .mypy_cache .ruff_cache

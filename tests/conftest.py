@@ -1,0 +1,75 @@
+"""What every test may use: the data folder, golden files, fixed seeds and few threads."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def data_root(repository: Path) -> Path:
+    """Folder of the data sets: `LACONIC_DATA`, or `../shared/data` beside the checkout."""
+    root = Path(os.environ.get("LACONIC_DATA", repository.parent / "shared" / "data"))
+    if not root.is_dir():
+        pytest.skip("no data folder: set LACONIC_DATA to the folder that holds kodak/ and photos/")
+    return root
+
+
+@pytest.fixture(scope="session")
+def fixtures(repository: Path) -> Path:
+    """Folder of the committed golden files."""
+    return repository / "tests" / "fixtures"
+
+
+@pytest.fixture(scope="session")
+def check_golden() -> Callable[[Path, bytes], None]:
+    """Compare bytes with a committed file; a missing file is a failure.
+
+    `WRITE_GOLDEN=1` writes the file and fails, so that a golden file never appears unseen.
+    """
+
+    def check(path: Path, data: bytes) -> None:
+        if os.environ.get("WRITE_GOLDEN"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            pytest.fail(f"wrote {path.name}: review it, then run again without WRITE_GOLDEN")
+        assert path.is_file(), f"{path} is missing; WRITE_GOLDEN=1 writes it"
+        assert path.read_bytes() == data, f"{path.name} has changed"
+
+    return check
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_threads() -> None:
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seeds() -> Iterator[None]:
+    """Tests that draw at random draw the same every time, whichever ran before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        state = np.random.get_state()
+        np.random.seed(0)
+        yield
+        np.random.set_state(state)
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Make float64 the default type, for tests of laws."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
