@@ -60,9 +60,9 @@ def psnr(a: NDArray[Any], b: NDArray[Any]) -> float:
 def ms_ssim(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Multi-scale structural similarity of one picture, at most 1.
 
-    Five scales, 11-pixel Gaussian window, the three RGB channels averaged, as `pytorch_msssim` defines it.
-    A picture with a side below 161 pixels is too small for five scales. Fewer scales would be another,
-    incomparable number, so the answer there is NaN.
+    Five scales, 11-pixel Gaussian window, the three RGB channels averaged, as `pytorch_msssim`
+    defines it. A picture with a side below 161 pixels is too small for five scales. Fewer scales
+    would be another, incomparable number, so the answer there is NaN.
 
     Args:
         a: uint8 `(height, width, 3)`.
