@@ -1,0 +1,117 @@
+"""Random square patches from folders of photographs, for training."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from laconic.errors import ConfigError
+
+PATCHES_PER_CELL = 15
+"""C of the count rule."""
+
+CELL = 256
+"""Side in pixels of the cells that the count rule counts."""
+
+
+def patch_count(width: int, height: int, per_cell: int = PATCHES_PER_CELL) -> int:
+    """Patches that an image contributes to one epoch.
+
+    Formula: P(W, H) = C floor(W / 256) floor(H / 256).  Source: Flamich 3.1.
+    """
+    return per_cell * (width // CELL) * (height // CELL)
+
+
+def read_split(folder: Path, split: str) -> list[Path]:
+    """Files of a split by the folder's `split.txt` (`train NAME` or `valid NAME` a line).
+
+    Raises:
+        ConfigError: the folder has no readable split file, or the split is empty.
+    """
+    index = folder / "split.txt"
+    try:
+        lines = index.read_text().splitlines()
+    except OSError as error:
+        raise ConfigError(f"{index}: cannot be read ({error.strerror}); set `data` to a folder with one") from error
+    names = [line.split(maxsplit=1)[1] for line in lines if line.split(maxsplit=1)[:1] == [split]]
+    if not names:
+        raise ConfigError(f"{index}: no line starts with '{split}'")
+    return [folder / name for name in names]
+
+
+def load_images(paths: Sequence[Path]) -> list[NDArray[np.uint8]]:
+    """Decode photographs to uint8 arrays of shape `(height, width, 3)`.
+
+    Raises:
+        ConfigError: a file is not a readable image.
+    """
+    images = []
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                images.append(np.asarray(image.convert("RGB")))
+        except (OSError, UnidentifiedImageError) as error:
+            raise ConfigError(f"{path}: not a readable training image ({error})") from error
+    return images
+
+
+class PatchSampler:
+    """Draws batches of patches: images by the count rule, positions uniform, flips and transposes at random.
+
+    Every batch is a function of (seed, index) alone, so that a resumed run sees what an uninterrupted one would.
+
+    Args:
+        images: uint8 arrays `(height, width, 3)`; those smaller than a patch are left out.
+        size: side of the patches in pixels.
+        batch: patches in a batch.
+        seed: of the random positions.
+    """
+
+    def __init__(self, images: Sequence[NDArray[np.uint8]], size: int, batch: int, seed: int) -> None:
+        self.images = [image for image in images if min(image.shape[:2]) >= size]
+        if not self.images:
+            raise ConfigError(f"no training image has both sides of at least {size} pixels")
+        counts = np.array([max(1, patch_count(i.shape[1], i.shape[0])) for i in self.images], float)
+        self.probabilities = counts / counts.sum()
+        self.size, self.batch_size, self.seed = size, batch, seed
+
+    def batch(self, index: int) -> Tensor:
+        """Batch number `index`: `(batch, 3, size, size)` float32 in [0, 1]."""
+        rng = np.random.default_rng((self.seed, index))
+        chosen = rng.choice(len(self.images), self.batch_size, p=self.probabilities)
+        patches = np.stack([self._patch(self.images[i], rng) for i in chosen])
+        return torch.from_numpy(patches).permute(0, 3, 1, 2).float().div_(255)
+
+    def iterate(self, start: int) -> Iterator[Tensor]:
+        """Batches from number `start` on, without end."""
+        while True:
+            yield self.batch(start)
+            start += 1
+
+    def _patch(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        top = int(rng.integers(image.shape[0] - self.size + 1))
+        left = int(rng.integers(image.shape[1] - self.size + 1))
+        patch = image[top : top + self.size, left : left + self.size]
+        flip_rows, flip_columns, transpose = rng.integers(2, size=3)
+        patch = patch[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
+        return np.ascontiguousarray(patch.transpose(1, 0, 2) if transpose else patch)
+
+
+def block_covariance(sampler: PatchSampler, block: int, batches: int) -> Tensor:
+    """Covariance of `block` x `block` colour cubes around mid-grey.
+
+    Returns:
+        `(3 block², 3 block²)` float64; cubes flattened as (colour, row, column).
+    """
+    total = torch.zeros(3 * block * block, 3 * block * block, dtype=torch.float64)
+    seen = 0
+    for index in range(batches):
+        cubes = torch.nn.functional.unfold(sampler.batch(index) - 0.5, block, stride=block)
+        flat = cubes.transpose(1, 2).flatten(0, 1)
+        total += (flat.T @ flat).double()
+        seen += len(flat)
+    return total / seen

@@ -1,0 +1,92 @@
+"""Residual blocks steered by log beta, the building material of the sliced ladder."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+LEAK = 0.2
+
+
+class OperatingPoint(nn.Module):
+    """Embed log beta, so that one network serves every quality.
+
+    Args:
+        beta_range: the smallest and largest beta, mapped to -1 and 1.
+        width: channels of the embedding.
+    """
+
+    def __init__(self, beta_range: tuple[float, float], width: int) -> None:
+        super().__init__()
+        low, high = (float(torch.tensor(beta).log()) for beta in beta_range)
+        self.centre, self.half_range = (low + high) / 2, (high - low) / 2
+        self.network = nn.Sequential(nn.Linear(3, width), nn.LeakyReLU(LEAK), nn.Linear(width, width))
+
+    def forward(self, log_beta: Tensor) -> Tensor:
+        """Map `(batch,)` log beta in nats to `(batch, width)`."""
+        position = (log_beta - self.centre) / self.half_range
+        powers = torch.stack([position, position.square(), position**3], dim=-1)
+        embedding: Tensor = self.network(powers)
+        return embedding
+
+
+class SteeredBlock(nn.Module):
+    """x + conv(leaky(gain * conv(x) + shift)), where gain and shift come from the operating point.
+
+    The second convolution starts at zero: an untrained block is the identity.
+
+    Args:
+        width: channels in and out.
+        embedding: channels of the operating point's embedding.
+    """
+
+    def __init__(self, width: int, embedding: int) -> None:
+        super().__init__()
+        self.inner = nn.Conv2d(width, width, 3, padding=1)
+        self.outer = nn.Conv2d(width, width, 3, padding=1)
+        self.steer = nn.Linear(embedding, 2 * width)
+        for layer in (self.outer, self.steer):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """`x`: `(batch, width, h, w)`; `embedding`: `(batch, embedding)`."""
+        gain, shift = self.steer(embedding)[:, :, None, None].chunk(2, dim=1)
+        hidden = functional.leaky_relu(self.inner(x) * (1 + gain) + shift, LEAK)
+        result: Tensor = x + self.outer(hidden)
+        return result
+
+
+class SteeredStack(nn.Module):
+    """A chain of `SteeredBlock`s between two optional 1x1 convolutions."""
+
+    def __init__(self, inputs: int, width: int, blocks: int, embedding: int) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(inputs, width, 1)
+        self.blocks = nn.ModuleList(SteeredBlock(width, embedding) for _ in range(blocks))
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        """`x`: `(batch, inputs, h, w)` -> `(batch, width, h, w)`."""
+        x = self.enter(x)
+        for block in self.blocks:
+            x = block(x, embedding)
+        return x
+
+
+class Head(nn.Module):
+    """A 1x1 convolution in full precision that starts at zero: location and log-scale corrections.
+
+    Full precision because what it computes is multiplied by scales of up to a few hundred.
+    """
+
+    def __init__(self, width: int, outputs: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(width, outputs, 1)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x`: `(batch, width, h, w)` -> `(batch, outputs, h, w)`, never in half precision."""
+        with torch.autocast(x.device.type, enabled=False):
+            wide = x.to(self.project.weight.dtype)
+            result: Tensor = self.project(wide)
+        return result

@@ -1,0 +1,126 @@
+"""From a YAML configuration to trained weights: the one place where data, model and loop meet."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from laconic.data.patches import PatchSampler, block_covariance, load_images, read_split
+from laconic.errors import ConfigError
+from laconic.models import MODELS
+from laconic.models.base import Context, LatentVariableModel, Rung
+from laconic.models.sliced import SlicedLadder
+from laconic.training.config import build, plain, read_config
+from laconic.training.loop import LoopConfig, Trainer
+from laconic.training.objectives import OBJECTIVES
+from laconic.training.schedules import LearningRate
+
+SECTIONS = ("model", "data", "objective", "rate", "loop", "folder", "start_from")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the photographs are and how they are cut.
+
+    Attributes:
+        folder: photographs with a `split.txt`, inside the data root (`LACONIC_DATA`, or `../shared/data`).
+        split: which lines of `split.txt`.
+        patch: side of the patches in pixels.
+        batch: patches in a batch.
+        seed: of the positions.
+        covariance_batches: batches that the linear transform is fitted to.
+    """
+
+    folder: str = "photos"
+    split: str = "train"
+    patch: int = 128
+    batch: int = 8
+    seed: int = 1
+    covariance_batches: int = 400
+
+
+def data_root() -> Path:
+    """The data folder: `LACONIC_DATA`, or `../shared/data`."""
+    return Path(os.environ.get("LACONIC_DATA", "../shared/data"))
+
+
+def make_model(settings: dict[str, Any]) -> LatentVariableModel:
+    """Build an untrained model from `{"name": ..., **sizes}`.
+
+    Raises:
+        ConfigError: unknown name or size.
+    """
+    settings = dict(settings)
+    name = settings.pop("name", None)
+    if name not in MODELS:
+        raise ConfigError(f"model.name: '{name}' is not one of {', '.join(MODELS)}")
+    config_kind, model_kind = MODELS[name]
+    return model_kind(build(config_kind, settings, "model"))
+
+
+def train_from_config(
+    path: Path,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    progress: Callable[[int, dict[str, float]], None] | None = None,
+) -> None:
+    """Train the model that a YAML file describes; checkpoints and logs go to its `folder`.
+
+    Args:
+        path: the configuration.
+        overrides: `section.key=value` strings.
+        resume: continue from the checkpoint in `folder`; else start anew (from `start_from`'s weights where given).
+        progress: called with the step and the latest row of the log.
+
+    Raises:
+        ConfigError: anything wrong with the configuration or its files.
+    """
+    trainer = make_trainer(read_config(path, overrides), resume)
+    trainer.run(progress)
+
+
+def make_trainer(config: dict[str, Any], resume: bool) -> Trainer:
+    """Assemble data, model, objective and loop."""
+    unknown = set(config) - set(SECTIONS)
+    if unknown:
+        raise ConfigError(f"unknown section(s) {', '.join(sorted(unknown))}; known are {', '.join(SECTIONS)}")
+    data = build(DataConfig, config.get("data"), "data")
+    loop = build(LoopConfig, config.get("loop"), "loop")
+    objective = config.get("objective", "elbo")
+    if objective not in OBJECTIVES:
+        raise ConfigError(f"objective: '{objective}' is not one of {', '.join(OBJECTIVES)}")
+    torch.manual_seed(loop.seed)
+    model = make_model(config.get("model", {}))
+    images = load_images(read_split(data_root() / data.folder, data.split))
+    sampler = PatchSampler(images, data.patch, data.batch, data.seed)
+    if isinstance(model, SlicedLadder) and not resume and "start_from" not in config:
+        fit = PatchSampler(images, data.patch, 16, data.seed)
+        model.transform.fit(block_covariance(fit, model.config.block, data.covariance_batches))
+    rate = build(LearningRate, config.get("rate"), "rate")
+    identity = {"model": config.get("model", {}), "data": plain(data), "objective": objective}
+    trainer = Trainer(
+        model, _climb(model), model.beta_range, sampler, OBJECTIVES[objective], rate, loop,
+        Path(config.get("folder", "runs/default")), identity,
+    )  # fmt: skip
+    if resume:
+        trainer.resume()
+    elif "start_from" in config:
+        from laconic.pretrained import load
+
+        released = load(config["start_from"])
+        trainer.start_from(released.model.state_dict(), released.steps)
+    return trainer
+
+
+def _climb(model: LatentVariableModel) -> Callable[[Tensor, Tensor], tuple[list[Rung], Distribution]]:
+    def climb(x: Tensor, log_beta: Tensor) -> tuple[list[Rung], Distribution]:
+        context = Context(x.shape[-2], x.shape[-1], log_beta)
+        rungs = model.climb(x, context)
+        return rungs, model.likelihood([rung.latent for rung in rungs], context)
+
+    return climb

@@ -1,0 +1,63 @@
+"""Checkpoints: safetensors, written atomically, resumed exactly; nothing is ever unpickled."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from laconic.errors import ConfigError
+
+SLOTS = ("exp_avg", "exp_avg_sq", "step")
+"""What Adam remembers of each parameter."""
+
+
+def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Adam's moments as named tensors."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{index}.{slot}": torch.as_tensor(slots[slot])
+        for index, slots in state.items()
+        for slot in SLOTS
+    }
+
+
+def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give Adam its moments back."""
+    state = optimizer.state_dict()
+    indices = {int(name.split(".")[1]) for name in tensors if name.startswith("optimizer.")}
+    state["state"] = {
+        index: {slot: tensors[f"optimizer.{index}.{slot}"] for slot in SLOTS} for index in indices
+    }
+    optimizer.load_state_dict(state)
+
+
+def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """Write tensors and JSON-able `meta` to `path` in one atomic step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part{os.getpid()}")
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(contiguous, part, metadata={"meta": json.dumps(meta, sort_keys=True)})
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save` wrote.
+
+    Raises:
+        ConfigError: the file is missing, damaged, or not one of ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            meta = json.loads((file.metadata() or {})["meta"])
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{path}: not a readable checkpoint ({error})") from error
+    return tensors, meta

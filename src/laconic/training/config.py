@@ -1,0 +1,76 @@
+"""Configurations: YAML into dataclasses; unknown or mistyped keys are errors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from laconic.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a YAML mapping and apply `section.key=value` overrides.
+
+    Raises:
+        ConfigError: unreadable file, no mapping, or a malformed override.
+    """
+    try:
+        config = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a readable YAML configuration ({error})") from error
+    if not isinstance(config, dict):
+        raise ConfigError(f"{path}: the top of a configuration must be a mapping")
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {override}: write KEY=VALUE, for instance loop.steps=1000")
+        *sections, last = key.split(".")
+        node = config
+        for section in sections:
+            node = node.setdefault(section, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"--set {override}: '{section}' is not a section")
+        node[last] = yaml.safe_load(value)
+    return config
+
+
+def build(kind: type[T], values: Mapping[str, Any] | None, where: str) -> T:
+    """Make a dataclass from a mapping; sequences become tuples.
+
+    Raises:
+        ConfigError: an unknown key or a value of the wrong type.
+    """
+    assert is_dataclass(kind)
+    values = dict(values or {})
+    known = {field.name: field for field in fields(kind)}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(f"{where}.{name}: unknown key; known are {', '.join(known)}")
+        values[name] = _checked(value, getattr(kind, name, None), f"{where}.{name}")
+    return kind(**values)
+
+
+def _checked(value: Any, default: Any, where: str) -> Any:  # noqa: ANN401 (YAML gives anything)
+    if isinstance(value, list):
+        value = tuple(value)
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if isinstance(default, float) and isinstance(value, str):
+        try:  # YAML reads 1e-4 as a string
+            value = float(value)
+        except ValueError as error:
+            raise ConfigError(f"{where}: '{value}' is not a number") from error
+    if default is not None and type(value) is not type(default):
+        raise ConfigError(f"{where}: expected {type(default).__name__}, got {value!r}")
+    if isinstance(default, tuple):
+        value = tuple(float(v) if isinstance(v, str) else v for v in value)
+    return value
+
+
+def plain(config: Any) -> dict[str, Any]:  # noqa: ANN401 (any dataclass)
+    """A dataclass as JSON-able data."""
+    return asdict(config)

@@ -1,0 +1,222 @@
+"""The training loop: one function from batches to weights, the same for every ladder."""
+
+import csv
+import math
+import time
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from laconic.errors import ConfigError
+from laconic.training import checkpoints
+from laconic.training.objectives import Objective, Rung, Terms, kl_warmup
+from laconic.training.schedules import LearningRate
+
+
+class Batches(Protocol):
+    """Data as a function of the batch number, so that resuming is exact."""
+
+    def batch(self, index: int) -> Tensor:
+        """Batch number `index`, `(batch, 3, height, width)` in [0, 1]."""
+        ...
+
+
+class Climb(Protocol):
+    """How the loop asks a model for one pass: rungs of the ladder and the likelihood of the draw."""
+
+    def __call__(self, x: Tensor, log_beta: Tensor) -> tuple[Sequence[Rung], Distribution]: ...
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """Settings of the loop.
+
+    Attributes:
+        steps: total steps of the run, earlier sittings counted in.
+        minutes: stop (with a checkpoint) after so many minutes; 0 for no limit.
+        kl_warmup_steps: steps over which the weight of the KL rises to 1.
+        weight_power: examples weigh beta^power, since the loss grows as beta falls.
+        clip_norm: gradients are clipped to this norm.
+        average_decay: of the exponential moving average of the weights.
+        precision: "bf16-mixed" or "32-true", as Fabric names them.
+        checkpoint_minutes: how often a checkpoint is written.
+        log_steps: steps between rows of the log.
+        seed: of the noise and of beta.
+        logger: "csv" or "tensorboard".
+        slow_prefix: parameters whose name starts so learn `slow_factor` times as fast: a fitted linear transform has
+            entries far below 1, which Adam's steps of constant size would wear away.
+        slow_factor: see `slow_prefix`.
+    """
+
+    steps: int = 150_000
+    minutes: float = 0.0
+    kl_warmup_steps: int = 0
+    weight_power: float = 0.4
+    clip_norm: float = 1.0
+    average_decay: float = 0.999
+    precision: str = "bf16-mixed"
+    checkpoint_minutes: float = 3.0
+    log_steps: int = 100
+    seed: int = 0
+    logger: str = "csv"
+    slow_prefix: str = "transform."
+    slow_factor: float = 0.02
+
+
+class Log:
+    """Rows of numbers into `log.csv` and, if asked, into TensorBoard's event files."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self.path = folder / "log.csv"
+        self.board: Any = None
+        if kind == "tensorboard":
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        elif kind != "csv":
+            raise ConfigError(f"logger: '{kind}' is not one of csv, tensorboard")
+
+    def write(self, row: dict[str, float]) -> None:
+        """Append one row; the first decides the columns."""
+        new = not self.path.exists()
+        with self.path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+        if self.board is not None:
+            for name, value in row.items():
+                self.board.add_scalar(name, value, int(row["step"]))
+
+
+class Trainer:
+    """Everything that must survive an interruption, and the step that changes it."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        climb: Climb,
+        beta_range: tuple[float, float],
+        batches: Batches,
+        objective: Objective,
+        rate: LearningRate,
+        config: LoopConfig,
+        folder: Path,
+        identity: dict[str, Any],
+    ) -> None:
+        self.fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)  # type: ignore[arg-type]
+        self.model = model.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = deepcopy(self.model).eval()
+        self.climb, self.batches, self.objective = climb, batches, objective
+        self.rate, self.config, self.folder, self.identity = rate, config, folder, identity
+        self.log_range = (math.log(beta_range[0]), math.log(beta_range[1]))
+        self.optimizer = torch.optim.Adam(self._groups(), lr=rate.peak, fused=True)
+        self.step = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log = Log(folder, config.logger)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the state of the run lies."""
+        return self.folder / "checkpoint.safetensors"
+
+    def run(self, progress: Callable[[int, dict[str, float]], None] | None = None) -> None:
+        """Train until the step or minute limit; checkpoint on the way, at the end, and on Ctrl-C."""
+        started = saved = logged = time.monotonic()
+        sums: dict[str, float] = {}
+        try:
+            while self.step < self.config.steps:
+                for name, value in self._advance().items():
+                    sums[name] = sums.get(name, 0.0) + value / self.config.log_steps
+                now = time.monotonic()
+                if self.step % self.config.log_steps == 0:
+                    sums["steps_per_second"] = self.config.log_steps / (now - logged)
+                    row = {"step": float(self.step), "learning_rate": self.rate.at(self.step), **sums}
+                    self.log.write(row)
+                    if progress is not None:
+                        progress(self.step, row)
+                    logged, sums = now, {}
+                if now - saved > 60 * self.config.checkpoint_minutes:
+                    self.save()
+                    saved = time.monotonic()
+                if 0 < 60 * self.config.minutes < now - started:
+                    break
+        finally:
+            self.save()
+
+    def _advance(self) -> dict[str, float]:
+        x = self.batches.batch(self.step).to(self.fabric.device)
+        x = x.contiguous(memory_format=torch.channels_last)
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
+        low, high = self.log_range
+        strata = (torch.arange(len(x)) + torch.rand(len(x), generator=generator)) / len(x)
+        log_beta = (low + (high - low) * strata[torch.randperm(len(x), generator=generator)]).to(x.device)
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate.at(self.step) * group["factor"]
+        with self.fabric.autocast():
+            rungs, likelihood = self.climb(x, log_beta)
+        warmup = kl_warmup(self.step, self.config.kl_warmup_steps)
+        terms = self.objective(x, rungs, likelihood, log_beta, warmup)
+        weight = torch.exp(self.config.weight_power * (log_beta - high))
+        loss = (weight * terms.loss).sum() / weight.sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(loss)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        if bool(torch.isfinite(norm)):
+            self.optimizer.step()
+        self._update_average()
+        self.step += 1
+        return _numbers(terms, loss, norm)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        slow, fast = [], []
+        for name, parameter in self.model.named_parameters():
+            is_slow = bool(self.config.slow_prefix) and name.startswith(self.config.slow_prefix)
+            (slow if is_slow else fast).append(parameter)
+        groups = [{"params": fast, "factor": 1.0}, {"params": slow, "factor": self.config.slow_factor}]
+        return [group for group in groups if group["params"]]
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.config.average_decay, (1 + self.step) / (10 + self.step))
+        pairs = list(zip(self.average.parameters(), self.model.parameters(), strict=True))
+        torch._foreach_lerp_([a for a, _ in pairs], [b.data for _, b in pairs], 1 - decay)
+
+    def save(self) -> None:
+        """Write the state of the run atomically."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        tensors |= checkpoints.pack_optimizer(self.optimizer)
+        checkpoints.save(self.checkpoint, tensors, {"step": self.step, **self.identity})
+
+    def resume(self) -> None:
+        """Continue exactly where the checkpoint in the run's folder stopped."""
+        tensors, meta = checkpoints.load(self.checkpoint)
+        for prefix, module in (("model.", self.model), ("average.", self.average)):
+            part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            module.load_state_dict(part)
+        checkpoints.unpack_optimizer(self.optimizer, tensors)
+        self.step = int(meta["step"])
+
+    def start_from(self, state: dict[str, Tensor], step: int) -> None:
+        """Begin a new sitting from released weights: they are model and average; Adam starts afresh."""
+        self.model.load_state_dict(state)
+        self.average.load_state_dict(state)
+        self.step = step
+
+
+def _numbers(terms: Terms, loss: Tensor, norm: Tensor) -> dict[str, float]:
+    with torch.no_grad():
+        levels = [float(bits.mean()) for bits in terms.level_bits]
+        numbers = {"loss": float(loss), "bits_per_pixel": sum(levels)}
+        numbers["psnr_db"] = float(-10 * terms.squared_error.clamp_min(1e-10).log10().mean())
+        numbers["gradient_norm"] = float(norm)
+        return numbers | {f"bits_level_{k}": bits for k, bits in enumerate(levels)}
