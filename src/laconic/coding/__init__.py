@@ -1,0 +1,1 @@
+"""Distributions become bits, and bits become draws; no neural networks here."""

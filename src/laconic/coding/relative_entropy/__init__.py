@@ -1,0 +1,1 @@
+"""Relative entropy coders: one file each, one table."""

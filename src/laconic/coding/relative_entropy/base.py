@@ -35,7 +35,7 @@ class Receipt:
 
 
 class RelativeEntropyCoder(ABC):
-    """Communicates one exact or approximate draw from `target` to a receiver that knows only `prior`.
+    """Communicates one draw from `target`, exact or not, to a receiver that knows only `prior`.
 
     Concrete coders are frozen dataclasses of integers, so that a header can name them completely.
 
@@ -51,11 +51,11 @@ class RelativeEntropyCoder(ABC):
     def encode(
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness
     ) -> tuple[Tensor, Receipt]:
-        """Write one draw. Shapes of `target` and `prior` are equal and arbitrary; the draw has that shape."""
+        """Write one draw; `target`, `prior` and the draw share one arbitrary shape."""
 
     @abstractmethod
     def decode(self, prior: Normal, stream: QueueDecoder, shared: SharedRandomness) -> Tensor:
-        """Read the draw back: the same standardised values bit for bit, whatever the floats of `prior` do."""
+        """Read the draw back; its standardised values are exact whatever the prior's floats do."""
 
     @abstractmethod
     def config(self) -> dict[str, int]:

@@ -1,0 +1,133 @@
+"""Shared randomness: the same numbers for sender and receiver, on every machine, for ever.
+
+Bits come from Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011), a
+counter-based generator of integers: the word at a position depends on the key and the position
+alone. So any part can be made by itself, in any order, by any number of threads. Normals come from
+those bits by a table of quantiles: integer look-ups, never a logarithm.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+_MASK64 = (1 << 64) - 1
+_TAIL_CELLS = 256
+"""The outermost cells of each quantile table are drawn from the next, finer table."""
+
+UInt32Array = NDArray[np.uint32]
+FloatArray = NDArray[np.float32]
+
+
+@njit(cache=True, inline="always")
+def philox(
+    c0: np.uint32, c1: np.uint32, c2: np.uint32, c3: np.uint32, k0: np.uint32, k1: np.uint32
+) -> tuple[np.uint32, np.uint32, np.uint32, np.uint32]:
+    """One block of Philox4x32-10: four words from a counter of four and a key of two."""
+    for _ in range(10):
+        p0 = np.uint64(0xD2511F53) * np.uint64(c0)
+        p1 = np.uint64(0xCD9E8D57) * np.uint64(c2)
+        n0 = np.uint32(p1 >> np.uint64(32)) ^ c1 ^ k0
+        n2 = np.uint32(p0 >> np.uint64(32)) ^ c3 ^ k1
+        c1, c3 = np.uint32(p1), np.uint32(p0)
+        c0, c2 = n0, n2
+        k0 = np.uint32(k0 + np.uint32(0x9E3779B9))
+        k1 = np.uint32(k1 + np.uint32(0xBB67AE85))
+    return c0, c1, c2, c3
+
+
+@njit(cache=True)
+def _words(seed: np.uint64, stream: np.uint64, first: np.uint64, blocks: int) -> UInt32Array:
+    """Words `4 * first` to `4 * (first + blocks)` of a stream."""
+    out = np.empty(4 * blocks, np.uint32)
+    s0, s1 = np.uint32(stream), np.uint32(stream >> np.uint64(32))
+    k0, k1 = np.uint32(seed), np.uint32(seed >> np.uint64(32))
+    for b in range(blocks):
+        n = np.uint64(first + np.uint64(b))
+        w = philox(np.uint32(n), np.uint32(n >> np.uint64(32)), s0, s1, k0, k1)
+        out[4 * b], out[4 * b + 1], out[4 * b + 2], out[4 * b + 3] = w
+    return out
+
+
+@njit(cache=True, inline="always")
+def normal_of(word: np.uint32, table: FloatArray) -> np.float32:
+    """The standard normal that a word stands for.
+
+    The top bit is the sign. The other 31 select a cell of the half-normal: 15 bits in the body, 24
+    in the outer 1/128, 31 in the outermost 1/16384, so that values reach 6.2 standard deviations.
+    """
+    v = word & np.uint32(0x7FFFFFFF)
+    if v >> np.uint32(16) < np.uint32(32768 - _TAIL_CELLS):
+        x = table[0, v >> np.uint32(16)]
+    elif (v & np.uint32(0xFFFFFF)) >> np.uint32(9) < np.uint32(32768 - _TAIL_CELLS):
+        x = table[1, (v & np.uint32(0xFFFFFF)) >> np.uint32(9)]
+    else:
+        x = table[2, (v & np.uint32(0x1FFFF)) >> np.uint32(2)]
+    value: np.float32 = -x if word >> np.uint32(31) else x
+    return value
+
+
+@njit(cache=True)
+def _to_normals(words: UInt32Array, table: FloatArray) -> FloatArray:
+    out = np.empty(words.size, np.float32)
+    for i in range(words.size):
+        out[i] = normal_of(words[i], table)
+    return out
+
+
+@cache
+def quantile_table() -> FloatArray:
+    """Half-normal quantiles, float32, `(3, 32768)`: body, outer 2^-7, outer 2^-14.
+
+    Entry `[level, i]` is the quantile at upper-tail mass `2^-(7 level) (1 - (i + 1/2) / 32768)`.
+    The file is part of the format: it was made once in extended precision and is never recomputed.
+    """
+    with files("laconic.coding").joinpath("normal_quantiles.npy").open("rb") as file:
+        table: FloatArray = np.load(file, allow_pickle=False)
+    table.flags.writeable = False
+    return table
+
+
+@dataclass(frozen=True)
+class SharedRandomness:
+    """An endless, addressable stream of random numbers, named by two 64-bit integers.
+
+    Counter-based: `bits(5, 3)` equals `bits(0, 8)[5:]`.
+
+    Attributes:
+        seed: Philox key, low word first.
+        stream: upper half of the Philox counter, low word first; `child` sets it.
+    """
+
+    seed: int
+    stream: int = 0
+
+    def child(self, label: int) -> "SharedRandomness":
+        """An independent substream.
+
+        Rule: the first two words of Philox at counter (label, low word first; stream, low word
+        first) and key `seed XOR 0x6C61636F6E696300`, low word first, name the new stream.
+        """
+        key = np.uint64((self.seed ^ 0x6C61636F6E696300) & _MASK64)
+        words = _words(key, np.uint64(self.stream & _MASK64), np.uint64(label & _MASK64), 1)
+        return SharedRandomness(self.seed, int(words[0]) | int(words[1]) << 32)
+
+    def bits(self, start: int, count: int) -> UInt32Array:
+        """Words `start` to `start + count` of the stream, uint32."""
+        first = start // 4
+        blocks = -(-(start + count) // 4) - first
+        seed, stream = np.uint64(self.seed & _MASK64), np.uint64(self.stream & _MASK64)
+        words: UInt32Array = _words(seed, stream, np.uint64(first), blocks)
+        return words[start - 4 * first :][:count]
+
+    def normals(self, start: int, count: int) -> FloatArray:
+        """Standard normals `start` to `start + count`, float32; normal i uses word i alone."""
+        normals: FloatArray = _to_normals(self.bits(start, count), quantile_table())
+        return normals
+
+    def uniforms(self, start: int, count: int) -> NDArray[np.float64]:
+        """Uniforms on (0, 1), float64: word i stands for (word + 1/2) / 2^32, exactly."""
+        return (self.bits(start, count).astype(np.float64) + 0.5) * 2.0**-32
