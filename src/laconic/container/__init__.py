@@ -1,0 +1,18 @@
+"""Bytes <-> named, checksummed sections: the .lac file. The format is specified in docs/format.md."""
+
+from laconic.container.fields import FieldReader, FieldWriter
+from laconic.container.file import Container, Section, pack, unpack
+from laconic.container.storage import read_bytes, write_atomically
+from laconic.container.words import WORDS
+
+__all__ = [
+    "WORDS",
+    "Container",
+    "FieldReader",
+    "FieldWriter",
+    "Section",
+    "pack",
+    "read_bytes",
+    "unpack",
+    "write_atomically",
+]

@@ -1,0 +1,119 @@
+"""The three kinds of field of a .lac header: unsigned integers, byte strings and words.
+
+```
+integer  LEB128: seven bits a byte, least significant first, the top bit set on all bytes but the last
+bytes    integer length, then the bytes
+word     integer k; k > 0: WORDS[k - 1]; k = 0: bytes follow, UTF-8
+```
+
+Each value has exactly one spelling: a longer one than needed is refused.
+"""
+
+from laconic.container.words import INDEX, WORDS
+from laconic.errors import CorruptFileError, UnsupportedFileError
+
+MAX_INTEGER_BYTES = 10
+MAX_INTEGER = 2**64 - 1
+MAX_WORD_BYTES = 128
+
+
+class FieldWriter:
+    """Collects fields into bytes."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def integer(self, value: int) -> None:
+        """Write an unsigned integer below 2^64."""
+        if not 0 <= value <= MAX_INTEGER:
+            raise ValueError(f"{value} does not fit an unsigned 64-bit field")
+        while value >= 0x80:
+            self._bytes.append(value & 0x7F | 0x80)
+            value >>= 7
+        self._bytes.append(value)
+
+    def raw(self, value: bytes) -> None:
+        """Write bytes whose number the reader knows."""
+        self._bytes += value
+
+    def word(self, value: str) -> None:
+        """Write a word: one or two bytes when it is in `WORDS`, spelt out otherwise."""
+        index = INDEX.get(value, 0)
+        self.integer(index)
+        if not index:
+            text = value.encode()
+            if len(text) > MAX_WORD_BYTES:
+                raise ValueError(f"the name {value!r} is longer than {MAX_WORD_BYTES} bytes")
+            self.integer(len(text))
+            self.raw(text)
+
+    def finish(self) -> bytes:
+        """Everything written so far."""
+        return bytes(self._bytes)
+
+
+class FieldReader:
+    """Reads fields back; never past the end, never more than asked for.
+
+    Args:
+        data: the bytes that hold the fields.
+        name: what they are, for messages.
+    """
+
+    def __init__(self, data: bytes, name: str = "header") -> None:
+        self._data = data
+        self._name = name
+        self.position = 0
+
+    @property
+    def left(self) -> int:
+        """Bytes not read yet."""
+        return len(self._data) - self.position
+
+    def integer(self, limit: int = MAX_INTEGER, what: str = "an integer") -> int:
+        """Read an unsigned integer of at most `limit`; raises `CorruptFileError` beyond it."""
+        value = 0
+        for count in range(MAX_INTEGER_BYTES):
+            byte = self.raw(1)[0]
+            value |= (byte & 0x7F) << (7 * count)
+            if byte < 0x80:
+                if byte == 0 and count > 0:
+                    raise CorruptFileError(f"{self._name}: {what} is not in its shortest form")
+                if value > limit:
+                    raise CorruptFileError(f"{self._name}: {what} is {value}, above {limit}")
+                return value
+        raise CorruptFileError(f"{self._name}: {what} is longer than {MAX_INTEGER_BYTES} bytes")
+
+    def raw(self, count: int) -> bytes:
+        """Read `count` bytes; raises `CorruptFileError` when fewer are left."""
+        if count > self.left:
+            raise CorruptFileError(
+                f"{self._name} ends after {len(self._data)} bytes, {count - self.left} too early"
+            )
+        start = self.position
+        self.position += count
+        return bytes(self._data[start : self.position])
+
+    def word(self, what: str = "a name") -> str:
+        """Read a word."""
+        index = self.integer(what=what)
+        if index > len(WORDS):
+            raise UnsupportedFileError(
+                f"{self._name}: {what} is word {index}, which this version does not know; "
+                "a newer laconic may read this file"
+            )
+        if index:
+            return WORDS[index - 1]
+        text = self.raw(self.integer(MAX_WORD_BYTES, f"the length of {what}"))
+        try:
+            word = text.decode()
+        except UnicodeDecodeError:
+            raise CorruptFileError(f"{self._name}: {what} is not UTF-8") from None
+        if word in INDEX:
+            raise CorruptFileError(f"{self._name}: {what} is not in its shortest form")
+        return word
+
+    def finish(self) -> None:
+        """Raise `CorruptFileError` unless everything has been read."""
+        if self.left:
+            raise CorruptFileError(f"{self._name}: {self.left} bytes too many")

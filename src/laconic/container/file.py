@@ -1,0 +1,137 @@
+"""The .lac file: a magic number, a checked header, checked sections, nothing else.
+
+```
+magic  4 bytes   89 4C 41 43
+version 1 byte   1
+length  integer  bytes of the header
+header  fields   codec (word) | codec's own header (bytes) | count | count x (name, length, CRC-32)
+check   4 bytes  CRC-32, little endian, of everything before it
+section bytes    in the table's order, back to back, up to the end of the file
+```
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from laconic.container.fields import FieldReader, FieldWriter
+from laconic.errors import CorruptFileError, UnsupportedFileError
+
+MAGIC: Final = b"\x89LAC"
+VERSION: Final = 1
+MAX_HEADER_BYTES: Final = 1 << 20
+MAX_SECTIONS: Final = 1 << 14
+CRC_BYTES: Final = 4
+
+
+@dataclass(frozen=True)
+class Section:
+    """A named run of bytes; several may have the same name, their order counts."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Container:
+    """What a .lac file holds.
+
+    Attributes:
+        codec: permanent name of the codec that reads `header` and `sections`.
+        header: the codec's own header.
+        sections: in the order of the file.
+        overhead_bytes: bytes of the file that belong to neither header nor sections.
+    """
+
+    codec: str
+    header: bytes
+    sections: tuple[Section, ...]
+    overhead_bytes: int
+
+    def named(self, name: str) -> list[bytes]:
+        """The data of all sections called `name`."""
+        return [section.data for section in self.sections if section.name == name]
+
+
+def pack(codec: str, header: bytes, sections: Sequence[Section]) -> bytes:
+    """Write a .lac file; the same arguments give the same bytes."""
+    fields = FieldWriter()
+    fields.word(codec)
+    fields.integer(len(header))
+    fields.raw(header)
+    fields.integer(len(sections))
+    for section in sections:
+        fields.word(section.name)
+        fields.integer(len(section.data))
+        fields.raw(_crc(section.data))
+    body = fields.finish()
+    if len(body) > MAX_HEADER_BYTES or len(sections) > MAX_SECTIONS:
+        raise ValueError(f"{len(sections)} sections and a header of {len(body)} bytes are too many")
+    front = FieldWriter()
+    front.raw(MAGIC + bytes([VERSION]))
+    front.integer(len(body))
+    front.raw(body)
+    head = front.finish()
+    return b"".join([head, _crc(head), *(section.data for section in sections)])
+
+
+def unpack(data: bytes) -> Container:
+    """Read a .lac file.
+
+    Raises:
+        CorruptFileError: it is no .lac file, or it is damaged, truncated or has bytes left over.
+        UnsupportedFileError: it is written in a newer format.
+    """
+    front = FieldReader(data, "the file's start")
+    if data[: len(MAGIC)] != MAGIC:
+        raise CorruptFileError(
+            "this is not a .lac file: it does not start with the bytes 89 4C 41 43"
+        )
+    front.raw(len(MAGIC))
+    version = front.raw(1)[0]
+    if version != VERSION:
+        raise UnsupportedFileError(
+            f"the file is in format {version}, this laconic reads format {VERSION}; "
+            "update laconic, or the file is damaged"
+        )
+    body = front.raw(front.integer(MAX_HEADER_BYTES, "the header's length"))
+    check = _crc(data[: front.position])
+    if front.raw(CRC_BYTES) != check:
+        raise CorruptFileError("the header is damaged: its checksum does not match")
+    fields = FieldReader(body)
+    codec = fields.word("the codec's name")
+    header = fields.raw(fields.integer(MAX_HEADER_BYTES, "the length of the codec's header"))
+    sections = _read_sections(fields, data, front.position)
+    payload = len(header) + sum(len(section.data) for section in sections)
+    return Container(codec, header, sections, len(data) - payload)
+
+
+def _read_sections(fields: FieldReader, data: bytes, start: int) -> tuple[Section, ...]:
+    """Check the table against the file's size first, then every section against its checksum."""
+    count = fields.integer(MAX_SECTIONS, "the number of sections")
+    table = []
+    for _ in range(count):
+        name = fields.word("a section's name")
+        length = fields.integer(len(data), f"the length of section {name!r}")
+        table.append((name, length, fields.raw(CRC_BYTES)))
+    fields.finish()
+    expected, found = sum(length for _, length, _ in table), len(data) - start
+    if expected != found:
+        kind = "truncated" if found < expected else "followed by foreign bytes"
+        raise CorruptFileError(
+            f"the file is {kind}: its sections take {expected} bytes and {found} are there"
+        )
+    sections = []
+    for name, length, check in table:
+        part = bytes(data[start : start + length])
+        start += length
+        if _crc(part) != check:
+            raise CorruptFileError(f"section {name!r} is damaged: its checksum does not match")
+        sections.append(Section(name, part))
+    return tuple(sections)
+
+
+def _crc(data: bytes) -> bytes:
+    """CRC-32 (the polynomial of zlib and PNG), four bytes, little endian."""
+    return zlib.crc32(data).to_bytes(CRC_BYTES, "little")

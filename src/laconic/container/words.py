@@ -1,0 +1,31 @@
+"""The permanent list of words that a .lac file may name by one integer.
+
+Append only: a word's position is part of the format (docs/format.md, "Words"). Words that are not in the list
+are written out, so that nothing depends on the list being complete; it only makes headers short.
+"""
+
+from typing import Final
+
+WORDS: Final[tuple[str, ...]] = (
+    "image",
+    "lossless",
+    "network",
+    "latents",
+    "alpha",
+    "icc",
+    "default",
+    "tiny",
+    "sliced",
+    "vae",
+    "pln",
+    "rejection",
+    "importance",
+    "greedy",
+    "indices",
+    "group sizes",
+    "outliers",
+    "side information",
+)
+"""Index 0 of a word in a file means "written out"; the word `WORDS[k]` is index `k + 1`."""
+
+INDEX: Final[dict[str, int]] = {word: k + 1 for k, word in enumerate(WORDS)}
