@@ -1,0 +1,1 @@
+"""Codecs times folders: results, curves, classical anchors, figures and reports."""

@@ -1,0 +1,61 @@
+"""Folders of pictures: which files they hold, and each file as 8-bit RGB pixels."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from laconic.errors import InputError
+
+SUFFIXES = frozenset({".png", ".ppm", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg"})
+"""File names that count as pictures."""
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The pictures directly inside a folder, sorted by name; hidden files are left out.
+
+    Args:
+        folder: an existing folder, or a single picture.
+
+    Raises:
+        InputError: the folder is missing or holds no picture.
+    """
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give a folder that holds pictures")
+    found = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+    ]
+    if not found:
+        raise InputError(f"{folder}: no pictures here ({', '.join(sorted(SUFFIXES))})")
+    return sorted(found)
+
+
+def load_rgb(path: Path) -> NDArray[np.uint8]:
+    """The pixels of one picture, upright, as every codec of an evaluation gets them.
+
+    EXIF orientation is applied; grey, palette and CMYK pictures become RGB; alpha is dropped.
+
+    Args:
+        path: a file that Pillow reads.
+
+    Returns:
+        uint8 `(height, width, 3)`.
+
+    Raises:
+        InputError: missing, not a picture, or damaged.
+    """
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+            return np.array(upright.convert("RGB"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as a picture ({error})") from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path}: too many pixels for an evaluation ({error})") from error
