@@ -1,4 +1,4 @@
-"""Bytes <-> named, checksummed sections: the .lac file. The format is specified in docs/format.md."""
+"""Bytes <-> named, checksummed sections: the .lac file (docs/format.md)."""
 
 from laconic.container.fields import FieldReader, FieldWriter
 from laconic.container.file import Container, Section, pack, unpack

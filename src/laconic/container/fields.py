@@ -1,7 +1,7 @@
 """The three kinds of field of a .lac header: unsigned integers, byte strings and words.
 
 ```
-integer  LEB128: seven bits a byte, least significant first, the top bit set on all bytes but the last
+integer  LEB128: seven bits a byte, lowest first, the top bit set on all bytes but the last
 bytes    integer length, then the bytes
 word     integer k; k > 0: WORDS[k - 1]; k = 0: bytes follow, UTF-8
 ```

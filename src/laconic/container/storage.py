@@ -17,7 +17,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write to a temporary name in the same folder, then rename: other programs see all of it or nothing.
+    """Write to a temporary name in the same folder, then rename: all or nothing.
 
     Nothing is left behind when writing fails or is interrupted.
 

@@ -1,7 +1,7 @@
 """The permanent list of words that a .lac file may name by one integer.
 
-Append only: a word's position is part of the format (docs/format.md, "Words"). Words that are not in the list
-are written out, so that nothing depends on the list being complete; it only makes headers short.
+Append only: a word's position is part of the format (docs/format.md, "Words"). Words that are not
+in the list are written out; nothing depends on the list being complete, it only makes headers short.
 """
 
 from typing import Final
@@ -25,6 +25,10 @@ WORDS: Final[tuple[str, ...]] = (
     "group sizes",
     "outliers",
     "side information",
+    "budget",
+    "group_limit",
+    "index_bits",
+    "pyramid",
 )
 """Index 0 of a word in a file means "written out"; the word `WORDS[k]` is index `k + 1`."""
 

@@ -1,0 +1,264 @@
+"""The lossy image codec: pictures <-> .lac files, with a model that it is given."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from laconic.codecs.alpha import decode_alpha, encode_alpha
+from laconic.codecs.header import (
+    CODEC,
+    FINGERPRINT_BYTES,
+    QUALITY_STEPS,
+    CoderSetting,
+    ImageHeader,
+    LevelCost,
+)
+from laconic.codecs.info import open_image_file
+from laconic.codecs.ladder import hear, tell
+from laconic.codecs.picture import Colour, Picture, put_together, take_apart
+from laconic.codecs.runtime import Runtime
+from laconic.codecs.target import largest_below
+from laconic.codecs.tiles import MAX_PIXELS, MAX_SIDE, Canvas, Tile, plan_tiles
+from laconic.coding.random import SharedRandomness
+from laconic.coding.relative_entropy import CODERS, DEFAULT_CODER, ladder_coders
+from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
+from laconic.coding.stream import QueueDecoder, QueueEncoder
+from laconic.container import Container, Section, pack
+from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
+from laconic.models.base import Context, LatentVariableModel
+
+SEED = 0
+LATENTS, ALPHA, PROFILE = "latents", "alpha", "icc"
+
+
+class ImageCodec:
+    """Writes and reads images with one model.
+
+    Args:
+        model: a ladder of latents.
+        model_name: its name, written into files.
+        fingerprint: at least 8 bytes that identify its weights; the first 8 are written into files.
+        coder: a name that `ladder_coders` knows; reading follows the file instead.
+        dtype: precision of the networks, "float32", "bfloat16" or "float64".
+        threads: threads of torch while coding, None: as they are.
+    """
+
+    def __init__(
+        self,
+        model: LatentVariableModel,
+        model_name: str,
+        fingerprint: bytes,
+        coder: str = DEFAULT_CODER,
+        dtype: str = "float32",
+        threads: int | None = None,
+    ) -> None:
+        self.model_name = model_name
+        self.fingerprint = fingerprint[:FINGERPRINT_BYTES]
+        if len(self.fingerprint) != FINGERPRINT_BYTES:
+            raise ValueError(f"a fingerprint has at least {FINGERPRINT_BYTES} bytes")
+        self.coders = ladder_coders(coder, model.levels)
+        self.runtime = Runtime(model, dtype, threads)
+
+    def encode(
+        self,
+        image: Image.Image | NDArray[Any],
+        quality: float = 50,
+        bpp: float | None = None,
+        seed: int = SEED,
+    ) -> bytes:
+        """Write an image.
+
+        Args:
+            image: a Pillow image, or an array `(h, w)` or `(h, w, 1 to 4)`, uint8 or uint16.
+            quality: 1 (smallest file) to 100 (best picture), when `bpp` is None.
+            bpp: bits per pixel of the whole file; the largest file not above it is taken.
+            seed: of the shared randomness, below 2^64.
+
+        Raises:
+            InputError: the image cannot be coded or the request is impossible.
+        """
+        picture = take_apart(image)
+        _check_size(picture)
+        extra = _extra_sections(picture)
+        if bpp is None:
+            return self._write(picture, extra, quality_step(quality), seed)
+        if not (math.isfinite(bpp) and bpp > 0):
+            raise InputError(f"bpp is {bpp}, give a number above 0")
+        pixels = picture.height * picture.width
+        return largest_below(
+            lambda step: self._write(picture, extra, step, seed),
+            bpp * pixels,
+            pixels,
+            QUALITY_STEPS,
+        )
+
+    def decode(self, data: bytes) -> Image.Image:
+        """Read an image.
+
+        Raises:
+            CorruptFileError: the file is damaged.
+            UnsupportedFileError: it needs another model, another coder or a newer laconic.
+        """
+        container, header = open_image_file(data)
+        self._check_model(header)
+        streams = container.named(LATENTS)
+        if len(streams) != header.plan.count:
+            raise CorruptFileError(
+                f"the file has {len(streams)} tiles, its header says {header.plan.count}"
+            )
+        alpha, profile = _read_extra(container, header)
+        coders = _find_coders(header.coders)
+        canvas = Canvas(header.plan)
+        with self.runtime.running():
+            for index, (tile, stream) in enumerate(zip(header.plan, streams, strict=True)):
+                canvas.add(tile, self._read_tile(tile, stream, coders, header, index))
+        colour = Colour(header.colour)
+        return put_together(Picture(canvas.pixels, colour, alpha, profile, header.reduced))
+
+    def _write(self, picture: Picture, extra: Sequence[Section], step: int, seed: int) -> bytes:
+        """The whole file at one quality step."""
+        plan = plan_tiles(picture.height, picture.width, self.runtime.model.stride)
+        shared = SharedRandomness(seed)
+        sections, receipts = [], []
+        with self.runtime.running():
+            for index, tile in enumerate(plan):
+                pixels = picture.pixels[tile.top : tile.bottom, tile.left : tile.right]
+                stream, costs = self._write_tile(pixels, step, shared.child(index))
+                sections.append(Section(LATENTS, stream))
+                receipts.append(costs)
+        header = ImageHeader(
+            model=self.model_name,
+            fingerprint=self.fingerprint,
+            plan=plan,
+            colour=picture.colour,
+            alpha=picture.alpha is not None,
+            profile=bool(picture.profile),
+            reduced=picture.reduced,
+            quality_step=step,
+            seed=seed,
+            coders=tuple(CoderSetting(coder.id, coder.config()) for coder in self.coders),
+            costs=_add_costs(receipts),
+        )
+        return pack(CODEC, header.write(), [*sections, *extra])
+
+    def _write_tile(
+        self, pixels: NDArray[np.uint8], step: int, shared: SharedRandomness
+    ) -> tuple[bytes, list[Receipt]]:
+        context = self._context(pixels.shape[0], pixels.shape[1], step)
+        below, right = context.height - pixels.shape[0], context.width - pixels.shape[1]
+        padded = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="symmetric")
+        x = torch.from_numpy(padded).to(context.log_beta).permute(2, 0, 1)[None] / 255
+        stream = QueueEncoder()
+        _, receipts = tell(self.runtime.model, self.coders, x, context, stream, shared)
+        return stream.finish(), receipts
+
+    def _read_tile(
+        self,
+        tile: Tile,
+        data: bytes,
+        coders: Sequence[RelativeEntropyCoder],
+        header: ImageHeader,
+        index: int,
+    ) -> NDArray[np.float32]:
+        context = self._context(tile.height, tile.width, header.quality_step)
+        shared = SharedRandomness(header.seed).child(index)
+        model = self.runtime.model
+        latents = hear(model, coders, context, QueueDecoder(data), shared)
+        shown: Tensor = model.likelihood(latents, context).mean
+        picture = shown[0, :, : tile.height, : tile.width].permute(1, 2, 0).float()
+        values: NDArray[np.float32] = picture.cpu().numpy()
+        if not np.isfinite(values).all():
+            raise CorruptFileError("the file decodes to values that are no numbers; it is damaged")
+        return values.clip(0, 1)
+
+    def _context(self, height: int, width: int, step: int) -> Context:
+        stride = self.runtime.model.stride
+        smallest, largest = (math.log(beta) for beta in self.runtime.model.beta_range)
+        log_beta = largest + (smallest - largest) * step / QUALITY_STEPS
+        values = torch.tensor([log_beta], dtype=self.runtime.dtype, device=self.runtime.device)
+        return Context(-(-height // stride) * stride, -(-width // stride) * stride, values)
+
+    def _check_model(self, header: ImageHeader) -> None:
+        if header.fingerprint != self.fingerprint:
+            raise UnsupportedFileError(
+                f"the file was written with the model {header.model!r} "
+                f"({header.fingerprint.hex()}), this is {self.model_name!r} "
+                f"({self.fingerprint.hex()}); decode it with the model that wrote it"
+            )
+        if len(header.coders) != self.runtime.model.levels:
+            raise CorruptFileError(
+                f"the file has {len(header.coders)} levels, its model {self.runtime.model.levels}"
+            )
+
+
+def quality_step(quality: float) -> int:
+    """Quality 1 to 100 to the integer 0 to 1000 that files carry."""
+    if not 1 <= quality <= 100:
+        raise InputError(f"quality is {quality}, give a number from 1 to 100")
+    return round((quality - 1) / 99 * QUALITY_STEPS)
+
+
+def _check_size(picture: Picture) -> None:
+    if max(picture.height, picture.width) > MAX_SIDE or picture.height * picture.width > MAX_PIXELS:
+        raise InputError(
+            f"{picture.width} x {picture.height} pixels are too many: sides go up to {MAX_SIDE}, "
+            f"their product to {MAX_PIXELS}; cut the image into parts"
+        )
+
+
+def _extra_sections(picture: Picture) -> list[Section]:
+    sections = []
+    if picture.alpha is not None:
+        sections.append(Section(ALPHA, encode_alpha(picture.alpha)))
+    if picture.profile:
+        sections.append(Section(PROFILE, picture.profile))
+    return sections
+
+
+def _read_extra(
+    container: Container, header: ImageHeader
+) -> tuple[NDArray[np.uint8] | None, bytes]:
+    alphas, profiles = container.named(ALPHA), container.named(PROFILE)
+    if len(alphas) != header.alpha or len(profiles) != header.profile:
+        raise CorruptFileError("the file's sections do not match its header")
+    alpha = decode_alpha(alphas[0], header.plan.height, header.plan.width) if alphas else None
+    return alpha, profiles[0] if profiles else b""
+
+
+def _find_coders(settings: Sequence[CoderSetting]) -> list[RelativeEntropyCoder]:
+    coders: list[RelativeEntropyCoder] = []
+    for setting in settings:
+        if setting.id not in CODERS:
+            raise UnsupportedFileError(
+                f"the file needs the coder {setting.id!r}, which this laconic lacks; update it"
+            )
+        coders.append(CODERS[setting.id].from_config(setting.config))
+    return coders
+
+
+def _add_costs(tiles: Sequence[Sequence[Receipt]]) -> tuple[LevelCost, ...]:
+    """Sum over tiles, level by level, rounded to whole bits and bytes."""
+    costs = []
+    for receipts in zip(*tiles, strict=True):
+        parts: dict[str, float] = {}
+        for receipt in receipts:
+            _add(parts, receipt.parts)
+        costs.append(
+            LevelCost(
+                round(sum(receipt.ideal_bits for receipt in receipts)),
+                round(sum(receipt.theory_bits for receipt in receipts)),
+                {name: round(bits / 8) for name, bits in parts.items()},
+            )
+        )
+    return tuple(costs)
+
+
+def _add(total: dict[str, float], parts: Mapping[str, float]) -> None:
+    for name, bits in parts.items():
+        total[name] = total.get(name, 0.0) + bits

@@ -1,0 +1,221 @@
+"""Any Pillow image <-> what the codec codes: 8-bit RGB, and beside it what RGB cannot say.
+
+| input | coded as | comes back as |
+|---|---|---|
+| RGB | RGB | RGB |
+| grey (L) | RGB with equal channels | L: the mean of the three |
+| bilevel (1) | as grey | 1: black below one half |
+| alpha (LA, RGBA, transparent palettes) | colour as above, alpha losslessly | LA, RGBA |
+| palette (P) | RGB or RGBA | RGB or RGBA |
+| 16 bits a sample | rounded to 8 bits, with a warning and a flag | 8 bits |
+| CMYK, YCbCr, LAB, HSV | converted to RGB | RGB |
+
+EXIF orientation is applied to the pixels. Colour below a fully transparent pixel may change. A
+colour profile is kept when it is small (`PROFILE_LIMIT` after deflate); that of sRGB is dropped,
+since it is what readers assume; with a larger one the pixels are converted to sRGB.
+"""
+
+import io
+import warnings
+import zlib
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps
+
+from laconic.errors import CorruptFileError, InputError
+
+PROFILE_LIMIT: Final = 4096
+PROFILE_BYTES: Final = 1 << 22
+DEPTHS: Final = (np.uint8, np.uint16)
+SIXTEEN_BITS: Final = "sixteen_bits"
+"""Key of `Image.info` set by a reader when the file had 16 bits a sample and Pillow kept 8."""
+
+
+class LossyInputWarning(UserWarning):
+    """Something of the input is given up before coding begins."""
+
+
+class Colour(IntEnum):
+    """How the colours of an image are meant; the number is written into files."""
+
+    RGB = 0
+    GREY = 1
+    BILEVEL = 2
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image taken apart.
+
+    Attributes:
+        pixels: shape `(height, width, 3)`, uint8.
+        colour: what the three channels mean.
+        alpha: shape `(height, width)`, uint8, or None.
+        profile: ICC profile, deflated, or empty.
+        reduced: whether the input had 16 bits a sample.
+    """
+
+    pixels: NDArray[np.uint8]
+    colour: Colour = Colour.RGB
+    alpha: NDArray[np.uint8] | None = None
+    profile: bytes = b""
+    reduced: bool = False
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.pixels.shape[1])
+
+
+def take_apart(image: Image.Image | NDArray[Any]) -> Picture:
+    """Bring an image into the form that is coded.
+
+    Args:
+        image: a Pillow image, or an array of shape `(h, w)` or `(h, w, 1 to 4)`, uint8 or uint16.
+
+    Raises:
+        InputError: it has no pixels, or samples that are neither 8 nor 16 bits.
+    """
+    if isinstance(image, np.ndarray):
+        image, reduced = _from_array(image)
+    else:
+        reduced = bool(image.info.get(SIXTEEN_BITS))
+    if image.width == 0 or image.height == 0:
+        raise InputError("the image has no pixels")
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith(("I", "F")):
+        image, reduced = _to_eight_bits(image), True
+    if reduced:
+        warnings.warn(
+            "the image has 16 bits a sample; it is coded with 8, the lower 8 are lost",
+            LossyInputWarning,
+            stacklevel=2,
+        )
+    colour, image = _simplify(image)
+    image, profile = _settle_profile(image)
+    alpha = np.asarray(image.getchannel("A")) if "A" in image.getbands() else None
+    return Picture(np.asarray(image.convert("RGB")), colour, alpha, profile, reduced)
+
+
+def put_together(picture: Picture) -> Image.Image:
+    """The image back, in the mode that the table above says."""
+    pixels = picture.pixels
+    if picture.colour is Colour.RGB:
+        image = Image.fromarray(pixels)
+    else:
+        total = pixels.sum(axis=2, dtype=np.uint16)
+        image = Image.fromarray(((total + 1) // 3).astype(np.uint8))
+    if picture.alpha is not None:
+        image.putalpha(Image.fromarray(picture.alpha))
+    elif picture.colour is Colour.BILEVEL:
+        image = image.point(lambda value: 255 if value >= 128 else 0).convert("1")
+    if picture.profile:
+        image.info["icc_profile"] = _inflate_profile(picture.profile)
+    return image
+
+
+def _from_array(array: NDArray[Any]) -> tuple[Image.Image, bool]:
+    """An 8-bit image and whether bits were dropped."""
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim not in (2, 3) or not 1 <= channels <= 4 or array.dtype not in DEPTHS:
+        raise InputError(
+            "an array must have shape (h, w) or (h, w, 1 to 4) and type uint8 or uint16, "
+            f"not {array.shape} and {array.dtype}"
+        )
+    if array.size == 0:
+        raise InputError("the image has no pixels")
+    reduced = array.dtype == np.uint16
+    eight = _round_to_eight(array) if reduced else array.astype(np.uint8)
+    if channels == 2:
+        image = Image.fromarray(np.ascontiguousarray(eight[..., 0]))
+        image.putalpha(Image.fromarray(np.ascontiguousarray(eight[..., 1])))
+        return image, reduced
+    flat = eight[..., 0] if eight.ndim == 3 and channels == 1 else eight
+    return Image.fromarray(np.ascontiguousarray(flat)), reduced
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Grey with 16 bits a sample, which Pillow calls I or I;16."""
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise InputError(
+            f"samples of mode {image.mode} outside 0 to 65535 have no agreed black and white; "
+            "scale the image to 8 or 16 bits first"
+        )
+    return Image.fromarray(_round_to_eight(values))
+
+
+def _round_to_eight(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Samples of 0 to 65535 to the nearest of 0 to 255."""
+    return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+
+
+def _simplify(image: Image.Image) -> tuple[Colour, Image.Image]:
+    """One of the modes L, LA, RGB, RGBA, and how its colours are meant."""
+    transparent = image.has_transparency_data
+    if image.mode == "1" and not transparent:
+        return Colour.BILEVEL, image.convert("L")
+    if image.mode in ("1", "L", "LA", "La"):
+        return Colour.GREY, image.convert("LA" if transparent else "L")
+    if image.mode == "CMYK":
+        return Colour.RGB, _to_srgb(image)
+    return Colour.RGB, image.convert("RGBA" if transparent else "RGB")
+
+
+def _settle_profile(image: Image.Image) -> tuple[Image.Image, bytes]:
+    """Keep a small profile, drop that of sRGB, convert the pixels where it is large."""
+    profile = image.info.get("icc_profile") or b""
+    if not profile or _is_srgb(profile):
+        return image, b""
+    deflated = zlib.compress(profile, 9)
+    if len(deflated) <= PROFILE_LIMIT:
+        return image, deflated
+    return _to_srgb(image), b""
+
+
+def _inflate_profile(profile: bytes) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(profile, PROFILE_BYTES)
+    except zlib.error as error:
+        raise CorruptFileError(f"the colour profile is damaged: {error}") from error
+
+
+def _is_srgb(profile: bytes) -> bool:
+    try:
+        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return "srgb" in ImageCms.getProfileDescription(opened).lower()
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return False
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """Through the image's own profile where it has a usable one, else by Pillow's plain rule."""
+    mode = "RGB" if image.mode == "CMYK" else image.mode
+    profile = image.info.get("icc_profile") or b""
+    converted = None
+    if profile and image.mode in ("RGB", "CMYK"):
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            target = ImageCms.createProfile("sRGB")
+            converted = ImageCms.profileToProfile(image, source, target, outputMode=mode)
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            converted = None
+    if converted is None:
+        if profile:
+            warnings.warn(
+                "the colour profile cannot be applied and is left out",
+                LossyInputWarning,
+                stacklevel=2,
+            )
+        converted = image.convert(mode)
+    converted.info.pop("icc_profile", None)
+    return converted

@@ -1,0 +1,51 @@
+"""How a network is run: precision, threads, and that nothing of it leaks out."""
+
+import contextlib
+import copy
+from collections.abc import Iterator
+from typing import Final
+
+import torch
+
+from laconic.errors import ConfigError
+from laconic.models.base import LatentVariableModel
+
+DTYPES: Final = ("float32", "bfloat16", "float64")
+
+
+class Runtime:
+    """A model at one precision.
+
+    Args:
+        model: the model; it is put into evaluation mode.
+        dtype: "float32"; "bfloat16": autocast, latents stay float32; "float64": a copied model.
+        threads: threads of torch while running, None: as they are.
+    """
+
+    def __init__(
+        self, model: LatentVariableModel, dtype: str = "float32", threads: int | None = None
+    ) -> None:
+        if dtype not in DTYPES:
+            raise ConfigError(f"dtype is {dtype!r}, choose one of {', '.join(DTYPES)}")
+        if threads is not None and threads < 1:
+            raise ConfigError(f"threads is {threads}, give 1 or more")
+        self.model = copy.deepcopy(model).double() if dtype == "float64" else model
+        self.model.eval()
+        self.dtype = torch.float64 if dtype == "float64" else torch.float32
+        self.autocast = dtype == "bfloat16"
+        self.threads = threads
+        tensors = [*model.parameters(), *model.buffers()]
+        self.device = tensors[0].device if tensors else torch.device("cpu")
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Inference mode, with this precision and these threads; both are put back afterwards."""
+        before = torch.get_num_threads()
+        try:
+            if self.threads is not None:
+                torch.set_num_threads(self.threads)
+            precision = torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
+            with torch.inference_mode(), precision:
+                yield
+        finally:
+            torch.set_num_threads(before)
