@@ -2,14 +2,15 @@
 
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.importance import ImportanceCoder
+from laconic.coding.relative_entropy.trellis import TrellisCoder
 from laconic.errors import ConfigError
 
 CODERS: dict[str, type[RelativeEntropyCoder]] = {
-    coder.id: coder for coder in (ImportanceCoder,)
+    coder.id: coder for coder in (ImportanceCoder, TrellisCoder)
 }
 """Every coder by its permanent id."""
 
-DEFAULT_CODER = "importance"
+DEFAULT_CODER = "trellis"
 """What `ladder_coders` and the codecs use unless told otherwise."""
 
 

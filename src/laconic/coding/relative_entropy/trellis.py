@@ -1,0 +1,263 @@
+"""The trellis coder: importance sampling over exponentially many candidates, searched by dynamic programming."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Self, final
+
+import numpy as np
+from numba import njit, prange
+from torch import Tensor
+from torch.distributions import Normal
+
+from laconic.coding.random import FloatArray, SharedRandomness
+from laconic.coding.relative_entropy import rate_map, standard
+from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
+from laconic.coding.stream import IntArray, QueueDecoder, QueueEncoder
+
+_SEGMENT = 2048
+"""Steps after which the register starts again from zero, so that segments can be searched in parallel."""
+
+_MAX_WIDTH = 8
+"""Most bits that one step may take."""
+
+
+@dataclass(frozen=True)
+class _Schedule:
+    """Which dimensions each step tells, and with how many bits; integers that both sides have.
+
+    Attributes:
+        order: dimensions in the order of telling, shape `(told,)`; the others cost nothing.
+        first: step t tells `order[first[t]:first[t + 1]]`, shape `(steps + 1,)`.
+        widths: bits of each step, shape `(steps,)`.
+    """
+
+    order: IntArray
+    first: IntArray
+    widths: IntArray
+
+
+@njit(cache=True)
+def _steps(rates: IntArray, limit: int) -> tuple[IntArray, IntArray]:
+    """Cut dimensions into steps of at least one bit each; `rates` in 1/256 bit."""
+    first = np.zeros(rates.size + 2, np.int64)
+    widths = np.zeros(rates.size + 1, np.int64)
+    step, credit = 0, 0
+    for d in range(rates.size):
+        credit += rates[d]
+        if credit >= 256:
+            widths[step] = min(credit >> 8, limit)
+            credit -= widths[step] << 8
+            step += 1
+            first[step] = d + 1
+    if first[step] < rates.size:
+        widths[step] = 1
+        step += 1
+        first[step] = rates.size
+    return first[: step + 1], widths[:step]
+
+
+@njit(cache=True, fastmath=True)
+def _advance(
+    score: FloatArray,
+    best: FloatArray,
+    back: np.ndarray,
+    weight: FloatArray,
+    width: int,
+) -> None:
+    """One step of Viterbi: the best of the 2^width ways into each state, plus its weight."""
+    groups = score.size >> width
+    best[:groups] = score[:groups]
+    back[:groups] = 0
+    for j in range(1, 1 << width):
+        rival = score[j * groups : (j + 1) * groups]
+        for g in range(groups):
+            if rival[g] > best[g]:
+                best[g] = rival[g]
+                back[g] = j
+    top = best[:groups].max()
+    ways = 1 << width
+    if width == 1:
+        for g in range(groups):
+            v = best[g] - top
+            score[2 * g] = v + weight[2 * g]
+            score[2 * g + 1] = v + weight[2 * g + 1]
+        return
+    for g in range(groups):
+        v = best[g] - top
+        for i in range(g * ways, (g + 1) * ways):
+            score[i] = v + weight[i]
+
+
+@njit(cache=True, fastmath=True)
+def _weigh(
+    weight: FloatArray,
+    linear: FloatArray,
+    half: FloatArray,
+    starts: IntArray,
+    book: FloatArray,
+) -> None:
+    """log q/p of every state's candidate, over the dimensions of one step."""
+    weight[:] = 0
+    for d in range(linear.size):
+        a, h = linear[d], half[d]
+        column = book[starts[d] : starts[d] + weight.size]
+        for s in range(weight.size):
+            weight[s] += (a - h * column[s]) * column[s]
+
+
+@njit(cache=True, parallel=True, fastmath=True)
+def _search(
+    linear: FloatArray,
+    half: FloatArray,
+    starts: IntArray,
+    book: FloatArray,
+    first: IntArray,
+    widths: IntArray,
+    state_bits: int,
+    segment: int,
+) -> IntArray:
+    """The state after each step on the heaviest path, segment by segment."""
+    states = np.zeros(widths.size, np.int64)
+    size = 1 << state_bits
+    for part in prange(-(-widths.size // segment)):
+        begin, end = part * segment, min(widths.size, (part + 1) * segment)
+        score = np.full(size, np.float32(-1e30), np.float32)
+        score[0] = 0
+        best, weight = np.empty(size, np.float32), np.empty(size, np.float32)
+        back = np.empty((end - begin, size >> 1), np.uint8)
+        for t in range(begin, end):
+            a, b = first[t], first[t + 1]
+            _weigh(weight, linear[a:b], half[a:b], starts[a:b], book)
+            _advance(score, best, back[t - begin], weight, widths[t])
+        state = np.int64(np.argmax(score))
+        for t in range(end - 1, begin - 1, -1):
+            states[t] = state
+            group = state >> widths[t]
+            state = (np.int64(back[t - begin, group]) << (state_bits - widths[t])) | group
+    return states
+
+
+@njit(cache=True)
+def _walk(inputs: IntArray, widths: IntArray, state_bits: int, segment: int) -> IntArray:
+    """The state after each step, from the bits that were sent."""
+    states = np.empty(widths.size, np.int64)
+    mask = (1 << state_bits) - 1
+    state = 0
+    for t in range(widths.size):
+        if t % segment == 0:
+            state = 0
+        state = ((state << widths[t]) | inputs[t]) & mask
+        states[t] = state
+    return states
+
+
+@final
+@dataclass(frozen=True)
+class TrellisCoder(RelativeEntropyCoder):
+    """Importance sampling over the paths of a random trellis.
+
+    A shift register of `state_bits` bits takes in a few bits a step; its content selects, for each of the
+    step's dimensions, a shared draw from the prior. All 2^(bits of the message) paths are thereby
+    candidates, and the Viterbi algorithm finds the one with the greatest product of q/p. With as
+    many bits as the KL this path is typical of q; the finite register costs some 6 % on top. How many
+    bits each region gets is told beforehand (`rate_map`).
+
+    Not exact: the draw is the best candidate rather than a random one. What is kept is the
+    distance to the target's data: for a target that is prior times Gaussian likelihood the weight is
+    the squared error.
+
+    Attributes:
+        state_bits: length of the register; time doubles with each bit.
+        rate_percent: bits spent, in percent of the KL.
+        outlier_bits: dimensions whose KL exceeds this are sent as 16-bit numbers instead.
+        map_permille: the map of rates is as fine as this share of the KL pays for.
+    """
+
+    id: ClassVar[str] = "trellis"
+    exact: ClassVar[bool] = False
+
+    state_bits: int = 12
+    rate_percent: int = 106
+    outlier_bits: int = 12
+    map_permille: int = 15
+
+    def config(self) -> dict[str, int]:
+        """The parameters, by name."""
+        return asdict(self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, int]) -> Self:
+        """Rebuild from `config`."""
+        ranges = {
+            "state_bits": (8, 16),
+            "rate_percent": (1, 1000),
+            "outlier_bits": (1, 64),
+            "map_permille": (0, 1000),
+        }
+        return cls(**standard.take_config(config, ranges))
+
+    def encode(
+        self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness
+    ) -> tuple[Tensor, Receipt]:
+        """Write outliers, the map of rates, and the path."""
+        q = standard.standardise(target, prior)
+        marks = [stream.bits]
+        far = np.flatnonzero(q.kl_bits > self.outlier_bits)
+        outliers = standard.write_outliers(stream, far, standard.draw_exactly(q, far, shared))
+        marks.append(stream.bits)
+        near_kl = q.kl_bits.copy()
+        near_kl[far] = 0
+        wanted = near_kl.reshape(prior.loc.shape) * (self.rate_percent / 100)
+        rates = rate_map.write(stream, wanted, near_kl.sum() * self.map_permille / 1000)
+        marks.append(stream.bits)
+        rates[far] = 0
+        schedule = self._schedule(rates, shared)
+        starts = standard.offsets(shared, rates.size)
+        book = standard.codebook(shared, 1 << self.state_bits)
+        states = _search(
+            q.linear[schedule.order].astype(np.float32),
+            (0.5 * np.maximum(q.quadratic[schedule.order], 0)).astype(np.float32),
+            starts[schedule.order],
+            book,
+            schedule.first,
+            schedule.widths,
+            self.state_bits,
+            _SEGMENT,
+        )
+        stream.uniform(states & ((1 << schedule.widths) - 1), 1 << schedule.widths)
+        marks.append(stream.bits)
+        u = self._values(states, schedule, starts, book)
+        u[far] = outliers
+        names = ("outliers", "rate map", "indices")
+        parts = {name: b - a for name, a, b in zip(names, marks, marks[1:], strict=False)}
+        receipt = Receipt(float(q.kl_bits.sum()), parts["indices"], parts, states.size)
+        return standard.restore(u, prior), receipt
+
+    def decode(self, prior: Normal, stream: QueueDecoder, shared: SharedRandomness) -> Tensor:
+        """Read outliers, the map of rates, and the path."""
+        far, outliers = standard.read_outliers(stream, prior.loc.numel())
+        rates = rate_map.read(stream, tuple(prior.loc.shape))
+        rates[far] = 0
+        schedule = self._schedule(rates, shared)
+        inputs = stream.uniform(schedule.widths.size, 1 << schedule.widths)
+        states = _walk(inputs, schedule.widths, self.state_bits, _SEGMENT)
+        starts = standard.offsets(shared, rates.size)
+        u = self._values(states, schedule, starts, standard.codebook(shared, 1 << self.state_bits))
+        u[far] = outliers
+        return standard.restore(u, prior)
+
+    def _schedule(self, rates: IntArray, shared: SharedRandomness) -> _Schedule:
+        """Dimensions of one rate stand together, shuffled, so that the bits are spent evenly."""
+        key = rates << 32 | shared.child(5).bits(0, rates.size)
+        order = np.argsort(key, kind="stable")
+        order = order[np.searchsorted(rates[order], 1) :]
+        first, widths = _steps(rates[order], _MAX_WIDTH)
+        return _Schedule(order, first, widths)
+
+    def _values(
+        self, states: IntArray, schedule: _Schedule, starts: IntArray, book: FloatArray
+    ) -> FloatArray:
+        """Dimensions that no step tells take their own shared draw from the prior."""
+        selected = np.zeros(starts.size, np.int64)
+        selected[schedule.order] = np.repeat(states, np.diff(schedule.first))
+        return book[starts + selected]
