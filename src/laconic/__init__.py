@@ -1,0 +1,43 @@
+"""Laconic: deep probabilistic compression.
+
+    import laconic
+
+    data = laconic.compress("photo.png", quality=60)
+    laconic.decompress(data).save("decoded.png")
+    laconic.open("photo.lac").info.bpp
+
+Importing has one side effect: Pillow learns the format, so that `Image.open("x.lac")` works.
+"""
+
+from laconic.api import LaconicImage, compress, decompress, open, register_pillow
+from laconic.errors import (
+    CodingError,
+    ConfigError,
+    CorruptFileError,
+    FileError,
+    InputError,
+    LaconicError,
+    UnreachableTargetError,
+    UnsupportedFileError,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CodingError",
+    "ConfigError",
+    "CorruptFileError",
+    "FileError",
+    "InputError",
+    "LaconicError",
+    "LaconicImage",
+    "UnreachableTargetError",
+    "UnsupportedFileError",
+    "__version__",
+    "compress",
+    "decompress",
+    "open",
+    "register_pillow",
+]
+
+register_pillow()

@@ -1,7 +1,7 @@
 """The lossy image codec: pictures <-> .lac files, with a model that it is given."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
 from laconic.models.base import Context, LatentVariableModel
 
 SEED = 0
+Progress = Callable[[int, int], None]
 LATENTS, ALPHA, PROFILE = "latents", "alpha", "icc"
 
 
@@ -47,6 +48,7 @@ class ImageCodec:
         coder: a name that `ladder_coders` knows; reading follows the file instead.
         dtype: precision of the networks, "float32", "bfloat16" or "float64".
         threads: threads of torch while coding, None: as they are.
+        progress: called with tiles done and tiles in all, as each is coded.
     """
 
     def __init__(
@@ -57,7 +59,9 @@ class ImageCodec:
         coder: str = DEFAULT_CODER,
         dtype: str = "float32",
         threads: int | None = None,
+        progress: Progress | None = None,
     ) -> None:
+        self.progress: Progress = progress or (lambda done, total: None)
         self.model_name = model_name
         self.fingerprint = fingerprint[:FINGERPRINT_BYTES]
         if len(self.fingerprint) != FINGERPRINT_BYTES:
@@ -118,6 +122,7 @@ class ImageCodec:
         with self.runtime.running():
             for index, (tile, stream) in enumerate(zip(header.plan, streams, strict=True)):
                 canvas.add(tile, self._read_tile(tile, stream, coders, header, index))
+                self.progress(index + 1, header.plan.count)
         colour = Colour(header.colour)
         return put_together(Picture(canvas.pixels, colour, alpha, profile, header.reduced))
 
@@ -132,6 +137,7 @@ class ImageCodec:
                 stream, costs = self._write_tile(pixels, step, shared.child(index))
                 sections.append(Section(LATENTS, stream))
                 receipts.append(costs)
+                self.progress(index + 1, plan.count)
         header = ImageHeader(
             model=self.model_name,
             fingerprint=self.fingerprint,

@@ -1,7 +1,7 @@
 """The permanent list of words that a .lac file may name by one integer.
 
 Append only: a word's position is part of the format (docs/format.md, "Words"). Words that are not
-in the list are written out; nothing depends on the list being complete, it only makes headers short.
+in the list are written out; nothing depends on it being complete, it only makes headers short.
 """
 
 from typing import Final

@@ -1,0 +1,223 @@
+"""What `import laconic` offers: compress, decompress, open, and Pillow's doors to them.
+
+Everything heavy is imported inside the functions, so that `import laconic` stays quick.
+"""
+
+import io
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from PIL import Image, ImageFile
+
+from laconic.errors import ConfigError, InputError, UnsupportedFileError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from laconic.codecs.info import FileInfo
+
+PathLike = str | Path
+Progress = Callable[[int, int], None]
+FORMAT = "LACONIC"
+EXTENSION = ".lac"
+MAGIC = b"\x89LAC"
+
+
+def compress(
+    image: "PathLike | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]",
+    quality: float = 50,
+    bpp: float | None = None,
+    coder: str | None = None,
+    *,
+    model: PathLike = "default",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> bytes:
+    """Compress an image into the bytes of a .lac file.
+
+    Args:
+        image: path of an image file, Pillow image, or array `(h, w)` or `(h, w, 1 to 4)`,
+            uint8 or uint16.
+        quality: 1 (smallest) to 100 (best), when `bpp` is None.
+        bpp: bits per pixel of the whole file; the largest file not above it is taken.
+        coder: "rejection", "importance", "greedy", "is-gs"; None: the best one measured.
+        model: name of an embedded model, or path of one.
+        threads: threads of torch, None: as they are.
+        progress: called with tiles done and tiles in all.
+
+    Raises:
+        InputError: the image cannot be read, or the request is impossible.
+
+    Example:
+        `data = laconic.compress("photo.png", quality=60)`
+    """
+    from laconic import pretrained
+    from laconic.codecs.image import ImageCodec
+    from laconic.coding.relative_entropy import DEFAULT_CODER
+    from laconic.data.images import read_image
+
+    if isinstance(image, str | Path):
+        image = read_image(Path(image))
+    loaded = pretrained.load(model)
+    codec = ImageCodec(
+        loaded.model,
+        loaded.name,
+        loaded.fingerprint,
+        coder or DEFAULT_CODER,
+        threads=threads,
+        progress=progress,
+    )
+    return codec.encode(image, quality=quality, bpp=bpp)
+
+
+def decompress(
+    source: PathLike | bytes,
+    *,
+    model: PathLike | None = None,
+    dtype: str = "float32",
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Image.Image:
+    """Decode a .lac file.
+
+    Args:
+        source: path of the file, or its bytes.
+        model: name or path of the model that wrote it; None: the embedded one that the file names.
+        dtype: precision of the networks, "float32", "bfloat16" or "float64".
+        threads: threads of torch, None: as they are.
+        progress: called with tiles done and tiles in all.
+
+    Raises:
+        CorruptFileError: the file is damaged.
+        UnsupportedFileError: it needs another model or a newer laconic.
+
+    Example:
+        `laconic.decompress("photo.lac").save("photo.png")`
+    """
+    from laconic import pretrained
+    from laconic.codecs.image import ImageCodec
+    from laconic.codecs.info import open_image_file
+
+    data = _read(source)
+    name = open_image_file(data)[1].model
+    if model is None and not name.replace("-", "_").isidentifier():
+        raise UnsupportedFileError(f"the file names the model {name!r}, which is no embedded model")
+    try:
+        loaded = pretrained.load(name if model is None else model)
+    except ConfigError as error:
+        if model is not None:
+            raise
+        raise UnsupportedFileError(
+            f"the file was written with the model {name!r}, which this laconic does not have; "
+            "name the model's file"
+        ) from error
+    codec = ImageCodec(
+        loaded.model,
+        loaded.name,
+        loaded.fingerprint,
+        dtype=dtype,
+        threads=threads,
+        progress=progress,
+    )
+    return codec.decode(data)
+
+
+class LaconicImage:
+    """A .lac file: what it says about itself at once, its picture when asked for.
+
+    Attributes:
+        data: the file's bytes.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.info  # noqa: B018 (a damaged file is refused here, not at first use)
+
+    @cached_property
+    def info(self) -> "FileInfo":
+        """Sizes by section and level, model, coder; no pixel is decoded for it."""
+        from laconic.codecs.info import describe
+
+        return describe(self.data)
+
+    @cached_property
+    def image(self) -> Image.Image:
+        """The picture, decoded on first use."""
+        return decompress(self.data)
+
+    def __repr__(self) -> str:
+        info = self.info
+        return f"<LaconicImage {info.width}x{info.height} {info.mode}, {len(self.data)} bytes>"
+
+
+def open(source: PathLike | bytes) -> LaconicImage:
+    """Open a .lac file, given by path or as bytes; pixels are decoded when `.image` is asked for.
+
+    Raises:
+        FileError: the file is damaged or of a kind that this laconic cannot read.
+    """
+    return LaconicImage(_read(source))
+
+
+def register_pillow() -> None:
+    """Teach Pillow the format: `Image.open("x.lac")` and `image.save("x.lac", quality=60)`.
+
+    `import laconic` calls it: the one side effect that importing has.
+    """
+    Image.register_open(FORMAT, LaconicImageFile, lambda prefix: prefix.startswith(MAGIC))
+    Image.register_save(FORMAT, _save)
+    Image.register_extension(FORMAT, EXTENSION)
+    Image.register_mime(FORMAT, "image/x-laconic")
+
+
+class LaconicImageFile(ImageFile.StubImageFile):
+    """Pillow's view of a .lac file; pixels are decoded on `load()`."""
+
+    format = FORMAT
+    format_description = "Laconic"
+
+    def _open(self) -> None:
+        assert self.fp is not None
+        self._data = self.fp.read()
+        info = open(self._data).info
+        self._size = (info.width, info.height)
+        self._mode = info.mode
+        self.info["laconic"] = info
+
+    def _load(self) -> ImageFile.StubHandler:
+        return _Loader(self._data)
+
+
+class _Loader(ImageFile.StubHandler):
+    """Decodes for `LaconicImageFile`."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def open(self, im: ImageFile.StubImageFile) -> None:
+        """Nothing to do: the header has been read."""
+
+    def load(self, im: ImageFile.StubImageFile) -> Image.Image:
+        """The decoded picture, with what the file said about itself."""
+        image = decompress(self._data)
+        image.info = im.info | image.info
+        return image
+
+
+def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    options: dict[str, Any] = getattr(image, "encoderinfo", {})
+    known = {key: options[key] for key in ("quality", "bpp", "coder", "model") if key in options}
+    file.write(compress(image, **known))
+
+
+def _read(source: PathLike | bytes) -> bytes:
+    from laconic.container import read_bytes
+
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    if isinstance(source, io.IOBase):
+        raise InputError("give a path or bytes, not an open file; file.read() has its bytes")
+    return read_bytes(Path(source))

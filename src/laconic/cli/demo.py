@@ -1,0 +1,171 @@
+"""`laconic demo`: the two-minute tour on the embedded sample image."""
+
+import io
+import math
+import time
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from laconic.cli.common import print_json, progress
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+QUALITIES = (10, 35, 65)
+SHOWN = 0
+"""Which of the qualities the side-by-side picture shows: the smallest, where codecs differ most."""
+
+
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")] = Path(
+        "laconic-demo"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Compress the sample photograph, decompress it, and compare with JPEG and WebP."""
+    result = run_demo(out)
+    if as_json:
+        print_json(result)
+        return
+    typer.echo(
+        f"{result['image']}, {result['width']} x {result['height']}, model {result['model']}\n"
+    )
+    typer.echo("codec     quality    bytes  bits/pixel  PSNR dB  MS-SSIM dB  encode s  decode s")
+    for row in result["rows"]:
+        typer.echo(
+            f"{row['codec']:<8}{row['quality']:>9g}{row['bytes']:>9,}{row['bpp']:>12.3f}"
+            f"{row['psnr']:>9.2f}{_ssim_text(row['ms_ssim_db']):>12}"
+            f"{row['encode_seconds']:>10.2f}{row['decode_seconds']:>10.2f}"
+        )
+    typer.echo(f"\nSide by side: {result['picture']}; the files are in {out}/")
+
+
+def run_demo(out: Path) -> dict[str, Any]:
+    """Code the sample at a few qualities and with JPEG and WebP at the same sizes.
+
+    Returns:
+        The table as plain values; files and a side-by-side PNG are in the folder `out`.
+    """
+    import laconic
+    from laconic.container import write_atomically
+    from laconic.errors import InputError
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot be made a folder: {error.strerror}") from error
+    image = load_sample()
+    rows: list[dict[str, Any]] = []
+    shown: list[tuple[str, Image.Image]] = [("original", image)]
+    with progress("compressing the sample") as tick:
+        laconic.decompress(laconic.compress(image.crop((0, 0, 64, 64))))  # pays for compilation
+        for index, quality in enumerate(QUALITIES):
+            start = time.perf_counter()
+            data = laconic.compress(image, quality=quality)
+            seconds = time.perf_counter() - start
+            write_atomically(out / f"sample-{quality}.lac", data)
+            pictures = [_row("laconic", quality, data, image, seconds, laconic.decompress)]
+            pictures += [_same_size(name, image, len(data)) for name in ("JPEG", "WEBP")]
+            rows += [row for row, _ in pictures]
+            if index == SHOWN:
+                shown += [(f"{row['codec']} {row['bytes']:,} bytes", pic) for row, pic in pictures]
+            tick(index + 1, len(QUALITIES))
+    picture = out / "side-by-side.png"
+    write_atomically(picture, _png(_side_by_side(shown)))
+    return {
+        "image": "sample",
+        "width": image.width,
+        "height": image.height,
+        "model": laconic.open(data).info.model,
+        "rows": rows,
+        "picture": str(picture),
+    }
+
+
+def load_sample() -> "Image.Image":
+    """The photograph that ships with the package."""
+    from laconic.data.images import read_image
+
+    with resources.as_file(resources.files("laconic.pretrained") / "sample.png") as path:
+        return read_image(path).convert("RGB")
+
+
+def _row(
+    codec: str, quality: float, data: bytes, image: "Image.Image", seconds: float, decode: Any
+) -> "tuple[dict[str, Any], Image.Image]":
+    """Decode, measure."""
+    import numpy as np
+
+    from laconic.metrics import ms_ssim, ms_ssim_db, psnr
+
+    start = time.perf_counter()
+    decoded = decode(data)
+    decode_seconds = time.perf_counter() - start
+    before, after = np.asarray(image), np.asarray(decoded.convert("RGB"))
+    similarity = ms_ssim(before, after)
+    row = {
+        "codec": codec,
+        "quality": quality,
+        "bytes": len(data),
+        "bpp": 8 * len(data) / (image.width * image.height),
+        "psnr": psnr(before, after),
+        "ms_ssim": None if math.isnan(similarity) else similarity,
+        "ms_ssim_db": None if math.isnan(similarity) else ms_ssim_db(similarity),
+        "encode_seconds": seconds,
+        "decode_seconds": decode_seconds,
+    }
+    return row, decoded
+
+
+def _same_size(name: str, image: "Image.Image", size: int) -> "tuple[dict[str, Any], Image.Image]":
+    """The codec's best quality whose file is not larger than `size`, or its smallest file."""
+    from PIL import Image
+
+    options: dict[str, Any] = {"optimize": True} if name == "JPEG" else {"method": 6}
+
+    def encode(quality: int) -> bytes:
+        buffer = io.BytesIO()
+        image.save(buffer, name, quality=quality, **options)
+        return buffer.getvalue()
+
+    low, high = 0 if name == "WEBP" else 1, 95
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if len(encode(middle)) <= size else (low, middle - 1)
+    start = time.perf_counter()
+    data = encode(low)
+    seconds = time.perf_counter() - start
+
+    def decode(data: bytes) -> Image.Image:
+        return Image.open(io.BytesIO(data)).convert("RGB")
+
+    return _row({"JPEG": "jpeg", "WEBP": "webp"}[name], low, data, image, seconds, decode)
+
+
+def _side_by_side(pictures: "list[tuple[str, Image.Image]]") -> "Image.Image":
+    """Two by two, each under its title."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(18)
+    width, height = pictures[0][1].size
+    bar = 28
+    sheet = Image.new("RGB", (2 * width + 12, 2 * (height + bar) + 12), "white")
+    draw = ImageDraw.Draw(sheet)
+    for index, (title, picture) in enumerate(pictures):
+        left, top = (index % 2) * (width + 12), (index // 2) * (height + bar + 12)
+        draw.text((left + 6, top + 3), title, fill="black", font=font)
+        sheet.paste(picture.convert("RGB"), (left, top + bar))
+    return sheet
+
+
+def _png(image: "Image.Image") -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _ssim_text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,27 @@
+"""`laconic train`: a model from a configuration file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from laconic.errors import InputError
+
+
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="What to train.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")
+    ] = None,
+) -> None:
+    """Train a model; interrupted runs go on with --resume."""
+    overrides = settings or []
+    for item in overrides:
+        if "=" not in item.strip("="):
+            raise typer.BadParameter(f"--set takes key=value, not {item!r}")
+    if not config.is_file():
+        raise InputError(f"{config} is no file; see experiments/embedded for an example")
+    from laconic.training.run import train_from_config
+
+    train_from_config(config, overrides, resume)
