@@ -1,0 +1,182 @@
+"""The house keeps its own rules: errors, paths, versions, quick commands, examples that run."""
+
+import ast
+import inspect
+import json
+import re
+import subprocess
+import sys
+from importlib import metadata, resources
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from safetensors.torch import save_file
+
+from laconic import errors
+from laconic.models.vae import VAE, VAEConfig
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")])
+FENCE = re.compile(r"(<!-- not run: .+? -->\n)?^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+MACHINE_PATH = re.compile(r"/(root|home/[a-z]\w*|work/(main|shared)|tmp/[a-z]\w*|opt/[a-z]\w*)\b")
+EXTRAS = ["lightning", "tensorboard", "yaml", "scipy", "matplotlib", "pillow_heif", "pillow_jxl"]
+
+
+def tracked_files() -> list[Path]:
+    done = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("not a git checkout, so no list of tracked files")
+    return [
+        path for name in done.stdout.split("\0") if name and (path := REPOSITORY / name).exists()
+    ]
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def documented_tree() -> dict[str, str | None]:
+    """Class -> parent, as drawn in the docstring of errors.py."""
+    assert errors.__doc__ is not None
+    drawing = errors.__doc__.split("```")[1]
+    tree: dict[str, str | None] = {}
+    path: list[str] = []
+    for line in drawing.strip().splitlines():
+        found = re.match(r"([│├└─ ]*)(\w+)", line)
+        assert found is not None, line
+        depth = len(found[1]) // 4
+        path = [*path[:depth], found[2]]
+        tree[found[2]] = path[-2] if depth else None
+    return tree
+
+
+def test_the_tree_of_errors_is_the_one_drawn() -> None:
+    defined = {
+        name: value
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, Exception)
+    }
+    tree = documented_tree()
+    assert set(tree) == set(defined)
+    for name, parent in tree.items():
+        assert defined[name].__bases__ == (defined[parent] if parent else Exception,)
+        assert defined[name].__doc__
+
+
+def test_no_tracked_file_names_a_machine() -> None:
+    found = []
+    for path in tracked_files():
+        data = path.read_bytes()
+        if b"\0" in data[:4096]:
+            continue
+        text = data.decode("utf-8", errors="replace")
+        found += [
+            f"{path.relative_to(REPOSITORY)}: {hit[0]}" for hit in MACHINE_PATH.finditer(text)
+        ]
+    assert found == []
+
+
+def test_versions_agree() -> None:
+    import laconic
+
+    newest = re.search(r"^## \[(.+?)\]", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == laconic.__version__ == metadata.version("laconic")
+
+
+def test_every_direct_dependency_is_pinned() -> None:
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    pinned = {line.split("==")[0] for line in lines if "==" in line}
+    wanted = set()
+    for requirement in metadata.requires("laconic") or []:
+        name = re.match(r"[A-Za-z0-9._-]+", requirement)
+        assert name is not None
+        wanted.add(name[0].lower().replace("_", "-"))
+    assert wanted - {"laconic"} <= pinned
+
+
+@pytest.mark.parametrize("call", ["import laconic", "import laconic.cli"])
+def test_imports_stay_quick(call: str) -> None:
+    heavy = "{'torch', 'numba', 'lightning', 'matplotlib', 'scipy'}"
+    assert run_python(f"{call}\nimport sys; print({heavy} & set(sys.modules))") == "set()\n"
+
+
+def test_help_does_not_import_torch() -> None:
+    code = (
+        "import sys, laconic.cli\n"
+        "sys.argv = ['laconic', '--help']\n"
+        "try:\n    laconic.cli.main()\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        "assert 'torch' not in sys.modules and 'numba' not in sys.modules\n"
+    )
+    assert "compress" in run_python(code)
+
+
+def test_the_codec_needs_no_extra(tmp_path: Path) -> None:
+    """Whoever installs the core alone can load a model and code with it."""
+    config = VAEConfig(width=4, latents=4)
+    facts = {"model": {"name": "vae", "width": 4, "latents": 4}, "step": 1}
+    weights = tmp_path / "weights.safetensors"
+    save_file(VAE(config).state_dict(), weights, metadata={"meta": json.dumps(facts)})
+    run_python(
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({EXTRAS}))\n"
+        "import laconic.codecs.image, laconic.data.images, laconic.pretrained\n"
+        f"assert laconic.pretrained.load({str(weights)!r}).steps == 1\n"
+    )
+
+
+def test_no_module_or_function_outgrows_the_house() -> None:
+    """Modules of at most 400 lines, functions of at most 40 besides their docstring."""
+    grown = []
+    for path in sorted((REPOSITORY / "src").rglob("*.py")):
+        source = path.read_text()
+        if source.count("\n") > 400:
+            grown.append(path.name)
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                if body and (body[-1].end_lineno or 0) - body[0].lineno >= 40:
+                    grown.append(f"{path.name}: {node.name}")
+    assert grown == []
+
+
+def test_sample_is_a_photograph_with_a_licence() -> None:
+    folder = resources.files("laconic.pretrained")
+    assert "CC0" in (folder / "sample.LICENSE.md").read_text()
+    with resources.as_file(folder / "sample.png") as path:
+        assert path.stat().st_size < 700_000
+        with Image.open(path) as image:
+            assert image.mode == "RGB"
+            assert min(image.size) >= 400
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text())
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = [code for marked, code in FENCE.findall(page.read_text()) if not marked]
+    if not blocks:
+        pytest.skip("no Python on this page")
+    folder = resources.files("laconic.pretrained")
+    needs_model = any(re.search(r"laconic\.(de)?compress\(", code) for code in blocks)
+    if needs_model and not (folder / "default.safetensors").is_file():
+        pytest.skip("the embedded model is not there yet")
+    (tmp_path / "photo.png").write_bytes((folder / "sample.png").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": page.stem}
+    # dataclasses look their module up.
+    monkeypatch.setitem(sys.modules, page.stem, type(sys)(page.stem))
+    for code in blocks:
+        exec(compile(code, str(page), "exec"), namespace)
