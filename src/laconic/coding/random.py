@@ -30,8 +30,8 @@ def philox(
     for _ in range(10):
         p0 = np.uint64(0xD2511F53) * np.uint64(c0)
         p1 = np.uint64(0xCD9E8D57) * np.uint64(c2)
-        n0 = np.uint32(p1 >> np.uint64(32)) ^ c1 ^ k0
-        n2 = np.uint32(p0 >> np.uint64(32)) ^ c3 ^ k1
+        n0 = np.uint32(np.uint32(p1 >> np.uint64(32)) ^ c1 ^ k0)
+        n2 = np.uint32(np.uint32(p0 >> np.uint64(32)) ^ c3 ^ k1)
         c1, c3 = np.uint32(p1), np.uint32(p0)
         c0, c2 = n0, n2
         k0 = np.uint32(k0 + np.uint32(0x9E3779B9))
@@ -71,6 +71,34 @@ def normal_of(word: np.uint32, table: FloatArray) -> np.float32:
 
 
 @njit(cache=True)
+def word_at(seed: np.uint64, stream: np.uint64, position: np.uint64) -> np.uint32:
+    """One word of a stream."""
+    n = position >> np.uint64(2)
+    w0, w1, w2, w3 = philox(
+        np.uint32(n),
+        np.uint32(n >> np.uint64(32)),
+        np.uint32(stream),
+        np.uint32(stream >> np.uint64(32)),
+        np.uint32(seed),
+        np.uint32(seed >> np.uint64(32)),
+    )
+    place = position & np.uint64(3)
+    if place < np.uint64(2):
+        return w0 if place == np.uint64(0) else w1
+    return w2 if place == np.uint64(2) else w3
+
+
+@njit(cache=True)
+def _normals_at(
+    seed: np.uint64, stream: np.uint64, positions: NDArray[np.int64], table: FloatArray
+) -> FloatArray:
+    out = np.empty(positions.size, np.float32)
+    for i in range(positions.size):
+        out[i] = normal_of(word_at(seed, stream, np.uint64(positions[i])), table)
+    return out
+
+
+@njit(cache=True)
 def _to_normals(words: UInt32Array, table: FloatArray) -> FloatArray:
     out = np.empty(words.size, np.float32)
     for i in range(words.size):
@@ -105,27 +133,36 @@ class SharedRandomness:
     seed: int
     stream: int = 0
 
+    @property
+    def name(self) -> tuple[np.uint64, np.uint64]:
+        """Seed and stream as compiled functions take them."""
+        return np.uint64(self.seed & _MASK64), np.uint64(self.stream & _MASK64)
+
     def child(self, label: int) -> "SharedRandomness":
         """An independent substream.
 
         Rule: the first two words of Philox at counter (label, low word first; stream, low word
         first) and key `seed XOR 0x6C61636F6E696300`, low word first, name the new stream.
         """
-        key = np.uint64((self.seed ^ 0x6C61636F6E696300) & _MASK64)
-        words = _words(key, np.uint64(self.stream & _MASK64), np.uint64(label & _MASK64), 1)
+        key, stream = SharedRandomness(self.seed ^ 0x6C61636F6E696300, self.stream).name
+        words = _words(key, stream, np.uint64(label & _MASK64), 1)
         return SharedRandomness(self.seed, int(words[0]) | int(words[1]) << 32)
 
     def bits(self, start: int, count: int) -> UInt32Array:
         """Words `start` to `start + count` of the stream, uint32."""
         first = start // 4
         blocks = -(-(start + count) // 4) - first
-        seed, stream = np.uint64(self.seed & _MASK64), np.uint64(self.stream & _MASK64)
-        words: UInt32Array = _words(seed, stream, np.uint64(first), blocks)
+        words: UInt32Array = _words(*self.name, np.uint64(first), blocks)
         return words[start - 4 * first :][:count]
 
     def normals(self, start: int, count: int) -> FloatArray:
         """Standard normals `start` to `start + count`, float32; normal i uses word i alone."""
         normals: FloatArray = _to_normals(self.bits(start, count), quantile_table())
+        return normals
+
+    def normals_at(self, positions: NDArray[np.int64]) -> FloatArray:
+        """Standard normals at any positions (not negative), float32."""
+        normals: FloatArray = _normals_at(*self.name, positions, quantile_table())
         return normals
 
     def uniforms(self, start: int, count: int) -> NDArray[np.float64]:

@@ -1,12 +1,14 @@
 """Relative entropy coders: one file each, one table."""
 
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
+from laconic.coding.relative_entropy.greedy import GreedyCoder
 from laconic.coding.relative_entropy.importance import ImportanceCoder
+from laconic.coding.relative_entropy.rejection import RejectionCoder
 from laconic.coding.relative_entropy.trellis import TrellisCoder
 from laconic.errors import ConfigError
 
 CODERS: dict[str, type[RelativeEntropyCoder]] = {
-    coder.id: coder for coder in (ImportanceCoder, TrellisCoder)
+    coder.id: coder for coder in (RejectionCoder, ImportanceCoder, GreedyCoder, TrellisCoder)
 }
 """Every coder by its permanent id."""
 

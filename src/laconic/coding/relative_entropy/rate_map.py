@@ -6,8 +6,12 @@ from laconic.coding.relative_entropy.standard import DoubleArray
 from laconic.coding.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
 
 RATES: IntArray = np.array(
-    [0, 2, 3, 4, 6, 8, 11, 15, 20, 27, 36, 48, 64, 80, 100, 124, 150, 180, 215, 256]
-    + list(range(304, 1025, 48)) + list(range(1088, 2049, 64)),
+    # Steps of a third below 1 bit, of 3/16 bit up to 4 bits, of 1/4 bit up to 8 bits.
+    [
+        *(0, 2, 3, 4, 6, 8, 11, 15, 20, 27, 36, 48, 64, 80, 100, 124, 150, 180, 215, 256),
+        *range(304, 1025, 48),
+        *range(1088, 2049, 64),
+    ],
     np.int64,
 )
 """Rates that a region can have, in 1/256 bit per dimension."""
@@ -82,7 +86,8 @@ def write(stream: QueueEncoder, bits: DoubleArray, budget: float) -> IntArray:
     Args:
         stream: where to write.
         bits: wanted bits per dimension, any shape; the last two axes are tiled.
-        budget: bits that the map may take; the finest tiles within it are chosen, or else the coarsest.
+        budget: bits that the map may take; the finest tiles within it are chosen, or else the
+        coarsest.
     """
     _, height, width = _planes(bits.shape)
     coarsest = min(MAX_TILE, (max(height, width, 1) - 1).bit_length())

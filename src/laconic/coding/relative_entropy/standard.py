@@ -1,7 +1,7 @@
 """What every coder shares: standardising by the prior, the outliers, the codebook of normals.
 
-A draw is z = loc_p + scale_p u. Coders decide u, from integers and shared randomness alone; only then
-does the receiver's prior enter.
+A draw is z = loc_p + scale_p u. Coders decide u, from integers and shared randomness alone; only
+then does the receiver's prior enter.
 """
 
 from collections.abc import Mapping
@@ -79,7 +79,7 @@ def standardise(target: Normal, prior: Normal) -> Standardised:
 
 
 def restore(u: FloatArray, prior: Normal) -> Tensor:
-    """z = loc_p + scale_p u, in the prior's own shape, dtype and device."""
+    """Z = loc_p + scale_p u, in the prior's own shape, dtype and device."""
     values = torch.from_numpy(u).reshape(prior.loc.shape).to(prior.loc.device, prior.loc.dtype)
     return prior.loc + prior.scale * values
 
@@ -95,40 +95,51 @@ def offsets(shared: SharedRandomness, dims: int) -> IntArray:
     return (shared.child(1).bits(0, dims) >> np.uint32(32 - BOOK_BITS)).astype(np.int64)
 
 
-def write_outliers(stream: QueueEncoder, where: IntArray, values: DoubleArray) -> FloatArray:
-    """Write positions and 16-bit values; returns the values as the receiver will see them.
+def write_values(stream: QueueEncoder, values: DoubleArray) -> FloatArray:
+    """Write values as 16-bit integers; returns them as the receiver will see them.
 
     The step is a power of two, told as an integer, such that the largest value fits 16 bits.
-    Source: Flamich, 3.4.1 and Alg. 3.
+    Source: Flamich, 3.4.1.
     """
-    stream.integer(where.size)
-    if not where.size:
+    if not values.size:
         return np.zeros(0, np.float32)
-    exponent = int(np.frexp(np.abs(values).max())[1])
-    exponent = min(max(exponent, -_MAX_EXPONENT), _MAX_EXPONENT + 8)
+    exponent = int(np.clip(np.frexp(np.abs(values).max())[1], -_MAX_EXPONENT, 2 * _MAX_EXPONENT))
     stream.uniform([exponent + _MAX_EXPONENT], 128)
     steps = np.clip(np.rint(np.ldexp(values, 15 - exponent)), -32768, 32767).astype(np.int64)
-    for gap in np.diff(where, prepend=-1) - 1:
-        stream.integer(int(gap))
     stream.uniform(steps + 32768, 65536)
     return np.ldexp(steps.astype(np.float32), exponent - 15)
 
 
+def read_values(stream: QueueDecoder, count: int) -> FloatArray:
+    """Read what `write_values` wrote."""
+    if not count:
+        return np.zeros(0, np.float32)
+    exponent = int(stream.uniform(1, 128)[0]) - _MAX_EXPONENT
+    steps = stream.uniform(count, 65536) - 32768
+    return np.ldexp(steps.astype(np.float32), exponent - 15)
+
+
+def write_outliers(stream: QueueEncoder, where: IntArray, values: DoubleArray) -> FloatArray:
+    """Write positions (ascending) and 16-bit values; returns the values as the receiver sees them.
+
+    Source: Flamich, Alg. 3.
+    """
+    stream.integer(where.size)
+    for gap in np.diff(where, prepend=-1) - 1:
+        stream.integer(int(gap))
+    return write_values(stream, values)
+
+
 def read_outliers(stream: QueueDecoder, dims: int) -> tuple[IntArray, FloatArray]:
     """Read what `write_outliers` wrote: positions and values."""
-    count = stream.integer(dims)
-    if not count:
-        return np.zeros(0, np.int64), np.zeros(0, np.float32)
-    exponent = int(stream.uniform(1, 128)[0]) - _MAX_EXPONENT
-    where = np.zeros(count, np.int64)
+    where = np.zeros(stream.integer(dims), np.int64)
     last = -1
-    for i in range(count):
+    for i in range(where.size):
         last += 1 + stream.integer(dims)
+        if last >= dims:
+            raise CorruptFileError("an outlier lies outside the tensor: the file is damaged")
         where[i] = last
-    if last >= dims:
-        raise CorruptFileError("an outlier lies outside the tensor: the file is damaged")
-    steps = stream.uniform(count, 65536) - 32768
-    return where, np.ldexp(steps.astype(np.float32), exponent - 15)
+    return where, read_values(stream, where.size)
 
 
 def draw_exactly(target: Standardised, where: IntArray, shared: SharedRandomness) -> DoubleArray:
@@ -172,5 +183,7 @@ def take_config(config: Mapping[str, int], ranges: Mapping[str, tuple[int, int]]
         raise UnsupportedFileError(f"coder parameters {sorted(config)} are not {sorted(ranges)}")
     for name, (low, high) in ranges.items():
         if not low <= int(config[name]) <= high:
-            raise UnsupportedFileError(f"coder parameter {name} = {config[name]}: not {low}..{high}")
+            raise UnsupportedFileError(
+                f"coder parameter {name} = {config[name]}: not {low}..{high}"
+            )
     return {name: int(config[name]) for name in ranges}

@@ -1,4 +1,4 @@
-"""The trellis coder: importance sampling over exponentially many candidates, searched by dynamic programming."""
+"""The trellis coder: importance sampling over the paths of a trellis, by dynamic programming."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -6,6 +6,7 @@ from typing import ClassVar, Self, final
 
 import numpy as np
 from numba import njit, prange
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Normal
 
@@ -15,7 +16,8 @@ from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.stream import IntArray, QueueDecoder, QueueEncoder
 
 _SEGMENT = 2048
-"""Steps after which the register starts again from zero, so that segments can be searched in parallel."""
+"""Steps after which the register starts again from zero, so that segments can be searched in
+parallel."""
 
 _MAX_WIDTH = 8
 """Most bits that one step may take."""
@@ -60,7 +62,7 @@ def _steps(rates: IntArray, limit: int) -> tuple[IntArray, IntArray]:
 def _advance(
     score: FloatArray,
     best: FloatArray,
-    back: np.ndarray,
+    back: NDArray[np.uint8],
     weight: FloatArray,
     width: int,
 ) -> None:
@@ -96,7 +98,7 @@ def _weigh(
     starts: IntArray,
     book: FloatArray,
 ) -> None:
-    """log q/p of every state's candidate, over the dimensions of one step."""
+    """Log q/p of every state's candidate, over the dimensions of one step."""
     weight[:] = 0
     for d in range(linear.size):
         a, h = linear[d], half[d]
@@ -156,15 +158,15 @@ def _walk(inputs: IntArray, widths: IntArray, state_bits: int, segment: int) -> 
 class TrellisCoder(RelativeEntropyCoder):
     """Importance sampling over the paths of a random trellis.
 
-    A shift register of `state_bits` bits takes in a few bits a step; its content selects, for each of the
-    step's dimensions, a shared draw from the prior. All 2^(bits of the message) paths are thereby
-    candidates, and the Viterbi algorithm finds the one with the greatest product of q/p. With as
-    many bits as the KL this path is typical of q; the finite register costs some 6 % on top. How many
-    bits each region gets is told beforehand (`rate_map`).
+    A shift register of `state_bits` bits takes in a few bits a step; its content selects, for each
+    of the step's dimensions, a shared draw from the prior. All 2^(bits of the message) paths are
+    thereby candidates, and the Viterbi algorithm finds the one with the greatest product of q/p.
+    With as many bits as the KL this path is typical of q; the finite register costs some 6 % on
+    top. How many bits each region gets is told beforehand (`rate_map`).
 
     Not exact: the draw is the best candidate rather than a random one. What is kept is the
-    distance to the target's data: for a target that is prior times Gaussian likelihood the weight is
-    the squared error.
+    distance to the target's data: for a target that is prior times Gaussian likelihood the weight
+    is the squared error.
 
     Attributes:
         state_bits: length of the register; time doubles with each bit.
@@ -176,7 +178,7 @@ class TrellisCoder(RelativeEntropyCoder):
     id: ClassVar[str] = "trellis"
     exact: ClassVar[bool] = False
 
-    state_bits: int = 12
+    state_bits: int = 13
     rate_percent: int = 106
     outlier_bits: int = 12
     map_permille: int = 15
@@ -260,4 +262,5 @@ class TrellisCoder(RelativeEntropyCoder):
         """Dimensions that no step tells take their own shared draw from the prior."""
         selected = np.zeros(starts.size, np.int64)
         selected[schedule.order] = np.repeat(states, np.diff(schedule.first))
-        return book[starts + selected]
+        values: FloatArray = book[starts + selected]
+        return values
