@@ -1,0 +1,190 @@
+"""`laconic evaluate`: rate-distortion curves of a folder of pictures, beside classical codecs."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from laconic.evaluation.anchors import Codec
+    from laconic.evaluation.comparison import Difference
+    from laconic.evaluation.results import Study
+
+QUALITIES = "5,15,25,35,45,55,65,75,85,95"
+"""Qualities of our codec that are measured by default."""
+
+
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Folder of pictures, or one picture.")],
+    quality: Annotated[
+        str, typer.Option(help="Our qualities, 1 to 100, separated by commas.")
+    ] = QUALITIES,
+    against: Annotated[
+        str,
+        typer.Option(help="Classical codecs: jpeg, webp, avif, heif, jxl, jpeg2000; or none."),
+    ] = "jpeg,webp",
+    out_json: Annotated[
+        Path | None, typer.Option("--json", help="Write all figures here; - is stdout.")
+    ] = None,
+    out_html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with curves and sliders here.")
+    ] = None,
+    coder: Annotated[str | None, typer.Option(help="Relative entropy coder.")] = None,
+) -> None:
+    """Measure rate and distortion on a folder of pictures, beside classical codecs."""
+    from laconic.errors import LaconicError
+
+    try:
+        run(make_codec(coder), folder, quality, against, out_json, out_html)
+    except LaconicError as error:
+        typer.echo(f"laconic evaluate: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def make_codec(coder: str | None) -> "Codec":
+    """Our codec with the embedded model."""
+    from laconic.codecs.image import ImageCodec
+    from laconic.coding.relative_entropy import DEFAULT_CODER
+    from laconic.evaluation.ours import OurCodec
+    from laconic.pretrained import load
+
+    model = load()
+    name = DEFAULT_CODER if coder is None else coder
+    return OurCodec(ImageCodec(model.model, model.name, model.fingerprint, coder=name))
+
+
+def run(
+    codec: "Codec",
+    folder: Path,
+    quality: str,
+    against: str,
+    out_json: Path | None,
+    out_html: Path | None,
+) -> None:
+    """Everything `evaluate` does, for any codec.
+
+    Raises:
+        LaconicError: whatever is wrong with the folder, the options or an output file.
+    """
+    from laconic.container import write_atomically
+    from laconic.evaluation.anchors import find_anchors
+    from laconic.evaluation.comparison import compare_all
+    from laconic.evaluation.rate_distortion import rate_distortion
+    from laconic.evaluation.results import study_to_json
+
+    settings = parse_qualities(quality)
+    anchors = find_anchors(parse_anchors(against))
+    with progress_bar("measuring") as progress:
+        plan = [(codec, settings), *((anchor, anchor.settings) for anchor in anchors)]
+        study = rate_distortion(plan, folder, progress)
+    differences = compare_all(study)
+    if out_json is not None:
+        write_json(study_to_json(study), differences, out_json)
+    if out_html is not None:
+        html = page(codec, study, folder, [anchor.name for anchor in anchors])
+        write_atomically(out_html, html.encode("utf-8"))
+    if out_json is None or str(out_json) != "-":
+        typer.echo(summary(study, differences))
+
+
+def parse_qualities(text: str) -> list[float]:
+    """Numbers from 1 to 100 between commas, rising, each once.
+
+    Raises:
+        typer.BadParameter: anything else; the command then exits with 2.
+    """
+    try:
+        values = sorted({float(part) for part in text.split(",")})
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: give numbers separated by commas") from error
+    if not all(1 <= value <= 100 for value in values):
+        raise typer.BadParameter(f"{text!r}: qualities run from 1 to 100")
+    return values
+
+
+def parse_anchors(text: str) -> list[str]:
+    """Names of anchors between commas; "none" and an empty text are no names.
+
+    Raises:
+        typer.BadParameter: an unknown name; the command then exits with 2.
+    """
+    from laconic.evaluation.anchors import ANCHORS
+
+    names = [name.strip() for name in text.split(",") if name.strip() not in ("", "none")]
+    unknown = [name for name in names if name not in ANCHORS]
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(unknown)}: choose from {', '.join(ANCHORS)}")
+    return names
+
+
+def page(codec: "Codec", study: "Study", folder: Path, names: list[str]) -> str:
+    """The HTML page, its pictures taken at the setting nearest to half a bit per pixel."""
+    from laconic.evaluation.anchors import ANCHORS
+    from laconic.evaluation.gallery import make_gallery, setting_near
+    from laconic.evaluation.page import render_page
+
+    setting = setting_near(study.curves[0], 0.5)
+    total, done = len(study.images), 0
+    with progress_bar("pictures") as progress:
+
+        def tick() -> None:
+            nonlocal done
+            done += 1
+            progress(done, total)
+
+        anchors = [ANCHORS[name] for name in names if name in ("jpeg", "webp")]
+        gallery = make_gallery(codec, setting, folder, anchors, tick)
+    return render_page(study, gallery)
+
+
+def write_json(document: dict[str, Any], differences: list["Difference"], path: Path) -> None:
+    """The study and its BD-rates as one JSON object, to a file or to stdout."""
+    from dataclasses import asdict
+
+    from laconic.container import write_atomically
+    from laconic.evaluation.results import finite
+
+    compared = finite([asdict(difference) for difference in differences])
+    text = json.dumps(document | {"differences": compared}, indent=1, allow_nan=False)
+    if str(path) == "-":
+        typer.echo(text)
+    else:
+        write_atomically(path, text.encode("utf-8") + b"\n")
+
+
+def summary(study: "Study", differences: list["Difference"]) -> str:
+    """A table for the terminal: every codec's rate and qualities, then the BD-rates."""
+    head = ("setting", "bpp", "PSNR", "MS-SSIM", "enc s", "dec s")
+    lines = [f"{'codec':<12}" + "".join(f"{name:>9}" for name in head)]
+    for curve in study.curves:
+        for point in curve.points:
+            keys = ("bpp", "psnr", "ms_ssim", "encode_seconds", "decode_seconds")
+            bpp, psnr, similarity, *seconds = (point.mean(key) for key in keys)
+            lines.append(
+                f"{curve.codec:<12}{point.setting:>9g}{bpp:>9.3f}{psnr:>9.2f}{similarity:>9.4f}"
+                f"{seconds[0]:>9.2f}{seconds[1]:>9.2f}"
+            )
+    for one in differences:
+        low, high = one.rate_range
+        lines.append(
+            f"BD-rate against {one.reference} on {one.figure}, {low:g}-{high:g} bpp: "
+            f"{one.bd_rate_of_mean_curve:+.1f} % of the mean curves, "
+            f"{one.mean_of_image_bd_rates:+.1f} % mean of {one.images_counted} pictures"
+        )
+    return "\n".join(lines)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr where that is a terminal; yields a function of (done, total)."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
