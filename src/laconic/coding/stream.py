@@ -152,9 +152,19 @@ class QueueEncoder:
         self.table([length], _LENGTH_COUNTS)
         self.fixed([value + 1 - (1 << length)], length)
 
+    def integers(self, values: ArrayLike) -> None:
+        """Write integers from 0 to 2^32 - 3: lengths under adaptive counts, then the bits."""
+        flat, _ = _check(values, (1 << 32) - 2)
+        lengths = np.frexp(flat + 1.0)[1].astype(np.int64) - 1
+        self.adaptive(lengths, AdaptiveModel(32))
+        rest = flat + 1 - (1 << lengths)
+        self.uniform(rest >> 16, 1 << np.maximum(lengths - 16, 0))
+        self.uniform(rest & 0xFFFF, 1 << np.minimum(lengths, 16))
+
     def finish(self) -> bytes:
-        """The message: little-endian 32-bit words without the zero bytes at the end."""
-        return bytes(self._coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0"))
+        """The message: little-endian 32-bit words, the last without the zero bytes at its end."""
+        data = self._coder.get_compressed().astype("<u4").tobytes()
+        return bytes(data[:-4] + data[-4:].rstrip(b"\0"))
 
 
 class QueueDecoder:
@@ -164,8 +174,7 @@ class QueueDecoder:
         """`data`: what `QueueEncoder.finish` returned."""
         words = np.frombuffer(data + b"\0" * (-len(data) % 4), "<u4").astype(np.uint32)
         self._coder: Any = _QUEUE.RangeDecoder(words)
-        # Zero bytes at the end were dropped, at most 32 bits of them, and 24-bit probabilities are
-        # rounded.
+        # The last word may have been zero and dropped; 24-bit probabilities are rounded.
         self._limit = 32.0 * words.size * 1.002 + _SLACK_BITS
         self._bits = 0.0
 
@@ -231,3 +240,15 @@ class QueueDecoder:
         if value > limit:
             raise CorruptFileError(f"a count of {value} where at most {limit} is possible")
         return value
+
+    def integers(self, count: int, limit: int) -> IntArray:
+        """Read `count` integers that must not exceed `limit`."""
+        lengths = self.adaptive(count, AdaptiveModel(32))
+        high = self.uniform(count, 1 << np.maximum(lengths - 16, 0))
+        low = self.uniform(count, 1 << np.minimum(lengths, 16))
+        values = (1 << lengths) - 1 + (high << 16 | low)
+        if bool((values > limit).any()):
+            raise CorruptFileError(
+                f"a number above {limit}, the most possible: the file is damaged"
+            )
+        return values

@@ -125,20 +125,16 @@ def write_outliers(stream: QueueEncoder, where: IntArray, values: DoubleArray) -
     Source: Flamich, Alg. 3.
     """
     stream.integer(where.size)
-    for gap in np.diff(where, prepend=-1) - 1:
-        stream.integer(int(gap))
+    stream.integers(np.diff(where, prepend=-1) - 1)
     return write_values(stream, values)
 
 
 def read_outliers(stream: QueueDecoder, dims: int) -> tuple[IntArray, FloatArray]:
     """Read what `write_outliers` wrote: positions and values."""
-    where = np.zeros(stream.integer(dims), np.int64)
-    last = -1
-    for i in range(where.size):
-        last += 1 + stream.integer(dims)
-        if last >= dims:
-            raise CorruptFileError("an outlier lies outside the tensor: the file is damaged")
-        where[i] = last
+    gaps = stream.integers(stream.integer(dims), dims)
+    where = np.cumsum(gaps + 1) - 1
+    if where.size and where[-1] >= dims:
+        raise CorruptFileError("an outlier lies outside the tensor: the file is damaged")
     return where, read_values(stream, where.size)
 
 

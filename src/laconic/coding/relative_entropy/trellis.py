@@ -1,11 +1,13 @@
 """The trellis coder: importance sampling over the paths of a trellis, by dynamic programming."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import ClassVar, Self, final
 
 import numpy as np
-from numba import njit, prange
+import torch
+from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Normal
@@ -68,26 +70,26 @@ def _advance(
 ) -> None:
     """One step of Viterbi: the best of the 2^width ways into each state, plus its weight."""
     groups = score.size >> width
-    best[:groups] = score[:groups]
-    back[:groups] = 0
-    for j in range(1, 1 << width):
+    low, high = score[:groups], score[groups : 2 * groups]
+    for g in range(groups):
+        better = high[g] > low[g]
+        best[g] = high[g] if better else low[g]
+        back[g] = np.uint8(better)
+    for j in range(2, 1 << width):
         rival = score[j * groups : (j + 1) * groups]
         for g in range(groups):
-            if rival[g] > best[g]:
-                best[g] = rival[g]
-                back[g] = j
-    top = best[:groups].max()
-    ways = 1 << width
+            better = rival[g] > best[g]
+            best[g] = rival[g] if better else best[g]
+            back[g] = np.uint8(j) if better else back[g]
+    top, ways = best[0], 1 << width  # any common offset keeps the scores small
     if width == 1:
         for g in range(groups):
-            v = best[g] - top
-            score[2 * g] = v + weight[2 * g]
-            score[2 * g + 1] = v + weight[2 * g + 1]
+            score[2 * g] = best[g] - top + weight[2 * g]
+            score[2 * g + 1] = best[g] - top + weight[2 * g + 1]
         return
     for g in range(groups):
-        v = best[g] - top
         for i in range(g * ways, (g + 1) * ways):
-            score[i] = v + weight[i]
+            score[i] = best[g] - top + weight[i]
 
 
 @njit(cache=True, fastmath=True)
@@ -107,8 +109,9 @@ def _weigh(
             weight[s] += (a - h * column[s]) * column[s]
 
 
-@njit(cache=True, parallel=True, fastmath=True)
-def _search(
+@njit(cache=True, fastmath=True, nogil=True)
+def _search_segment(
+    states: IntArray,
     linear: FloatArray,
     half: FloatArray,
     starts: IntArray,
@@ -116,26 +119,44 @@ def _search(
     first: IntArray,
     widths: IntArray,
     state_bits: int,
-    segment: int,
-) -> IntArray:
-    """The state after each step on the heaviest path, segment by segment."""
-    states = np.zeros(widths.size, np.int64)
+) -> None:
+    """Fill in the state after each step on the heaviest path of one segment."""
     size = 1 << state_bits
-    for part in prange(-(-widths.size // segment)):
-        begin, end = part * segment, min(widths.size, (part + 1) * segment)
-        score = np.full(size, np.float32(-1e30), np.float32)
-        score[0] = 0
-        best, weight = np.empty(size, np.float32), np.empty(size, np.float32)
-        back = np.empty((end - begin, size >> 1), np.uint8)
-        for t in range(begin, end):
-            a, b = first[t], first[t + 1]
-            _weigh(weight, linear[a:b], half[a:b], starts[a:b], book)
-            _advance(score, best, back[t - begin], weight, widths[t])
-        state = np.int64(np.argmax(score))
-        for t in range(end - 1, begin - 1, -1):
-            states[t] = state
-            group = state >> widths[t]
-            state = (np.int64(back[t - begin, group]) << (state_bits - widths[t])) | group
+    score = np.full(size, np.float32(-1e30), np.float32)
+    score[0] = 0
+    best, weight = np.empty(size, np.float32), np.empty(size, np.float32)
+    back = np.empty((widths.size, size >> 1), np.uint8)
+    for t in range(widths.size):
+        a, b = first[t], first[t + 1]
+        _weigh(weight, linear[a:b], half[a:b], starts[a:b], book)
+        _advance(score, best, back[t], weight, widths[t])
+    state = np.int64(np.argmax(score))
+    for t in range(widths.size - 1, -1, -1):
+        states[t] = state
+        group = state >> widths[t]
+        state = (np.int64(back[t, group]) << (state_bits - widths[t])) | group
+
+
+def _search(
+    linear: FloatArray,
+    half: FloatArray,
+    starts: IntArray,
+    book: FloatArray,
+    schedule: _Schedule,
+    state_bits: int,
+) -> IntArray:
+    """The state after each step on the heaviest path. Segments are independent: one a thread."""
+    states = np.zeros(schedule.widths.size, np.int64)
+
+    def segment(begin: int) -> None:
+        part = slice(begin, begin + _SEGMENT)
+        first = schedule.first[begin : begin + _SEGMENT + 1]
+        _search_segment(
+            states[part], linear, half, starts, book, first, schedule.widths[part], state_bits
+        )
+
+    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
+        list(pool.map(segment, range(0, states.size, _SEGMENT)))
     return states
 
 
@@ -221,10 +242,8 @@ class TrellisCoder(RelativeEntropyCoder):
             (0.5 * np.maximum(q.quadratic[schedule.order], 0)).astype(np.float32),
             starts[schedule.order],
             book,
-            schedule.first,
-            schedule.widths,
+            schedule,
             self.state_bits,
-            _SEGMENT,
         )
         stream.uniform(states & ((1 << schedule.widths) - 1), 1 << schedule.widths)
         marks.append(stream.bits)
