@@ -173,11 +173,12 @@ def register_pillow() -> None:
     Image.register_mime(FORMAT, "image/x-laconic")
 
 
-class LaconicImageFile(ImageFile.StubImageFile):
+class LaconicImageFile(ImageFile.ImageFile):
     """Pillow's view of a .lac file; pixels are decoded on `load()`."""
 
     format = FORMAT
     format_description = "Laconic"
+    _data: bytes | None = None
 
     def _open(self) -> None:
         assert self.fp is not None
@@ -187,24 +188,14 @@ class LaconicImageFile(ImageFile.StubImageFile):
         self._mode = info.mode
         self.info["laconic"] = info
 
-    def _load(self) -> ImageFile.StubHandler:
-        return _Loader(self._data)
-
-
-class _Loader(ImageFile.StubHandler):
-    """Decodes for `LaconicImageFile`."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def open(self, im: ImageFile.StubImageFile) -> None:
-        """Nothing to do: the header has been read."""
-
-    def load(self, im: ImageFile.StubImageFile) -> Image.Image:
-        """The decoded picture, with what the file said about itself."""
-        image = decompress(self._data)
-        image.info = im.info | image.info
-        return image
+    def load(self) -> Any:
+        """Decode once; what Pillow's `load` returns."""
+        if self._data is not None:
+            image = decompress(self._data)
+            self.im = image.im
+            self.info |= image.info
+            self._data = None
+        return Image.Image.load(self)
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:

@@ -29,6 +29,15 @@ WORDS: Final[tuple[str, ...]] = (
     "group_limit",
     "index_bits",
     "pyramid",
+    "trellis",
+    "state_bits",
+    "rate_percent",
+    "outlier_bits",
+    "map_permille",
+    "rate map",
+    "shard_bits",
+    "block",
+    "shard counts",
 )
 """Index 0 of a word in a file means "written out"; the word `WORDS[k]` is index `k + 1`."""
 

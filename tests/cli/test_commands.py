@@ -1,0 +1,198 @@
+"""The commands: files appear whole or not at all, JSON is alone on stdout, exit codes hold."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from laconic.cli import app, demo
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    rows, columns = np.mgrid[:40, :56]
+    pixels = np.stack([rows * 5, columns * 4, rows + columns], 2).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def test_there_and_back(photo: Path) -> None:
+    packed = photo.with_suffix(".lac")
+    result = run("compress", photo, "--quality", 80)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "photo.lac" in result.stdout
+    back = photo.parent / "back.png"
+    assert run("decompress", packed, "-o", back).exit_code == 0
+    with Image.open(back) as decoded:
+        assert decoded.size == (56, 40)
+    assert sorted(path.name for path in photo.parent.iterdir()) == [
+        "back.png", "photo.lac", "photo.png"
+    ]  # fmt: skip
+
+
+def test_json_stands_alone(photo: Path) -> None:
+    result = run("compress", photo, "--bpp", 1.0, "--json")
+    (entry,) = json.loads(result.stdout)["files"]
+    packed = photo.with_suffix(".lac")
+    assert entry["output_bytes"] == packed.stat().st_size
+    assert entry["bpp"] <= 1.0
+    found = json.loads(run("info", packed, "--json").stdout)
+    keys = {"file_bits", "ideal_bits", "theory_bits", "codec", "coder", "model", "width", "height"}
+    assert keys | {"sections"} <= set(found)
+    assert found["file_bits"] == 8 * packed.stat().st_size == sum(found["sections"].values())
+    assert set(found["levels"][0]) >= {"ideal_bits", "theory_bits", "bits", "parts"}
+    result = run("decompress", packed, "--json", "-o", photo.parent / "back.png")
+    assert json.loads(result.stdout)["files"][0]["width"] == 56
+    text = run("info", packed).stdout
+    assert "nats" in text
+    assert "indices" in text
+
+
+def test_several_files_into_a_folder(photo: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second.png"
+    second.write_bytes(photo.read_bytes())
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(photo.read_bytes()[:60])
+    folder = tmp_path / "out"
+    result = run("compress", photo, broken, second, "-o", folder)
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "broken.png" in result.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["photo.lac", "second.lac"]
+    result = run("decompress", folder / "photo.lac", folder / "second.lac", "-o", folder)
+    assert result.exit_code == 0
+    assert len(list(folder.glob("*.png"))) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compress", "missing.png"],
+        ["compress", "{photo}", "--lossless"],
+        ["compress", "{photo}", "--bpp", "900"],
+        ["compress", "{photo}", "--coder", "nonsense"],
+        ["compress", "{photo}", "-o", "{photo}"],
+        ["compress", "{photo}", "-o", "{photo}/inside/x.lac"],
+        ["decompress", "{photo}", "-o", "x.png"],
+        ["decompress", "missing.lac"],
+        ["info", "{photo}"],
+        ["info", "missing.lac"],
+        ["train", "missing.yaml"],
+        ["bench", "network"],
+    ],
+)
+def test_the_inputs_fault(photo: Path, arguments: list[str]) -> None:
+    before = photo.read_bytes()
+    result = run(*(argument.format(photo=photo) for argument in arguments))
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("laconic: error: ")
+    assert result.stderr.count("\n") == 1
+    assert list(photo.parent.iterdir()) == [photo]
+    assert photo.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compress"],
+        ["compress", "{photo}", "--quality", "0"],
+        ["compress", "{photo}", "--quality", "101"],
+        ["compress", "{photo}", "--quality", "5", "--bpp", "1"],
+        ["bench", "nothing"],
+        ["train", "{photo}", "--set", "rate"],
+        ["nothing"],
+    ],
+)
+def test_wrong_usage(photo: Path, arguments: list[str]) -> None:
+    assert run(*(argument.format(photo=photo) for argument in arguments)).exit_code == 2
+
+
+def test_two_inputs_never_share_an_output(photo: Path) -> None:
+    other = photo.with_suffix(".bmp")
+    other.write_bytes(photo.read_bytes())
+    result = run("compress", photo, other)
+    assert result.exit_code == 1
+    assert "both become" in result.stderr
+
+
+def test_warnings_go_to_stderr(tmp_path: Path) -> None:
+    path = tmp_path / "deep.tiff"
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(path)
+    result = run("compress", path, "--json")
+    assert result.exit_code == 0
+    assert "warning" in result.stderr
+    assert "16 bits" in result.stderr
+    assert json.loads(result.stdout)["files"]
+
+
+def test_decoded_formats(photo: Path) -> None:
+    run("compress", photo)
+    packed = photo.with_suffix(".lac")
+    assert run("decompress", packed, "-o", photo.parent / "x.webp").exit_code == 0
+    assert run("decompress", packed, "-o", photo.parent / "x.nothing").exit_code == 1
+    alpha = Image.open(photo).convert("RGBA")
+    alpha.save(photo)
+    run("compress", photo)
+    result = run("decompress", packed, "-o", photo.parent / "x.jpg")
+    assert result.exit_code == 1
+    assert "cannot hold" in result.stderr
+
+
+def test_interrupting_leaves_nothing(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupt)
+    assert run("compress", photo).exit_code == 130
+    assert list(photo.parent.iterdir()) == [photo]
+
+
+def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = demo.load_sample()
+    assert min(sample.size) >= 400
+    monkeypatch.setattr(demo, "load_sample", lambda: sample.crop((0, 0, 192, 176)))
+    monkeypatch.setattr(demo, "QUALITIES", (20, 60))
+    result = run("demo", "-o", tmp_path / "demo", "--json")
+    assert result.exit_code == 0, result.stderr
+    table = json.loads(result.stdout)
+    assert {row["codec"] for row in table["rows"]} == {"laconic", "jpeg", "webp"}
+    assert (tmp_path / "demo" / "side-by-side.png").stat().st_size > 10_000
+
+
+def test_bench(tmp_path: Path) -> None:
+    for subject in ("entropy", "rec"):
+        out = tmp_path / f"{subject}.json"
+        result = run("bench", subject, "--json", out, "--repeats", 1)
+        assert (result.exit_code, result.stdout) == (0, "")
+        found = json.loads(out.read_text())
+        assert found["command"] == f"laconic bench {subject}"
+    assert all(row["file_bits"] > row["ideal_bits"] for row in found["coders"].values())
+
+
+def test_help_in_a_process_of_its_own_is_quick_and_light() -> None:
+    code = "import sys; from laconic.cli import main\ntry: main()\n" + (
+        "except SystemExit: sys.exit(10 * ('torch' in sys.modules or 'numba' in sys.modules))"
+    )
+    best = 9.0
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=False
+        )
+        best = min(best, time.perf_counter() - start)
+        assert done.returncode == 0
+        assert "decompress" in done.stdout
+    assert best < 2  # 0.15 s measured; generous because the machine may be busy
