@@ -1,16 +1,21 @@
 """A codec and two pictures for the tests of evaluations."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor
+from torch.distributions import Normal
 
 from laconic.evaluation.anchors import ANCHORS
 from laconic.evaluation.rate_distortion import rate_distortion
 from laconic.evaluation.results import CodeLength, LevelBits, Study
+from laconic.models.base import Context, Features, LatentVariableModel
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,34 @@ class Rounding:
         return CodeLength(bits, 0.8 * bits, 0.85 * bits, (level,))
 
 
+class Pixels(LatentVariableModel):
+    """One latent: 8x8 blocks' means plus noise of the known scale sqrt(beta); no weights."""
+
+    levels, stride, beta_range = 1, 8, (1e-4, 1e-2)
+
+    def encode(self, x: Tensor, context: Context) -> Features:
+        return [torch.nn.functional.avg_pool2d(x, 8)]
+
+    def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
+        shape = (1, 3, context.height // 8, context.width // 8)
+        return Normal(torch.full(shape, 0.5), torch.full(shape, 0.3))
+
+    def posterior(
+        self,
+        level: int,
+        features: Features,
+        above: Sequence[Tensor],
+        prior: Normal,
+        context: Context,
+    ) -> Normal:
+        scale = (context.log_beta / 2).exp().float().reshape(1, 1, 1, 1)
+        return Normal(features[0].float(), scale.expand_as(features[0]))
+
+    def likelihood(self, latents: Sequence[Tensor], context: Context) -> Normal:
+        shown = torch.nn.functional.interpolate(latents[0], scale_factor=8)
+        return Normal(shown, torch.ones_like(shown))
+
+
 @pytest.fixture(scope="session")
 def rounding() -> type[Rounding]:
     """The class, so that tests can name several."""
@@ -66,3 +99,9 @@ def study(folder: Path) -> Study:
     """The fake codec beside JPEG on both pictures."""
     ours = (Rounding(), (2.0, 4.0, 8.0, 16.0, 30.0))
     return rate_distortion([ours, (ANCHORS["jpeg"], (5, 20, 50, 80, 95))], folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> LatentVariableModel:
+    """A model without weights whose every draw can be predicted."""
+    return Pixels().eval()

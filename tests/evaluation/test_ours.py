@@ -1,47 +1,16 @@
 """Our codec in an evaluation, and exact draws, with a model small enough to reason about."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-from torch.distributions import Normal
 
 from laconic.codecs.image import ImageCodec
 from laconic.evaluation.ours import OurCodec, context_of, exact_draw
 from laconic.evaluation.rate_distortion import measure
 from laconic.metrics import psnr
-from laconic.models.base import Context, Features, LatentVariableModel
-
-
-class Pixels(LatentVariableModel):
-    """One latent: 8x8 blocks' means plus noise of the known scale sqrt(beta); no weights."""
-
-    levels, stride, beta_range = 1, 8, (1e-4, 1e-2)
-
-    def encode(self, x: Tensor, context: Context) -> Features:
-        return [torch.nn.functional.avg_pool2d(x, 8)]
-
-    def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
-        shape = (1, 3, context.height // 8, context.width // 8)
-        return Normal(torch.full(shape, 0.5), torch.full(shape, 0.3))
-
-    def posterior(
-        self,
-        level: int,
-        features: Features,
-        above: Sequence[Tensor],
-        prior: Normal,
-        context: Context,
-    ) -> Normal:
-        scale = (context.log_beta / 2).exp().float().reshape(1, 1, 1, 1)
-        return Normal(features[0].float(), scale.expand_as(features[0]))
-
-    def likelihood(self, latents: Sequence[Tensor], context: Context) -> Normal:
-        shown = torch.nn.functional.interpolate(latents[0], scale_factor=8)
-        return Normal(shown, torch.ones_like(shown))
+from laconic.models.base import LatentVariableModel
 
 
 @pytest.fixture
@@ -51,44 +20,47 @@ def pixels() -> np.ndarray:
 
 
 @pytest.mark.parametrize("quality", [1, 50, 100])
-def test_an_exact_draw_has_the_posterior_s_noise(pixels: np.ndarray, quality: float) -> None:
+def test_an_exact_draw_has_the_posterior_s_noise(
+    tiny_model: LatentVariableModel, pixels: np.ndarray, quality: float
+) -> None:
     """PSNR against the noiseless blocks is -10 log10 beta, within 4 standard errors of 1449 draws;
     rounding to 8 bits adds 1/12 of a squared grey level."""
     whole = pixels[:168, :184]
-    model, generator = Pixels(), torch.Generator().manual_seed(1)
-    beta = math.exp(float(context_of(model, 168, 184, quality).log_beta[0]))
-    got = psnr(whole, exact_draw(model, whole, quality, generator))
+    generator = torch.Generator().manual_seed(1)
+    beta = math.exp(float(context_of(tiny_model, 168, 184, quality).log_beta[0]))
+    got = psnr(whole, exact_draw(tiny_model, whole, quality, generator))
     expected = -10 * math.log10(beta + 1 / 12 / 255**2)
     assert got == pytest.approx(expected, abs=4 * 4.34 * math.sqrt(2 / 1449))
 
 
-def test_the_padding_is_cut_off(pixels: np.ndarray) -> None:
-    assert exact_draw(Pixels(), pixels, 50, torch.Generator()).shape == pixels.shape
+def test_the_padding_is_cut_off(tiny_model: LatentVariableModel, pixels: np.ndarray) -> None:
+    assert exact_draw(tiny_model, pixels, 50, torch.Generator()).shape == pixels.shape
 
 
-def test_a_draw_follows_its_generator(pixels: np.ndarray) -> None:
+def test_a_draw_follows_its_generator(tiny_model: LatentVariableModel, pixels: np.ndarray) -> None:
     draws = [
-        exact_draw(Pixels(), pixels, 20, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+        exact_draw(tiny_model, pixels, 20, torch.Generator().manual_seed(seed))
+        for seed in (1, 1, 2)
     ]
     assert np.array_equal(draws[0], draws[1])
     assert not np.array_equal(draws[0], draws[2])
 
 
 @pytest.mark.parametrize("quality", [1.0, 37.0, 100.0])
-def test_the_context_is_the_codec_s(quality: float) -> None:
+def test_the_context_is_the_codec_s(tiny_model: LatentVariableModel, quality: float) -> None:
     from laconic.codecs.image import quality_step
 
-    codec = ImageCodec(Pixels(), "pixels", bytes(16))
+    codec = ImageCodec(tiny_model, "pixels", bytes(16))
     ours, theirs = (
-        context_of(Pixels(), 33, 50, quality),
+        context_of(tiny_model, 33, 50, quality),
         codec._context(33, 50, quality_step(quality)),
     )
     assert (ours.height, ours.width) == (theirs.height, theirs.width)
     torch.testing.assert_close(ours.log_beta, theirs.log_beta.float())
 
 
-def test_our_codec_is_measured(pixels: np.ndarray) -> None:
-    codec = OurCodec(ImageCodec(Pixels(), "pixels", bytes(16)))
+def test_our_codec_is_measured(tiny_model: LatentVariableModel, pixels: np.ndarray) -> None:
+    codec = OurCodec(ImageCodec(tiny_model, "pixels", bytes(16)))
     got = measure(codec, "blocks", pixels, 60)
     length = got.code_length
     assert length is not None

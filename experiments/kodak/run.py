@@ -1,0 +1,279 @@
+"""The lossy image codec on Kodak 1-16 beside classical codecs and the source's own figures.
+
+    python experiments/kodak/run.py [--data ../shared/data] [--out FOLDER]
+
+Writes results.json, the figures and page.html beside this file.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from laconic.codecs.image import ImageCodec
+from laconic.container import write_atomically
+from laconic.data.folders import list_images, load_rgb
+from laconic.evaluation.anchors import Codec, find_anchors
+from laconic.evaluation.comparison import QUALITIES, compare, image_at
+from laconic.evaluation.figures import draw_figure, save_figure
+from laconic.evaluation.gallery import make_gallery, setting_near
+from laconic.evaluation.ours import OurCodec, exact_draw
+from laconic.evaluation.page import median, render_page
+from laconic.evaluation.provenance import describe_run
+from laconic.evaluation.published import load_flamich_image, load_published
+from laconic.evaluation.rate_distortion import rate_distortion
+from laconic.evaluation.results import Curve, Point, Study, finite, study_to_json
+from laconic.metrics import psnr
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+
+MakeCodec = Callable[[str, int], ImageCodec]
+"""A codec at a precision ("float32", "bfloat16", "float64") with a number of threads."""
+
+Config = Mapping[str, Any]
+Rows = list[dict[str, Any]]
+
+
+def embedded(dtype: str, threads: int) -> ImageCodec:
+    """The codec with the embedded model."""
+    from laconic.pretrained import load
+
+    model = load()
+    return ImageCodec(model.model, model.name, model.fingerprint, dtype=dtype, threads=threads)
+
+
+def measure_all(make: MakeCodec, folder: Path, config: Config) -> tuple[Study, dict[str, Any]]:
+    """Every figure of the experiment; no files are written."""
+    codec = OurCodec(make("float32", config["threads"]))
+    anchors = find_anchors(config["anchors"])
+    plan: list[tuple[Codec, Sequence[float]]] = [(codec, config["qualities"])]
+    plan += [(anchor, anchor.settings) for anchor in anchors]
+    study = rate_distortion(plan, folder, say)
+    ours = study.curves[0]
+    low, high = config["rate_range"]
+    differences = [
+        compare(ours, other, figure, (low, high))
+        for other in study.curves[1:]
+        for figure in QUALITIES
+    ]
+    found = {
+        "comparisons": [asdict(one) for one in differences],
+        "source_image": source_image(ours, config),
+        "samples": samples(codec, folder, config),
+        "lengths": [lengths(point) for point in ours.points],
+        "seconds": seconds(study),
+        "portability": portability(make, folder, config),
+    }
+    return study, found | {"targets": targets(found)}
+
+
+def say(done: int, total: int) -> None:
+    """Progress on stderr."""
+    end = "\n" if done == total else "\r"
+    print(f"{done}/{total} measurements", end=end, file=sys.stderr, flush=True)
+
+
+def source_image(ours: Curve, config: Config) -> Rows:
+    """Our qualities on the source's picture at the source's rates."""
+    name = config["source_image"]
+    return [
+        {
+            "image": name,
+            "bpp": point["bpp"],
+            "figure": figure,
+            "source": point[figure],
+            "ours": image_at(ours, name, figure, point["bpp"]),
+        }
+        for point in config["source_points"]
+        for figure in QUALITIES
+    ]
+
+
+def samples(codec: OurCodec, folder: Path, config: Config) -> Rows:
+    """PSNR of the picture decoded from the coded draw, and from an exact draw of the posterior."""
+    generator = torch.Generator().manual_seed(config["sample_seed"])
+    rows = []
+    for quality in config["sample_qualities"]:
+        for path in list_images(folder):
+            pixels = load_rgb(path)
+            coded = psnr(pixels, codec.decode(codec.encode(pixels, quality)))
+            exact = psnr(pixels, exact_draw(codec.codec.runtime.model, pixels, quality, generator))
+            rows.append({"image": path.stem, "quality": quality, "coded": coded, "exact": exact})
+    return rows
+
+
+def lengths(point: Point) -> dict[str, Any]:
+    """Bits per pixel of one setting over all pictures, in all and by level and part."""
+    pixels = sum(image.width * image.height for image in point.images)
+    told = [image.code_length for image in point.images if image.code_length]
+    levels = []
+    for group in zip(*(length.levels for length in told), strict=True):
+        parts: dict[str, float] = {}
+        for level in group:
+            for name, bits in level.parts.items():
+                parts[name] = parts.get(name, 0.0) + bits / pixels
+        ideal = sum(level.ideal_bits for level in group) / pixels
+        theory = sum(level.theory_bits for level in group) / pixels
+        written = sum(parts.values())
+        ratio = written / ideal if ideal else None
+        levels.append(
+            {"ideal": ideal, "theory": theory, "written": written, "ratio": ratio, "parts": parts}
+        )
+    ideal = sum(length.ideal_bits for length in told)
+    file = sum(length.file_bits for length in told)
+    return {
+        "quality": point.setting,
+        "bpp": point.mean("bpp"),
+        "ideal": ideal / pixels,
+        "theory": sum(length.theory_bits for length in told) / pixels,
+        "file": file / pixels,
+        "header": sum(length.overhead_bits for length in told) / pixels,
+        "file_over_ideal": file / ideal,
+        "worst_file_over_ideal": max(one.file_bits / one.ideal_bits for one in told),
+        "levels": levels,
+    }
+
+
+def seconds(study: Study) -> dict[str, Any]:
+    """Median seconds over all files of each codec, and ours at its slowest setting."""
+    found: dict[str, Any] = {}
+    for curve in study.curves:
+        ways = ("encode", "decode")
+        found[curve.codec] = {way: median(curve, f"{way}_seconds") for way in ways}
+        for way in ways:
+            slowest = max(median(_only(curve, point), f"{way}_seconds") for point in curve.points)
+            found[curve.codec][f"{way}_slowest_setting"] = slowest
+    return found
+
+
+def _only(curve: Curve, point: Point) -> Curve:
+    return Curve(curve.codec, curve.label, curve.description, (point,))
+
+
+def portability(make: MakeCodec, folder: Path, config: Config) -> Rows:
+    """A file written in float32 with several threads, read otherwise: PSNR against the original."""
+    ways = [("float32", config["threads"]), ("float32", 1), ("bfloat16", 1), ("float64", 1)]
+    writer, readers = make(*ways[0]), [(way, make(*way)) for way in ways]
+    rows = []
+    for path in list_images(folder):
+        if path.stem not in config["portability_images"]:
+            continue
+        pixels = load_rgb(path)
+        data = writer.encode(pixels, quality=config["portability_quality"])
+        for (dtype, threads), reader in readers:
+            shown = OurCodec(reader).decode(data)
+            row = {"image": path.stem, "dtype": dtype, "threads": threads}
+            rows.append(row | {"psnr": psnr(pixels, shown)})
+    return rows
+
+
+def targets(found: Mapping[str, Any]) -> Rows:
+    """The issue's targets 1 to 5 beside what was measured; `met` is None where nothing was."""
+    rows: Rows = []
+
+    def add(number: int, name: str, bound: float, values: Sequence[float], below: bool) -> None:
+        usable = [value for value in values if value == value]
+        worst = (max(usable) if below else min(usable)) if usable else None
+        met = None if worst is None else (worst <= bound if below else worst >= bound)
+        target = f"{'at most' if below else 'at least'} {bound:g}"
+        row = {"issue": number, "name": name, "target": target}
+        rows.append(row | {"ours": worst, "met": met})
+
+    for figure, bound in (("psnr", -30.0), ("ms_ssim_db", -45.0)):
+        values = [
+            one["bd_rate_of_mean_curve"]
+            for one in found["comparisons"]
+            if one["reference"] == "jpeg" and one["figure"] == figure
+        ]
+        add(1, f"BD-rate against JPEG on {QUALITIES[figure]}, %", bound, values, True)
+    for row in found["source_image"]:
+        name = f"{row['image']} at {row['bpp']} bpp, {QUALITIES[row['figure']]}, dB"
+        add(1, name, row["source"], [row["ours"]], False)
+    losses = [row["exact"] - row["coded"] for row in found["samples"]]
+    add(2, "PSNR lost by the coded draw, worst picture and quality, dB", 0.2, losses, True)
+    ratios = [row["file_over_ideal"] for row in found["lengths"] if row["bpp"] >= 0.25]
+    add(3, "file / ideal code length from 0.25 bpp, worst quality", 1.25, ratios, True)
+    ours = found["seconds"]["laconic"]
+    add(4, "encode seconds, median", 5.0, [ours["encode"]], True)
+    add(4, "decode seconds, median", 2.0, [ours["decode"]], True)
+    for way, bound in (("float32", 0.01), ("float64", 0.01), ("bfloat16", 0.3)):
+        gaps = _gaps(found["portability"], way)
+        add(5, f"PSNR gap of decoding on 1 thread in {way}, dB", bound, gaps, True)
+    return rows
+
+
+def _gaps(rows: Rows, dtype: str) -> list[float]:
+    """|PSNR read otherwise - PSNR read as written|, per picture."""
+    written: dict[str, float] = {}
+    gaps = []
+    for row in rows:
+        if row["image"] not in written:
+            written[row["image"]] = row["psnr"]
+        elif row["dtype"] == dtype:
+            gaps.append(abs(row["psnr"] - written[row["image"]]))
+    return gaps
+
+
+def draw(study: Study, config: Config, anchors: Path, out: Path) -> None:
+    """The figures: mean curves, and the source's picture beside the source's curves."""
+    published = load_published(anchors) if anchors.is_dir() else {}
+    chosen = {name: published[name] for name in config["published"] if name in published}
+    name = config["source_image"]
+    has_source = (anchors / "irec-flamich2020.json").is_file()
+    source = load_flamich_image(anchors, name) if has_source else {}
+    for figure, label in QUALITIES.items():
+        title = f"Kodak, mean of {len(study.images)} pictures: {label} (dashed: mean of all 24)"
+        sheet = draw_figure(study.curves, figure, title, published=chosen)
+        save_figure(sheet, out / f"mean-{figure}")
+        if name not in study.images:
+            continue
+        points = tuple((point["bpp"], point[figure]) for point in config["source_points"])
+        marks = {"source, printed": points}
+        sheet = draw_figure(
+            study.curves, figure, f"{name}: {label}", image=name, published=source, marks=marks
+        )
+        save_figure(sheet, out / f"{name}-{figure}")
+
+
+def main() -> None:
+    """Measure, then write everything."""
+    default = Path(os.environ.get("LACONIC_DATA", REPOSITORY.parent / "shared" / "data"))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=default, help="folder that holds kodak/")
+    parser.add_argument("--out", type=Path, default=HERE)
+    arguments = parser.parse_args()
+    config = json.loads((HERE / "config.json").read_text(encoding="utf-8"))
+    started, folder = time.time(), arguments.data / "kodak"
+    study, found = measure_all(embedded, folder, config)
+    run = describe_run(
+        "python experiments/kodak/run.py",
+        started,
+        REPOSITORY,
+        seeds={"exact draws": config["sample_seed"], "shared randomness": 0},
+        threads=config["threads"],
+    )
+    head = {"title": "The lossy image codec on Kodak 1-16", "run": run, "config": config}
+    document = finite(head | found | {"study": study_to_json(study)})
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    write_atomically(arguments.out / "results.json", text.encode("utf-8"))
+    draw(study, config, arguments.data / "anchors" / "kodak-rd", arguments.out)
+    codec, names = OurCodec(embedded("float32", config["threads"])), ("jpeg", "webp")
+    setting = setting_near(study.curves[0], 0.5)
+    gallery = make_gallery(codec, setting, folder, find_anchors(names))
+    page = render_page(study, gallery)
+    write_atomically(arguments.out / "page.html", page.encode("utf-8"))
+    for row in document["targets"]:
+        print(row)
+
+
+if __name__ == "__main__":
+    main()
