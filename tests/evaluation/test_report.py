@@ -1,0 +1,77 @@
+"""docs/results.md and the README's numbers come from results.json files."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def report(repository: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("report", repository / "experiments/report.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    target = {"issue": 1, "name": "BD-rate", "target": "at most -30", "ours": -12.345, "met": False}
+    comparison = {
+        "reference": "jpeg", "figure": "psnr", "rate_range": [0.15, 1.0], "images_counted": 16,
+        "bd_rate_of_mean_curve": -12.345, "mean_of_image_bd_rates": None,
+        "bd_quality_of_mean_curve": 0.5,
+    }  # fmt: skip
+    level = {"ideal": 0.4, "written": 0.5, "ratio": 1.25, "parts": {"indices": 0.5}}
+    length = {
+        "quality": 50, "ideal": 0.4, "theory": 0.45, "file": 0.51, "header": 0.01,
+        "file_over_ideal": 1.275, "levels": [level],
+    }  # fmt: skip
+    run = {"command": "python x", "commit": "abc", "machine": "a box", "wall_seconds": 3.0}
+    lists = {"targets": [target], "comparisons": [comparison], "lengths": [length]}
+    return {"title": "On Kodak", "run": run} | lists
+
+
+def test_a_page_from_results(report: ModuleType, document: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "experiments" / "kodak"
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(json.dumps(document))
+    (folder / "mean.svg").write_text("<svg/>")
+    found = report.find_results(tmp_path)
+    page = report.results_page(found, tmp_path)
+    for text in (
+        "## On Kodak",
+        "| BD-rate | at most -30 | -12.345 | **no** |",
+        "| jpeg | PSNR | -12.3 | – | 16 | 0.50 |",
+        "| 50 | 0.4000 | 0.4500 | 0.5100 | 0.0100 | 1.275 |",
+        "| 50 | 1 | 0.4000 | 0.5000 | 1.250 | indices 0.5000 |",
+        "![mean](../experiments/kodak/mean.svg)",
+        "commit: `abc`",
+    ):
+        assert text in page
+    assert "**no**" in report.readme_numbers(found)
+
+
+def test_nothing_measured(report: ModuleType, tmp_path: Path) -> None:
+    assert report.find_results(tmp_path) == {}
+    assert "Nothing has been measured yet." in report.results_page({}, tmp_path)
+
+
+def test_only_the_marked_part_of_the_readme_changes(report: ModuleType) -> None:
+    before = f"# Title\n{report.BEGIN}\nold\n{report.END}\nrest\n"
+    after = report.with_numbers(before, "new\n")
+    assert after == f"# Title\n{report.BEGIN}\nnew\n{report.END}\nrest\n"
+    assert report.with_numbers(after, "new\n") == after
+
+
+def test_other_results_files_are_shown_too(report: ModuleType, tmp_path: Path) -> None:
+    """Benchmarks may keep their facts at the top level."""
+    plain = {"command": "python y", "commit": "def"}
+    page = report.results_page({Path("benchmarks/rec/results.json"): plain}, tmp_path)
+    assert "## rec" in page
+    assert "commit: `def`" in page
