@@ -27,12 +27,21 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Give Adam its moments back."""
+    """Give Adam its moments back, in the memory layout of their parameters.
+
+    The layout matters: fused Adam walks parameter and moments in memory order, and pairs the wrong
+    elements when a channels_last parameter meets contiguous moments.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state = optimizer.state_dict()
     indices = {int(name.split(".")[1]) for name in tensors if name.startswith("optimizer.")}
-    state["state"] = {
-        index: {slot: tensors[f"optimizer.{index}.{slot}"] for slot in SLOTS} for index in indices
-    }
+    for index in indices:
+        slots = {slot: tensors[f"optimizer.{index}.{slot}"] for slot in SLOTS}
+        like = parameters[index].detach()
+        state["state"][index] = {
+            slot: value if value.dim() == 0 else torch.empty_like(like).copy_(value)
+            for slot, value in slots.items()
+        }
     optimizer.load_state_dict(state)
 
 

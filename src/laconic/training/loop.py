@@ -214,9 +214,8 @@ class Trainer:
 
 
 def _numbers(terms: Terms, loss: Tensor, norm: Tensor) -> dict[str, float]:
-    with torch.no_grad():
-        levels = [float(bits.mean()) for bits in terms.level_bits]
-        numbers = {"loss": float(loss), "bits_per_pixel": sum(levels)}
-        numbers["psnr_db"] = float(-10 * terms.squared_error.clamp_min(1e-10).log10().mean())
-        numbers["gradient_norm"] = float(norm)
-        return numbers | {f"bits_level_{k}": bits for k, bits in enumerate(levels)}
+    levels = [float(bits.detach().mean()) for bits in terms.level_bits]
+    psnr = -10 * terms.squared_error.detach().clamp_min(1e-10).log10().mean()
+    numbers = {"loss": float(loss.detach()), "bits_per_pixel": sum(levels), "psnr_db": float(psnr)}
+    numbers["gradient_norm"] = float(norm)
+    return numbers | {f"bits_level_{k}": bits for k, bits in enumerate(levels)}

@@ -51,7 +51,7 @@ def _assemble(
 ) -> Terms:
     pixels = x.shape[-1] * x.shape[-2]
     rates = [kl_normal(rung.posterior, rung.prior).flatten(1).sum(1) / pixels for rung in rungs]
-    loss = remaining.flatten(1).sum(1) / pixels + kl_weight * torch.stack(rates).sum(0)
+    loss = remaining.flatten(1).sum(1) / pixels + kl_weight * sum(rates, torch.zeros_like(kl_weight))
     error = (likelihood.mean - x).square().flatten(1).mean(1)
     nat = float(torch.tensor(2.0).log())
     return Terms(loss, [rate / nat for rate in rates], error)

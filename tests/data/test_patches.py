@@ -1,0 +1,84 @@
+"""Patches: the count rule, determinism by batch number, the covariance."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from laconic.data.patches import (
+    PatchSampler,
+    block_covariance,
+    load_images,
+    patch_count,
+    read_split,
+)
+from laconic.errors import ConfigError
+
+
+@pytest.fixture
+def images() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(256, size=(h, w, 3), dtype=np.uint8) for h, w in ((64, 80), (512, 300), (20, 20))]
+
+
+@pytest.mark.parametrize(("size", "count"), [((256, 256), 15), ((255, 900), 0), ((1024, 683), 120)])
+def test_patch_count_follows_the_source(size: tuple[int, int], count: int) -> None:
+    assert patch_count(*size) == count
+
+
+def test_batches_depend_on_seed_and_number_only(images: list[np.ndarray]) -> None:
+    sampler = PatchSampler(images, size=32, batch=4, seed=3)
+    again = PatchSampler(images, size=32, batch=4, seed=3)
+    sampler.batch(0)
+    torch.testing.assert_close(sampler.batch(7), again.batch(7), rtol=0, atol=0)
+    assert not torch.equal(sampler.batch(7), sampler.batch(8))
+    assert sampler.batch(7).shape == (4, 3, 32, 32)
+    assert 0 <= float(sampler.batch(7).min()) <= float(sampler.batch(7).max()) <= 1
+    following = sampler.iterate(7)
+    torch.testing.assert_close(next(following), again.batch(7))
+    torch.testing.assert_close(next(following), again.batch(8))
+
+
+def test_patches_are_parts_of_the_images() -> None:
+    ramp = np.arange(40 * 50, dtype=np.int64).reshape(40, 50)
+    image = np.stack([ramp % 251, ramp // 251, ramp * 0], axis=-1).astype(np.uint8)
+    patch = (PatchSampler([image], 16, 1, 0).batch(0)[0] * 255).round().long()
+    values = patch[0] + 251 * patch[1]
+    steps = sorted({abs(int(values[0, 1] - values[0, 0])), abs(int(values[1, 0] - values[0, 0]))})
+    assert steps == [1, 50]
+
+
+def test_images_smaller_than_a_patch_are_refused(images: list[np.ndarray]) -> None:
+    with pytest.raises(ConfigError, match="1000 pixels"):
+        PatchSampler(images, size=1000, batch=1, seed=0)
+
+
+def test_covariance_of_white_noise_is_white() -> None:
+    """Noise uniform in [0, 1]: variance 1/12; entries within six standard errors (false alarms below 1e-4)."""
+    rng = np.random.default_rng(1)
+    noise = [rng.integers(256, size=(256, 256, 3), dtype=np.uint8) for _ in range(4)]
+    covariance = block_covariance(PatchSampler(noise, 128, 8, 0), block=4, batches=4)
+    assert covariance.shape == (48, 48)
+    samples = 4 * 8 * 32 * 32
+    torch.testing.assert_close(
+        covariance, torch.eye(48).double() / 12, rtol=0, atol=6 / 12 / samples**0.5
+    )
+
+
+def test_split_files(tmp_path: Path) -> None:
+    (tmp_path / "split.txt").write_text("train a b.png\nvalid c.png\n")
+    assert read_split(tmp_path, "train") == [tmp_path / "a b.png"]
+    with pytest.raises(ConfigError, match="'test'"):
+        read_split(tmp_path, "test")
+    with pytest.raises(ConfigError, match="split.txt"):
+        read_split(tmp_path / "absent", "train")
+
+
+def test_unreadable_images_name_the_file(tmp_path: Path) -> None:
+    Image.new("L", (9, 7)).save(tmp_path / "grey.png")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    assert load_images([tmp_path / "grey.png"])[0].shape == (7, 9, 3)
+    with pytest.raises(ConfigError, match=r"bad\.png"):
+        load_images([tmp_path / "bad.png"])

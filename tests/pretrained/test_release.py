@@ -1,0 +1,84 @@
+"""Released weights: half precision on disk, the same network back, and a recipe from YAML to weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from laconic.errors import ConfigError
+from laconic.pretrained import load, release
+from laconic.pretrained.recipe import make_model, train_from_config
+
+CONFIG = """
+model: {name: sliced, block: 4, slices: [3, 9], top: 2, fine_width: 8, coarse_width: 8, prior_width: 8,
+  embedding: 4, fine_blocks: [1, 1], coarse_blocks: [1, 1]}
+data: {folder: pictures, patch: 16, batch: 2, covariance_batches: 3}
+rate: {peak: 1e-3}
+loop: {steps: 3, log_steps: 1, precision: 32-true}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        Image.fromarray(rng.integers(256, size=(40, 40, 3), dtype=np.uint8)).save(pictures / f"{name}.png")
+    (pictures / "split.txt").write_text("train a.png\ntrain b.png\n")
+    monkeypatch.setenv("LACONIC_DATA", str(tmp_path))
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG + f"folder: {tmp_path / 'run'}\n")
+    return path
+
+
+def test_from_yaml_to_released_weights_and_on(config: Path, tmp_path: Path) -> None:
+    train_from_config(config)
+    checkpoint = tmp_path / "run" / "checkpoint.safetensors"
+    release(checkpoint, tmp_path / "small.safetensors")
+    released = load(tmp_path / "small.safetensors")
+    assert released.steps == 3
+    assert released.name == "small"
+    assert len(released.fingerprint) == 16
+    parameters = sum(p.numel() for p in released.model.parameters())
+    assert (tmp_path / "small.safetensors").stat().st_size < 2 * parameters + 20_000
+    train_from_config(config, ["loop.steps=5"], resume=True)
+    lines = (tmp_path / "run" / "log.csv").read_text().splitlines()
+    assert [float(line.split(",")[0]) for line in lines[1:]] == [1, 2, 3, 4, 5]
+    more = [f"start_from={tmp_path / 'small.safetensors'}", f"folder={tmp_path / 'next'}", "loop.steps=4"]
+    train_from_config(config, more)
+    assert (tmp_path / "next" / "log.csv").read_text().splitlines()[1].startswith("4.0")
+
+
+def test_unknown_things_are_refused(config: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"model\.name"):
+        make_model({"name": "paper"})
+    with pytest.raises(ConfigError, match="unknown section"):
+        train_from_config(config, ["modle.name=sliced"])
+    with pytest.raises(ConfigError, match="objective"):
+        train_from_config(config, ["objective=fun"])
+    with pytest.raises(ConfigError, match="no such model"):
+        load("absent")
+    (tmp_path / "bad.safetensors").write_bytes(b"12345678")
+    with pytest.raises(ConfigError, match="not released weights"):
+        load(tmp_path / "bad.safetensors")
+
+
+def test_weights_that_overflow_half_precision_are_refused(config: Path, tmp_path: Path) -> None:
+    train_from_config(config)
+    from laconic.training import checkpoints
+
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    tensors, meta = checkpoints.load(path)
+    tensors["average.decoder.up.bias"] += 1e6
+    checkpoints.save(path, tensors, meta)
+    with pytest.raises(ConfigError, match="half precision"):
+        release(path, tmp_path / "bad.safetensors")
+
+
+def test_the_embedded_model_loads() -> None:
+    embedded = load()
+    assert all(bool(torch.isfinite(p).all()) for p in embedded.model.parameters())
+    assert embedded.steps > 0
