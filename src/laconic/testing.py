@@ -1,5 +1,4 @@
-"""Conformance suites that ship with the package, so that coders from outside can be held to them
-too.
+"""Conformance suites that ship with the package: coders from outside can be held to them too.
 
 Subclass `CoderSuite`, say how to make the coder, and pytest finds the laws:
 
@@ -26,13 +25,11 @@ from laconic.errors import CodingError, LaconicError, UnsupportedFileError
 Pair = tuple[Normal, Normal]
 
 FALSE_ALARM = 1e-3
-"""Rate at which a correct exact coder fails the Kolmogorov-Smirnov check, over the choice of
-seed."""
+"""Rate at which a correct exact coder fails the Kolmogorov-Smirnov check, over seeds."""
 
 
 def ladder_pair(shape: tuple[int, ...], seed: int = 0, gain: float = 1.0) -> Pair:
-    """Target and prior as a ladder of latents gives them: unit-scale evidence on a wide range of
-    priors.
+    """Target and prior as a ladder gives them: unit-scale evidence on a wide range of priors.
 
     Formula: prior N(0, S), S log-uniform over six decades; y ~ N(0, S + 1);
     target = prior times N(y; z, 1) = N(w y, w), w = S / (S + 1).
@@ -105,6 +102,9 @@ class CoderSuite(ABC):
     max_ratio: float
     """Most bits written per bit of KL on `ladder_pair((1, 16, 32, 32))`."""
 
+    max_excess: float
+    """Most that the squared distance to the target's mean may differ from exact draws'."""
+
     @abstractmethod
     def make(self) -> RelativeEntropyCoder:
         """The coder under test."""
@@ -115,7 +115,7 @@ class CoderSuite(ABC):
             check_round_trip(self.make(), *ladder_pair(shape))
 
     def test_round_trip_at_the_edges(self) -> None:
-        """q = p, wide q, tiny q, 60 nats in every dimension, far means."""
+        """Q = p, wide q, tiny q, 60 nats in every dimension, far means."""
         one = torch.ones(64)
         for loc, scale in [(0, 1), (0, 3), (2, 1), (-3, 1.5), (0.3, 1e-12), (11, 1), (1e6, 1e-3)]:
             check_round_trip(self.make(), Normal(loc * one, scale * one), Normal(0 * one, one))
@@ -144,9 +144,11 @@ class CoderSuite(ABC):
         """A message ends where the receiver thinks that it ends."""
         pairs = [ladder_pair((1, 4, 16, 16), seed) for seed in (1, 2)]
         stream, shared = QueueEncoder(), SharedRandomness(5)
-        sent = [self.make().encode(*pair, stream, shared.child(i))[0] for i, pair in
-        enumerate(pairs)] reader = QueueDecoder(stream.finish()) for i, (_, prior) in
-        enumerate(pairs):
+        sent = []
+        for i, pair in enumerate(pairs):
+            sent.append(self.make().encode(*pair, stream, shared.child(i))[0])
+        reader = QueueDecoder(stream.finish())
+        for i, (_, prior) in enumerate(pairs):
             assert torch.equal(self.make().decode(prior, reader, shared.child(i)), sent[i])
 
     def test_same_bytes_for_any_thread_count(self) -> None:
@@ -176,10 +178,11 @@ class CoderSuite(ABC):
         assert kolmogorov_smirnov(residual) < (critical if self.make().exact else 30 * critical)
 
     def test_distortion_is_near_that_of_exact_draws(self) -> None:
-        """Squared distance to the target's mean, in units of its variance, where exact draws have
-        1.""" target, prior = ladder_pair((1, 16, 32, 32)) draw = transmit(self.make(), target,
-        prior)[0] excess = float(((draw - target.loc) / target.scale).square().mean()) - 1 assert
-        abs(excess) < (0.05 if self.make().exact else 0.6)
+        """Mean squared distance to the target's mean, in target variances: 1 for exact draws."""
+        target, prior = ladder_pair((1, 16, 32, 32))
+        draw = transmit(self.make(), target, prior)[0]
+        excess = float(((draw - target.loc) / target.scale).square().mean()) - 1
+        assert abs(excess) < self.max_excess
 
     def test_damage_is_reported_or_harmless(self) -> None:
         """Sixty truncations and bit flips."""

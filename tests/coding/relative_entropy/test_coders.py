@@ -18,11 +18,13 @@ from laconic.coding.stream import QueueDecoder
 from laconic.errors import ConfigError
 from laconic.testing import CoderSuite, check_round_trip, ladder_pair, transmit
 
-RATIOS = {"rejection": 4.5, "importance": 2.2, "greedy": 1.7, "trellis": 1.2}
+RATIOS = {"rejection": 3.5, "importance": 2.0, "greedy": 1.5, "trellis": 1.15}
+EXCESS = {"rejection": 0.05, "importance": 0.1, "greedy": 0.3, "trellis": 0.1}
 
 
 class TestRejection(CoderSuite):
     max_ratio = RATIOS["rejection"]
+    max_excess = EXCESS["rejection"]
 
     def make(self) -> RelativeEntropyCoder:
         return CODERS["rejection"]()
@@ -30,6 +32,7 @@ class TestRejection(CoderSuite):
 
 class TestImportance(CoderSuite):
     max_ratio = RATIOS["importance"]
+    max_excess = EXCESS["importance"]
 
     def make(self) -> RelativeEntropyCoder:
         return CODERS["importance"]()
@@ -37,6 +40,7 @@ class TestImportance(CoderSuite):
 
 class TestGreedy(CoderSuite):
     max_ratio = RATIOS["greedy"]
+    max_excess = EXCESS["greedy"]
 
     def make(self) -> RelativeEntropyCoder:
         return CODERS["greedy"]()
@@ -44,6 +48,7 @@ class TestGreedy(CoderSuite):
 
 class TestTrellis(CoderSuite):
     max_ratio = RATIOS["trellis"]
+    max_excess = EXCESS["trellis"]
 
     def make(self) -> RelativeEntropyCoder:
         return CODERS["trellis"]()
