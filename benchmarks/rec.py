@@ -4,7 +4,7 @@ python benchmarks/rec.py --out benchmarks/rec.json
 
 The source: latents [1, 256, 32, 48] as a 768x512 picture has them. Prior variance S = channel
 (log-uniform over five decades) x spatial activity (smooth, log-normal) x jitter; y ~ N(0, S + 1);
-target = prior times N(y; z, 1). Distortion is the mean of (z - y)^2, as decibels against exact draws.
+target = prior times N(y; z, 1). Distortion is the mean of (z - y)^2, in dB against exact draws.
 """
 
 import argparse
