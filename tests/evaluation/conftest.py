@@ -1,7 +1,7 @@
 """A codec and two pictures for the tests of evaluations."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,15 @@ class Pixels(LatentVariableModel):
     def likelihood(self, latents: Sequence[Tensor], context: Context) -> Normal:
         shown = torch.nn.functional.interpolate(latents[0], scale_factor=8)
         return Normal(shown, torch.ones_like(shown))
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Pictures this small are slower on two threads, most of all beside other work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -4,21 +4,19 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
 import laconic.cli.evaluate as command
+from laconic.cli import app
 from laconic.evaluation.results import load_study
 
 
 @pytest.fixture
 def call(rounding: type, monkeypatch: pytest.MonkeyPatch):  # noqa: ANN201
     monkeypatch.setattr(command, "make_codec", lambda coder: rounding())
-    app = typer.Typer()
-    app.command()(command.evaluate)
 
     def run(*arguments: object) -> Result:
-        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+        return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
 
     return run
 

@@ -1,13 +1,12 @@
 """`laconic evaluate`: rate-distortion curves of a folder of pictures, beside classical codecs."""
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from laconic.cli.common import progress as show_progress
 
 if TYPE_CHECKING:
     from laconic.evaluation.anchors import Codec
@@ -36,13 +35,7 @@ def evaluate(
     coder: Annotated[str | None, typer.Option(help="Relative entropy coder.")] = None,
 ) -> None:
     """Measure rate and distortion on a folder of pictures, beside classical codecs."""
-    from laconic.errors import LaconicError
-
-    try:
-        run(make_codec(coder), folder, quality, against, out_json, out_html)
-    except LaconicError as error:
-        typer.echo(f"laconic evaluate: {error}", err=True)
-        raise typer.Exit(1) from error
+    run(make_codec(coder), folder, quality, against, out_json, out_html)
 
 
 def make_codec(coder: str | None) -> "Codec":
@@ -78,7 +71,7 @@ def run(
 
     settings = parse_qualities(quality)
     anchors = find_anchors(parse_anchors(against))
-    with progress_bar("measuring") as progress:
+    with show_progress("measuring") as progress:
         plan = [(codec, settings), *((anchor, anchor.settings) for anchor in anchors)]
         study = rate_distortion(plan, folder, progress)
     differences = compare_all(study)
@@ -129,7 +122,7 @@ def page(codec: "Codec", study: "Study", folder: Path, names: list[str]) -> str:
 
     setting = setting_near(study.curves[0], 0.5)
     total, done = len(study.images), 0
-    with progress_bar("pictures") as progress:
+    with show_progress("pictures") as progress:
 
         def tick() -> None:
             nonlocal done
@@ -176,15 +169,3 @@ def summary(study: "Study", differences: list["Difference"]) -> str:
             f"{one.mean_of_image_bd_rates:+.1f} % mean of {one.images_counted} pictures"
         )
     return "\n".join(lines)
-
-
-@contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr where that is a terminal; yields a function of (done, total)."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

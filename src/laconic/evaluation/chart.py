@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 720, 460
-LEFT, RIGHT, TOP, BOTTOM = 58, 18, 16, 50
+LEFT, RIGHT, TOP, BOTTOM = 64, 20, 16, 58
 """Margins of the plot inside the picture, in its own units."""
 
 
@@ -42,7 +42,7 @@ def draw_chart(traces: Sequence[Trace], quality: str, max_bpp: float) -> str:
         for trace in traces
     ]
     values = [y for _, points in shown for _, y in points] or [0.0, 1.0]
-    ticks_y = _ticks(min(values), max(values), 7)
+    ticks_y = _ticks(min(values), max(values), 9)
     low, high = ticks_y[0], ticks_y[-1]
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -52,7 +52,7 @@ def draw_chart(traces: Sequence[Trace], quality: str, max_bpp: float) -> str:
     grid = [_horizontal(value, place(0, value)[1]) for value in ticks_y]
     grid += [
         _vertical(value, place(value, low)[0])
-        for value in _ticks(0, max_bpp, 7)
+        for value in _ticks(0, max_bpp, 8)
         if value <= max_bpp + 1e-9
     ]
     curves = [
@@ -63,7 +63,7 @@ def draw_chart(traces: Sequence[Trace], quality: str, max_bpp: float) -> str:
     axes = (
         f'<text class="axis" x="{middle_x}" y="{HEIGHT - 10}" text-anchor="middle">'
         "bits per pixel, from the file</text>"
-        f'<text class="axis" transform="translate(15 {middle_y}) rotate(-90)" '
+        f'<text class="axis" transform="translate(17 {middle_y}) rotate(-90)" '
         f'text-anchor="middle">{escape(quality)}</text>'
     )
     title = f"{escape(quality)} against bits per pixel"
@@ -85,14 +85,14 @@ def _ticks(low: float, high: float, about: int) -> list[float]:
 def _horizontal(value: float, y: float) -> str:
     return (
         f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        f'<text class="tick" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>'
+        f'<text class="tick" x="{LEFT - 8}" y="{y + 5:.1f}" text-anchor="end">{value:g}</text>'
     )
 
 
 def _vertical(value: float, x: float) -> str:
     return (
         f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
-        f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 19}" text-anchor="middle">'
+        f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 22}" text-anchor="middle">'
         f"{value:g}</text>"
     )
 

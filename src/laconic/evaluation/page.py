@@ -142,7 +142,7 @@ def _codec_table(study: Study, differences: Sequence[Difference]) -> str:
     for curve in study.curves:
         cells = [_bd_cell(found.get((curve.codec, figure))) for figure in QUALITIES]
         cells += [_cell(mean_at(curve, f, rate), 2) for f in QUALITIES for rate in RATES]
-        cells += [_cell(median(curve, f"{way}_seconds"), 2) for way in ("encode", "decode")]
+        cells += [_cell(median(curve, f"{way}_seconds"), 3) for way in ("encode", "decode")]
         rows.append(f'<tr><th scope="row">{escape(curve.label)}</th>{"".join(cells)}</tr>')
     return f"<table>{head}<tbody>{''.join(rows)}</tbody></table>"
 
@@ -214,7 +214,7 @@ def _pictures(comparisons: Sequence[Comparison]) -> str:
     figures = "".join(_figure(comparison) for comparison in comparisons)
     return (
         '<h2>Pictures</h2><p class="soft">Drag, or focus a picture and use the arrow keys. '
-        "The original and our result are shown through visually lossless WebP to keep this page "
+        "The original and our result are shown through WebP at quality 95 to keep this page "
         "small; a classical codec's picture is its very file.</p>"
         f'<div class="pictures">{figures}</div>'
     )
