@@ -20,7 +20,10 @@ from laconic.errors import ConfigError
 @pytest.fixture
 def images() -> list[np.ndarray]:
     rng = np.random.default_rng(0)
-    return [rng.integers(256, size=(h, w, 3), dtype=np.uint8) for h, w in ((64, 80), (512, 300), (20, 20))]
+    return [
+        rng.integers(256, size=(h, w, 3), dtype=np.uint8)
+        for h, w in ((64, 80), (512, 300), (20, 20))
+    ]
 
 
 @pytest.mark.parametrize(("size", "count"), [((256, 256), 15), ((255, 900), 0), ((1024, 683), 120)])
@@ -56,7 +59,7 @@ def test_images_smaller_than_a_patch_are_refused(images: list[np.ndarray]) -> No
 
 
 def test_covariance_of_white_noise_is_white() -> None:
-    """Noise uniform in [0, 1]: variance 1/12; entries within six standard errors (false alarms below 1e-4)."""
+    """Uniform noise: variance 1/12; entries within six standard errors (false alarms < 1e-4)."""
     rng = np.random.default_rng(1)
     noise = [rng.integers(256, size=(256, 256, 3), dtype=np.uint8) for _ in range(4)]
     covariance = block_covariance(PatchSampler(noise, 128, 8, 0), block=4, batches=4)
@@ -72,7 +75,7 @@ def test_split_files(tmp_path: Path) -> None:
     assert read_split(tmp_path, "train") == [tmp_path / "a b.png"]
     with pytest.raises(ConfigError, match="'test'"):
         read_split(tmp_path, "test")
-    with pytest.raises(ConfigError, match="split.txt"):
+    with pytest.raises(ConfigError, match=r"split\.txt"):
         read_split(tmp_path / "absent", "train")
 
 

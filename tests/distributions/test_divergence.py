@@ -19,7 +19,10 @@ def test_kl_equals_torchs() -> None:
 def test_kl_equals_monte_carlo() -> None:
     """Two-sided at five standard errors: a false-alarm rate of 6e-7."""
     torch.manual_seed(1)
-    posterior, prior = Normal(torch.tensor(0.7), torch.tensor(0.3)), Normal(torch.zeros(()), torch.ones(()))
+    posterior, prior = (
+        Normal(torch.tensor(0.7), torch.tensor(0.3)),
+        Normal(torch.zeros(()), torch.ones(())),
+    )
     z = posterior.sample((200_000,))
     ratio = posterior.log_prob(z) - prior.log_prob(z)
     error = float(ratio.std() / len(z) ** 0.5)

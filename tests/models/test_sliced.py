@@ -35,7 +35,7 @@ def test_shapes_climb_to_the_picture() -> None:
 
 
 def test_untrained_it_is_an_orthonormal_transform() -> None:
-    """With all 48 coefficients and unit encoder noise, the picture's error is beta times the ladder's shrinkage."""
+    """With all 48 coefficients the picture of the analysed image is the image."""
     model, where = tiny(), context(beta=1e-4)
     x = torch.rand(2, 3, 16, 24)
     loc, scale, _ = model.encode(x, where)
@@ -55,7 +55,7 @@ def test_fit_finds_the_principal_axes() -> None:
 
 
 def test_the_ladder_is_the_optimal_test_channel() -> None:
-    """For a Gaussian of variance S and noise D: rate ½ log(S/D) and distortion D (Cover & Thomas, 10.3.2)."""
+    """For a Gaussian of variance S and noise D: rate ½ log(S/D), distortion D."""
     torch.manual_seed(2)
     variance, noise = 9.0, 1.0
     source = torch.randn(400_000, dtype=torch.float64) * variance**0.5
@@ -80,7 +80,7 @@ def test_priors_do_not_see_the_image() -> None:
 
 
 def test_every_parameter_learns() -> None:
-    """After one step away from the zero start, every parameter has a finite gradient that is not all zero."""
+    """A few steps from the zero start, every parameter has a finite gradient, not all zero."""
     model, where = tiny(), context()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
     for _ in range(6):

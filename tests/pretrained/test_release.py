@@ -1,4 +1,4 @@
-"""Released weights: half precision on disk, the same network back, and a recipe from YAML to weights."""
+"""Released weights: half precision on disk, the same network back; YAML to weights."""
 
 from pathlib import Path
 
@@ -8,12 +8,13 @@ import torch
 from PIL import Image
 
 from laconic.errors import ConfigError
+from laconic.models import make_model
 from laconic.pretrained import load, release
-from laconic.pretrained.recipe import make_model, train_from_config
+from laconic.pretrained.recipe import train_from_config
 
 CONFIG = """
-model: {name: sliced, block: 4, slices: [3, 9], top: 2, fine_width: 8, coarse_width: 8, prior_width: 8,
-  embedding: 4, fine_blocks: [1, 1], coarse_blocks: [1, 1]}
+model: {name: sliced, block: 4, slices: [3, 9], top: 2, fine_width: 8, coarse_width: 8,
+  prior_width: 8, embedding: 4, fine_blocks: [1, 1], coarse_blocks: [1, 1]}
 data: {folder: pictures, patch: 16, batch: 2, covariance_batches: 3}
 rate: {peak: 1e-3}
 loop: {steps: 3, log_steps: 1, precision: 32-true}
@@ -26,7 +27,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pictures.mkdir()
     rng = np.random.default_rng(0)
     for name in "ab":
-        Image.fromarray(rng.integers(256, size=(40, 40, 3), dtype=np.uint8)).save(pictures / f"{name}.png")
+        Image.fromarray(rng.integers(256, size=(40, 40, 3), dtype=np.uint8)).save(
+            pictures / f"{name}.png"
+        )
     (pictures / "split.txt").write_text("train a.png\ntrain b.png\n")
     monkeypatch.setenv("LACONIC_DATA", str(tmp_path))
     path = tmp_path / "config.yaml"
@@ -47,7 +50,11 @@ def test_from_yaml_to_released_weights_and_on(config: Path, tmp_path: Path) -> N
     train_from_config(config, ["loop.steps=5"], resume=True)
     lines = (tmp_path / "run" / "log.csv").read_text().splitlines()
     assert [float(line.split(",")[0]) for line in lines[1:]] == [1, 2, 3, 4, 5]
-    more = [f"start_from={tmp_path / 'small.safetensors'}", f"folder={tmp_path / 'next'}", "loop.steps=4"]
+    more = [
+        f"start_from={tmp_path / 'small.safetensors'}",
+        f"folder={tmp_path / 'next'}",
+        "loop.steps=4",
+    ]
     train_from_config(config, more)
     assert (tmp_path / "next" / "log.csv").read_text().splitlines()[1].startswith("4.0")
 

@@ -8,7 +8,7 @@ import torch
 
 from laconic.data.patches import PatchSampler
 from laconic.errors import ConfigError
-from laconic.pretrained.recipe import make_model
+from laconic.models import make_model
 from laconic.pretrained.recipe import _climb as climb_of
 from laconic.training import checkpoints
 from laconic.training.config import build, read_config
@@ -25,7 +25,9 @@ TINY = {
 def smooth_images() -> list[np.ndarray]:
     rows, columns = np.mgrid[:64, :64]
     return [
-        (127 + 100 * np.sin(rows / a)[..., None] * np.cos(columns / b)[..., None] * np.ones(3)).astype(np.uint8)
+        (
+            127 + 100 * np.sin(rows / a)[..., None] * np.cos(columns / b)[..., None] * np.ones(3)
+        ).astype(np.uint8)
         for a, b in ((5, 7), (9, 4))
     ]
 
@@ -36,7 +38,8 @@ def trainer(folder: Path, **settings: object) -> Trainer:
     values = {"steps": 30, "precision": "32-true", "log_steps": 5, **settings}
     return Trainer(
         model, climb_of(model), model.beta_range, PatchSampler(smooth_images(), 16, 4, 0), elbo,
-        LearningRate(peak=3e-3, warmup_steps=1), build(LoopConfig, values, "loop"), folder, {"model": TINY},
+        LearningRate(peak=3e-3, warmup_steps=1), build(LoopConfig, values, "loop"), folder,
+        {"model": TINY},
     )  # fmt: skip
 
 
@@ -49,7 +52,7 @@ def test_it_learns(tmp_path: Path) -> None:
 
 
 def test_resuming_is_exact(tmp_path: Path) -> None:
-    """Interrupted after 10 of 30 steps and resumed, the weights equal the uninterrupted run's bit for bit."""
+    """Stopped after 10 of 30 steps and resumed: the uninterrupted run's weights bit for bit."""
     whole = trainer(tmp_path / "whole")
     whole.run()
     trainer(tmp_path / "parts", steps=10).run()
@@ -103,7 +106,12 @@ def test_half_precision_trains(tmp_path: Path) -> None:
 
 def test_learning_rate_schedule() -> None:
     rate = LearningRate(
-        peak=1.0, warmup_steps=10, decay_rate=0.5, decay_steps=100, cooldown_start=200, cooldown_steps=100
+        peak=1.0,
+        warmup_steps=10,
+        decay_rate=0.5,
+        decay_steps=100,
+        cooldown_start=200,
+        cooldown_steps=100,
     )
     assert rate.at(4) == pytest.approx(0.5 * 0.5**0.04)
     assert rate.at(100) == pytest.approx(0.5)

@@ -33,12 +33,14 @@ def test_beta_weighs_the_rate() -> None:
     likelihood = Laplace(torch.full_like(x, 0.5), 1.0)
     log_beta = torch.tensor([0.0, math.log(3.0)])
     terms = beta_elbo(x, [rung()], likelihood, log_beta, warmup=0.5)
-    expected = (-likelihood.log_prob(x).flatten(1).sum(1) + 0.5 * torch.tensor([1.0, 3.0]) * KL) / 16
+    expected = (
+        -likelihood.log_prob(x).flatten(1).sum(1) + 0.5 * torch.tensor([1.0, 3.0]) * KL
+    ) / 16
     torch.testing.assert_close(terms.loss, expected)
 
 
 def test_a_learned_scale_settles_at_the_mean_absolute_error() -> None:
-    """The gamma objective's minimum over the Laplace scale is the mean absolute error (Flamich 3.3.1)."""
+    """The gamma objective's minimum over the Laplace scale is the mean error (Flamich 3.3.1)."""
     x = torch.rand(1, 3, 16, 16)
     log_gamma = torch.zeros((), requires_grad=True)
     optimizer = torch.optim.Adam([log_gamma], lr=0.05)

@@ -22,6 +22,6 @@ def train(
             raise typer.BadParameter(f"--set takes key=value, not {item!r}")
     if not config.is_file():
         raise InputError(f"{config} is no file; see experiments/embedded for an example")
-    from laconic.training.run import train_from_config
+    from laconic.pretrained.recipe import train_from_config
 
     train_from_config(config, overrides, resume)

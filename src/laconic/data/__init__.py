@@ -1,0 +1,1 @@
+"""Files to tensors: image folders and training patches."""

@@ -36,7 +36,9 @@ def read_split(folder: Path, split: str) -> list[Path]:
     try:
         lines = index.read_text().splitlines()
     except OSError as error:
-        raise ConfigError(f"{index}: cannot be read ({error.strerror}); set `data` to a folder with one") from error
+        raise ConfigError(
+            f"{index}: cannot be read ({error.strerror}); set `data` to a folder with one"
+        ) from error
     names = [line.split(maxsplit=1)[1] for line in lines if line.split(maxsplit=1)[:1] == [split]]
     if not names:
         raise ConfigError(f"{index}: no line starts with '{split}'")
@@ -60,9 +62,10 @@ def load_images(paths: Sequence[Path]) -> list[NDArray[np.uint8]]:
 
 
 class PatchSampler:
-    """Draws batches of patches: images by the count rule, positions uniform, flips and transposes at random.
+    """Draws batches of patches by the count rule, flipped and transposed at random.
 
-    Every batch is a function of (seed, index) alone, so that a resumed run sees what an uninterrupted one would.
+    Every batch is a function of (seed, index) alone, so that a resumed run sees what an
+    uninterrupted one would.
 
     Args:
         images: uint8 arrays `(height, width, 3)`; those smaller than a patch are left out.
@@ -71,7 +74,9 @@ class PatchSampler:
         seed: of the random positions.
     """
 
-    def __init__(self, images: Sequence[NDArray[np.uint8]], size: int, batch: int, seed: int) -> None:
+    def __init__(
+        self, images: Sequence[NDArray[np.uint8]], size: int, batch: int, seed: int
+    ) -> None:
         self.images = [image for image in images if min(image.shape[:2]) >= size]
         if not self.images:
             raise ConfigError(f"no training image has both sides of at least {size} pixels")

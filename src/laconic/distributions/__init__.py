@@ -1,0 +1,1 @@
+"""Densities, divergences and draws."""

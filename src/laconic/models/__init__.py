@@ -1,11 +1,14 @@
 """Latent-variable models: ladders of latents behind one contract (`models.base`)."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from laconic.errors import ConfigError
 from laconic.models.base import LatentVariableModel
 from laconic.models.pln import PLN, PLNConfig
 from laconic.models.sliced import SlicedConfig, SlicedLadder
 from laconic.models.vae import VAE, VAEConfig
+from laconic.training.config import build
 
 MODELS: dict[str, tuple[type[Any], type[LatentVariableModel]]] = {
     "vae": (VAEConfig, VAE),
@@ -13,3 +16,18 @@ MODELS: dict[str, tuple[type[Any], type[LatentVariableModel]]] = {
     "sliced": (SlicedConfig, SlicedLadder),
 }
 """By name: the dataclass of its sizes and the class."""
+
+
+def make_model(settings: Mapping[str, Any]) -> LatentVariableModel:
+    """Build an untrained model from `{"name": ..., **sizes}`.
+
+    Raises:
+        ConfigError: unknown name or size.
+    """
+    sizes = dict(settings)
+    name = sizes.pop("name", None)
+    if name not in MODELS:
+        raise ConfigError(f"model.name: '{name}' is not one of {', '.join(MODELS)}")
+    config_kind, model_kind = MODELS[name]
+    model: LatentVariableModel = model_kind(build(config_kind, sizes, "model"))
+    return model

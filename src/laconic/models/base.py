@@ -66,7 +66,7 @@ class LatentVariableModel(nn.Module, ABC):
 
     @abstractmethod
     def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
-        """What both sides know before level `level` is sent; `above` holds the `level` latents already told."""
+        """What both sides know before `level` is sent; `above` holds the latents already told."""
 
     @abstractmethod
     def posterior(
@@ -77,14 +77,14 @@ class LatentVariableModel(nn.Module, ABC):
         prior: Normal,
         context: Context,
     ) -> Normal:
-        """What the sender knows about level `level`; `prior` is what `prior(level, above, context)` gave."""
+        """What the sender knows about `level`; `prior` is what `prior(level, ...)` gave."""
 
     @abstractmethod
     def likelihood(self, latents: Sequence[Tensor], context: Context) -> Distribution:
         """p(x | z); its mean, `(batch, 3, height, width)`, is the picture that is shown."""
 
     def climb(self, x: Tensor, context: Context) -> list[Rung]:
-        """Draw every level once by reparametrised ancestral sampling; training and analysis use it."""
+        """Draw every level once, top first, by reparametrised sampling."""
         features = self.encode(x, context)
         rungs: list[Rung] = []
         above: list[Tensor] = []

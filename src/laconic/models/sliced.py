@@ -9,9 +9,12 @@
                     └ residual network at 1/16, then 1/8 size ┘
 ```
 
-With a Gaussian likelihood of variance beta, sigma = sqrt(beta): coefficients are measured in units of the noise that
-the operating point tolerates. For a Gaussian coefficient of variance S the rate-distortion optimal test channel is then
-the ladder's own combination rule with a unit encoder scale and a prior variance of S/beta - 1 (reverse water-filling), so that
+With a Gaussian likelihood of variance beta, sigma = sqrt(beta): coefficients are measured in units
+of the noise that
+the operating point tolerates. For a Gaussian coefficient of variance S the rate-distortion optimal
+test channel is then
+the ladder's own combination rule with a unit encoder scale and a prior variance of S/beta - 1
+(reverse water-filling), so that
 the untrained network is already a sensible linear codec and training starts from there.
 
 Source: the ladder is Flamich 3.2.2; slices, linear start and steering are ours.
@@ -74,9 +77,7 @@ class SlicedEncoder(nn.Module):
         super().__init__()
         fine, coarse, embedding = config.fine_width, config.coarse_width, config.embedding
         self.fine_stride = config.block // 2
-        self.fine = SteeredStack(
-            3 * self.fine_stride**2, fine, config.fine_blocks[0], embedding
-        )
+        self.fine = SteeredStack(3 * self.fine_stride**2, fine, config.fine_blocks[0], embedding)
         self.coarse = SteeredStack(4 * fine, coarse, config.coarse_blocks[0], embedding)
         self.head = Head(coarse, 2 * config.latents)
 
@@ -95,16 +96,14 @@ class SlicedDecoder(nn.Module):
         super().__init__()
         fine, coarse, embedding = config.fine_width, config.coarse_width, config.embedding
         self.fine_stride = config.block // 2
-        self.coarse = SteeredStack(
-            2 * config.latents, coarse, config.coarse_blocks[1], embedding
-        )
+        self.coarse = SteeredStack(2 * config.latents, coarse, config.coarse_blocks[1], embedding)
         self.up = nn.Conv2d(coarse, 4 * fine, 1)
         self.fine = SteeredStack(
             fine + 3 * self.fine_stride**2, fine, config.fine_blocks[1], embedding
         )
         self.out = nn.Conv2d(fine, 3 * self.fine_stride**2, 3, padding=1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        for parameter in self.out.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, latents: Tensor, sigma: Tensor, linear: Tensor, embedding: Tensor) -> Tensor:
         """`latents` in units of sigma, `linear` the linear picture around zero."""
@@ -120,7 +119,7 @@ class SlicedDecoder(nn.Module):
 class SlicedLadder(LatentVariableModel):
     """A ladder over KLT slices with one set of weights for every quality."""
 
-    def __init__(self, config: SlicedConfig = SlicedConfig()) -> None:  # noqa: B008 (frozen)
+    def __init__(self, config: SlicedConfig = SlicedConfig()) -> None:
         super().__init__()
         self.config = config
         self.levels = 1 + len(config.slices)
@@ -142,7 +141,7 @@ class SlicedLadder(LatentVariableModel):
         self.decoder = SlicedDecoder(config)
 
     def encode(self, x: Tensor, context: Context) -> Features:
-        """Location and scale of every coefficient in units of sigma, and the top posterior's statistics."""
+        """Location and scale of every coefficient in units of sigma; the top's statistics."""
         embedding = self.operating_point(context.log_beta)
         sigma = context.expand(torch.exp(0.5 * context.log_beta))
         centred = x - 0.5
@@ -187,7 +186,7 @@ class SlicedLadder(LatentVariableModel):
         return combine(encoder, prior)
 
     def likelihood(self, latents: Sequence[Tensor], context: Context) -> Distribution:
-        """Gaussian around the picture with variance beta, so that the ELBO is rate + error / (2 beta)."""
+        """Gaussian of variance beta: the ELBO is rate + squared error / (2 beta)."""
         embedding = self.operating_point(context.log_beta)
         sigma = context.expand(torch.exp(0.5 * context.log_beta))
         coefficients = torch.cat(list(latents[1:]), dim=1)

@@ -1,0 +1,1 @@
+"""Tensors to tensors: the layers that models are made of."""

@@ -6,9 +6,10 @@ from torch.nn import functional
 
 
 class BlockTransform(nn.Module):
-    """An orthonormal transform of square colour blocks and its learned counterpart for the way back.
+    """An orthonormal transform of colour blocks and its learned counterpart for the way back.
 
-    Analysis multiplies each `block` x `block` x 3 cube by `outputs` filters; synthesis starts as its transpose.
+    Analysis multiplies each `block` x `block` x 3 cube by `outputs` filters; synthesis starts as
+    its transpose.
     Both stay in full precision: coefficients span five orders of magnitude.
 
     Args:
@@ -30,7 +31,8 @@ class BlockTransform(nn.Module):
         """Set both ways to the eigenvectors of a block covariance, largest eigenvalue first.
 
         Args:
-            covariance: shape `(3 block², 3 block²)` float64, of cubes flattened as (colour, row, column).
+            covariance: shape `(3 block², 3 block²)` float64, of cubes flattened as (colour, row,
+                column).
         """
         outputs = self.analysis.shape[0]
         values, vectors = torch.linalg.eigh(covariance)

@@ -19,7 +19,9 @@ class OperatingPoint(nn.Module):
         super().__init__()
         low, high = (float(torch.tensor(beta).log()) for beta in beta_range)
         self.centre, self.half_range = (low + high) / 2, (high - low) / 2
-        self.network = nn.Sequential(nn.Linear(3, width), nn.LeakyReLU(LEAK), nn.Linear(width, width))
+        self.network = nn.Sequential(
+            nn.Linear(3, width), nn.LeakyReLU(LEAK), nn.Linear(width, width)
+        )
 
     def forward(self, log_beta: Tensor) -> Tensor:
         """Map `(batch,)` log beta in nats to `(batch, width)`."""
@@ -44,9 +46,8 @@ class SteeredBlock(nn.Module):
         self.inner = nn.Conv2d(width, width, 3, padding=1)
         self.outer = nn.Conv2d(width, width, 3, padding=1)
         self.steer = nn.Linear(embedding, 2 * width)
-        for layer in (self.outer, self.steer):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for parameter in (*self.outer.parameters(), *self.steer.parameters()):
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """`x`: `(batch, width, h, w)`; `embedding`: `(batch, embedding)`."""
@@ -81,8 +82,8 @@ class Head(nn.Module):
     def __init__(self, width: int, outputs: int) -> None:
         super().__init__()
         self.project = nn.Conv2d(width, outputs, 1)
-        nn.init.zeros_(self.project.weight)
-        nn.init.zeros_(self.project.bias)
+        for parameter in self.project.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         """`x`: `(batch, width, h, w)` -> `(batch, outputs, h, w)`, never in half precision."""

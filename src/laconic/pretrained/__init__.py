@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from laconic.errors import ConfigError
+from laconic.models import make_model
 from laconic.models.base import LatentVariableModel
 
 DEFAULT = "default"
@@ -51,10 +52,9 @@ def _load(name: str) -> Pretrained:
     if path.suffix != ".safetensors":
         path = Path(str(resources.files("laconic.pretrained") / f"{name}.safetensors"))
     if not path.is_file():
-        raise ConfigError(f"{name}: no such model; give an embedded model's name or a .safetensors file")
-    # Imported here: recipe imports this module for `start_from`.
-    from laconic.pretrained.recipe import make_model
-
+        raise ConfigError(
+            f"{name}: no such model; give an embedded model's name or a .safetensors file"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
@@ -95,4 +95,6 @@ def _stored_dtype(name: str) -> torch.dtype:
 def _check_finite(state: dict[str, torch.Tensor], source: Path) -> None:
     broken = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
     if broken:
-        raise ConfigError(f"{source}: {broken[0]} does not fit half precision; train on or lower the rate")
+        raise ConfigError(
+            f"{source}: {broken[0]} does not fit half precision; train on or lower the rate"
+        )

@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 
 from laconic.data.patches import PatchSampler, block_covariance, load_images, read_split
 from laconic.errors import ConfigError
-from laconic.models import MODELS
+from laconic.models import make_model
 from laconic.models.base import Context, LatentVariableModel, Rung
 from laconic.models.sliced import SlicedLadder
 from laconic.training.config import build, plain, read_config
@@ -28,7 +28,8 @@ class DataConfig:
     """Where the photographs are and how they are cut.
 
     Attributes:
-        folder: photographs with a `split.txt`, inside the data root (`LACONIC_DATA`, or `../shared/data`).
+        folder: photographs with a `split.txt`, inside the data root (`LACONIC_DATA`, or
+            `../shared/data`).
         split: which lines of `split.txt`.
         patch: side of the patches in pixels.
         batch: patches in a batch.
@@ -49,20 +50,6 @@ def data_root() -> Path:
     return Path(os.environ.get("LACONIC_DATA", "../shared/data"))
 
 
-def make_model(settings: dict[str, Any]) -> LatentVariableModel:
-    """Build an untrained model from `{"name": ..., **sizes}`.
-
-    Raises:
-        ConfigError: unknown name or size.
-    """
-    settings = dict(settings)
-    name = settings.pop("name", None)
-    if name not in MODELS:
-        raise ConfigError(f"model.name: '{name}' is not one of {', '.join(MODELS)}")
-    config_kind, model_kind = MODELS[name]
-    return model_kind(build(config_kind, settings, "model"))
-
-
 def train_from_config(
     path: Path,
     overrides: Sequence[str] = (),
@@ -74,7 +61,8 @@ def train_from_config(
     Args:
         path: the configuration.
         overrides: `section.key=value` strings.
-        resume: continue from the checkpoint in `folder`; else start anew (from `start_from`'s weights where given).
+        resume: continue from the checkpoint in `folder`; else start anew (from `start_from`'s
+            weights where given).
         progress: called with the step and the latest row of the log.
 
     Raises:
@@ -88,7 +76,9 @@ def make_trainer(config: dict[str, Any], resume: bool) -> Trainer:
     """Assemble data, model, objective and loop."""
     unknown = set(config) - set(SECTIONS)
     if unknown:
-        raise ConfigError(f"unknown section(s) {', '.join(sorted(unknown))}; known are {', '.join(SECTIONS)}")
+        raise ConfigError(
+            f"unknown section(s) {', '.join(sorted(unknown))}; known are {', '.join(SECTIONS)}"
+        )
     data = build(DataConfig, config.get("data"), "data")
     loop = build(LoopConfig, config.get("loop"), "loop")
     objective = config.get("objective", "elbo")
@@ -117,7 +107,9 @@ def make_trainer(config: dict[str, Any], resume: bool) -> Trainer:
     return trainer
 
 
-def _climb(model: LatentVariableModel) -> Callable[[Tensor, Tensor], tuple[list[Rung], Distribution]]:
+def _climb(
+    model: LatentVariableModel,
+) -> Callable[[Tensor, Tensor], tuple[list[Rung], Distribution]]:
     def climb(x: Tensor, log_beta: Tensor) -> tuple[list[Rung], Distribution]:
         context = Context(x.shape[-2], x.shape[-1], log_beta)
         rungs = model.climb(x, context)

@@ -1,0 +1,1 @@
+"""Objectives, schedules, checkpoints and the loop."""

@@ -5,8 +5,6 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from laconic.errors import ConfigError
 
 T = TypeVar("T")
@@ -18,6 +16,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         ConfigError: unreadable file, no mapping, or a malformed override.
     """
+    yaml = _yaml()
     try:
         config = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
@@ -38,6 +37,14 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     return config
 
 
+def _yaml() -> Any:
+    try:
+        import yaml
+    except ImportError as error:
+        raise ConfigError("reading a configuration needs PyYAML: install laconic[train]") from error
+    return yaml
+
+
 def build(kind: type[T], values: Mapping[str, Any] | None, where: str) -> T:
     """Make a dataclass from a mapping; sequences become tuples.
 
@@ -54,7 +61,7 @@ def build(kind: type[T], values: Mapping[str, Any] | None, where: str) -> T:
     return kind(**values)
 
 
-def _checked(value: Any, default: Any, where: str) -> Any:  # noqa: ANN401 (YAML gives anything)
+def _checked(value: Any, default: Any, where: str) -> Any:
     if isinstance(value, list):
         value = tuple(value)
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
@@ -71,6 +78,6 @@ def _checked(value: Any, default: Any, where: str) -> Any:  # noqa: ANN401 (YAML
     return value
 
 
-def plain(config: Any) -> dict[str, Any]:  # noqa: ANN401 (any dataclass)
+def plain(config: Any) -> dict[str, Any]:
     """A dataclass as JSON-able data."""
     return asdict(config)

@@ -29,9 +29,13 @@ class Batches(Protocol):
 
 
 class Climb(Protocol):
-    """How the loop asks a model for one pass: rungs of the ladder and the likelihood of the draw."""
+    """How the loop asks a model for one pass."""
 
-    def __call__(self, x: Tensor, log_beta: Tensor) -> tuple[Sequence[Rung], Distribution]: ...
+    def __call__(
+        self, x: Tensor, log_beta: Tensor, /
+    ) -> tuple[Sequence[Rung], Distribution]:
+        """Rungs, and the likelihood of the latents drawn."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class LoopConfig:
         log_steps: steps between rows of the log.
         seed: of the noise and of beta.
         logger: "csv" or "tensorboard".
-        slow_prefix: parameters whose name starts so learn `slow_factor` times as fast: a fitted linear transform has
+        slow_prefix: parameters whose name starts so learn `slow_factor` times as fast: a fitted
+            linear transform has
             entries far below 1, which Adam's steps of constant size would wear away.
         slow_factor: see `slow_prefix`.
     """
@@ -79,7 +84,7 @@ class Log:
         if kind == "tensorboard":
             from torch.utils.tensorboard import SummaryWriter
 
-            self.board = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+            self.board = SummaryWriter(str(folder))
         elif kind != "csv":
             raise ConfigError(f"logger: '{kind}' is not one of csv, tensorboard")
 
@@ -128,7 +133,7 @@ class Trainer:
         return self.folder / "checkpoint.safetensors"
 
     def run(self, progress: Callable[[int, dict[str, float]], None] | None = None) -> None:
-        """Train until the step or minute limit; checkpoint on the way, at the end, and on Ctrl-C."""
+        """Train until the step or minute limit; checkpoint on the way, at the end, on Ctrl-C."""
         started = saved = logged = time.monotonic()
         sums: dict[str, float] = {}
         try:
@@ -138,7 +143,11 @@ class Trainer:
                 now = time.monotonic()
                 if self.step % self.config.log_steps == 0:
                     sums["steps_per_second"] = self.config.log_steps / (now - logged)
-                    row = {"step": float(self.step), "learning_rate": self.rate.at(self.step), **sums}
+                    row = {
+                        "step": float(self.step),
+                        "learning_rate": self.rate.at(self.step),
+                        **sums,
+                    }
                     self.log.write(row)
                     if progress is not None:
                         progress(self.step, row)
@@ -157,7 +166,9 @@ class Trainer:
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
         low, high = self.log_range
         strata = (torch.arange(len(x)) + torch.rand(len(x), generator=generator)) / len(x)
-        log_beta = (low + (high - low) * strata[torch.randperm(len(x), generator=generator)]).to(x.device)
+        log_beta = (low + (high - low) * strata[torch.randperm(len(x), generator=generator)]).to(
+            x.device
+        )
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate.at(self.step) * group["factor"]
@@ -177,11 +188,15 @@ class Trainer:
         return _numbers(terms, loss, norm)
 
     def _groups(self) -> list[dict[str, Any]]:
-        slow, fast = [], []
+        slow: list[nn.Parameter] = []
+        fast: list[nn.Parameter] = []
         for name, parameter in self.model.named_parameters():
             is_slow = bool(self.config.slow_prefix) and name.startswith(self.config.slow_prefix)
             (slow if is_slow else fast).append(parameter)
-        groups = [{"params": fast, "factor": 1.0}, {"params": slow, "factor": self.config.slow_factor}]
+        groups = [
+            {"params": fast, "factor": 1.0},
+            {"params": slow, "factor": self.config.slow_factor},
+        ]
         return [group for group in groups if group["params"]]
 
     @torch.no_grad()
@@ -207,7 +222,7 @@ class Trainer:
         self.step = int(meta["step"])
 
     def start_from(self, state: dict[str, Tensor], step: int) -> None:
-        """Begin a new sitting from released weights: they are model and average; Adam starts afresh."""
+        """Begin a new sitting from released weights; Adam starts afresh."""
         self.model.load_state_dict(state)
         self.average.load_state_dict(state)
         self.step = step

@@ -18,9 +18,14 @@ class Rung(Protocol):
     """A level of a ladder: anything with a posterior, a prior and the draw."""
 
     @property
-    def posterior(self) -> Normal: ...
+    def posterior(self) -> Normal:
+        """What the sender knows."""
+        ...
+
     @property
-    def prior(self) -> Normal: ...
+    def prior(self) -> Normal:
+        """What both sides know."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,15 @@ class Objective(Protocol):
     """Turns a ladder's rungs and likelihood into `Terms`."""
 
     def __call__(
-        self, x: Tensor, rungs: Sequence[Rung], likelihood: Distribution, log_beta: Tensor, warmup: float
-    ) -> Terms: ...
+        self,
+        x: Tensor,
+        rungs: Sequence[Rung],
+        likelihood: Distribution,
+        log_beta: Tensor,
+        warmup: float,
+    ) -> Terms:
+        """`warmup` weighs the KL; `log_beta` has shape `(batch,)`."""
+        ...
 
 
 def _assemble(
@@ -51,19 +63,27 @@ def _assemble(
 ) -> Terms:
     pixels = x.shape[-1] * x.shape[-2]
     rates = [kl_normal(rung.posterior, rung.prior).flatten(1).sum(1) / pixels for rung in rungs]
-    loss = remaining.flatten(1).sum(1) / pixels + kl_weight * sum(rates, torch.zeros_like(kl_weight))
+    loss = remaining.flatten(1).sum(1) / pixels + kl_weight * sum(
+        rates, torch.zeros_like(kl_weight)
+    )
     error = (likelihood.mean - x).square().flatten(1).mean(1)
     nat = float(torch.tensor(2.0).log())
     return Terms(loss, [rate / nat for rate in rates], error)
 
 
 def elbo(
-    x: Tensor, rungs: Sequence[Rung], likelihood: Distribution, log_beta: Tensor, warmup: float = 1.0
+    x: Tensor,
+    rungs: Sequence[Rung],
+    likelihood: Distribution,
+    log_beta: Tensor,
+    warmup: float = 1.0,
 ) -> Terms:
-    """Negative ELBO with the model's own likelihood: -log p(x | z) + warmup * KL, in nats per pixel.
+    """Negative ELBO, -log p(x | z) + warmup * KL, in nats per pixel.
 
-    With the sliced ladder, whose Gaussian likelihood has variance beta, this is the rate-distortion Lagrangian
-    rate + squared error / (2 beta) up to a constant. With a learned likelihood scale it is the gamma objective, L = D / gamma + R.
+    With the sliced ladder, whose Gaussian likelihood has variance beta, this is the
+    rate-distortion Lagrangian
+    rate + squared error / (2 beta) up to a constant. With a learned likelihood scale it is the
+    gamma objective, L = D / gamma + R.
     Source: Flamich eq. 3.1 and 3.3.1; warm-up: Soenderby et al. 2016 as in Flamich 3.3.
     """
     remaining = -likelihood.log_prob(x)
@@ -71,7 +91,11 @@ def elbo(
 
 
 def beta_elbo(
-    x: Tensor, rungs: Sequence[Rung], likelihood: Distribution, log_beta: Tensor, warmup: float = 1.0
+    x: Tensor,
+    rungs: Sequence[Rung],
+    likelihood: Distribution,
+    log_beta: Tensor,
+    warmup: float = 1.0,
 ) -> Terms:
     """Weighted negative ELBO: -log p(x | z) + warmup * beta * KL, for likelihoods of a fixed scale.
 
@@ -86,4 +110,4 @@ def kl_warmup(step: int, period: int) -> float:
 
 
 OBJECTIVES: dict[str, Objective] = {"elbo": elbo, "gamma": elbo, "beta": beta_elbo}
-"""By the name used in configurations; gamma is the ELBO of a model that learns its likelihood's scale."""
+"""By the name in configurations; gamma is the ELBO of a model that learns its scale."""

@@ -26,7 +26,7 @@ class LearningRate:
     def at(self, step: int) -> float:
         """The rate at `step`.  Source: Flamich 4.1 (the exponential part)."""
         rate = self.peak * min(1.0, (step + 1) / max(1, self.warmup_steps))
-        rate *= self.decay_rate ** (step / self.decay_steps)
+        rate *= float(self.decay_rate ** (step / self.decay_steps))
         if 0 <= self.cooldown_start <= step:
             rate *= max(0.0, 1 - (step - self.cooldown_start) / self.cooldown_steps)
         return rate
