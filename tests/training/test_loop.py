@@ -134,3 +134,15 @@ def test_configurations(tmp_path: Path) -> None:
     path.write_text("- a")
     with pytest.raises(ConfigError, match="mapping"):
         read_config(path)
+
+
+def test_a_new_sitting_warms_up_again(tmp_path: Path) -> None:
+    rate = LearningRate(peak=1.0, warmup_steps=10, decay_rate=1.0)
+    assert rate.at(100, sitting_start=100) == pytest.approx(0.1)
+    first, second = trainer(tmp_path / "first", steps=5), trainer(tmp_path / "second", steps=8)
+    first.run()
+    second.start_from(first.average.state_dict(), first.step)
+    second.run()
+    again = trainer(tmp_path / "second", steps=8)
+    again.resume()
+    assert (again.step, again.sitting_start) == (8, 5)

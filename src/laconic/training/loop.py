@@ -101,6 +101,26 @@ class Log:
                 self.board.add_scalar(name, value, int(row["step"]))
 
 
+class Window:
+    """Means of what the steps since the last row of the log reported."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.sums: dict[str, float] = {}
+        self.steps = 0
+
+    def add(self, numbers: dict[str, float]) -> None:
+        """Take in one step's numbers."""
+        self.steps += 1
+        for name, value in numbers.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def means(self) -> dict[str, float]:
+        """Mean of every number, and the speed."""
+        means = {name: value / self.steps for name, value in self.sums.items()}
+        return means | {"steps_per_second": self.steps / (time.monotonic() - self.started)}
+
+
 class Trainer:
     """Everything that must survive an interruption, and the step that changes it."""
 
@@ -123,7 +143,7 @@ class Trainer:
         self.rate, self.config, self.folder, self.identity = rate, config, folder, identity
         self.log_range = (math.log(beta_range[0]), math.log(beta_range[1]))
         self.optimizer = torch.optim.Adam(self._groups(), lr=rate.peak, fused=True)
-        self.step = 0
+        self.step = self.sitting_start = 0
         folder.mkdir(parents=True, exist_ok=True)
         self.log = Log(folder, config.logger)
 
@@ -134,24 +154,18 @@ class Trainer:
 
     def run(self, progress: Callable[[int, dict[str, float]], None] | None = None) -> None:
         """Train until the step or minute limit; checkpoint on the way, at the end, on Ctrl-C."""
-        started = saved = logged = time.monotonic()
-        sums: dict[str, float] = {}
+        started = saved = time.monotonic()
+        window = Window()
         try:
             while self.step < self.config.steps:
-                for name, value in self._advance().items():
-                    sums[name] = sums.get(name, 0.0) + value / self.config.log_steps
-                now = time.monotonic()
+                window.add(self._advance())
                 if self.step % self.config.log_steps == 0:
-                    sums["steps_per_second"] = self.config.log_steps / (now - logged)
-                    row = {
-                        "step": float(self.step),
-                        "learning_rate": self.rate.at(self.step),
-                        **sums,
-                    }
+                    row = {"step": float(self.step), **window.means()}
+                    window = Window()
                     self.log.write(row)
                     if progress is not None:
                         progress(self.step, row)
-                    logged, sums = now, {}
+                now = time.monotonic()
                 if now - saved > 60 * self.config.checkpoint_minutes:
                     self.save()
                     saved = time.monotonic()
@@ -171,7 +185,7 @@ class Trainer:
         )
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate.at(self.step) * group["factor"]
+            group["lr"] = self.rate.at(self.step, self.sitting_start) * group["factor"]
         with self.fabric.autocast():
             rungs, likelihood = self.climb(x, log_beta)
         warmup = kl_warmup(self.step, self.config.kl_warmup_steps)
@@ -185,7 +199,8 @@ class Trainer:
             self.optimizer.step()
         self._update_average()
         self.step += 1
-        return _numbers(terms, loss, norm)
+        rate = self.optimizer.param_groups[0]["lr"]
+        return {"learning_rate": rate, **_numbers(terms, loss, norm)}
 
     def _groups(self) -> list[dict[str, Any]]:
         slow: list[nn.Parameter] = []
@@ -210,7 +225,7 @@ class Trainer:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
         tensors |= checkpoints.pack_optimizer(self.optimizer)
-        checkpoints.save(self.checkpoint, tensors, {"step": self.step, **self.identity})
+        checkpoints.save(self.checkpoint, tensors, self._meta())
 
     def resume(self) -> None:
         """Continue exactly where the checkpoint in the run's folder stopped."""
@@ -219,13 +234,16 @@ class Trainer:
             part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             module.load_state_dict(part)
         checkpoints.unpack_optimizer(self.optimizer, tensors)
-        self.step = int(meta["step"])
+        self.step, self.sitting_start = int(meta["step"]), int(meta.get("sitting_start", 0))
 
     def start_from(self, state: dict[str, Tensor], step: int) -> None:
         """Begin a new sitting from released weights; Adam starts afresh."""
         self.model.load_state_dict(state)
         self.average.load_state_dict(state)
-        self.step = step
+        self.step = self.sitting_start = step
+
+    def _meta(self) -> dict[str, Any]:
+        return {"step": self.step, "sitting_start": self.sitting_start, **self.identity}
 
 
 def _numbers(terms: Terms, loss: Tensor, norm: Tensor) -> dict[str, float]:

@@ -23,9 +23,12 @@ class LearningRate:
     cooldown_start: int = -1
     cooldown_steps: int = 1
 
-    def at(self, step: int) -> float:
-        """The rate at `step`.  Source: Flamich 4.1 (the exponential part)."""
-        rate = self.peak * min(1.0, (step + 1) / max(1, self.warmup_steps))
+    def at(self, step: int, sitting_start: int = 0) -> float:
+        """The rate at `step` of a sitting that began, with a fresh optimiser, at `sitting_start`.
+
+        Source: Flamich 4.1 (the exponential part).
+        """
+        rate = self.peak * min(1.0, (step - sitting_start + 1) / max(1, self.warmup_steps))
         rate *= float(self.decay_rate ** (step / self.decay_steps))
         if 0 <= self.cooldown_start <= step:
             rate *= max(0.0, 1 - (step - self.cooldown_start) / self.cooldown_steps)

@@ -30,8 +30,10 @@ def _planes(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 def _spread(classes: IntArray, shape: tuple[int, ...], tile: int) -> IntArray:
     _, height, width = _planes(shape)
-    rates = RATES[classes]
-    return np.repeat(np.repeat(rates, 1 << tile, 1), 1 << tile, 2)[:, :height, :width].reshape(-1)
+    # A tile is never repeated past the plane: `tile` comes from the stream.
+    rows, columns = min(1 << tile, height), min(1 << tile, width)
+    spread = np.repeat(np.repeat(RATES[classes], rows, 1), columns, 2)
+    return spread[:, :height, :width].reshape(-1)
 
 
 def _contexts(classes: IntArray, row: int, column: int) -> IntArray:
