@@ -7,8 +7,7 @@ LaconicError
 ├── FileError                what is wrong lies in a .lac file
 │   ├── CorruptFileError     damaged, truncated or altered bytes
 │   └── UnsupportedFileError a newer format, an unknown codec or coder, or another model's file
-├── CodingError              a coder cannot express this draw (our fault or a broken model: NaN,
-infinite KL)
+├── CodingError              a coder cannot express this draw (a broken model: NaN, infinite KL)
 └── ConfigError              a mistyped or missing setting
 ```
 

@@ -1,5 +1,6 @@
 """`laconic train`: a model from a configuration file."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -24,4 +25,14 @@ def train(
         raise InputError(f"{config} is no file; see experiments/embedded for an example")
     from laconic.pretrained.recipe import train_from_config
 
-    train_from_config(config, overrides, resume)
+    train_from_config(config, overrides, resume, show)
+
+
+def show(step: int, row: dict[str, float]) -> None:
+    """One row of the log on stderr."""
+    print(
+        f"step {step}  loss {row['loss']:.4f} nats/pixel  {row['bits_per_pixel']:.3f} bits/pixel  "
+        f"{row['psnr_db']:.2f} dB  {row['steps_per_second']:.1f} steps/s",
+        file=sys.stderr,
+        flush=True,
+    )

@@ -218,8 +218,8 @@ class TrellisCoder(RelativeEntropyCoder):
     id: ClassVar[str] = "trellis"
     exact: ClassVar[bool] = False
 
-    state_bits: int = 13
-    rate_percent: int = 106
+    state_bits: int = 14
+    rate_percent: int = 108
     outlier_bits: int = 12
     map_permille: int = 15
 
