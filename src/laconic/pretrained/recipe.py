@@ -17,10 +17,11 @@ from laconic.models.base import Context, LatentVariableModel, Rung
 from laconic.models.sliced import SlicedLadder
 from laconic.training.config import build, plain, read_config
 from laconic.training.loop import LoopConfig, Trainer
-from laconic.training.objectives import OBJECTIVES
+from laconic.training.objectives import OBJECTIVES, Objective
 from laconic.training.schedules import LearningRate
+from laconic.training.structural import Structural
 
-SECTIONS = ("model", "data", "objective", "rate", "loop", "folder", "start_from")
+SECTIONS = ("model", "data", "objective", "structure", "rate", "loop", "folder", "start_from")
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,7 @@ def make_trainer(config: dict[str, Any], resume: bool) -> Trainer:
         )
     data = build(DataConfig, config.get("data"), "data")
     loop = build(LoopConfig, config.get("loop"), "loop")
-    objective = config.get("objective", "elbo")
-    if objective not in OBJECTIVES:
-        raise ConfigError(f"objective: '{objective}' is not one of {', '.join(OBJECTIVES)}")
+    objective = make_objective(config)
     torch.manual_seed(loop.seed)
     model = make_model(config.get("model", {}))
     images = load_images(read_split(data_root() / data.folder, data.split))
@@ -92,9 +91,9 @@ def make_trainer(config: dict[str, Any], resume: bool) -> Trainer:
         fit = PatchSampler(images, data.patch, 16, data.seed)
         model.transform.fit(block_covariance(fit, model.config.block, data.covariance_batches))
     rate = build(LearningRate, config.get("rate"), "rate")
-    identity = {"model": config.get("model", {}), "data": plain(data), "objective": objective}
+    identity = {"model": config.get("model", {}), "data": plain(data)}
     trainer = Trainer(
-        model, _climb(model), model.beta_range, sampler, OBJECTIVES[objective], rate, loop,
+        model, _climb(model), model.beta_range, sampler, objective, rate, loop,
         Path(config.get("folder", "runs/default")), identity,
     )  # fmt: skip
     if resume:
@@ -105,6 +104,17 @@ def make_trainer(config: dict[str, Any], resume: bool) -> Trainer:
         released = load(config["start_from"])
         trainer.start_from(released.model.state_dict(), released.steps)
     return trainer
+
+
+def make_objective(config: dict[str, Any]) -> Objective:
+    """The objective that the sections `objective` and `structure` describe."""
+    name = config.get("objective", "elbo")
+    if name == "structural":
+        return build(Structural, config.get("structure"), "structure")
+    if name not in OBJECTIVES:
+        known = ", ".join([*OBJECTIVES, "structural"])
+        raise ConfigError(f"objective: '{name}' is not one of {known}")
+    return OBJECTIVES[name]
 
 
 def _climb(
