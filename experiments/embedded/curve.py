@@ -1,4 +1,4 @@
-"""Quality of a model's weights on the validation photographs: one row of the curve against iterations.
+"""Quality of weights on the validation photographs: one row of the curve against iterations.
 
     python experiments/embedded/curve.py [WEIGHTS ...]
 

@@ -242,7 +242,12 @@ def test_corruptions_raise_only_our_errors(codec: ImageCodec) -> None:
         assert decoded.size in (image.size, (9, 17))
 
 
-GOLDEN = {"rgb": "importance", "rgba": "greedy", "grey-tiled": "rejection", "rgb-trellis": "trellis"}
+GOLDEN = {
+    "rgb": "importance",
+    "rgba": "greedy",
+    "grey-tiled": "rejection",
+    "rgb-trellis": "trellis",
+}
 
 
 @pytest.mark.parametrize("name", GOLDEN)
