@@ -28,7 +28,7 @@ LIMIT_BYTES = 4 << 30
 
 
 def mosaic(side: int) -> np.ndarray:
-    """`(side, side, 3)` uint8 of Kodak pictures, turned and flipped so that none repeats exactly."""
+    """`(side, side, 3)` uint8 of Kodak pictures side by side, every other row upside down."""
     pictures = [load_rgb(path) for path in list_images(data_root() / "kodak")]
     pictures = [p if p.shape[1] == 768 else p.transpose(1, 0, 2) for p in pictures]
     rows = []
