@@ -42,7 +42,11 @@ def results_page(found: Mapping[Path, Mapping[str, Any]], root: Path) -> str:
         parts.append(f"## {document.get('title', path.parent.name)}\n")
         parts.append(_run(document.get("run", document), path))
         parts += [block for block in (_targets(document), _comparisons(document)) if block]
-        parts += [block for block in (_lengths(document), _figures(path.parent, root)) if block]
+        parts += [
+            block
+            for block in (_lengths(document), _coders(document), _figures(path.parent, root))
+            if block
+        ]
     return "\n".join(parts)
 
 
@@ -139,6 +143,31 @@ def _lengths(document: Mapping[str, Any]) -> str:
     ]
     head = ("quality", "level, top first", "ideal, bpp", "written, bpp", "ratio", "parts, bpp")
     return "\n".join([*blocks, f"Level by level:\n\n{table(head, levels)}"])
+
+
+def _coders(document: Mapping[str, Any]) -> str:
+    rows = [
+        [
+            one["coder"],
+            str(one["config"].get("state_bits", "")),
+            number(one["ideal_bits"] / 1000, 1),
+            number(one["bits_per_kl"]),
+            number(one["loss_db"]),
+            number(one["encode_seconds"], 2),
+            number(one["decode_seconds"], 2),
+        ]
+        for one in document.get("coders", [])
+    ]
+    head = (
+        "coder",
+        "state bits",
+        "ideal, kbit",
+        "file / ideal",
+        "loss, dB",
+        "encode, s",
+        "decode, s",
+    )
+    return table(head, rows) if rows else ""
 
 
 def _figures(folder: Path, root: Path) -> str:

@@ -31,9 +31,7 @@ class Batches(Protocol):
 class Climb(Protocol):
     """How the loop asks a model for one pass."""
 
-    def __call__(
-        self, x: Tensor, log_beta: Tensor, /
-    ) -> tuple[Sequence[Rung], Distribution]:
+    def __call__(self, x: Tensor, log_beta: Tensor, /) -> tuple[Sequence[Rung], Distribution]:
         """Rungs, and the likelihood of the latents drawn."""
         ...
 
@@ -58,6 +56,8 @@ class LoopConfig:
             linear transform has
             entries far below 1, which Adam's steps of constant size would wear away.
         slow_factor: see `slow_prefix`.
+        compile: compile the networks with torch.compile: a minute at the start, then some 15 %
+            more steps per second on the CPU; needs a C++ compiler.
     """
 
     steps: int = 150_000
@@ -73,6 +73,7 @@ class LoopConfig:
     logger: str = "csv"
     slow_prefix: str = "transform."
     slow_factor: float = 0.02
+    compile: bool = False
 
 
 class Log:
@@ -139,7 +140,8 @@ class Trainer:
         self.fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)  # type: ignore[arg-type]
         self.model = model.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = deepcopy(self.model).eval()
-        self.climb, self.batches, self.objective = climb, batches, objective
+        self.climb: Climb = torch.compile(climb) if config.compile else climb
+        self.batches, self.objective = batches, objective
         self.rate, self.config, self.folder, self.identity = rate, config, folder, identity
         self.log_range = (math.log(beta_range[0]), math.log(beta_range[1]))
         self.optimizer = torch.optim.Adam(self._groups(), lr=rate.peak, fused=True)

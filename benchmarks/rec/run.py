@@ -1,6 +1,6 @@
 """Rate, distortion and speed of every relative entropy coder on a synthetic ladder level.
 
-python benchmarks/rec.py --out benchmarks/rec.json
+    python benchmarks/rec/run.py
 
 The source: latents [1, 256, 32, 48] as a 768x512 picture has them. Prior variance S = channel
 (log-uniform over five decades) x spatial activity (smooth, log-normal) x jitter; y ~ N(0, S + 1);
@@ -11,9 +11,6 @@ import argparse
 import json
 import math
 import os
-import platform
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,9 @@ from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy import CODERS, RelativeEntropyCoder
 from laconic.coding.relative_entropy.trellis import TrellisCoder
 from laconic.coding.stream import QueueDecoder, QueueEncoder
+from laconic.evaluation.provenance import describe_run
+
+HERE = Path(__file__).resolve().parent
 
 SHAPE = (1, 256, 32, 48)
 GAINS = (0.02, 0.05, 0.3, 1.0)
@@ -83,13 +83,14 @@ def measure(coder: RelativeEntropyCoder, gain: float, seed: int) -> dict[str, An
 def main() -> None:
     """Measure every coder, and the trellis with shorter and longer registers."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=HERE / "results.json")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    started, load = time.time(), os.getloadavg()[0]
     torch.set_num_threads(arguments.threads)
     coders = [coder() for coder in CODERS.values()]
-    coders += [TrellisCoder(state_bits=bits) for bits in (10, 12, 14)]
+    coders += [TrellisCoder(state_bits=bits) for bits in (10, 12, 13, 15, 16)]
     for coder in coders:
         measure(coder, GAINS[0], 1)  # compiles
     rows = []
@@ -104,18 +105,19 @@ def main() -> None:
                 f"{row['encode_seconds']:.2f} s  {row['decode_seconds']:.2f} s",
                 flush=True,
             )
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-    ).stdout.strip()
     result = {
-        "command": "python " + " ".join(sys.argv),
-        "commit": commit,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {arguments.threads} threads",
-        "load_before": os.getloadavg()[0],
-        "results": rows,
+        "title": "Relative entropy coders on a synthetic ladder level",
+        "run": describe_run(
+            "python benchmarks/rec/run.py",
+            started,
+            HERE.parents[1],
+            seeds=[arguments.seed],
+            threads=arguments.threads,
+            load_before=load,
+        ),
+        "coders": rows,
     }
-    if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+    arguments.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
