@@ -119,6 +119,17 @@ def quantile_table() -> FloatArray:
     return table
 
 
+def ranked_normals(ranks: UInt32Array) -> FloatArray:
+    """Standard normals of the distribution's 2^32 cells, in ascending order of the cells.
+
+    Cell r stands for the quantile at (r + 1/2) / 2^32. `normal_of` counts from the middle outwards.
+    """
+    upper = ranks >= np.uint32(1 << 31)
+    words = np.where(upper, ranks ^ np.uint32(1 << 31), ~ranks)
+    normals: FloatArray = _to_normals(words, quantile_table())
+    return normals
+
+
 @dataclass(frozen=True)
 class SharedRandomness:
     """An endless, addressable stream of random numbers, named by two 64-bit integers.

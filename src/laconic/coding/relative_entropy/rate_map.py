@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from laconic.coding.random import SharedRandomness
+from laconic.coding.relative_entropy import tile_map
 from laconic.coding.relative_entropy.standard import DoubleArray
-from laconic.coding.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
+from laconic.coding.stream import IntArray, QueueDecoder, QueueEncoder
 
 RATES: IntArray = np.array(
     # Steps of a third below 1 bit, of 3/16 bit up to 4 bits, of 1/4 bit up to 8 bits.
@@ -17,69 +19,9 @@ RATES: IntArray = np.array(
 """Rates that a region can have, in 1/256 bit per dimension."""
 
 
-MAX_TILE = 12
-"""Tiles are squares of side 2^tile, clipped at the borders."""
-
-
-def _planes(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Any shape as (planes, height, width)."""
-    if len(shape) < 3:
-        return 1, 1, int(np.prod(shape, dtype=np.int64))
-    return int(np.prod(shape[:-2], dtype=np.int64)), shape[-2], shape[-1]
-
-
-def _spread(classes: IntArray, shape: tuple[int, ...], tile: int) -> IntArray:
-    _, height, width = _planes(shape)
-    # A tile is never repeated past the plane: `tile` comes from the stream.
-    rows, columns = min(1 << tile, height), min(1 << tile, width)
-    spread = np.repeat(np.repeat(RATES[classes], rows, 1), columns, 2)
-    return spread[:, :height, :width].reshape(-1)
-
-
-def _contexts(classes: IntArray, row: int, column: int) -> IntArray:
-    left = classes[:, row, column - 1] if column else None
-    up = classes[:, row - 1, column] if row else None
-    if left is None and up is None:
-        return np.zeros(classes.shape[0], np.int64)
-    if left is None or up is None:
-        near = left if left is not None else up
-        assert near is not None
-        return near + 1
-    return (left + up + 1) // 2 + 1
-
-
-def _grid(shape: tuple[int, ...], tile: int) -> tuple[int, int, int]:
-    planes, height, width = _planes(shape)
-    return planes, -(-height >> tile), -(-width >> tile)
-
-
-def _average(bits: DoubleArray, tile: int) -> DoubleArray:
-    """Mean over each tile of the dimensions that lie inside the tensor."""
-    planes, height, width = _planes(bits.shape)
-    _, rows, columns = _grid(bits.shape, tile)
-    padded = np.zeros((2, planes, rows << tile, columns << tile))
-    padded[0, :, :height, :width] = bits.reshape(planes, height, width)
-    padded[1, :, :height, :width] = 1
-    sums = padded.reshape(2, planes, rows, 1 << tile, columns, 1 << tile).sum((3, 5))
-    mean: DoubleArray = sums[0] / np.maximum(sums[1], 1)
-    return mean
-
-
 def _classify(mean: DoubleArray) -> IntArray:
     edges = np.sqrt(np.maximum(RATES[:-1], 0.7) * RATES[1:])
     return np.searchsorted(edges, 256 * mean).astype(np.int64)
-
-
-def _models() -> list[AdaptiveModel]:
-    return [AdaptiveModel(RATES.size) for _ in range(RATES.size + 1)]
-
-
-def _write_classes(stream: QueueEncoder, classes: IntArray) -> None:
-    models = _models()
-    for row, column in np.ndindex(classes.shape[1:]):
-        contexts = _contexts(classes, row, column)
-        for context in np.unique(contexts):
-            stream.adaptive(classes[contexts == context, row, column], models[context])
 
 
 def write(stream: QueueEncoder, bits: DoubleArray, budget: float) -> IntArray:
@@ -91,30 +33,29 @@ def write(stream: QueueEncoder, bits: DoubleArray, budget: float) -> IntArray:
         budget: bits that the map may take; the finest tiles within it are chosen, or else the
         coarsest.
     """
-    _, height, width = _planes(bits.shape)
-    coarsest = min(MAX_TILE, (max(height, width, 1) - 1).bit_length())
-    tile, classes = coarsest, _classify(_average(bits, coarsest))
-    for finer in range(coarsest - 1, 0, -1):
-        trial, trial_classes = QueueEncoder(), _classify(_average(bits, finer))
+    tile = tile_map.coarsest(bits.shape)
+    classes = _classify(tile_map.average(bits, tile))
+    for finer in range(tile - 1, 0, -1):
+        trial, trial_classes = QueueEncoder(), _classify(tile_map.average(bits, finer))
         if trial_classes.size > budget * 8:
             break
-        _write_classes(trial, trial_classes)
+        tile_map.write(trial, trial_classes, RATES.size)
         if trial.bits > budget:
             break
         tile, classes = finer, trial_classes
-    stream.uniform([tile], MAX_TILE + 1)
-    _write_classes(stream, classes)
-    return _spread(classes, bits.shape, tile)
+    stream.uniform([tile], tile_map.MAX_TILE + 1)
+    tile_map.write(stream, classes, RATES.size)
+    return tile_map.spread(RATES[classes], bits.shape, tile)
 
 
 def read(stream: QueueDecoder, shape: tuple[int, ...]) -> IntArray:
     """Read what `write` wrote."""
-    tile = int(stream.uniform(1, MAX_TILE + 1)[0])
-    classes = np.zeros(_grid(shape, tile), np.int64)
-    models = _models()
-    for row, column in np.ndindex(classes.shape[1:]):
-        contexts = _contexts(classes, row, column)
-        for context in np.unique(contexts):
-            where = contexts == context
-            classes[where, row, column] = stream.adaptive(int(where.sum()), models[context])
-    return _spread(classes, shape, tile)
+    tile = int(stream.uniform(1, tile_map.MAX_TILE + 1)[0])
+    classes = tile_map.read(stream, tile_map.grid(shape, tile), RATES.size)
+    return tile_map.spread(RATES[classes], shape, tile)
+
+
+def order(rates: IntArray, shared: SharedRandomness) -> IntArray:
+    """Dimensions by rate, those of one rate shuffled: neighbours in this order are alike."""
+    key = rates << 32 | shared.child(5).bits(0, rates.size)
+    return np.argsort(key, kind="stable")
