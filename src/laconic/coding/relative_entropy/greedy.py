@@ -128,11 +128,12 @@ class GreedyCoder(RelativeEntropyCoder):
         shards = np.clip(wanted, 0, _MAX_SHARDS - 1).astype(np.int64)
         stream.adaptive(shards, AdaptiveModel(_MAX_SHARDS))
         after_shards = stream.bits
-        linear, quadratic = q.linear.astype(np.float32), q.quadratic.astype(np.float32)
-        linear[far], quadratic[far] = 0, 0
+        linear, quadratic = q.linear, q.quadratic
+        linear[far], quadratic[far] = 0, 0  # before the cast: they may exceed float32
         count = 1 << self.shard_bits
         starts, book = standard.offsets(shared, dims), standard.codebook(shared, count)
-        chosen = _greedy(linear, np.maximum(quadratic, 0), starts, shards, self.block, book, count)
+        weights = linear.astype(np.float32), np.maximum(quadratic, 0).astype(np.float32)
+        chosen = _greedy(*weights, starts, shards, self.block, book, count)
         stream.fixed(chosen, self.shard_bits)
         u = _rebuild(chosen, starts, shards, self.block, book, count)
         u[far] = outliers
