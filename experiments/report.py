@@ -146,28 +146,62 @@ def _lengths(document: Mapping[str, Any]) -> str:
 
 
 def _coders(document: Mapping[str, Any]) -> str:
+    coders = document.get("coders", {})
+    blocks = (_coder_lengths(coders, "kl", "wanted_kl_per_dim", "KL per dimension, bits"),
+              _coder_lengths(coders, "blocks", "block_bits", "KL per block, bits"),
+              _coder_ladder(coders), _coder_pictures(coders))  # fmt: skip
+    return "\n".join(block for block in blocks if block)
+
+
+def _coder_lengths(coders: Mapping[str, Any], section: str, key: str, title: str) -> str:
+    """Bits written per bit of KL, a column for each point."""
+    points = sorted({row[key] for found in coders.values() for row in found.get(section, [])})
+    rows = []
+    for name, found in coders.items():
+        if found.get(section):
+            at = {row[key]: "skipped" if "skipped" in row else number(row["bits_per_kl"])
+                  for row in found[section]}  # fmt: skip
+            rows.append(
+                [name, "yes" if found["exact"] else "no", *(at.get(p, "–") for p in points)]
+            )
+    text = table(["coder", "exact", *(str(point) for point in points)], rows)
+    return f"File / ideal over {title}:\n\n{text}" if rows else ""
+
+
+def _coder_ladder(coders: Mapping[str, Any]) -> str:
+    keys = ("bits_per_kl", "loss_db", "bias", "proposals_per_dim", "encode_seconds",
+            "decode_seconds")  # fmt: skip
     rows = [
         [
-            one["coder"],
-            str(one["config"].get("state_bits", "")),
-            number(one["ideal_bits"] / 1000, 1),
-            number(one["bits_per_kl"]),
-            number(one["loss_db"]),
-            number(one["encode_seconds"], 2),
-            number(one["decode_seconds"], 2),
+            name,
+            str(row["config"].get("state_bits", "")),
+            str(row["gain"]),
+            row["skipped"] if "skipped" in row else number(row["ideal_bits"] / 1000, 1),
+            *(number(row.get(key)) for key in keys),
         ]
-        for one in document.get("coders", [])
+        for name, found in coders.items()
+        for row in found.get("ladder", [])
     ]
-    head = (
-        "coder",
-        "state bits",
-        "ideal, kbit",
-        "file / ideal",
-        "loss, dB",
-        "encode, s",
-        "decode, s",
-    )
-    return table(head, rows) if rows else ""
+    head = ("coder", "state bits", "gain", "ideal, kbit", "file / ideal", "loss, dB", "bias",
+            "proposals / dimension", "encode, s", "decode, s")  # fmt: skip
+    return f"On a synthetic ladder level:\n\n{table(head, rows)}" if rows else ""
+
+
+def _coder_pictures(coders: Mapping[str, Any]) -> str:
+    """Means over pictures."""
+    keys = ("bits_per_kl", "psnr", "exact_psnr", "loss_db", "encode_seconds", "decode_seconds")
+    rows = []
+    for name, found in coders.items():
+        measured = found.get("pictures", [])
+        for quality in sorted({row["quality"] for row in measured}):
+            here = [row for row in measured if row["quality"] == quality and "skipped" not in row]
+            skipped = sum(row["quality"] == quality for row in measured) - len(here)
+            means = [sum(row[key] for row in here) / len(here) if here else None for key in keys]
+            counts = [str(len(here)), str(skipped)]
+            rows.append([name, str(quality), *counts, *(number(mean) for mean in means)])
+    head = ("coder", "quality", "pictures", "skipped", "file / ideal", "PSNR", "of exact draws",
+            "loss, dB", "encode, s", "decode, s")  # fmt: skip
+    return f"On real posteriors, means over pictures:\n\n{table(head, rows)}" if rows else ""
 
 
 def _figures(folder: Path, root: Path) -> str:

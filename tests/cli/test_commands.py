@@ -89,6 +89,7 @@ def test_several_files_into_a_folder(photo: Path, tmp_path: Path) -> None:
         ["info", "missing.lac"],
         ["train", "missing.yaml"],
         ["bench", "network"],
+        ["bench", "rec", "--coder", "nonsense"],
     ],
 )
 def test_the_inputs_fault(photo: Path, arguments: list[str]) -> None:
@@ -173,13 +174,38 @@ def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_bench(tmp_path: Path) -> None:
-    for subject in ("entropy", "rec"):
-        out = tmp_path / f"{subject}.json"
-        result = run("bench", subject, "--json", out, "--repeats", 1)
-        assert (result.exit_code, result.stdout) == (0, "")
-        found = json.loads(out.read_text())
-        assert found["command"] == f"laconic bench {subject}"
-    assert all(row["file_bits"] > row["ideal_bits"] for row in found["coders"].values())
+    out = tmp_path / "entropy.json"
+    result = run("bench", "entropy", "--json", out, "--repeats", 1)
+    assert (result.exit_code, result.stdout) == (0, "")
+    found = json.loads(out.read_text())
+    assert found["command"] == "laconic bench entropy"
+    assert found["file_bits"] > found["entropy_bits"]
+
+
+def test_bench_of_coders_adds_to_its_file(tmp_path: Path) -> None:
+    out, figure = tmp_path / "rec.json", tmp_path / "rec.svg"
+    options = ("--quick", "--json", out, "--data", tmp_path)
+    for name in ("greedy", "rejection"):
+        result = run("bench", "rec", "--coder", name, *options, "--figure", figure)
+        assert result.exit_code == 0, result.stderr
+        assert "real posteriors are left out" in result.stderr
+        assert all(line.startswith(name) for line in result.stdout.splitlines())
+    found = json.loads(out.read_text())
+    assert found["command"] == "laconic bench rec"
+    assert list(found["coders"]) == ["rejection", "greedy"]
+    for coder in found["coders"].values():
+        assert all(row["round_trip"] for row in coder["kl"] + coder["ladder"])
+        assert "pictures" not in coder
+    assert all(f">{name}<" in figure.read_text() for name in ("rejection", "greedy"))
+
+
+def test_bench_refuses_what_it_cannot_add_to(tmp_path: Path) -> None:
+    for text in ("not JSON", "[1]", '{"coders": 3}'):
+        (tmp_path / "rec.json").write_text(text)
+        result = run("bench", "rec", "--coder", "greedy", "--json", tmp_path / "rec.json")
+        assert result.exit_code == 1
+        assert "cannot be added to" in result.stderr
+        assert (tmp_path / "rec.json").read_text() == text
 
 
 def test_help_in_a_process_of_its_own_is_quick_and_light() -> None:

@@ -75,3 +75,29 @@ def test_other_results_files_are_shown_too(report: ModuleType, tmp_path: Path) -
     page = report.results_page({Path("benchmarks/rec/results.json"): plain}, tmp_path)
     assert "## rec" in page
     assert "commit: `def`" in page
+
+
+def test_coders_by_section(report: ModuleType) -> None:
+    row = {"bits_per_kl": 1.25, "ideal_bits": 2000.0, "loss_db": 0.125, "bias": 0.0625}
+    times = {"proposals_per_dim": 8.0, "encode_seconds": 1.5, "decode_seconds": 0.5}
+    config = {"config": {"state_bits": 14}}
+    picture = {"quality": 50, "psnr": 30.0, "exact_psnr": 30.25}
+    late = config | {"skipped": "90 s expected, limit 60 s"}
+    found = {
+        "exact": False,
+        "kl": [{"wanted_kl_per_dim": 0.1} | row, {"wanted_kl_per_dim": 8.0} | late],
+        "blocks": [],
+        "ladder": [{"gain": 0.3} | config | row | times, {"gain": 1.0} | late],
+        "pictures": [picture | row | times, picture | late],
+    }
+    document = {"title": "Coders", "coders": {"mine": found}}
+    page = report.results_page({Path("benchmarks/rec/results.json"): document}, Path())
+    for text in (
+        "| coder | exact | 0.1 | 8.0 |",
+        "| mine | no | 1.250 | skipped |",
+        "| mine | 14 | 0.3 | 2.0 | 1.250 | 0.125 | 0.062 | 8.000 | 1.500 | 0.500 |",
+        "| mine | 14 | 1.0 | 90 s expected, limit 60 s | – | – | – | – | – | – |",
+        "| mine | 50 | 1 | 1 | 1.250 | 30.000 | 30.250 | 0.125 | 1.500 | 0.500 |",
+    ):
+        assert text in page
+    assert "KL per block" not in page

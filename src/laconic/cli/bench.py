@@ -1,6 +1,8 @@
 """`laconic bench`: how fast and how small, measured here and now."""
 
 import io
+import json
+import os
 import platform
 import statistics
 import time
@@ -8,12 +10,15 @@ from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from laconic.cli.common import print_json
-from laconic.errors import InputError
+from laconic.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from laconic.codecs.image import ImageCodec
 
 
 class Subject(StrEnum):
@@ -28,16 +33,34 @@ class Subject(StrEnum):
 def bench(
     subject: Annotated[Subject, typer.Argument(help="What to measure.")],
     out: Annotated[Path | None, typer.Option("--json", help="Write the results here.")] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Runs; the median is told.")] = 3,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Runs; the median is told. Not for rec: one run each.")
+    ] = 3,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the networks.")] = None,
+    coder: Annotated[
+        list[str] | None, typer.Option(help="rec: this coder only; may be given repeatedly.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="rec: few and small points.")] = False,
+    figure: Annotated[
+        Path | None, typer.Option(help="rec: write an SVG of bits per bit of KL here.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="LACONIC_DATA", help="rec: folder that holds the folder kodak."),
+    ] = None,
 ) -> None:
-    """Measure speed and size; prints one JSON object, or writes it where --json says."""
+    """Measure speed and size; prints one JSON object, or writes it where --json says.
+
+    bench rec prints a table, and adds to the file that --json names: what it says about other
+    coders stays.
+    """
+    if subject is Subject.REC:
+        _bench_coders(coder or [], quick, out, figure, data, threads)
+        return
     if subject is Subject.IMAGE:
         results = _bench_image(repeats, threads)
     elif subject is Subject.ENTROPY:
         results = _bench_entropy(repeats)
-    elif subject is Subject.REC:
-        results = _bench_coders(repeats)
     else:
         raise InputError("bench network: there is no network codec yet")
     import torch
@@ -51,12 +74,16 @@ def bench(
     if out is None:
         print_json(results)
         return
-    import json
+    write_json(results, out)
+    typer.echo(f"wrote {out}", err=True)
 
+
+def write_json(value: dict[str, Any], path: Path) -> None:
+    """One JSON object in a file, all or nothing."""
     from laconic.container import write_atomically
 
-    write_atomically(out, (json.dumps(results, indent=2) + "\n").encode())
-    typer.echo(f"wrote {out}", err=True)
+    text = json.dumps(value, indent=1, allow_nan=False)
+    write_atomically(path, (text + "\n").encode())
 
 
 def _median_seconds(work: Callable[[], Any], repeats: int) -> float:
@@ -132,43 +159,79 @@ def _bench_entropy(repeats: int) -> dict[str, Any]:
     }
 
 
-def _bench_coders(repeats: int) -> dict[str, Any]:
-    """Every relative entropy coder on one synthetic latent."""
+def _bench_coders(
+    names: list[str],
+    quick: bool,
+    out: Path | None,
+    figure: Path | None,
+    data: Path | None,
+    threads: int | None,
+) -> None:
+    """Every relative entropy coder, or those named; a line per measurement on stdout.
+
+    The file `out` is written after each coder, and keeps what it says about others.
+    """
     import torch
-    from torch.distributions import Normal
 
-    from laconic.coding.random import SharedRandomness
     from laconic.coding.relative_entropy import CODERS
-    from laconic.coding.stream import QueueEncoder
+    from laconic.evaluation.coder_chart import save_coder_chart
+    from laconic.evaluation.coders import QUICK, Plan, measure_coder
+    from laconic.evaluation.provenance import describe_run
 
-    shape = (1, 64, 32, 48)
-    noise = torch.from_numpy(SharedRandomness(1).normals(0, 64 * 32 * 48).copy()).reshape(shape)
-    spread = torch.logspace(-1.5, 1, 64)[None, :, None, None].expand(shape).contiguous()
-    weight = spread**2 / (spread**2 + 1)
-    source = (spread**2 + 1).sqrt() * noise
-    target = Normal(weight * source, weight.sqrt(), validate_args=False)
-    prior = Normal(torch.zeros(shape), spread, validate_args=False)
-    rows = {}
-    for name, kind in CODERS.items():
-        coder, shared = kind(), SharedRandomness(2)
-
-        def encode(coder: Any = coder, shared: Any = shared) -> tuple[bytes, Any]:
-            stream = QueueEncoder()
-            _, receipt = coder.encode(target, prior, stream, shared)
-            return stream.finish(), receipt
-
-        data, receipt = encode()
-        rows[name] = {
-            "ideal_bits": receipt.ideal_bits,
-            "theory_bits": receipt.theory_bits,
-            "file_bits": 8 * len(data),
-            "encode_seconds": _median_seconds(encode, repeats),
-            "decode_seconds": _median_seconds(partial(_hear, coder, prior, data, shared), repeats),
-        }
-    return {"latents": noise.numel(), "coders": rows}
+    for name in names:
+        if name not in CODERS:
+            raise ConfigError(f"no coder is called {name!r}: choose from {sorted(CODERS)}")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    document = _read_document(out)
+    pictures = _kodak(data)
+    for name in names or list(CODERS):
+        started = time.time()
+        plan = QUICK if quick else Plan()
+        found = measure_coder(name, plan, pictures, _image_codec, say=typer.echo)
+        command = f"laconic bench rec --coder {name}{' --quick' * quick}"
+        facts = {"threads": torch.get_num_threads(), "load": os.getloadavg()[0]}
+        found["run"] = describe_run(command, started, Path.cwd(), **facts)
+        known = {**document["coders"], name: found}
+        order = [*(one for one in CODERS if one in known), *(one for one in known)]
+        document["coders"] = {one: known[one] for one in dict.fromkeys(order)}
+        document["run"] = found["run"] | {"command": "laconic bench rec"}
+        if out is not None:
+            write_json(document, out)
+    if figure is not None:
+        save_coder_chart(document["coders"], figure)
+        typer.echo(f"wrote {figure}", err=True)
 
 
-def _hear(coder: Any, prior: Any, data: bytes, shared: Any) -> Any:
-    from laconic.coding.stream import QueueDecoder
+def _read_document(out: Path | None) -> dict[str, Any]:
+    """What the file says already; an empty document where there is none."""
+    empty = {"title": "Relative entropy coders", "command": "laconic bench rec", "coders": {}}
+    if out is None or not out.exists():
+        return empty
+    try:
+        document = json.loads(out.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{out} cannot be added to: it is no JSON file") from error
+    if not isinstance(document, dict) or not isinstance(document.get("coders"), dict):
+        raise InputError(f"{out} cannot be added to: it was not written by laconic bench rec")
+    return empty | document
 
-    return coder.decode(prior, QueueDecoder(data), shared)
+
+def _kodak(data: Path | None) -> list[Path]:
+    """The Kodak pictures, or none and a line on stderr that says so."""
+    from laconic.data.folders import list_images
+
+    if data is None or not (data / "kodak").is_dir():
+        where = "no --data was given" if data is None else f"{data} holds no folder kodak"
+        typer.echo(f"real posteriors are left out: {where}", err=True)
+        return []
+    return list_images(data / "kodak")
+
+
+def _image_codec(coder: str) -> "ImageCodec":
+    """The embedded model with one coder."""
+    from laconic.codecs.image import ImageCodec
+    from laconic.pretrained import load
+
+    model = load()
+    return ImageCodec(model.model, model.name, model.fingerprint, coder=coder)
