@@ -1,4 +1,4 @@
-"""Write docs/results.md, and the README's numbers, from every experiment's results.json.
+"""Write docs/results.md, and the numbers in other pages, from every results.json.
 
     python experiments/report.py [--check]
 
@@ -15,6 +15,8 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- numbers:begin -->", "<!-- numbers:end -->"
 FOLDERS = ("experiments", "benchmarks")
+CODER_KL_BITS = (0.1, 1.0, 4.0)
+CODER_QUALITY = 50
 
 HEAD = """# Results
 
@@ -56,8 +58,62 @@ def readme_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
     return _targets(document) if document else "Not measured yet.\n"
 
 
+def coder_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
+    """The table of "Which coder should I use?": a line per coder."""
+    document = found.get(Path("benchmarks/rec/results.json"))
+    if not document:
+        return "Not measured yet.\n"
+    head = (
+        "coder", "exact", *(f"{bits:g} bit" for bits in CODER_KL_BITS), "Kodak", "loss, dB",
+        "encode, s", "decode, s",
+    )  # fmt: skip
+    rows = []
+    for name, one in document["coders"].items():
+        at = {row["wanted_kl_per_dim"]: row.get("bits_per_kl") for row in one["kl"]}
+        real = _means(one.get("pictures", []), CODER_QUALITY)
+        keys = ("bits_per_kl", "loss_db", "encode_seconds", "decode_seconds")
+        rows.append(
+            [
+                f"`{name}`",
+                "yes" if one["exact"] else "no",
+                *(number(at.get(bits), 2) for bits in CODER_KL_BITS),
+                *(number(real.get(key), 2) for key in keys),
+            ]
+        )
+    return table(head, rows)
+
+
+def card_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
+    """The model card's table: quality against iterations."""
+    document = found.get(Path("experiments/embedded/results.json"))
+    if not document:
+        return "Not measured yet.\n"
+    betas = [point["beta"] for point in document["rows"][0]["points"]]
+    rows = [
+        [
+            f"{row['iterations']:,}",
+            *(
+                f"{number(point['ideal_bits_per_pixel'])} bpp, {number(point['psnr_db'], 2)} dB, "
+                f"{number(point.get('ms_ssim_db'), 2)} dB"
+                for point in row["points"]
+            ),
+        ]
+        for row in document["rows"]
+    ]
+    return table(["iterations", *(f"beta {beta:.2g}" for beta in betas)], rows)
+
+
+def _means(rows: Sequence[Mapping[str, Any]], quality: float) -> dict[str, float]:
+    """Means over the pictures of one quality; nothing if one of them was skipped."""
+    here = [row for row in rows if row["quality"] == quality]
+    if not here or any("skipped" in row for row in here):
+        return {}
+    names = [name for name, value in here[0].items() if isinstance(value, float)]
+    return {name: sum(row[name] for row in here) / len(here) for name in names}
+
+
 def with_numbers(readme: str, numbers: str) -> str:
-    """The README with the part between its two marks replaced."""
+    """A page with the part between its two marks replaced."""
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{numbers.strip()}\n{END}{after}"
@@ -210,17 +266,20 @@ def _figures(folder: Path, root: Path) -> str:
 
 
 def main() -> int:
-    """Write or check the two files."""
+    """Write or check them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="only say what is out of date")
     arguments = parser.parse_args()
     found = find_results(REPOSITORY)
-    readme = REPOSITORY / "README.md"
     page = REPOSITORY / "docs" / "results.md"
-    wanted = {
-        page: results_page(found, REPOSITORY),
-        readme: with_numbers(readme.read_text(encoding="utf-8"), readme_numbers(found)),
+    wanted = {page: results_page(found, REPOSITORY)}
+    parts = {
+        REPOSITORY / "README.md": readme_numbers(found),
+        REPOSITORY / "docs" / "coders.md": coder_numbers(found),
+        REPOSITORY / "src" / "laconic" / "pretrained" / "default.md": card_numbers(found),
     }
+    for path, numbers in parts.items():
+        wanted[path] = with_numbers(path.read_text(encoding="utf-8"), numbers)
     stale = [
         path
         for path, text in wanted.items()

@@ -80,7 +80,7 @@ class Plan:
     ladder_channels: int = 256
     pictures: int = 4
     qualities: tuple[float, ...] = (20, 50, 80)
-    limit_seconds: float = 60.0
+    limit_seconds: float = 20.0
 
 
 QUICK = Plan((0.03, 0.3, 2.0), 8, (4, 12), 4, (0.3,), 8, 1, (50,), 5.0)

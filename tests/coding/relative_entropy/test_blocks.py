@@ -14,7 +14,7 @@ from laconic.coding.random import SharedRandomness, quantile_table
 from laconic.coding.relative_entropy import block_search, blocks, rate_map, survival
 from laconic.coding.relative_entropy.block_search import Task
 from laconic.coding.relative_entropy.poisson_functional import PoissonFunctionalCoder
-from laconic.coding.relative_entropy.rejection import _masses
+from laconic.coding.relative_entropy.rejection import masses
 from laconic.coding.relative_entropy.standard import Standardised, standardise
 from laconic.coding.stream import AdaptiveModel, QueueDecoder, QueueEncoder
 from laconic.errors import CorruptFileError
@@ -226,7 +226,7 @@ def test_another_shape_is_damage_or_finite() -> None:
 def test_the_integral_agrees_with_normal_cdfs(mean: float, scale: float) -> None:
     m, s = np.array([mean]), np.array([scale])
     for k in np.linspace(-3, cap_of(m, s) - 1e-6, 15):
-        q, p = _masses(math.exp(k), mean, scale)
+        q, p = masses(math.exp(k), mean, scale)
         assert survival.left_exactly(m, s, k) == pytest.approx(q - math.exp(k) * p, abs=1e-12)
 
 

@@ -28,7 +28,6 @@ NEGLIGIBLE_BITS = 2.0**-40
 
 _ORDERS: DoubleArray = 2.0 ** np.concatenate([np.arange(-3, 9.5, 0.5), np.arange(10, 24)])
 """Orders, less one, of the Rényi divergences that bound a ratio's tail."""
-"""Orders, less one, of the Rényi divergences that bound a ratio's tail."""
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,9 @@ _SIXTEENTHS = (
 _SPREADS = 33
 """σ is told as 16 + d, d in quarter octaves off its value for means as the prior has them."""
 
+USUAL_SPREAD = _SPREADS // 2
+"""What is told of σ where the means vary as under the prior."""
+
 _MIN_VARIANCE = 1 / 64
 _GRID = 4096
 _REACH = 8
@@ -122,7 +125,7 @@ def phi(x: DoubleArray) -> IntArray:
 def spread_of(scale_class: int, spread: int) -> float:
     """Standard deviation σ of the means of a class."""
     variance = max(1 - float(SCALES[scale_class]) ** 2, _MIN_VARIANCE)
-    return float(np.sqrt(variance)) * _power(4 * (spread - _SPREADS // 2))
+    return float(np.sqrt(variance)) * _power(4 * (spread - USUAL_SPREAD))
 
 
 @cache
@@ -214,10 +217,10 @@ def read_symbols(stream: QueueDecoder, plan: Plan, kernel: Kernel, stretch: int 
 def write_spreads(stream: QueueEncoder, mean: DoubleArray, classes: IntArray) -> IntArray:
     """Tell σ of every class in use; returns it for all classes."""
     present = np.unique(classes)
-    spreads = np.full(CLASSES, _SPREADS // 2, np.int64)
+    spreads = np.full(CLASSES, USUAL_SPREAD, np.int64)
     for c in present:
         where = classes == c
-        ratio = float(np.sqrt(np.mean(mean[where] ** 2))) / spread_of(int(c), _SPREADS // 2)
+        ratio = float(np.sqrt(np.mean(mean[where] ** 2))) / spread_of(int(c), USUAL_SPREAD)
         octaves = float(np.log2(max(ratio, 2.0**-4)))
         gain = where.sum() * ((min(ratio, 16.0) ** 2 - 1) / 2 / np.log(2.0) - octaves)
         if gain > 8:  # bits: what it costs to stray from the usual
@@ -229,7 +232,7 @@ def write_spreads(stream: QueueEncoder, mean: DoubleArray, classes: IntArray) ->
 def read_spreads(stream: QueueDecoder, classes: IntArray) -> IntArray:
     """Read what `write_spreads` wrote."""
     present = np.unique(classes)
-    spreads = np.full(CLASSES, _SPREADS // 2, np.int64)
+    spreads = np.full(CLASSES, USUAL_SPREAD, np.int64)
     spreads[present] = stream.adaptive(present.size, AdaptiveModel(_SPREADS))
     return spreads
 

@@ -33,7 +33,7 @@ def _cdf(x: float, mean: float, scale: float) -> float:
 
 
 @njit(cache=True)
-def _masses(level: float, mean: float, scale: float) -> tuple[float, float]:
+def masses(level: float, mean: float, scale: float) -> tuple[float, float]:
     """Target and prior mass of {u: q(u)/p(u) >= level}.
 
     log r = -ln s - m²/(2s²) + (m/s²) u - (1/s² - 1) u²/2; the set is an interval for s < 1, the
@@ -88,7 +88,7 @@ def _reject(
                 chosen[d] = i
                 break
             level += left
-            q, p = _masses(level, m, s)
+            q, p = masses(level, m, s)
             left = min(left, max(q - level * p, 0.0))
         levels[d] = level
     return chosen, levels, tries

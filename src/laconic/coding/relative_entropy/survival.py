@@ -25,7 +25,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from laconic.coding.relative_entropy.rejection import _masses
+from laconic.coding.relative_entropy.rejection import masses
 from laconic.coding.relative_entropy.standard import DoubleArray, Standardised
 
 NODES = 192
@@ -130,7 +130,7 @@ def tabulate(
         level[NODES - n] = math.exp(cap - (cap - low) * place)
     if mean.size == 1:
         for n in range(1, NODES + 1):
-            q, p = _masses(level[n], mean[0], scale[0])
+            q, p = masses(level[n], mean[0], scale[0])
             left[n], slope[n] = q - level[n] * p, -p
     else:
         f, g = _transform(mean, np.minimum(scale, 1.0), low, cap)

@@ -266,7 +266,7 @@ class TrellisCoder(RelativeEntropyCoder):
     exact: ClassVar[bool] = False
 
     state_bits: int = 14
-    rate_percent: int = 107
+    rate_percent: int = 108
     outlier_bits: int = 12
     map_permille: int = 3
 

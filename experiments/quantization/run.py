@@ -1,0 +1,128 @@
+"""Without quantisation against quantisation: one architecture, real files on Kodak 1-16.
+
+    python experiments/quantization/run.py train     # both noises, from scratch; resumable
+    python experiments/quantization/run.py measure   # results.json and the figure
+
+The sliced ladder is trained twice on the same patches for the same iterations: with Gaussian
+posteriors, coded by the default relative entropy coder, and with uniform noise (`uniform.py`),
+coded with a shared dither or by rounding. The Gaussian files are portable and name their own costs;
+the others choose tables by floats.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import uniform
+
+from laconic.codecs.image import ImageCodec
+from laconic.evaluation.anchors import Codec
+from laconic.evaluation.comparison import QUALITIES, compare
+from laconic.evaluation.figures import draw_figure, save_figure
+from laconic.evaluation.ours import OurCodec
+from laconic.evaluation.provenance import describe_run
+from laconic.evaluation.rate_distortion import rate_distortion
+from laconic.evaluation.results import finite, study_to_json
+from laconic.models.base import Context
+from laconic.models.sliced import SlicedLadder
+from laconic.pretrained.recipe import data_root, make_trainer
+from laconic.training import checkpoints
+from laconic.training.config import read_config
+
+HERE = Path(__file__).resolve().parent
+RUNS = HERE.parents[1] / "runs" / "quantization"
+NOISES = ("gaussian", "uniform")
+QUALITIES_MEASURED = (5, 20, 35, 50, 65, 80)
+
+
+def train(noise: str) -> None:
+    """Train one ladder, or go on where its checkpoint stopped."""
+    folder = RUNS / noise
+    config = read_config(HERE / "config.yaml", [f"folder={folder}"])
+    trainer = make_trainer(config, (folder / "checkpoint.safetensors").exists())
+    if noise == "uniform":
+        model = trainer.model
+
+        def climb(
+            x: Tensor, log_beta: Tensor
+        ) -> tuple[Sequence[uniform.UniformRung], Distribution]:
+            assert isinstance(model, SlicedLadder)
+            context = Context(x.shape[-2], x.shape[-1], log_beta)
+            rungs = uniform.climb(model, x, context)
+            return rungs, model.likelihood([rung.latent for rung in rungs], context)
+
+        trainer.climb = torch.compile(climb) if trainer.config.compile else climb
+        trainer.objective = uniform.objective
+    trainer.run(
+        lambda step, row: print(noise, {k: round(v, 4) for k, v in row.items()}, flush=True)
+    )
+
+
+def trained(noise: str) -> tuple[SlicedLadder, int]:
+    """The averaged weights of a checkpoint, and its iterations."""
+    tensors, meta = checkpoints.load(RUNS / noise / "checkpoint.safetensors")
+    model = SlicedLadder().eval()
+    prefix = "average."
+    state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    model.load_state_dict(state)
+    return model, int(meta["step"])
+
+
+def measure(kodak: Path) -> None:
+    """Rate-distortion of real files, BD-rates against rounding, the figure."""
+    started = time.time()
+    (gaussian, steps), (noisy, other_steps) = trained("gaussian"), trained("uniform")
+    assert steps == other_steps, "the two ladders have seen different numbers of iterations"
+    codecs: list[Codec] = [
+        OurCodec(
+            ImageCodec(gaussian, "gaussian", b"quantization"), "rec", "Relative entropy coding"
+        ),
+        uniform.UniformCodec(noisy, dithered=True),
+        uniform.UniformCodec(noisy, dithered=False),
+    ]
+    study = rate_distortion([(codec, QUALITIES_MEASURED) for codec in codecs], kodak)
+    *others, rounded = study.curves
+    document = {
+        "title": "Without quantisation against quantisation",
+        "run": describe_run(
+            "python experiments/quantization/run.py", started, HERE.parents[1],
+            threads=torch.get_num_threads(), iterations=steps,
+        ),
+        "comparisons": [
+            asdict(compare(curve, rounded, figure)) for curve in others for figure in QUALITIES
+        ],
+        "study": study_to_json(study),
+    }  # fmt: skip
+    (HERE / "results.json").write_text(json.dumps(finite(document), indent=1) + "\n")
+    for figure, name in QUALITIES.items():
+        title = f"{name} after {steps:,} iterations, Kodak 1-16"
+        save_figure(draw_figure(study.curves, figure, title), HERE / figure)
+
+
+def main() -> None:
+    """Train or measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("step", choices=("train", "measure"))
+    parser.add_argument("--noise", choices=NOISES, help="train this one only")
+    parser.add_argument("--data", type=Path, default=data_root())
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.step == "measure":
+        measure(arguments.data / "kodak")
+        return
+    for noise in [arguments.noise] if arguments.noise else NOISES:
+        train(noise)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""The sliced ladder with uniform noise instead of Gaussian posteriors, and its two codecs.
+
+Every level has data y, what the encoder says before the prior enters, and a prior N(l, S) of y.
+Sent is o = y + w U, U uniform on (-1/2, 1/2) and w = root 12, so that the noise has unit variance
+like the encoder's of the Gaussian ladder. The receiver shrinks towards the prior,
+z = l + S/(S + 1) (o - l), as the Gaussian ladder's posterior does. Rate: -log2 of the mass of
+N(l, S) in the cell,
+Φ((o - l + w/2)/√S) - Φ((o - l - w/2)/√S).
+
+- dithered: the receiver knows U, the sender tells k = round(y/w - U) (Agustsson & Theis 2020);
+- rounded: U = 0, at coding time alone (Balle et al. 2018).
+
+Both choose their frequency tables by the receiver's floats: real bytes, decoded here, but not
+portable.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Normal
+
+from laconic.coding.random import SharedRandomness
+from laconic.coding.relative_entropy import dither
+from laconic.coding.stream import QueueDecoder, QueueEncoder
+from laconic.container import Section, pack, unpack
+from laconic.evaluation.ours import context_of
+from laconic.evaluation.results import CodeLength
+from laconic.metrics.images import Image8
+from laconic.models.base import Context
+from laconic.models.sliced import SlicedLadder
+from laconic.training.objectives import Terms
+
+WIDTH = math.sqrt(12.0)
+SILENT_SCALE = 1 / 8
+"""Where the prior is narrower than this the integer is 0 and is not sent."""
+
+
+@dataclass(frozen=True)
+class UniformRung:
+    """One level: its rate, shape `(batch, channels, height, width)` in nats, and the draw."""
+
+    rate_nats: Tensor
+    latent: Tensor
+
+
+def data_of(model: SlicedLadder, features: Sequence[Tensor], level: int) -> Tensor:
+    """What the encoder says of a level, before the prior enters."""
+    if level == 0:
+        return features[2].chunk(2, dim=1)[0]
+    start = sum(model.config.slices[: level - 1])
+    return features[0][:, start : start + model.config.slices[level - 1]]
+
+
+def shrink(noisy: Tensor, prior: Normal) -> Tensor:
+    """The mean of y given o, were the noise Gaussian."""
+    variance = prior.scale.square()
+    return prior.loc + variance / (variance + 1) * (noisy - prior.loc)
+
+
+def climb(model: SlicedLadder, x: Tensor, context: Context) -> list[UniformRung]:
+    """Draw every level once, top first."""
+    features = model.encode(x, context)
+    rungs: list[UniformRung] = []
+    above: list[Tensor] = []
+    for level in range(model.levels):
+        prior = model.prior(level, above, context)
+        y = data_of(model, features, level).float()
+        noisy = y + WIDTH * (torch.rand_like(y) - 0.5)
+        distance, scale = (noisy - prior.loc).abs().float(), prior.scale.float()
+        near = torch.special.ndtr((WIDTH / 2 - distance) / scale)
+        far = torch.special.ndtr((-WIDTH / 2 - distance) / scale)
+        rate = -torch.log((near - far).clamp_min(1e-9))
+        above.append(shrink(noisy, prior))
+        rungs.append(UniformRung(rate, above[-1]))
+    return rungs
+
+
+def objective(
+    x: Tensor,
+    rungs: Sequence[UniformRung],
+    likelihood: Distribution,
+    log_beta: Tensor,
+    warmup: float = 1.0,
+) -> Terms:
+    """Rate + squared error / (2 beta), as `laconic.training.objectives.elbo` up to constants."""
+    pixels = x.shape[-1] * x.shape[-2]
+    rates = [rung.rate_nats.flatten(1).sum(1) / pixels for rung in rungs]
+    remaining = -likelihood.log_prob(x).flatten(1).sum(1) / pixels
+    error = (likelihood.mean - x).square().flatten(1).mean(1)
+    bits = [rate / math.log(2.0) for rate in rates]
+    return Terms(remaining + warmup * torch.stack(rates).sum(0), bits, error)
+
+
+@final
+@dataclass(frozen=True)
+class UniformCodec:
+    """Real bytes from the uniform ladder.
+
+    Attributes:
+        model: trained with `climb`.
+        dithered: shared dither, or none.
+    """
+
+    model: SlicedLadder
+    dithered: bool
+
+    @property
+    def name(self) -> str:
+        """Short name in studies."""
+        return "dithered" if self.dithered else "rounded"
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return "Dithered uniform" if self.dithered else "Rounding"
+
+    @property
+    def description(self) -> str:
+        """What it is."""
+        return f"uniform ladder, {self.name}, tables chosen by floats; setting = quality"
+
+    def explain(self, data: bytes) -> CodeLength | None:
+        """Nothing is recorded."""
+        return None
+
+    @torch.inference_mode()
+    def encode(self, pixels: Image8, setting: float) -> bytes:
+        """One file; picture sides must be multiples of the model's stride."""
+        height, width, _ = pixels.shape
+        context = context_of(self.model, height, width, setting)
+        x = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+        features, stream = self.model.encode(x, context), QueueEncoder()
+        above: list[Tensor] = []
+        for level in range(self.model.levels):
+            prior = self.model.prior(level, above, context)
+            sent, plan, offset = self._plan(prior, level)
+            y = data_of(self.model, features, level) - prior.loc
+            k = np.rint(y.numpy().ravel().astype(np.float64) / WIDTH - offset).astype(np.int64)
+            k[~sent] = 0
+            dither.write_symbols(stream, k[sent], plan, dither.CUBE)
+            above.append(self._draw(k, offset, sent, prior))
+        header = np.array([height, width], "<u2").tobytes() + np.float32(setting).tobytes()
+        return pack(self.name, header, [Section("latents", stream.finish())])
+
+    @torch.inference_mode()
+    def decode(self, data: bytes) -> Image8:
+        """The picture."""
+        container = unpack(data)
+        height, width = np.frombuffer(container.header[:4], "<u2").tolist()
+        setting = float(np.frombuffer(container.header[4:8], "<f4")[0])
+        context = context_of(self.model, height, width, setting)
+        stream = QueueDecoder(container.named("latents")[0])
+        above: list[Tensor] = []
+        for level in range(self.model.levels):
+            prior = self.model.prior(level, above, context)
+            sent, plan, offset = self._plan(prior, level)
+            k = np.zeros(sent.size, np.int64)
+            k[sent] = dither.read_symbols(stream, plan, dither.CUBE)
+            above.append(self._draw(k, offset, sent, prior))
+        shown = self.model.likelihood(above, context).mean[0].permute(1, 2, 0).numpy()
+        return np.asarray(np.round(shown.clip(0, 1) * 255), dtype=np.uint8)
+
+    def _plan(
+        self, prior: Normal, level: int
+    ) -> tuple[np.ndarray, dither.Plan, np.ndarray | float]:
+        """Which dimensions are sent, under which tables, and all dimensions' offsets.
+
+        A dimension of variance S + 1, noise included, has noise of the scale 1 / √(S + 1).
+        """
+        scale = prior.scale.numpy().ravel().astype(np.float64)
+        sent = scale >= SILENT_SCALE
+        classes = np.rint(dither.STEPS * (1 + 0.5 * np.log2(scale**2 + 1))).astype(np.int64)
+        classes = np.clip(classes, 0, dither.CLASSES - 1)
+        words = np.full(scale.size, 1 << 31, np.uint32)
+        if self.dithered:
+            words = SharedRandomness(0).child(level).bits(0, scale.size)
+        usual = np.full(dither.CLASSES, dither.USUAL_SPREAD, np.int64)
+        plan = dither.Plan(classes[sent], words[sent], usual)
+        return sent, plan, dither.fractions(words) if self.dithered else 0.0
+
+    def _draw(
+        self, k: np.ndarray, offset: np.ndarray | float, sent: np.ndarray, prior: Normal
+    ) -> Tensor:
+        noisy = np.where(sent, (k + offset) * WIDTH, 0.0)
+        u = torch.from_numpy(noisy).float().reshape(prior.loc.shape)
+        return shrink(prior.loc + u, prior)
