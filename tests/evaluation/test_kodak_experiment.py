@@ -46,8 +46,8 @@ def outcome(
 def test_every_target_is_answered(outcome: tuple[Study, dict[str, Any]]) -> None:
     _, found = outcome
     targets = found["targets"]
-    assert [row["issue"] for row in targets] == [1, 1, 1, 1, 2, 2, 3, 4, 4, 5, 5, 5]
-    assert [row["met"] for row in targets[7:]] == [True] * 5
+    assert [row["issue"] for row in targets] == [1, 1, 1, 1, 2, 2, 3, 4, 4, 5, 5, 5, 1, 1, 3, 3]
+    assert [row["met"] for row in targets[7:12]] == [True] * 5
     json.dumps(finite(found), allow_nan=False)
 
 
@@ -83,7 +83,14 @@ def test_a_missed_target_is_said_to_be_missed(experiment: ModuleType) -> None:
         "source_image": [],
         "samples": [{"exact": 30.0, "coded": 29.7}, {"exact": 30.0, "coded": 30.1}],
         "lengths": [point, {"bpp": 0.2, "file_over_ideal": 9.0}],
-        "seconds": {"laconic": {"encode": 5.1, "decode": 1.9}},
+        "seconds": {
+            "laconic": {
+                "encode": 5.1,
+                "decode": 1.9,
+                "encode_by_setting": {"50": 1.1},
+                "decode_by_setting": {"40": 0.4},
+            }
+        },
         "portability": [
             {"image": "a", "dtype": "float32", "psnr": 30.0},
             {"image": "a", "dtype": "float32", "psnr": 30.02},
@@ -91,4 +98,5 @@ def test_a_missed_target_is_said_to_be_missed(experiment: ModuleType) -> None:
         ],
     }
     met = [row["met"] for row in experiment.targets(found)]
-    assert met == [False, None, False, True, False, False, True, False, None, True]
+    assert met[:10] == [False, None, False, True, False, False, True, False, None, True]
+    assert met[10:] == [False, False, False, None]
