@@ -69,7 +69,7 @@ def coder_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
     )  # fmt: skip
     rows = []
     for name, one in document["coders"].items():
-        at = {row["wanted_kl_per_dim"]: row.get("bits_per_kl") for row in one["kl"]}
+        at = {row["wanted_kl_per_dim"]: row.get("bits_per_kl") for row in one.get("kl", [])}
         real = _means(one.get("pictures", []), CODER_QUALITY)
         keys = ("bits_per_kl", "loss_db", "encode_seconds", "decode_seconds")
         rows.append(

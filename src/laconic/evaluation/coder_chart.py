@@ -30,7 +30,9 @@ def save_coder_chart(coders: Mapping[str, Mapping[str, Any]], path: Path) -> Non
     axes = sheet.add_subplot()
     for index, (name, found) in enumerate(coders.items()):
         style = STYLES[index // len(COLOURS) % len(STYLES)]
-        points = [(r["kl_per_dim"], r["bits_per_kl"]) for r in found["kl"] if "skipped" not in r]
+        points = [
+            (r["kl_per_dim"], r["bits_per_kl"]) for r in found.get("kl", []) if "skipped" not in r
+        ]
         if points:
             colour = COLOURS[index % len(COLOURS)]
             axes.plot(*zip(*points, strict=True), f"o{style}", color=colour, label=name, ms=3.5)
