@@ -1,8 +1,10 @@
+import math
+
 import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from laconic.coding.random import SharedRandomness, philox, quantile_table
+from laconic.coding.random import SharedRandomness, philox, quantile_table, ranked_normals
 
 
 @pytest.mark.parametrize(
@@ -71,3 +73,22 @@ def test_uniforms_lie_inside() -> None:
     u = SharedRandomness(5).uniforms(0, 100_000)
     assert 0 < u.min() < u.max() < 1
     assert abs(u.mean() - 0.5) < 5 * (1 / 12 / 100_000) ** 0.5
+
+
+def test_ranked_normals_rise_and_have_the_right_ranks() -> None:
+    ranks = np.unique(
+        np.r_[np.linspace(0, 2**32 - 1, 4001), 2.0 ** np.arange(32)].astype(np.uint32)
+    )
+    normals = ranked_normals(ranks).astype(np.float64)
+    assert (np.diff(normals) >= 0).all()
+    assert np.array_equal(normals, -ranked_normals(~ranks).astype(np.float64))
+    # Cells are 2^-16 of the mass wide in the body, and finer in the tails.
+    masses = np.array([0.5 * math.erfc(-x / math.sqrt(2)) for x in normals])
+    assert np.abs(masses - (ranks + 0.5) / 2**32).max() < 2**-16
+
+
+def test_ranked_normals_are_the_same_cells_as_the_stream_draws_from() -> None:
+    words = SharedRandomness(3).bits(0, 1000)
+    upper = words >> 31 == 0
+    ranks = np.where(upper, words ^ np.uint32(1 << 31), ~words)
+    assert np.array_equal(ranked_normals(ranks), SharedRandomness(3).normals(0, 1000))
