@@ -152,6 +152,7 @@ def _comparisons(document: Mapping[str, Any]) -> str:
     names = {"psnr": "PSNR", "ms_ssim_db": "MS-SSIM"}
     rows = [
         [
+            one.get("codec", "laconic"),
             one["reference"],
             names[one["figure"]],
             number(one["bd_rate_of_mean_curve"], 1),
@@ -165,7 +166,7 @@ def _comparisons(document: Mapping[str, Any]) -> str:
         return ""
     low, high = document["comparisons"][0]["rate_range"]
     head = (
-        "against", "figure", "BD-rate of mean curve, %", "mean of per-picture BD-rates, %",
+        "codec", "against", "figure", "BD-rate of mean curve, %", "mean of per-picture BD-rates, %",
         "pictures", "BD-quality, dB",
     )  # fmt: skip
     return f"BD-rates between {low:g} and {high:g} bits per pixel:\n\n{table(head, rows)}"
