@@ -1,6 +1,7 @@
 """The sliced ladder with uniform noise instead of Gaussian posteriors, and its two codecs.
 
-Every level has data y, what the encoder says before the prior enters, and a prior N(l, S) of y.
+Every level has data y = l + g (d - l), d what the encoder says before the prior enters and g its
+scale, here the gain by which it can silence a coefficient; and a prior N(l, S) of y.
 Sent is o = y + w U, U uniform on (-1/2, 1/2) and w = root 12, so that the noise has unit variance
 like the encoder's of the Gaussian ladder. The receiver shrinks towards the prior,
 z = l + S/(S + 1) (o - l), as the Gaussian ladder's posterior does. Rate: -log2 of the mass of
@@ -48,12 +49,13 @@ class UniformRung:
     latent: Tensor
 
 
-def data_of(model: SlicedLadder, features: Sequence[Tensor], level: int) -> Tensor:
-    """What the encoder says of a level, before the prior enters."""
+def data_of(model: SlicedLadder, features: Sequence[Tensor], level: int, prior: Normal) -> Tensor:
+    """What the sender has to say of a level."""
     if level == 0:
         return features[2].chunk(2, dim=1)[0]
     start = sum(model.config.slices[: level - 1])
-    return features[0][:, start : start + model.config.slices[level - 1]]
+    part = slice(start, start + model.config.slices[level - 1])
+    return prior.loc + features[1][:, part] * (features[0][:, part] - prior.loc)
 
 
 def shrink(noisy: Tensor, prior: Normal) -> Tensor:
@@ -69,7 +71,7 @@ def climb(model: SlicedLadder, x: Tensor, context: Context) -> list[UniformRung]
     above: list[Tensor] = []
     for level in range(model.levels):
         prior = model.prior(level, above, context)
-        y = data_of(model, features, level).float()
+        y = data_of(model, features, level, prior).float()
         noisy = y + WIDTH * (torch.rand_like(y) - 0.5)
         distance, scale = (noisy - prior.loc).abs().float(), prior.scale.float()
         near = torch.special.ndtr((WIDTH / 2 - distance) / scale)
@@ -139,7 +141,7 @@ class UniformCodec:
         for level in range(self.model.levels):
             prior = self.model.prior(level, above, context)
             sent, plan, offset = self._plan(prior, level)
-            y = data_of(self.model, features, level) - prior.loc
+            y = data_of(self.model, features, level, prior) - prior.loc
             k = np.rint(y.numpy().ravel().astype(np.float64) / WIDTH - offset).astype(np.int64)
             k[~sent] = 0
             dither.write_symbols(stream, k[sent], plan, dither.CUBE)
