@@ -9,7 +9,7 @@ N(l, S) in the cell,
 Φ((o - l + w/2)/√S) - Φ((o - l - w/2)/√S).
 
 - dithered: the receiver knows U, the sender tells k = round(y/w - U) (Agustsson & Theis 2020);
-- rounded: U = 0, at coding time alone (Balle et al. 2018).
+- rounded: U = 0, at coding time alone (Balle et al. 2018); decoded to the cell's mean instead.
 
 Both choose their frequency tables by the receiver's floats: real bytes, decoded here, but not
 portable.
@@ -62,6 +62,22 @@ def shrink(noisy: Tensor, prior: Normal) -> Tensor:
     """The mean of y given o, were the noise Gaussian."""
     variance = prior.scale.square()
     return prior.loc + variance / (variance + 1) * (noisy - prior.loc)
+
+
+def centroid(middle: Tensor, prior: Normal) -> Tensor:
+    """The mean of y in the cell of width w about `middle`: what rounding should decode to.
+
+    Formula: with a, b the cell's ends in prior scales, l + √S (φ(a) - φ(b)) / (Φ(b) - Φ(a)).
+    """
+    scale = prior.scale.double()
+    centre = (middle - prior.loc).double() / scale
+    side, centre = torch.sign(centre), centre.abs()
+    a, b = centre - WIDTH / 2 / scale, centre + WIDTH / 2 / scale
+    mass = torch.special.ndtr(-a) - torch.special.ndtr(-b)
+    slope = (torch.exp(-(a**2) / 2) - torch.exp(-(b**2) / 2)) / math.sqrt(2 * math.pi)
+    # Far out the mass underflows: it lies at the inner edge.
+    mean = torch.where(mass > 1e-200, slope / mass.clamp_min(1e-200), a)
+    return (prior.loc + prior.scale * side * mean).to(middle.dtype)
 
 
 def climb(model: SlicedLadder, x: Tensor, context: Context) -> list[UniformRung]:
@@ -190,4 +206,4 @@ class UniformCodec:
     ) -> Tensor:
         noisy = np.where(sent, (k + offset) * WIDTH, 0.0)
         u = torch.from_numpy(noisy).float().reshape(prior.loc.shape)
-        return shrink(prior.loc + u, prior)
+        return (shrink if self.dithered else centroid)(prior.loc + u, prior)

@@ -84,3 +84,18 @@ def test_the_dither_makes_the_error_uniform(uniform: ModuleType, model: SlicedLa
     place = np.sort(error / uniform.WIDTH + 0.5)
     distance = np.abs(place - (np.arange(place.size) + 0.5) / place.size).max()
     assert distance * math.sqrt(place.size) < 1.95
+
+
+def test_the_centroid_is_the_mean_of_its_cell(uniform: ModuleType) -> None:
+    torch.manual_seed(0)
+    prior = torch.distributions.Normal(torch.tensor([0.3]), torch.tensor([2.5]))
+    y = prior.sample((400_000,))
+    for k in (-2, 0, 1):
+        middle = prior.loc + k * uniform.WIDTH
+        cell = y[(y - middle).abs() < uniform.WIDTH / 2]
+        # Four standard errors: false alarms at 1e-4 in all.
+        assert abs(float(uniform.centroid(middle, prior)) - float(cell.mean())) < 4 * float(
+            cell.std() / len(cell) ** 0.5
+        )
+    far = uniform.centroid(prior.loc + 200.0, prior)
+    assert abs(float(far - prior.loc) - (200 - uniform.WIDTH / 2)) < 0.1
