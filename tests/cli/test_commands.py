@@ -222,3 +222,13 @@ def test_help_in_a_process_of_its_own_is_quick_and_light() -> None:
         assert done.returncode == 0
         assert "decompress" in done.stdout
     assert best < 2  # 0.15 s measured; generous because the machine may be busy
+
+
+@pytest.mark.parametrize("command", ["info", "decompress"])
+def test_a_cut_file_is_named(photo: Path, command: str) -> None:
+    assert run("compress", photo).exit_code == 0
+    cut = photo.with_name("cut.lac")
+    cut.write_bytes(photo.with_suffix(".lac").read_bytes()[:100])
+    result = run(command, cut)
+    assert result.exit_code == 1
+    assert result.stderr.count("cut.lac") == 1

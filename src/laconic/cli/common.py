@@ -82,14 +82,23 @@ def each(
                 tick(index * total + done, len(inputs) * total)
 
             try:
-                with warnings_for(source):
+                with warnings_for(source), naming(source):
                     results.append(work(source, target, part))
             except LaconicError as error:
-                text = str(error)
-                named = error if str(source) in text else type(error)(f"{source}: {text}")
-                report(named)
+                report(error)
                 good = False
     return results, good
+
+
+@contextlib.contextmanager
+def naming(source: Path) -> Iterator[None]:
+    """Put the file's name before the message of an error that does not mention it."""
+    try:
+        yield
+    except LaconicError as error:
+        if str(source) in str(error):
+            raise
+        raise type(error)(f"{source}: {error}") from error
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from laconic.cli.common import print_json
+from laconic.cli.common import naming, print_json
 
 if TYPE_CHECKING:
     from laconic.codecs.info import FileInfo
@@ -19,7 +19,8 @@ def info(
     """Show sizes by section and level, model and coder, bits predicted and bits spent."""
     import laconic
 
-    found = laconic.open(file).info
+    with naming(file):
+        found = laconic.open(file).info
     if as_json:
         print_json(found.to_dict())
         return

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from laconic.coding.random import SharedRandomness
+from laconic.coding.relative_entropy.standard import take_config
 from laconic.coding.stream import QueueDecoder, QueueEncoder
 
 
@@ -42,10 +43,12 @@ class RelativeEntropyCoder(ABC):
     Attributes:
         id: permanent name, written into files.
         exact: whether the coded draw follows the target exactly.
+        RANGES: parameters that are written into files, each with its least and greatest value.
     """
 
     id: ClassVar[str]
     exact: ClassVar[bool]
+    RANGES: ClassVar[Mapping[str, tuple[int, int]]] = {}
 
     @abstractmethod
     def encode(
@@ -57,11 +60,11 @@ class RelativeEntropyCoder(ABC):
     def decode(self, prior: Normal, stream: QueueDecoder, shared: SharedRandomness) -> Tensor:
         """Read the draw back; its standardised values are exact whatever the prior's floats do."""
 
-    @abstractmethod
     def config(self) -> dict[str, int]:
         """The parameters that the receiver needs, as integers."""
+        return {name: getattr(self, name) for name in self.RANGES}
 
     @classmethod
-    @abstractmethod
     def from_config(cls, config: Mapping[str, int]) -> Self:
         """Rebuild from `config`; raises `UnsupportedFileError` on unknown or absurd values."""
+        return cls(**take_config(config, cls.RANGES))

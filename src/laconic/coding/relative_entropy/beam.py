@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import ClassVar, Self, final
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 import numpy as np
 import torch
@@ -297,28 +297,19 @@ class BeamCoder(RelativeEntropyCoder):
 
     id: ClassVar[str] = "beam"
     exact: ClassVar[bool] = False
+    RANGES: ClassVar[Mapping[str, tuple[int, int]]] = {
+        "step_bits": (1, 14),
+        "beams": (1, 1024),
+        "budget": (1, 1024),
+        "rate_percent": (1, 1000),
+        "map_permille": (0, 1000),
+    }
 
     step_bits: int = 8
     beams: int = 32
     budget: int = 96
     rate_percent: int = 115
     map_permille: int = 15
-
-    def config(self) -> dict[str, int]:
-        """The parameters, by name."""
-        return asdict(self)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, int]) -> Self:
-        """Rebuild from `config`."""
-        ranges = {
-            "step_bits": (1, 14),
-            "beams": (1, 1024),
-            "budget": (1, 1024),
-            "rate_percent": (1, 1000),
-            "map_permille": (0, 1000),
-        }
-        return cls(**standard.take_config(config, ranges))
 
     def encode(
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness

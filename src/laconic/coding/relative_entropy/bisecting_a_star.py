@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import ClassVar, Self, final
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 import numpy as np
 from numba import njit
@@ -112,6 +112,10 @@ class BisectingAStarCoder(BisectingCoder):
 
     id: ClassVar[str] = "a-star-bisecting"
     exact: ClassVar[bool] = True
+    RANGES: ClassVar[Mapping[str, tuple[int, int]]] = {
+        "outlier_bits": (1, 20),
+        "depth_limit": (1, MAX_DEPTH),
+    }
 
     outlier_bits: int = 14
     depth_limit: int = MAX_DEPTH
@@ -120,16 +124,6 @@ class BisectingAStarCoder(BisectingCoder):
     def greatest_depth(self) -> int:
         """Greatest depth that a node can have."""
         return self.depth_limit
-
-    def config(self) -> dict[str, int]:
-        """The parameters, by name."""
-        return asdict(self)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, int]) -> Self:
-        """Rebuild from `config`."""
-        ranges = {"outlier_bits": (1, 20), "depth_limit": (1, MAX_DEPTH)}
-        return cls(**standard.take_config(config, ranges))
 
     def search(self, q: standard.Standardised, dims: IntArray, shared: SharedRandomness) -> Nodes:
         """The A* search, dimension by dimension."""

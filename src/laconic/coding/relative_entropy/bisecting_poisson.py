@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import ClassVar, Self, final
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 import numpy as np
 from numba import njit
@@ -141,17 +141,9 @@ class BisectingPoissonCoder(BisectingCoder):
 
     id: ClassVar[str] = "greedy-poisson-bisecting"
     exact: ClassVar[bool] = True
+    RANGES: ClassVar[Mapping[str, tuple[int, int]]] = {"outlier_bits": (1, 20)}
 
     outlier_bits: int = 14
-
-    def config(self) -> dict[str, int]:
-        """The parameters, by name."""
-        return asdict(self)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, int]) -> Self:
-        """Rebuild from `config`."""
-        return cls(**standard.take_config(config, {"outlier_bits": (1, 20)}))
 
     def search(self, q: standard.Standardised, dims: IntArray, shared: SharedRandomness) -> Nodes:
         """The branch-and-bound search, dimension by dimension."""

@@ -14,9 +14,8 @@ go together costs little to say:
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from statistics import NormalDist
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from numba import njit
@@ -136,15 +135,6 @@ class BlockCoder(RelativeEntropyCoder):
         "cap_bits": (1, 20),
         "map_permille": (0, 1000),
     }
-
-    def config(self) -> dict[str, int]:
-        """The parameters, by name."""
-        return asdict(self)  # type: ignore[call-overload, no-any-return]
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, int]) -> Self:
-        """Rebuild from `config`."""
-        return cls(**standard.take_config(config, cls.RANGES))
 
     @abstractmethod
     def _search(self, task: Task) -> Found:

@@ -1,8 +1,8 @@
 """The dithered coder: universal quantization, one integer per dimension."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import ClassVar, Self, final
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 import numpy as np
 from torch import Tensor
@@ -43,18 +43,10 @@ class DitheredCoder(RelativeEntropyCoder):
 
     id: ClassVar[str] = "dithered"
     exact: ClassVar[bool] = False
+    RANGES: ClassVar[Mapping[str, tuple[int, int]]] = {"step_bits": (0, 4), "finest": (0, 12)}
 
     step_bits: int = 3
     finest: int = 0
-
-    def config(self) -> dict[str, int]:
-        """The parameters, by name."""
-        return asdict(self)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, int]) -> Self:
-        """Rebuild from `config`."""
-        return cls(**standard.take_config(config, {"step_bits": (0, 4), "finest": (0, 12)}))
 
     def encode(
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness

@@ -1,7 +1,7 @@
 """The lattice-dithered coder: universal quantization with D4 or E8."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
 from typing import ClassVar, Self, final
 
@@ -132,23 +132,23 @@ class DitheredLatticeCoder(RelativeEntropyCoder):
 
     id: ClassVar[str] = "dithered-lattice"
     exact: ClassVar[bool] = False
+    RANGES: ClassVar[Mapping[str, tuple[int, int]]] = {
+        "lattice": (4, 8),
+        "step_bits": (0, 4),
+        "finest": (0, 12),
+    }
 
     lattice: int = 8
     step_bits: int = 3
     finest: int = 0
 
-    def config(self) -> dict[str, int]:
-        """The parameters, by name."""
-        return asdict(self)
-
     @classmethod
     def from_config(cls, config: Mapping[str, int]) -> Self:
-        """Rebuild from `config`."""
-        ranges = {"lattice": (4, 8), "step_bits": (0, 4), "finest": (0, 12)}
-        values = standard.take_config(config, ranges)
-        if values["lattice"] not in LATTICES:
-            raise UnsupportedFileError(f"no lattice of {values['lattice']} dimensions: 4 or 8")
-        return cls(**values)
+        """Rebuild from `config`; raises `UnsupportedFileError` where there is no such lattice."""
+        coder = super().from_config(config)
+        if coder.lattice not in LATTICES:
+            raise UnsupportedFileError(f"no lattice of {coder.lattice} dimensions: 4 or 8")
+        return coder
 
     def encode(
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness

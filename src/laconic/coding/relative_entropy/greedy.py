@@ -1,8 +1,8 @@
 """The greedy sampler: a draw built as a sum of small pieces, each the best of a few shared ones."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import ClassVar, Self, final
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 import numpy as np
 from numba import njit
@@ -97,20 +97,15 @@ class GreedyCoder(RelativeEntropyCoder):
 
     id: ClassVar[str] = "greedy"
     exact: ClassVar[bool] = False
+    RANGES: ClassVar[Mapping[str, tuple[int, int]]] = {
+        "shard_bits": (1, 16),
+        "block": (1, 65536),
+        "rate_percent": (1, 1000),
+    }
 
     shard_bits: int = 12
     block: int = 64
     rate_percent: int = 130
-
-    def config(self) -> dict[str, int]:
-        """The parameters, by name."""
-        return asdict(self)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, int]) -> Self:
-        """Rebuild from `config`."""
-        ranges = {"shard_bits": (1, 16), "block": (1, 65536), "rate_percent": (1, 1000)}
-        return cls(**standard.take_config(config, ranges))
 
     def encode(
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness

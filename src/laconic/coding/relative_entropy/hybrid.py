@@ -1,8 +1,8 @@
 """The hybrid coder: dither decides an interval, ordered random coding a point within it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import ClassVar, Self, final
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 import numpy as np
 import torch
@@ -147,26 +147,17 @@ class HybridCoder(RelativeEntropyCoder):
 
     id: ClassVar[str] = "hybrid"
     exact: ClassVar[bool] = False
+    RANGES: ClassVar[Mapping[str, tuple[int, int]]] = {
+        "index_bits": (1, 16),
+        "outlier_bits": (1, 64),
+        "width": (2, 12),
+        "finest": (0, 12),
+    }
 
     index_bits: int = 14
     outlier_bits: int = 10
     width: int = 8
     finest: int = 0
-
-    def config(self) -> dict[str, int]:
-        """The parameters, by name."""
-        return asdict(self)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, int]) -> Self:
-        """Rebuild from `config`."""
-        ranges = {
-            "index_bits": (1, 16),
-            "outlier_bits": (1, 64),
-            "width": (2, 12),
-            "finest": (0, 12),
-        }
-        return cls(**standard.take_config(config, ranges))
 
     def encode(
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness

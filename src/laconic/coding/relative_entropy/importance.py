@@ -1,8 +1,8 @@
 """The adaptive importance sampler: groups of dimensions, one index each."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import ClassVar, Self, final
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 import numpy as np
 from numba import njit
@@ -60,23 +60,15 @@ class ImportanceCoder(RelativeEntropyCoder):
 
     id: ClassVar[str] = "importance"
     exact: ClassVar[bool] = False
+    RANGES: ClassVar[Mapping[str, tuple[int, int]]] = {
+        "budget": (1, 16),
+        "index_bits": (1, 16),
+        "group_limit": (1, 4096),
+    }
 
     budget: int = 12
     index_bits: int = 14
     group_limit: int = 256
-
-    def config(self) -> dict[str, int]:
-        """The parameters, by name."""
-        return asdict(self)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, int]) -> Self:
-        """Rebuild from `config`."""
-        return cls(
-            **standard.take_config(
-                config, {"budget": (1, 16), "index_bits": (1, 16), "group_limit": (1, 4096)}
-            )
-        )
 
     def encode(
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import ClassVar, Self, final
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 import numpy as np
 from numba import njit
@@ -137,17 +137,9 @@ class RejectionCoder(RelativeEntropyCoder):
 
     id: ClassVar[str] = "rejection"
     exact: ClassVar[bool] = True
+    RANGES: ClassVar[Mapping[str, tuple[int, int]]] = {"budget": (1, 11)}
 
     budget: int = 8
-
-    def config(self) -> dict[str, int]:
-        """The parameters, by name."""
-        return asdict(self)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, int]) -> Self:
-        """Rebuild from `config`."""
-        return cls(**standard.take_config(config, {"budget": (1, 11)}))
 
     def encode(
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness

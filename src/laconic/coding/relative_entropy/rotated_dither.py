@@ -1,8 +1,8 @@
 """The rotated dithered coder: universal quantization behind a random rotation."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import ClassVar, Self, final
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 import numpy as np
 from numba import njit
@@ -85,20 +85,15 @@ class RotatedDitherCoder(RelativeEntropyCoder):
 
     id: ClassVar[str] = "rotated-dither"
     exact: ClassVar[bool] = False
+    RANGES: ClassVar[Mapping[str, tuple[int, int]]] = {
+        "block_bits": (0, 10),
+        "step_bits": (0, 4),
+        "finest": (0, 12),
+    }
 
     block_bits: int = 6
     step_bits: int = 3
     finest: int = 0
-
-    def config(self) -> dict[str, int]:
-        """The parameters, by name."""
-        return asdict(self)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, int]) -> Self:
-        """Rebuild from `config`."""
-        ranges = {"block_bits": (0, 10), "step_bits": (0, 4), "finest": (0, 12)}
-        return cls(**standard.take_config(config, ranges))
 
     def encode(
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import ClassVar, Self, final
 
 import numpy as np
@@ -264,26 +264,17 @@ class TrellisCoder(RelativeEntropyCoder):
 
     id: ClassVar[str] = "trellis"
     exact: ClassVar[bool] = False
+    RANGES: ClassVar[Mapping[str, tuple[int, int]]] = {
+        "state_bits": (8, 16),
+        "rate_percent": (1, 1000),
+        "outlier_bits": (1, 64),
+        "map_permille": (0, 1000),
+    }
 
     state_bits: int = 14
     rate_percent: int = 108
     outlier_bits: int = 12
     map_permille: int = 3
-
-    def config(self) -> dict[str, int]:
-        """The parameters, by name."""
-        return asdict(self)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, int]) -> Self:
-        """Rebuild from `config`."""
-        ranges = {
-            "state_bits": (8, 16),
-            "rate_percent": (1, 1000),
-            "outlier_bits": (1, 64),
-            "map_permille": (0, 1000),
-        }
-        return cls(**standard.take_config(config, ranges))
 
     def encode(
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness
