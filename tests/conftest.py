@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from laconic.coding.random import SharedRandomness
+from laconic.models.sliced import SlicedConfig, SlicedLadder
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -64,6 +67,26 @@ def _fixed_seeds() -> Iterator[None]:
         np.random.seed(0)
         yield
         np.random.set_state(state)
+
+
+@pytest.fixture(scope="session")
+def small_ladder() -> Callable[[], SlicedLadder]:
+    """Sliced ladders with the same weights on every machine: multiples of 2^-12, as if trained."""
+
+    def make() -> SlicedLadder:
+        sizes = {"fine_width": 8, "coarse_width": 8, "prior_width": 24}
+        config = SlicedConfig(block=4, slices=(3, 9, 36), top=4, embedding=8, **sizes)
+        model, source = SlicedLadder(config), SharedRandomness(0)
+        for index, (name, parameter) in enumerate(sorted(model.named_parameters())):
+            if not name.startswith("transform."):
+                noise = torch.from_numpy(source.child(index).normals(0, parameter.numel()))
+                spread = 0.3 / max(parameter[0].numel(), 1) ** 0.5
+                values = torch.round(4096 * spread * noise) / 4096
+                parameter.data.copy_(values.reshape(parameter.shape))
+        model.transform.variance.copy_(2.0 ** torch.linspace(1, -18, 48).round())
+        return model.eval().requires_grad_(False)
+
+    return make
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from laconic.errors import (
     UnsupportedFileError,
 )
 from laconic.metrics import psnr
+from laconic.models.sliced import SlicedLadder
 
 Make = Callable[..., ImageCodec]
 
@@ -247,15 +248,27 @@ GOLDEN = {
     "rgba": "greedy",
     "grey-tiled": "rejection",
     "rgb-trellis": "trellis",
+    "sliced-trellis": "trellis",
+    "sliced-bisecting": "greedy-poisson-bisecting",
 }
 
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_released_files_decode_for_ever(
-    make_codec: Make, fixtures: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    make_codec: Make,
+    small_ladder: Callable[[], SlicedLadder],
+    fixtures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
 ) -> None:
     """`WRITE_GOLDEN=1` writes files of this version; released ones are never rewritten."""
     path = fixtures / "image" / "1" / f"{name}.lac"
+    if name.startswith("sliced"):
+        ladder = small_ladder()
+
+        def make_codec(coder: str = "trellis") -> ImageCodec:
+            return ImageCodec(ladder, "small", b"sliced01", coder)
+
     if os.environ.get("WRITE_GOLDEN"):
         image = Image.fromarray(scene(61, 83))
         if name == "rgba":

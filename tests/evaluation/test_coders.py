@@ -52,7 +52,7 @@ def test_every_section_has_its_rows() -> None:
 
 def test_the_trellis_is_measured_at_every_register() -> None:
     rows = list(coders.over_ladder(CODERS["trellis"](), SMALL))
-    assert [row["config"]["state_bits"] for row in rows] == [14, *coders.REGISTERS]
+    assert [row["config"]["state_bits"] for row in rows] == [15, *coders.REGISTERS]
 
 
 @pytest.mark.parametrize("name", ["rejection", "greedy", "trellis"])

@@ -161,7 +161,8 @@ class ImageCodec:
         padded = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="symmetric")
         x = torch.from_numpy(padded).to(context.log_beta).permute(2, 0, 1)[None] / 255
         stream = QueueEncoder()
-        _, receipts = tell(self.runtime.model, self.coders, x, context, stream, shared)
+        model, prior = self.runtime.model, self.runtime.exact_prior
+        _, receipts = tell(model, prior, self.coders, x, context, stream, shared)
         return stream.finish(), receipts
 
     def _read_tile(
@@ -174,9 +175,8 @@ class ImageCodec:
     ) -> NDArray[np.float32]:
         context = self._context(tile.height, tile.width, header.quality_step)
         shared = SharedRandomness(header.seed).child(index)
-        model = self.runtime.model
-        latents = hear(model, coders, context, QueueDecoder(data), shared)
-        shown: Tensor = model.likelihood(latents, context).mean
+        latents = hear(self.runtime.exact_prior, coders, context, QueueDecoder(data), shared)
+        shown: Tensor = self.runtime.model.likelihood(latents, context).mean
         picture = shown[0, :, : tile.height, : tile.width].permute(1, 2, 0).float()
         values: NDArray[np.float32] = picture.cpu().numpy()
         if not np.isfinite(values).all():
@@ -184,11 +184,10 @@ class ImageCodec:
         return values.clip(0, 1)
 
     def _context(self, height: int, width: int, step: int) -> Context:
-        stride = self.runtime.model.stride
-        smallest, largest = (math.log(beta) for beta in self.runtime.model.beta_range)
-        log_beta = largest + (smallest - largest) * step / QUALITY_STEPS
-        values = torch.tensor([log_beta], dtype=self.runtime.dtype, device=self.runtime.device)
-        return Context(-(-height // stride) * stride, -(-width // stride) * stride, values)
+        runtime = self.runtime
+        return runtime.model.context(
+            height, width, step, QUALITY_STEPS, runtime.dtype, runtime.device
+        )
 
     def _check_model(self, header: ImageHeader) -> None:
         if header.fingerprint != self.fingerprint:

@@ -31,6 +31,7 @@ class Runtime:
             raise ConfigError(f"threads is {threads}, give 1 or more")
         self.model = copy.deepcopy(model).double() if dtype == "float64" else model
         self.model.eval()
+        self.exact_prior = model.exact_prior()
         self.dtype = torch.float64 if dtype == "float64" else torch.float32
         self.autocast = dtype == "bfloat16"
         self.threads = threads

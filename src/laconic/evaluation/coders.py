@@ -86,7 +86,7 @@ class Plan:
 QUICK = Plan((0.03, 0.3, 2.0), 8, (4, 12), 4, (0.3,), 8, 1, (50,), 5.0)
 """Seconds rather than minutes per coder; too few dimensions to quote."""
 
-REGISTERS = (10, 12, 13, 15, 16)
+REGISTERS = (10, 12, 13, 14, 16)
 """Lengths of the trellis coder's register that the ladder level is measured at, too."""
 
 

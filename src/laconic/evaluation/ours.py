@@ -1,11 +1,11 @@
 """Our image codec as an evaluation sees it, and the draw that no coder touched."""
 
-import math
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 import torch
+from torch.distributions import Normal
 
 from laconic.codecs.header import QUALITY_STEPS
 from laconic.codecs.image import ImageCodec, quality_step
@@ -86,10 +86,11 @@ def exact_draw(
     padded = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="symmetric")
     x = torch.from_numpy(padded).float().permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
-        features = model.encode(x, context)
+        features, exact_prior = model.encode(x, context), model.exact_prior()
         above: list[torch.Tensor] = []
         for level in range(model.levels):
-            prior = model.prior(level, above, context)
+            exact = exact_prior(level, [z.double() for z in above], context)
+            prior = Normal(exact.loc.to(x), exact.scale.to(x), validate_args=False)
             posterior = model.posterior(level, features, above, prior, context)
             noise = torch.randn(posterior.loc.shape, generator=generator)
             above.append(posterior.loc + posterior.scale * noise)
@@ -100,8 +101,4 @@ def exact_draw(
 
 def context_of(model: LatentVariableModel, height: int, width: int, quality: float) -> Context:
     """The context in which `ImageCodec` codes a picture of this size at this quality."""
-    smallest, largest = (math.log(beta) for beta in model.beta_range)
-    share = quality_step(quality) / QUALITY_STEPS
-    log_beta = torch.tensor([largest + (smallest - largest) * share])
-    rows, columns = (-(-side // model.stride) * model.stride for side in (height, width))
-    return Context(rows, columns, log_beta)
+    return model.context(height, width, quality_step(quality), QUALITY_STEPS)

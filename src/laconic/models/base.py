@@ -1,7 +1,8 @@
 """The contract of every latent-variable model: a ladder of latents, top (most abstract) first."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,11 +19,14 @@ class Context:
         width: columns of the (padded) image, a multiple of the model's `stride`.
         log_beta: shape `(batch,)`, natural log of beta, the weight of the KL against a unit-scale
             likelihood (Flamich eq. 3.1). With a Gaussian likelihood, beta is its variance.
+        position: where log beta stands on the model's range, exactly: 2^12 for the largest beta,
+            -2^12 for the smallest; integer priors ask for it.
     """
 
     height: int
     width: int
     log_beta: Tensor
+    position: int | None = None
 
     @property
     def batch(self) -> int:
@@ -36,6 +40,12 @@ class Context:
 
 Features = Sequence[Tensor]
 """Deterministic, bottom-up results of `encode`; only the sender has them."""
+
+Prior = Callable[[int, Sequence[Tensor], Context], Normal]
+"""What both sides know of a level, given the latents above it."""
+
+POSITION_BITS = 12
+"""`Context.position` counts in units of 2^-12."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,43 @@ class LatentVariableModel(nn.Module, ABC):
     levels: int
     stride: int
     beta_range: tuple[float, float]
+
+    def context(
+        self,
+        height: int,
+        width: int,
+        step: int,
+        steps: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> Context:
+        """The context of one image at an operating point that a file can carry.
+
+        Args:
+            height: rows of the image, before padding.
+            width: columns of the image, before padding.
+            step: 0 for the largest beta, the coarsest picture, to `steps` for the smallest.
+            steps: equal steps of log beta.
+            dtype: of `log_beta`.
+            device: of `log_beta`.
+        """
+        smallest, largest = (math.log(beta) for beta in self.beta_range)
+        log_beta = largest + (smallest - largest) * step / steps
+        rows, columns = (-(-side // self.stride) * self.stride for side in (height, width))
+        values = torch.tensor([log_beta], dtype=dtype, device=device)
+        return Context(rows, columns, values, (steps - 2 * step) * 2**POSITION_BITS // steps)
+
+    def exact_prior(self) -> Prior:
+        """The prior as a codec asks for it: if possible, the same bits on every machine.
+
+        Here the networks' own, in floats, for models that have no integer one; those return
+        `RatedNormal`s.
+        """
+
+        def prior(level: int, above: Sequence[Tensor], context: Context) -> Normal:
+            return self.prior(level, [z.to(context.log_beta) for z in above], context)
+
+        return prior
 
     @abstractmethod
     def encode(self, x: Tensor, context: Context) -> Features:

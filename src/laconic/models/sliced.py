@@ -28,12 +28,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 from torch.nn import functional
 
-from laconic.models.base import Context, Features, LatentVariableModel, combine
+from laconic.models.base import Context, Features, LatentVariableModel, Prior, combine
+from laconic.models.sliced_prior import LOG_SCALE_LIMIT, IntegerPrior
 from laconic.networks.linear_transform import BlockTransform
 from laconic.networks.residual import Head, OperatingPoint, SteeredStack
-
-LOG_SCALE_LIMIT = 8.0
-"""Bound of the learned log-scale corrections, so that no weight can produce an infinite KL."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +166,10 @@ class SlicedLadder(LatentVariableModel):
         log_scale = start + log_scale
         scale = torch.exp(log_scale.clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT))
         return Normal(loc, scale, validate_args=False)
+
+    def exact_prior(self) -> Prior:
+        """The same networks in integers."""
+        return IntegerPrior(self)
 
     def posterior(
         self,

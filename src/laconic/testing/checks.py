@@ -11,6 +11,7 @@ from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.standard import DoubleArray
 from laconic.coding.stream import QueueDecoder, QueueEncoder
+from laconic.distributions.rated import RatedNormal
 from laconic.errors import CodingError, LaconicError
 from laconic.metrics.samples import critical_distance, normal_distance
 
@@ -35,6 +36,13 @@ def ladder_pair(shape: tuple[int, ...], seed: int = 0, gain: float = 1.0) -> Pai
     loc = (weight * noise * (variance + 1).sqrt()).reshape(shape)
     scale, prior = weight.sqrt().reshape(shape), variance.sqrt().reshape(shape)
     return Normal(loc, scale), Normal(torch.zeros(shape), prior)
+
+
+def rated(prior: Normal) -> RatedNormal:
+    """The prior with the rates that `ladder_pair`'s targets have on average: ½ log2(1 + s²)."""
+    scale = prior.scale.float().double()
+    rates = torch.round(128 * torch.log2(1 + scale.square())).long()
+    return RatedNormal(prior.loc.double(), scale, rates)
 
 
 def standard_pair(loc: Tensor, scale: Tensor) -> Pair:
@@ -82,13 +90,14 @@ def check_garbage(
     coder: RelativeEntropyCoder, message: bytes, shape: tuple[int, ...], seed: int = 1
 ) -> None:
     """Whatever the bytes are, they end in a `LaconicError` or in finite numbers of this shape."""
-    prior = Normal(torch.zeros(shape), torch.ones(shape))
-    try:
-        draw = coder.decode(prior, QueueDecoder(message), SharedRandomness(seed))
-    except LaconicError:
-        return
-    assert draw.shape == prior.loc.shape
-    assert bool(torch.isfinite(draw).all())
+    plain = Normal(torch.zeros(shape), torch.ones(shape))
+    for prior in (plain, rated(plain)):
+        try:
+            draw = coder.decode(prior, QueueDecoder(message), SharedRandomness(seed))
+        except LaconicError:
+            continue
+        assert draw.shape == prior.loc.shape
+        assert bool(torch.isfinite(draw).all())
 
 
 def check_damage(coder: RelativeEntropyCoder, trials: int, seed: int = 0) -> None:

@@ -25,6 +25,7 @@ from laconic.testing.checks import (
     check_round_trip,
     critical_bias,
     ladder_pair,
+    rated,
     residuals,
     standard_pair,
     transmit,
@@ -85,6 +86,15 @@ class CoderSuite(ABC):
         """Any shape, the empty and the single element among them."""
         for shape in [(0,), (1,), (), (7,), (1, 3, 5, 9), (2, 4, 16, 16), (0, 3, 2, 2), (70000,)]:
             check_round_trip(self.make(), *ladder_pair(shape))
+
+    def test_priors_that_say_what_they_expect(self) -> None:
+        """A `RatedNormal` over shapes, whether the coder uses its rates or not; never for worse."""
+        for shape in [(0,), (1,), (), (1, 3, 5, 9), (2, 4, 16, 16), (0, 3, 2, 2)]:
+            target, prior = ladder_pair(shape)
+            check_round_trip(self.make(), target, rated(prior))
+        target, prior = ladder_pair((1, 16, 32, 32))
+        plain, told = (len(transmit(self.make(), target, p)[2]) for p in (prior, rated(prior)))
+        assert told <= 1.01 * plain
 
     def test_another_process_reads_and_writes_the_same(self) -> None:
         """A receiver with three threads of torch, OpenMP and numba; as a sender, the same bytes."""

@@ -323,7 +323,8 @@ class BeamCoder(RelativeEntropyCoder):
         near_kl = q.kl_bits.copy()
         near_kl[far] = 0
         wanted = near_kl.reshape(prior.loc.shape) * (self.rate_percent / 100)
-        rates = rate_map.write(stream, wanted, near_kl.sum() * self.map_permille / 1000)
+        budget = near_kl.sum() * self.map_permille / 1000
+        rates = rate_map.write(stream, wanted, budget, prior)
         marks.append(stream.bits)
         plan = self._plan(rates, far, shared)
         chosen = self._search(q, plan, shared)
@@ -340,7 +341,7 @@ class BeamCoder(RelativeEntropyCoder):
     def decode(self, prior: Normal, stream: QueueDecoder, shared: SharedRandomness) -> Tensor:
         """Read outliers, the map of rates, and one index per auxiliary variable."""
         far, outliers = standard.read_outliers(stream, prior.loc.numel())
-        rates = rate_map.read(stream, tuple(prior.loc.shape))
+        rates = rate_map.read(stream, prior)
         plan = self._plan(rates, far, shared)
         chosen = stream.fixed(int(plan.first[-1]), self.step_bits)
         u = self._values(chosen, plan, rates.size, shared)

@@ -239,14 +239,14 @@ def _read_paths(stream: QueueDecoder, depths: IntArray) -> IntArray:
     return high << 16 | stream.uniform(depths.size, 1 << np.minimum(depths, 16))
 
 
-def _best_share(depths: IntArray, wanted: DoubleArray, limit: int) -> float:
+def _best_share(depths: IntArray, wanted: DoubleArray, prior: Normal, limit: int) -> float:
     """The share of the KL, or 0 for no map, with which map and depths are shortest."""
     bits = {}
     for share in (0.0, *_MAP_SHARES):
         trial, rates = QueueEncoder(), np.zeros(depths.size, np.int64)
         budget = share * float(wanted.sum())
         if share > 0:
-            rates = rate_map.write(trial, wanted, budget)
+            rates = rate_map.write(trial, wanted, budget, prior)
         spent = trial.bits
         _write_depths(trial, depths, rates, limit)
         bits[share] = trial.bits
@@ -256,7 +256,12 @@ def _best_share(depths: IntArray, wanted: DoubleArray, limit: int) -> float:
 
 
 def _write_index(
-    stream: QueueEncoder, depths: IntArray, paths: IntArray, wanted: DoubleArray, limit: int
+    stream: QueueEncoder,
+    depths: IntArray,
+    paths: IntArray,
+    wanted: DoubleArray,
+    prior: Normal,
+    limit: int,
 ) -> dict[str, float]:
     """Write depths, under contexts from a map of rates if that is shorter, and paths.
 
@@ -265,14 +270,15 @@ def _write_index(
         depths: depth of each node, in raster order; 0 for outliers, like the path.
         paths: path of each node.
         wanted: KL per dimension in bits, in the tensor's own shape; 0 for outliers.
+        prior: what both sides know.
         limit: greatest depth.
     """
-    share = _best_share(depths, wanted, limit)
+    share = _best_share(depths, wanted, prior, limit)
     marks = [stream.bits]
     stream.uniform([int(share > 0)], 2)
     rates = np.zeros(depths.size, np.int64)
     if share > 0:
-        rates = rate_map.write(stream, wanted, float(wanted.sum()) * share)
+        rates = rate_map.write(stream, wanted, float(wanted.sum()) * share, prior)
     marks.append(stream.bits)
     _write_depths(stream, depths, rates, limit)
     marks.append(stream.bits)
@@ -322,8 +328,8 @@ class BisectingCoder(RelativeEntropyCoder):
         depths[near], paths[near], steps = self.search(q, near, shared)
         wanted = q.kl_bits.copy()
         wanted[far] = 0
-        shape = prior.loc.shape
-        parts |= _write_index(stream, depths, paths, wanted.reshape(shape), self.greatest_depth)
+        wanted = wanted.reshape(prior.loc.shape)
+        parts |= _write_index(stream, depths, paths, wanted, prior, self.greatest_depth)
         theory = float((q.kl_bits + 2 * np.log2(q.kl_bits + 1) + 1).sum())
         receipt = Receipt(float(q.kl_bits.sum()), theory, parts, int(steps.sum()))
         return standard.restore(self._draws(depths, paths, far, outliers, shared), prior), receipt
@@ -334,7 +340,7 @@ class BisectingCoder(RelativeEntropyCoder):
         far, outliers = standard.read_outliers(stream, dims)
         rates = np.zeros(dims, np.int64)
         if int(stream.uniform(1, 2)[0]):
-            rates = rate_map.read(stream, tuple(prior.loc.shape))
+            rates = rate_map.read(stream, prior)
         depths = _read_depths(stream, rates, self.greatest_depth)
         paths = _read_paths(stream, depths)
         return standard.restore(self._draws(depths, paths, far, outliers, shared), prior)

@@ -169,9 +169,9 @@ class BlockCoder(RelativeEntropyCoder):
         marks.append(stream.bits)
         near_kl = q.kl_bits.copy()
         near_kl[far] = 0
-        rates = rate_map.write(
-            stream, near_kl.reshape(prior.loc.shape), near_kl.sum() * self.map_permille / 1000
-        )
+        budget = near_kl.sum() * self.map_permille / 1000
+        wanted = near_kl.reshape(prior.loc.shape)
+        rates = rate_map.write(stream, wanted, budget, prior)
         order = _told(rates, far, shared)
         near = Standardised(q.mean[order], q.scale[order], q.kl_bits[order])
         first, depths, caps = self._plan(stream, near, cut(rates[order], self.budget))
@@ -194,7 +194,7 @@ class BlockCoder(RelativeEntropyCoder):
         u = np.zeros(prior.loc.numel(), np.float32)
         far, values = standard.read_outliers(stream, u.size)
         u[far] = values
-        rates = rate_map.read(stream, tuple(prior.loc.shape))
+        rates = rate_map.read(stream, prior)
         order = _told(rates, far, shared)
         first, depths = halve(
             cut(rates[order], self.budget),

@@ -1,11 +1,19 @@
-"""The map of rates: how many bits each region of a tensor gets, told in a few thousand bits."""
+"""The map of rates: how many bits each dimension of a tensor gets, told in a few thousand bits.
+
+Of a plain prior the receiver knows nothing that integers could depend on: the map is one rate for
+each tile of a plane. A `RatedNormal` says itself what each dimension should cost; then the map is a
+factor for each class of expected rates, which is both finer and some ten times shorter.
+"""
 
 import numpy as np
+from torch.distributions import Normal
 
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy import tile_map
 from laconic.coding.relative_entropy.standard import DoubleArray
 from laconic.coding.stream import IntArray, QueueDecoder, QueueEncoder
+from laconic.distributions.rated import RatedNormal
+from laconic.errors import CorruptFileError
 
 RATES: IntArray = np.array(
     # Steps of a third below 1 bit, of 3/16 bit up to 4 bits, of 1/4 bit up to 8 bits.
@@ -16,7 +24,24 @@ RATES: IntArray = np.array(
     ],
     np.int64,
 )
-"""Rates that a region can have, in 1/256 bit per dimension."""
+"""Rates that a tile can have, in 1/256 bit per dimension."""
+
+_EDGES: IntArray = np.array(
+    [1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512, 724, 1024, 1448, 2048],
+    np.int64,
+)
+"""Bounds of the classes of expected rates, half octaves, in 1/256 bit."""
+
+_FACTORS: IntArray = np.concatenate(
+    [[0], np.rint(2.0 ** (12 + np.arange(-24, 13) / 4)).astype(np.int64)]
+)
+"""Factors that a class can have, in 1/4096: 0, and quarter octaves from 1/64 to 8."""
+
+_UNCHANGED = int(np.searchsorted(_FACTORS, 4096))
+"""Index of the factor 1."""
+
+_STEP_COUNTS: IntArray = np.maximum(1, 256 >> (np.arange(2 * _FACTORS.size) + 1) // 2)
+"""Table of the steps from one class's factor to the next one's: 0, -1, 1, -2, 2, ..."""
 
 
 def _classify(mean: DoubleArray) -> IntArray:
@@ -24,15 +49,18 @@ def _classify(mean: DoubleArray) -> IntArray:
     return np.searchsorted(edges, 256 * mean).astype(np.int64)
 
 
-def write(stream: QueueEncoder, bits: DoubleArray, budget: float) -> IntArray:
-    """Tell the rates of regions; returns them per dimension, flattened, in 1/256 bit.
+def write(stream: QueueEncoder, bits: DoubleArray, budget: float, prior: Normal) -> IntArray:
+    """Tell how many bits each dimension gets; returns it flattened, in 1/256 bit.
 
     Args:
         stream: where to write.
-        bits: wanted bits per dimension, any shape; the last two axes are tiled.
-        budget: bits that the map may take; the finest tiles within it are chosen, or else the
-        coarsest.
+        bits: wanted bits per dimension, in the prior's shape; the last two axes are tiled.
+        budget: bits that a map of tiles may take; the finest tiles within it are chosen, or else
+            the coarsest.
+        prior: what both sides know; a `RatedNormal` needs no tiles.
     """
+    if isinstance(prior, RatedNormal):
+        return _write_factors(stream, bits.reshape(-1), prior.rates.reshape(-1).numpy())
     tile = tile_map.coarsest(bits.shape)
     classes = _classify(tile_map.average(bits, tile))
     for finer in range(tile - 1, 0, -1):
@@ -48,11 +76,59 @@ def write(stream: QueueEncoder, bits: DoubleArray, budget: float) -> IntArray:
     return tile_map.spread(RATES[classes], bits.shape, tile)
 
 
-def read(stream: QueueDecoder, shape: tuple[int, ...]) -> IntArray:
+def read(stream: QueueDecoder, prior: Normal) -> IntArray:
     """Read what `write` wrote."""
+    if isinstance(prior, RatedNormal):
+        return _read_factors(stream, prior.rates.reshape(-1).numpy())
+    shape = tuple(prior.loc.shape)
     tile = int(stream.uniform(1, tile_map.MAX_TILE + 1)[0])
     classes = tile_map.read(stream, tile_map.grid(shape, tile), RATES.size)
     return tile_map.spread(RATES[classes], shape, tile)
+
+
+def _write_factors(stream: QueueEncoder, bits: DoubleArray, expected: IntArray) -> IntArray:
+    """Tell by what factor the wanted bits of each class of expected rates differ from those."""
+    classes = np.searchsorted(_EDGES, expected, side="right")
+    likely = np.bincount(classes, expected, _EDGES.size + 1).astype(np.float64)
+    wanted = np.bincount(classes, 256 * bits, _EDGES.size + 1).astype(np.float64)
+    there = np.flatnonzero(likely > 0)
+    told = _round_factors(wanted[there], likely[there])
+    steps = np.diff(told, prepend=_UNCHANGED)
+    stream.table(np.where(steps < 0, -2 * steps - 1, 2 * steps), _STEP_COUNTS)
+    return _scale(expected, classes, there, told)
+
+
+def _round_factors(wanted: DoubleArray, likely: DoubleArray) -> IntArray:
+    """A factor next to the wanted one for each class, such that the sum of all comes out right.
+
+    Each class makes up for those before it; the smallest, where little is left over, come last.
+    """
+    told = np.zeros(wanted.size, np.int64)
+    excess = 0.0
+    for k in np.argsort(-wanted, kind="stable"):
+        above = int(np.searchsorted(_FACTORS, 4096 * wanted[k] / likely[k]))
+        near = np.clip([above - 1, above], 0, _FACTORS.size - 1)
+        left = excess + _FACTORS[near] / 4096 * likely[k] - wanted[k]
+        best = int(np.argmin(np.abs(left)))
+        told[k], excess = near[best], left[best]
+    return told
+
+
+def _read_factors(stream: QueueDecoder, expected: IntArray) -> IntArray:
+    classes = np.searchsorted(_EDGES, expected, side="right")
+    there = np.flatnonzero(np.bincount(classes, expected, _EDGES.size + 1) > 0)
+    codes = stream.table(there.size, _STEP_COUNTS)
+    told = _UNCHANGED + np.cumsum(np.where(codes % 2 == 1, -(codes + 1) >> 1, codes >> 1))
+    if bool(((told < 0) | (told >= _FACTORS.size)).any()):
+        raise CorruptFileError("the map of rates leaves its range: the file is damaged")
+    return _scale(expected, classes, there, told)
+
+
+def _scale(expected: IntArray, classes: IntArray, there: IntArray, told: IntArray) -> IntArray:
+    factors = np.zeros(_EDGES.size + 1, np.int64)
+    factors[there] = _FACTORS[told]
+    rates: IntArray = expected * factors[classes] + 2048 >> 12
+    return rates
 
 
 def order(rates: IntArray, shared: SharedRandomness) -> IntArray:

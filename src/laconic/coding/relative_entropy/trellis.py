@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import ClassVar, Self, final
 
 import numpy as np
@@ -173,6 +174,7 @@ def _weigh(
 @njit(cache=True, fastmath=True, nogil=True)
 def _search_segment(
     states: IntArray,
+    back: NDArray[np.uint8],
     linear: FloatArray,
     half: FloatArray,
     starts: IntArray,
@@ -181,12 +183,14 @@ def _search_segment(
     widths: IntArray,
     state_bits: int,
 ) -> None:
-    """Fill in the state after each step on the heaviest path of one segment."""
+    """Fill in the state after each step on the heaviest path of one segment.
+
+    `back` is room for `(steps, 2^(state_bits - 1))` pointers.
+    """
     size = 1 << state_bits
     score = np.full(size, np.float32(-1e30), np.float32)
     score[0] = 0
     best, weight = np.empty(size, np.float32), np.empty(size, np.float32)
-    back = np.empty((widths.size, size >> 1), np.uint8)
     for t in range(widths.size):
         a, b, width = first[t], first[t + 1], widths[t]
         aligned = starts[a:b] >> width << width
@@ -208,14 +212,23 @@ def _search(
     half = (0.5 * np.maximum(q.quadratic[order], 0)).astype(np.float32)
     starts = book.starts[order]
     states = np.zeros(schedule.widths.size, np.int64)
+    threads = max(1, torch.get_num_threads())
+    # Fresh memory of this size costs as much time as the search itself, so it is used again.
+    rooms: SimpleQueue[NDArray[np.uint8]] = SimpleQueue()
+    for _ in range(threads):
+        rooms.put(np.empty((min(_SEGMENT, states.size), 1 << state_bits - 1), np.uint8))
 
     def segment(begin: int) -> None:
         part = slice(begin, begin + _SEGMENT)
         first = schedule.first[begin : begin + _SEGMENT + 1]
         widths = schedule.widths[part]
-        _search_segment(states[part], linear, half, starts, book.normals, first, widths, state_bits)
+        back = rooms.get()
+        _search_segment(
+            states[part], back, linear, half, starts, book.normals, first, widths, state_bits
+        )
+        rooms.put(back)
 
-    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         list(pool.map(segment, range(0, states.size, _SEGMENT)))
     return states
 
@@ -271,8 +284,8 @@ class TrellisCoder(RelativeEntropyCoder):
         "map_permille": (0, 1000),
     }
 
-    state_bits: int = 14
-    rate_percent: int = 108
+    state_bits: int = 15
+    rate_percent: int = 104
     outlier_bits: int = 12
     map_permille: int = 3
 
@@ -288,7 +301,8 @@ class TrellisCoder(RelativeEntropyCoder):
         near_kl = q.kl_bits.copy()
         near_kl[far] = 0
         wanted = near_kl.reshape(prior.loc.shape) * (self.rate_percent / 100)
-        rates = rate_map.write(stream, wanted, near_kl.sum() * self.map_permille / 1000)
+        budget = near_kl.sum() * self.map_permille / 1000
+        rates = rate_map.write(stream, wanted, budget, prior)
         marks.append(stream.bits)
         rates[far] = 0
         schedule = self._schedule(rates, shared)
@@ -306,7 +320,7 @@ class TrellisCoder(RelativeEntropyCoder):
     def decode(self, prior: Normal, stream: QueueDecoder, shared: SharedRandomness) -> Tensor:
         """Read outliers, the map of rates, and the path."""
         far, outliers = standard.read_outliers(stream, prior.loc.numel())
-        rates = rate_map.read(stream, tuple(prior.loc.shape))
+        rates = rate_map.read(stream, prior)
         rates[far] = 0
         schedule = self._schedule(rates, shared)
         inputs = stream.uniform(schedule.widths.size, 1 << schedule.widths)
