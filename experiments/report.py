@@ -103,6 +103,61 @@ def card_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
     return table(["iterations", *(f"beta {beta:.2g}" for beta in betas)], rows)
 
 
+def network_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
+    """The tables of "Networks as files": beside NNCodec's coder, and every bit kept."""
+    document = found.get(Path("benchmarks/network/results.json"))
+    if not document:
+        return "Not measured yet.\n"
+    head = ("network", "numbers", "step / rms", "bits per number", "bytes / NNCodec's",
+            "times faster", "encode, s", "decode, s")  # fmt: skip
+    rows = [
+        [
+            row["network"],
+            f"{row['numbers']:,}",
+            number(row["step_over_rms"], 3),
+            *(
+                number(row.get(key), digits)
+                for key, digits in (
+                    ("bits_per_number", 3),
+                    ("bytes_ratio", 3),
+                    ("speed_ratio", 1),
+                    ("encode_seconds", 2),
+                    ("decode_seconds", 2),
+                )
+            ),
+        ]
+        for row in document["same_integers"]
+    ]
+    kept = [
+        [
+            row["network"],
+            *(number(row[key] / row["raw_bytes"]) for key in ("bytes", "lzma_bytes", "gzip_bytes")),
+            *(number(row[key], 2) for key in ("encode_seconds", "decode_seconds")),
+        ]
+        for row in document["lossless"]
+    ]
+    head_kept = ("network", "laconic", "xz", "gzip", "encode, s", "decode, s")
+    return (
+        f"{table(head, rows)}\nEvery bit kept, bytes over plain bytes:\n\n"
+        f"{table(head_kept, kept)}\n"
+        "LeNet-300-100 has float32 weights, as ResNet-18's shapes; the image model's are float16. "
+        "Quantised to a tolerance, LeNet-300-100 "
+        f"(error {100 * document['lenet_300_100']['error']:.2f} %) becomes, on disk:\n\n"
+        + table(
+            ("tolerance", "bytes", "times smaller", "error, %"),
+            [
+                [
+                    f"{row['tolerance']:g}",
+                    f"{row['bytes']:,}",
+                    number(row["times_smaller_than_float32"], 1),
+                    number(100 * row["error"], 2),
+                ]
+                for row in document["lenet_300_100"]["files"]
+            ],
+        )
+    )
+
+
 def _means(rows: Sequence[Mapping[str, Any]], quality: float) -> dict[str, float]:
     """Means over the pictures of one quality; nothing if one of them was skipped."""
     here = [row for row in rows if row["quality"] == quality]
@@ -277,6 +332,7 @@ def main() -> int:
     parts = {
         REPOSITORY / "README.md": readme_numbers(found),
         REPOSITORY / "docs" / "coders.md": coder_numbers(found),
+        REPOSITORY / "docs" / "networks.md": network_numbers(found),
         REPOSITORY / "src" / "laconic" / "pretrained" / "default.md": card_numbers(found),
     }
     for path, numbers in parts.items():

@@ -5,11 +5,20 @@
     data = laconic.compress("photo.png", quality=60)
     laconic.decompress(data).save("decoded.png")
     laconic.open("photo.lac").info.bpp
+    laconic.shrink("net.safetensors", tolerance=0.02)
 
 Importing has one side effect: Pillow learns the format, so that `Image.open("x.lac")` works.
 """
 
-from laconic.api import LaconicImage, compress, decompress, open, register_pillow
+from laconic.api import (
+    LaconicImage,
+    compress,
+    decompress,
+    expand,
+    open,
+    register_pillow,
+    shrink,
+)
 from laconic.errors import (
     CodingError,
     ConfigError,
@@ -36,8 +45,10 @@ __all__ = [
     "__version__",
     "compress",
     "decompress",
+    "expand",
     "open",
     "register_pillow",
+    "shrink",
 ]
 
 register_pillow()

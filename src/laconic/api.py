@@ -14,8 +14,11 @@ from PIL import Image, ImageFile
 from laconic.errors import ConfigError, InputError, UnsupportedFileError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from laconic.codecs.info import FileInfo
 
@@ -123,6 +126,68 @@ def decompress(
         progress=progress,
     )
     return codec.decode(data)
+
+
+def shrink(
+    weights: "PathLike | Mapping[str, Tensor]",
+    *,
+    tolerance: "float | Mapping[str, float] | None" = None,
+    bits_per_weight: float | None = None,
+    lossless: bool = False,
+) -> bytes:
+    """Compress the weights of a network into the bytes of a .lac file; no data, no training.
+
+    Large tensors of floats are quantised, each with a step of its own; small ones, vectors and
+    integers are kept bit for bit.
+
+    Args:
+        weights: path of a safetensors file, or tensors by name (a `state_dict`).
+        tolerance: relative error ||w - w'|| / ||w|| that a tensor may have, 0.01 if nothing is
+            given; or by pattern of names, the last that fits: `{"*": 0.05, "head.*": 0.005}`.
+        bits_per_weight: instead: bits per number of the whole file, not exceeded.
+        lossless: instead: keep every bit.
+
+    Raises:
+        InputError: the file cannot be read, a tensor has NaN or infinite values, or the request
+            is impossible.
+
+    Example:
+        `data = laconic.shrink(net.state_dict(), tolerance=0.02)`
+    """
+    from laconic.codecs import network
+    from laconic.data.weights import open_weights
+
+    source: network.Source
+    notes: dict[str, str] = {}
+    if isinstance(weights, str | Path):
+        source, notes = open_weights(Path(weights))
+    else:
+        source = network.named(weights)
+    if (tolerance is not None) + (bits_per_weight is not None) + lossless > 1:
+        raise InputError("give one of tolerance, bits_per_weight and lossless")
+    if bits_per_weight is not None:
+        return network.shrink_to(source, notes, bits_per_weight)
+    if lossless:
+        return network.shrink(source, notes, 0.0)
+    return network.shrink(source, notes, 0.01 if tolerance is None else tolerance)
+
+
+def expand(source: PathLike | bytes) -> "dict[str, Tensor]":
+    """The tensors of a .lac file of weights, by name.
+
+    Args:
+        source: path of the file, or its bytes.
+
+    Raises:
+        CorruptFileError: the file is damaged.
+        UnsupportedFileError: it holds no weights, or is newer than this laconic.
+
+    Example:
+        `net.load_state_dict(laconic.expand("net.lac"))`
+    """
+    from laconic.codecs.network import NetworkFile
+
+    return {entry.name: tensor for entry, tensor in NetworkFile.open(_read(source)).tensors()}
 
 
 class LaconicImage:

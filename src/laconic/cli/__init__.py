@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from laconic.cli import bench, compress, decompress, demo, info, train
+from laconic.cli import bench, compress, decompress, demo, info, shrink, train
 from laconic.cli.common import INTERRUPTED, Group
 
 app = typer.Typer(
@@ -41,6 +41,8 @@ if importlib.util.find_spec("laconic.cli.evaluate"):
     from laconic.cli import evaluate
 
     app.command("evaluate")(evaluate.evaluate)
+app.command("shrink")(shrink.shrink)
+app.command("expand")(shrink.expand)
 app.command("train")(train.train)
 app.command("bench")(bench.bench)
 app.command("demo")(demo.demo)

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,15 +17,41 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Show sizes by section and level, model and coder, bits predicted and bits spent."""
-    import laconic
+    from laconic.codecs import manifest
+    from laconic.codecs.info import describe
+    from laconic.codecs.network import NetworkFile, summary
+    from laconic.container import read_bytes, unpack
 
     with naming(file):
-        found = laconic.open(file).info
+        data = read_bytes(file)
+        if unpack(data).codec == manifest.CODEC:
+            values = summary(NetworkFile.open(data), len(data))
+            lines = _describe_network(file, values)
+        else:
+            found = describe(data)
+            values, lines = found.to_dict(), _describe(file, found)
     if as_json:
-        print_json(found.to_dict())
+        print_json(values)
         return
-    for line in _describe(file, found):
+    for line in lines:
         typer.echo(line)
+
+
+def _describe_network(file: Path, values: dict[str, Any]) -> list[str]:
+    """The lines that people read of a file of weights."""
+    sizes = values["file_bits"] // 8, values["raw_bits"] // 8
+    lines = [
+        f"{file}: {len(values['tensors'])} tensors, {values['numbers']:,} numbers",
+        f"file  {sizes[0]:>14,} bytes, {sizes[0] / max(sizes[1], 1):.1%} of {sizes[1]:,}, "
+        f"{values['bits_per_number']:.3f} bits per number",
+        "  bytes         kept       type   shape, name",
+    ]
+    for row in values["tensors"]:
+        shape = "x".join(map(str, row["shape"])) or "scalar"
+        lines.append(
+            f"  {row['bytes']:<12,}  {row['method']:<9}  {row['dtype']:<5}  {shape}  {row['name']}"
+        )
+    return lines
 
 
 def _describe(file: Path, found: "FileInfo") -> list[str]:

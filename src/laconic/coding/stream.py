@@ -31,21 +31,32 @@ class AdaptiveModel:
     Symbols are coded in runs of 8, 8, 16, 32, 64, 64, ... with the counts as they stand at the
     run's start, so that a run is one call of the range coder. Make one on each side and pass the
     same symbols through both.
+
+    Args:
+        size: number of symbols.
+        increment: what a symbol adds to its count.
+        limit: the total at which all counts are halved.
+        longest_run: where runs stop growing; long ones are quick, and follow changes slowly.
     """
 
-    def __init__(self, size: int, increment: int = 32, limit: int = 1 << 14) -> None:
-        """Start from equal counts. `limit`: the total at which all counts are halved."""
+    def __init__(
+        self, size: int, increment: int = 32, limit: int = 1 << 14, longest_run: int = 64
+    ) -> None:
+        """Start from equal counts."""
         if not 1 <= size <= 4096:
             raise CodingError(f"an adaptive model has 1 to 4096 symbols, not {size}")
         self.counts: IntArray = np.ones(size, np.int64)
         self.increment = increment
         self.limit = max(limit, 4 * size)
+        self.longest_run = longest_run
         self._seen = 0
 
     @property
     def run(self) -> int:
         """How many symbols may be coded before the next update."""
-        return min(64, max(8, self._seen))
+        if self._seen <= 64:
+            return min(self.longest_run, max(8, self._seen))
+        return min(self.longest_run, max(64, self._seen // 8))
 
     def update(self, symbols: IntArray) -> None:
         """Count symbols that have just been coded."""

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from laconic.errors import InputError
@@ -16,10 +17,11 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Write to a temporary name in the same folder, then rename: all or nothing.
 
-    Nothing is left behind when writing fails or is interrupted.
+    Nothing is left behind when writing fails or is interrupted, or when `data`, given piece by
+    piece, raises.
 
     Raises:
         InputError: the folder does not exist, is full or may not be written.
@@ -28,7 +30,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            for piece in [data] if isinstance(data, bytes) else data:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, _mode(path))

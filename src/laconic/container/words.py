@@ -38,6 +38,8 @@ WORDS: Final[tuple[str, ...]] = (
     "shard_bits",
     "block",
     "shard counts",
+    "manifest",
+    "tensor",
 )
 """Index 0 of a word in a file means "written out"; the word `WORDS[k]` is index `k + 1`."""
 

@@ -1,0 +1,189 @@
+"""The list of tensors of a network file (docs/format.md, "Networks")."""
+
+import math
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from laconic.coding.planes import Layout
+from laconic.container import FieldReader, FieldWriter
+from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
+
+CODEC: Final = "network"
+MANIFEST: Final = "manifest"
+TENSOR: Final = "tensor"
+
+MAX_MANIFEST_BYTES: Final = 1 << 26
+MAX_TEXT_BYTES: Final = 1 << 20
+MAX_TENSORS: Final = 1 << 14
+MAX_AXES: Final = 16
+MAX_NUMBERS: Final = 1 << 34
+
+LAYOUTS: Final[Mapping[str, Layout]] = {
+    "F32": Layout(32, 9),
+    "F16": Layout(16, 6),
+    "BF16": Layout(16, 9),
+    "F64": Layout(64, 12),
+    "I64": Layout(64, 8),
+    "I32": Layout(32, 8),
+    "I16": Layout(16, 8),
+    "I8": Layout(8, 8),
+    "U64": Layout(64, 8),
+    "U32": Layout(32, 8),
+    "U16": Layout(16, 8),
+    "U8": Layout(8, 8),
+    "BOOL": Layout(8, 8),
+    "F8_E4M3": Layout(8, 8),
+    "F8_E5M2": Layout(8, 8),
+}
+"""How each type of safetensors files is cut into planes; the order is part of the format."""
+
+_DTYPES: Final = tuple(LAYOUTS)
+
+
+class Method(IntEnum):
+    """How a tensor is kept."""
+
+    LOSSLESS = 0
+    QUANTISED = 1
+    SAME = 2
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor.
+
+    Attributes:
+        name: its name.
+        dtype: its type, as safetensors files name it.
+        shape: its shape.
+        method: how it is kept.
+        step: of the quantiser, a float32.
+        same_as: index of the entry that it repeats.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    method: Method
+    step: float = 0.0
+    same_as: int = 0
+
+    @property
+    def count(self) -> int:
+        """Numbers in it."""
+        return math.prod(self.shape)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its plain numbers."""
+        return self.count * LAYOUTS[self.dtype].width // 8
+
+    @property
+    def matrix(self) -> tuple[int, int]:
+        """Its shape as rows (the first axis) and columns."""
+        if not self.shape:
+            return 1, 1
+        return self.shape[0], math.prod(self.shape[1:])
+
+
+def write_manifest(entries: Sequence[Entry], metadata: Mapping[str, str]) -> bytes:
+    """The list as a zlib stream.
+
+    Raises:
+        InputError: there are too many tensors, or one of an unknown type.
+    """
+    if len(entries) > MAX_TENSORS - 1:
+        raise InputError(f"{len(entries)} tensors are too many: a file holds {MAX_TENSORS - 1}")
+    fields = FieldWriter()
+    fields.integer(len(entries))
+    for entry in entries:
+        if entry.dtype not in LAYOUTS:
+            raise InputError(f"tensor {entry.name!r} is of the unknown type {entry.dtype}")
+        _write_text(fields, entry.name)
+        fields.integer(_DTYPES.index(entry.dtype))
+        fields.integer(len(entry.shape))
+        for side in entry.shape:
+            fields.integer(side)
+        fields.integer(entry.method)
+        if entry.method == Method.QUANTISED:
+            fields.raw(struct.pack("<f", entry.step))
+        elif entry.method == Method.SAME:
+            fields.integer(entry.same_as)
+    fields.integer(len(metadata))
+    for key, value in metadata.items():
+        _write_text(fields, key)
+        _write_text(fields, value)
+    return zlib.compress(fields.finish(), 9)
+
+
+def read_manifest(data: bytes) -> tuple[tuple[Entry, ...], dict[str, str]]:
+    """Read what `write_manifest` wrote; anything absurd raises `CorruptFileError`."""
+    inflater = zlib.decompressobj()
+    try:
+        plain = inflater.decompress(data, MAX_MANIFEST_BYTES)
+    except zlib.error as error:
+        raise CorruptFileError(f"the list of tensors is damaged: {error}") from error
+    if not inflater.eof or inflater.unused_data:
+        raise CorruptFileError("the list of tensors is damaged: it does not end where it should")
+    fields = FieldReader(plain, "the list of tensors")
+    entries: list[Entry] = []
+    for _ in range(fields.integer(MAX_TENSORS, "the number of tensors")):
+        entries.append(_read_entry(fields, entries))
+    names = {entry.name for entry in entries}
+    if len(names) != len(entries):
+        raise CorruptFileError("the list of tensors names one twice")
+    metadata = {}
+    for _ in range(fields.integer(MAX_TENSORS, "the number of notes")):
+        key = _read_text(fields)
+        metadata[key] = _read_text(fields)
+    fields.finish()
+    return tuple(entries), metadata
+
+
+def _read_entry(fields: FieldReader, before: Sequence[Entry]) -> Entry:
+    name = _read_text(fields)
+    kind = fields.integer(what="a tensor's type")
+    if kind >= len(_DTYPES):
+        raise UnsupportedFileError(f"tensor {name!r} is of a newer type; update laconic")
+    axes = fields.integer(MAX_AXES, "the number of axes")
+    shape = tuple(fields.integer(MAX_NUMBERS, "the length of an axis") for _ in range(axes))
+    if math.prod(shape) > MAX_NUMBERS:
+        raise CorruptFileError(f"tensor {name!r} has more than {MAX_NUMBERS} numbers")
+    method = fields.integer(what="how a tensor is kept")
+    if method > max(Method):
+        raise UnsupportedFileError(f"tensor {name!r} is kept in a newer way; update laconic")
+    entry = Entry(name, _DTYPES[kind], shape, Method(method))
+    if method == Method.QUANTISED:
+        (step,) = struct.unpack("<f", fields.raw(4))
+        if not (math.isfinite(step) and step > 0) or not entry.dtype.startswith(("F", "BF")):
+            raise CorruptFileError(f"tensor {name!r} cannot have steps of {step}")
+        return Entry(name, entry.dtype, shape, Method.QUANTISED, step)
+    if method == Method.SAME:
+        index = fields.integer(len(before), "the tensor that another one repeats")
+        if index == len(before) or (before[index].dtype, before[index].shape) != (
+            entry.dtype,
+            shape,
+        ):
+            raise CorruptFileError(f"tensor {name!r} repeats one that is not like it")
+        return Entry(name, entry.dtype, shape, Method.SAME, same_as=index)
+    return entry
+
+
+def _write_text(fields: FieldWriter, text: str) -> None:
+    data = text.encode()
+    if len(data) > MAX_TEXT_BYTES:
+        raise InputError(f"a text of {len(data)} bytes is too long: {text[:40]!r}...")
+    fields.integer(len(data))
+    fields.raw(data)
+
+
+def _read_text(fields: FieldReader) -> str:
+    data = fields.raw(fields.integer(MAX_TEXT_BYTES, "the length of a text"))
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise CorruptFileError("the list of tensors: a text is not UTF-8") from None

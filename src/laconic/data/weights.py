@@ -1,0 +1,76 @@
+"""Safetensors files -> named tensors, one at a time, and back, piece by piece."""
+
+import json
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from laconic.errors import InputError
+
+_PIECE = 1 << 24
+
+
+def open_weights(
+    path: Path,
+) -> tuple[dict[str, tuple[str, Callable[[], Tensor]]], dict[str, str]]:
+    """Names, types and a way to fetch each tensor, widest types first; and the file's notes.
+
+    Raises:
+        InputError: the file is missing, damaged or no safetensors file.
+    """
+    try:
+        file: Any = safe_open(path, framework="pt")
+        kinds = {name: str(file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118
+        notes = dict(file.metadata() or {})
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot read {path} as a safetensors file: {error}") from error
+
+    def fetcher(name: str) -> Callable[[], Tensor]:
+        def fetch() -> Tensor:
+            tensor: Tensor = file.get_tensor(name)
+            return tensor
+
+        return fetch
+
+    names = sorted(kinds, key=lambda name: (-_width(kinds[name]), name))
+    return {name: (kinds[name], fetcher(name)) for name in names}, notes
+
+
+def _width(kind: str) -> int:
+    """Bits of a number, from the digits of its type's name."""
+    digits = "".join(c for c in kind.split("_")[0] if c.isdigit())
+    return int(digits) if digits else 8
+
+
+def encode_weights(
+    layout: Sequence[tuple[str, str, tuple[int, ...], int]],
+    tensors: Iterable[Tensor],
+    notes: Mapping[str, str],
+) -> Iterator[bytes]:
+    """The bytes of a safetensors file, a piece at a time.
+
+    Args:
+        layout: name, type, shape and bytes of each tensor, in the order of `tensors`.
+        tensors: what the file holds; each is needed only while its bytes are taken.
+        notes: free text by name.
+    """
+    header: dict[str, object] = {"__metadata__": dict(notes)} if notes else {}
+    start = 0
+    for name, kind, shape, size in layout:
+        offsets = [start, start + size]
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": offsets}
+        start += size
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    yield struct.pack("<Q", len(text)) + text
+    for tensor in tensors:
+        if not tensor.numel():
+            continue
+        flat = tensor.contiguous().reshape(-1).view(torch.uint8)
+        for first in range(0, flat.numel(), _PIECE):
+            yield flat[first : first + _PIECE].numpy().tobytes()

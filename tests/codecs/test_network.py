@@ -1,0 +1,261 @@
+"""Weights to files and back: types, shapes, bounds on the error, sizes, damage."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import laconic
+from laconic.codecs import network
+from laconic.codecs.manifest import LAYOUTS, Entry, Method, read_manifest, write_manifest
+from laconic.codecs.network import NetworkFile, differences, summary
+from laconic.errors import (
+    CorruptFileError,
+    InputError,
+    LaconicError,
+    UnreachableTargetError,
+    UnsupportedFileError,
+)
+
+
+def weights(seed: int = 0) -> dict[str, Tensor]:
+    """A little of everything."""
+    torch.manual_seed(seed)
+    shared = torch.randn(30, 20)
+    return {
+        "conv": torch.randn(16, 8, 3, 3) * torch.rand(16, 1, 1, 1),
+        "half": torch.randn(40, 50).half(),
+        "brain": torch.randn(40, 50).bfloat16(),
+        "double": torch.randn(20, 30).double(),
+        "bias": torch.randn(16),
+        "steps": torch.tensor(12345),
+        "mask": torch.rand(30, 30) > 0.5,
+        "ids": torch.randint(-5, 5, (7, 9), dtype=torch.int16),
+        "bytes": torch.randint(0, 255, (300,), dtype=torch.uint8),
+        "eight": torch.randn(33).to(torch.float8_e4m3fn),
+        "empty": torch.zeros(0, 4),
+        "zero": torch.zeros(40, 40),
+        "embed": shared,
+        "tied": shared.clone(),
+    }
+
+
+def same(first: Tensor, second: Tensor) -> bool:
+    if first.dtype != second.dtype or first.shape != second.shape:
+        return False
+    bits = [x.reshape(-1).view(torch.uint8) for x in (first, second) if x.numel()]
+    return not bits or torch.equal(*bits)
+
+
+def test_lossless_keeps_every_bit() -> None:
+    source = weights()
+    source["bias"][3], source["conv"][0, 0, 0, 0] = float("nan"), float("-inf")
+    back = laconic.expand(laconic.shrink(source, lossless=True))
+    assert back.keys() == source.keys()
+    assert all(same(back[name], tensor) for name, tensor in source.items())
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float16]),
+    st.lists(st.integers(0, 9), max_size=4),
+    st.floats(0.02, 0.9),
+    st.integers(0, 99),
+)
+def test_errors_stay_within_the_tolerance(
+    dtype: torch.dtype, shape: list[int], tolerance: float, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    tensor = (torch.randn(shape) * torch.rand(shape) ** 3).to(dtype)
+    back = laconic.expand(laconic.shrink({"w": tensor}, tolerance=tolerance))["w"]
+    assert back.dtype == dtype
+    assert back.shape == tensor.shape
+    difference = (back.double() - tensor.double()).norm()
+    assert float(difference) <= tolerance * float(tensor.double().norm()) * (1 + 1e-9)
+    if tensor.ndim < 2 or tensor.numel() < network.SMALLEST:
+        assert same(back, tensor)
+
+
+def test_blocks_join(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "BLOCK", 1000)
+    tensor = torch.randn(77, 90)
+    back = laconic.expand(laconic.shrink({"w": tensor}, tolerance=0.05))["w"]
+    assert float((back - tensor).norm() / tensor.norm()) <= 0.05
+
+
+def test_patterns_choose_the_tolerance() -> None:
+    tensors = {"a.w": torch.randn(40, 40), "b.w": torch.randn(40, 40)}
+    data = laconic.shrink(tensors, tolerance={"*": 0.2, "b.*": 0.01})
+    back = laconic.expand(data)
+    errors = {k: float((back[k] - w).norm() / w.norm()) for k, w in tensors.items()}
+    assert 0.1 < errors["a.w"] <= 0.2
+    assert 0.005 < errors["b.w"] <= 0.01
+    only = laconic.expand(laconic.shrink(tensors, tolerance={"b.*": 0.1}))
+    assert same(only["a.w"], tensors["a.w"])
+    with pytest.raises(InputError, match=r"no tensor is called 'c\.\*'"):
+        laconic.shrink(tensors, tolerance={"c.*": 0.1})
+
+
+def test_a_tensor_that_occurs_twice_is_coded_once() -> None:
+    one, two = torch.randn(300, 300), torch.randn(300, 300)
+    tied = laconic.shrink({"a": one, "b": one.clone(), "c": two})
+    assert len(tied) < len(laconic.shrink({"a": one, "c": two})) + 40
+    back = laconic.expand(tied)
+    assert same(back["a"], back["b"])
+    assert NetworkFile.open(tied).entries[1].method == Method.SAME
+
+
+@pytest.mark.parametrize("bits", [1.0, 2.5, 6.0])
+def test_bits_per_weight_are_met_and_used(bits: float) -> None:
+    tensors = {"a": torch.randn(200, 300), "b": 5 * torch.randn(100, 100)}
+    data = laconic.shrink(tensors, bits_per_weight=bits)
+    assert 0.98 * bits < 8 * len(data) / 70000 <= bits
+
+
+def test_impossible_requests_are_refused() -> None:
+    tensors = {"a": torch.randn(30, 30)}
+    with pytest.raises(UnreachableTargetError, match="is the least"):
+        laconic.shrink(tensors, bits_per_weight=1e-3)
+    for bits in (0.0, -1.0, float("nan")):
+        with pytest.raises(InputError, match="above 0"):
+            laconic.shrink(tensors, bits_per_weight=bits)
+    for tolerance in (1.0, -0.1, float("nan")):
+        with pytest.raises(InputError, match="tolerance"):
+            laconic.shrink(tensors, tolerance=tolerance)
+    with pytest.raises(InputError, match="one of"):
+        laconic.shrink(tensors, tolerance=0.1, lossless=True)
+    with pytest.raises(InputError, match="no tensor of numbers"):
+        laconic.shrink({"a": 3})  # type: ignore[dict-item]
+    with pytest.raises(InputError, match="no tensor of numbers"):
+        laconic.shrink({"a": torch.zeros(3, dtype=torch.complex64)})
+
+
+def test_broken_weights_are_named() -> None:
+    tensor = torch.randn(30, 30)
+    tensor[0, :2] = float("nan")
+    with pytest.raises(InputError, match="'w' has 2 NaN"):
+        laconic.shrink({"w": tensor})
+
+
+def test_a_tolerance_out_of_reach_is_said() -> None:
+    """An outlier among small weights: no single step of 30 bits serves both."""
+    tensor = torch.randn(30, 30).double()
+    tensor[0, 0] = 1e12
+    with pytest.raises(InputError, match="'w' cannot be told to within 1e-10"):
+        laconic.shrink({"w": tensor}, tolerance=1e-10)
+
+
+def test_order_does_not_matter_and_bytes_repeat() -> None:
+    source = weights()
+    backwards = dict(reversed(source.items()))
+    assert laconic.shrink(source) == laconic.shrink(backwards) == laconic.shrink(source)
+
+
+def test_safetensors_come_back_byte_for_byte(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_file(weights(), path, metadata={"format": "pt", "note": "ä"})
+    from laconic.data.weights import encode_weights
+
+    file = NetworkFile.open(laconic.shrink(path, lossless=True))
+    layout = [(e.name, e.dtype, e.shape, e.size_bytes) for e in file.entries]
+    pieces = encode_weights(layout, (tensor for _, tensor in file.tensors()), file.metadata)
+    (tmp_path / "back.safetensors").write_bytes(b"".join(pieces))
+    back = load_file(tmp_path / "back.safetensors")
+    assert all(same(back[name], tensor) for name, tensor in weights().items())
+    assert file.metadata == {"format": "pt", "note": "ä"}
+
+
+def test_info_adds_up() -> None:
+    data = laconic.shrink(weights())
+    values = summary(NetworkFile.open(data), len(data))
+    json.dumps(values, allow_nan=False)
+    assert values["codec"] == "network"
+    assert values["file_bits"] == 8 * len(data)
+    assert 0 < sum(row["bytes"] for row in values["tensors"]) < len(data)
+    kept = {row["name"]: row["method"] for row in values["tensors"]}
+    assert (kept["conv"], kept["bias"], kept["tied"]) == ("quantised", "lossless", "same")
+
+
+def test_damage_ends_in_a_laconic_error() -> None:
+    """300 flips, cuts and splices, half of them with checksums mended."""
+    import zlib
+
+    source = {k: v for k, v in weights().items() if k in ("conv", "bias", "mask", "tied")}
+    file = NetworkFile.open(laconic.shrink(source))
+    from laconic.container import Section, pack
+
+    generator = np.random.default_rng(0)
+    for trial in range(300):
+        sections = [bytearray(section.data) for section in file.container.sections]
+        part = sections[int(generator.integers(len(sections)))]
+        place = int(generator.integers(len(part)))
+        if part is sections[0] and trial % 2:
+            plain = bytearray(zlib.decompress(bytes(part)))
+            plain[int(generator.integers(len(plain)))] ^= 1 << int(generator.integers(8))
+            part[:] = zlib.compress(bytes(plain))
+        elif trial % 3:
+            part[place] ^= 1 << int(generator.integers(8))
+        else:
+            del part[place:]
+        names = [section.name for section in file.container.sections]
+        damaged = [Section(n, bytes(d)) for n, d in zip(names, sections, strict=True)]
+        try:
+            tensors = laconic.expand(pack("network", file.container.header, damaged))
+        except LaconicError:
+            continue
+        assert all(tensor.numel() < 2**24 for tensor in tensors.values())
+
+
+def test_absurd_lists_are_refused() -> None:
+    good = Entry("a", "F32", (3, 4), Method.QUANTISED, 0.5)
+    entries, notes = read_manifest(write_manifest([good], {"k": "v"}))
+    assert entries == (good,)
+    assert notes == {"k": "v"}
+    twice = write_manifest([good, good], {})
+    repeated = Entry("b", "F32", (4, 3), Method.SAME, same_as=0)
+    huge = Entry("a", "U8", (1 << 33, 1 << 33), Method.LOSSLESS)
+    integer = Entry("a", "I64", (3, 4), Method.QUANTISED, 0.5)
+    lists = [write_manifest(e, {}) for e in ([good, repeated], [huge], [integer])]
+    for data in (twice, *lists, b"", b"no zlib", write_manifest([], {})[:-1]):
+        with pytest.raises(CorruptFileError):
+            read_manifest(data)
+
+
+def test_files_of_other_kinds_are_told_apart() -> None:
+    image = laconic.compress(np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(UnsupportedFileError, match="no network"):
+        laconic.expand(image)
+    with pytest.raises(UnsupportedFileError, match="no image"):
+        laconic.decompress(laconic.shrink({"a": torch.zeros(3)}))
+
+
+def test_differences_name_the_tensors() -> None:
+    entries = NetworkFile.open(laconic.shrink({"a": torch.zeros(3), "b": torch.zeros(2)})).entries
+    said = differences(entries, {"a": (4,), "c": (1,)})
+    assert said == ["'c' is missing", "'b' is not expected", "'a' is [3], expected [4]"]
+
+
+def test_every_type_has_a_layout() -> None:
+    assert set(network.NAMES.values()) == set(LAYOUTS)
+
+
+def test_released_files_decode_for_ever(fixtures: Path) -> None:
+    """`WRITE_GOLDEN=1` writes the file of this version; a released one is never rewritten."""
+    path = fixtures / "network" / "1" / "mixed.lac"
+    if os.environ.get("WRITE_GOLDEN"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = laconic.shrink(weights(), tolerance={"*": 0.03, "double": 0.0})
+        path.write_bytes(data)
+        save_file(laconic.expand(data), path.with_suffix(".safetensors"))
+        pytest.fail(f"wrote {path.name}: review it, then run again without WRITE_GOLDEN")
+    expected = load_file(path.with_suffix(".safetensors"))
+    back = laconic.expand(path)
+    assert back.keys() == expected.keys()
+    assert all(same(back[name], tensor) for name, tensor in expected.items())
