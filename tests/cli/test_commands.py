@@ -88,7 +88,7 @@ def test_several_files_into_a_folder(photo: Path, tmp_path: Path) -> None:
         ["info", "{photo}"],
         ["info", "missing.lac"],
         ["train", "missing.yaml"],
-        ["bench", "network"],
+        ["bench", "rec", "--section", "nothing"],
         ["bench", "rec", "--coder", "nonsense"],
     ],
 )

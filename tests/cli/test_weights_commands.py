@@ -1,6 +1,7 @@
 """`shrink` and `expand`: weights there and back, requests that make no sense, other files."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
 from laconic.cli import app
+from laconic.models.sliced import SlicedLadder
+from laconic.pretrained import Pretrained
 
 
 def run(*arguments: object) -> Result:
@@ -72,6 +75,17 @@ def test_requests_that_make_no_sense(
     assert result.exit_code == status
     assert said in result.stderr
     assert not weights.with_suffix(".lac").exists()
+
+
+def test_bench_network_measures_the_codec(
+    small_ladder: Callable[[], SlicedLadder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = Pretrained(small_ladder(), "small", b"", 1)
+    monkeypatch.setattr("laconic.pretrained.load", lambda name="default": fake)
+    found = json.loads(run("bench", "network", "--repeats", 1).stdout)
+    shares = [point["share"] for point in found["points"]]
+    assert shares == sorted(shares, reverse=True)
+    assert all(point["encode_seconds"] > 0 for point in found["points"])
 
 
 def test_other_files_are_named(weights: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+import laconic
 from laconic.errors import ConfigError
 from laconic.models import make_model
 from laconic.pretrained import load, release
@@ -47,6 +48,13 @@ def test_from_yaml_to_released_weights_and_on(config: Path, tmp_path: Path) -> N
     assert len(released.fingerprint) == 16
     parameters = sum(p.numel() for p in released.model.parameters())
     assert (tmp_path / "small.safetensors").stat().st_size < 2 * parameters + 20_000
+    packed = laconic.shrink(tmp_path / "small.safetensors", lossless=True)
+    (tmp_path / "small.lac").write_bytes(packed)
+    again = load(tmp_path / "small.lac")
+    assert (again.steps, again.name) == (3, "small")
+    assert again.fingerprint != released.fingerprint
+    for name, tensor in released.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[name])
     train_from_config(config, ["loop.steps=5"], resume=True)
     lines = (tmp_path / "run" / "log.csv").read_text().splitlines()
     assert [float(line.split(",")[0]) for line in lines[1:]] == [1, 2, 3, 4, 5]
@@ -71,6 +79,9 @@ def test_unknown_things_are_refused(config: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"12345678")
     with pytest.raises(ConfigError, match="not released weights"):
         load(tmp_path / "bad.safetensors")
+    (tmp_path / "bad.lac").write_bytes(laconic.shrink({"a": torch.zeros(3)}))
+    with pytest.raises(ConfigError, match="not released weights"):
+        load(tmp_path / "bad.lac")
 
 
 def test_weights_that_overflow_half_precision_are_refused(config: Path, tmp_path: Path) -> None:

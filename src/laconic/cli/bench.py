@@ -41,6 +41,10 @@ def bench(
         list[str] | None, typer.Option(help="rec: this coder only; may be given repeatedly.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="rec: few and small points.")] = False,
+    section: Annotated[
+        list[str] | None,
+        typer.Option(help="rec: only kl, blocks, ladder or pictures; may be given repeatedly."),
+    ] = None,
     figure: Annotated[
         Path | None, typer.Option(help="rec: write an SVG of bits per bit of KL here.")
     ] = None,
@@ -55,14 +59,14 @@ def bench(
     coders stays.
     """
     if subject is Subject.REC:
-        _bench_coders(coder or [], quick, out, figure, data, threads)
+        _bench_coders(coder or [], section or [], quick, out, figure, data, threads)
         return
     if subject is Subject.IMAGE:
         results = _bench_image(repeats, threads)
     elif subject is Subject.ENTROPY:
         results = _bench_entropy(repeats)
     else:
-        raise InputError("bench network: there is no network codec yet")
+        results = _bench_network(repeats)
     import torch
 
     results |= {
@@ -159,8 +163,33 @@ def _bench_entropy(repeats: int) -> dict[str, Any]:
     }
 
 
+def _bench_network(repeats: int) -> dict[str, Any]:
+    """The network codec on the embedded image model's weights in half precision."""
+    import laconic
+    from laconic.pretrained import load
+
+    weights = {name: tensor.half() for name, tensor in load().model.state_dict().items()}
+    size, rows = sum(2 * tensor.numel() for tensor in weights.values()), []
+    for options in ({"lossless": True}, {"tolerance": 0.01}, {"tolerance": 0.05}):
+        data = laconic.shrink(weights, **options)
+        rows.append(
+            {
+                **options,
+                "bytes": len(data),
+                "share": len(data) / size,
+                "encode_seconds": _median_seconds(
+                    partial(laconic.shrink, weights, **options),
+                    repeats,
+                ),
+                "decode_seconds": _median_seconds(partial(laconic.expand, data), repeats),
+            }
+        )
+    return {"raw_bytes": size, "points": rows}
+
+
 def _bench_coders(
     names: list[str],
+    sections: list[str],
     quick: bool,
     out: Path | None,
     figure: Path | None,
@@ -175,13 +204,16 @@ def _bench_coders(
 
     from laconic.coding.relative_entropy import CODERS
     from laconic.evaluation.coder_chart import save_coder_chart
-    from laconic.evaluation.coders import QUICK, Plan, measure_coder
+    from laconic.evaluation.coders import QUICK, SECTIONS, Plan, measure_coder
     from laconic.evaluation.provenance import describe_run
 
     every = [*CODERS, "is-gs"]
-    for name in names:
-        if name not in every:
-            raise ConfigError(f"no coder is called {name!r}: choose from {sorted(every)}")
+    for given, known_names, what in ((names, every, "coder"), (sections, SECTIONS, "section")):
+        for name in given:
+            if name not in known_names:
+                raise ConfigError(
+                    f"no {what} is called {name!r}: choose from {sorted(known_names)}"
+                )
     if threads is not None:
         torch.set_num_threads(threads)
     document = _read_document(out)
@@ -189,10 +221,13 @@ def _bench_coders(
     for name in names or every:
         started = time.time()
         plan = QUICK if quick else Plan()
-        found = measure_coder(name, plan, pictures, _image_codec, say=typer.echo)
+        found = measure_coder(name, plan, pictures, _image_codec, typer.echo, sections)
         command = f"laconic bench rec --coder {name}{' --quick' * quick}"
+        command += "".join(f" --section {section}" for section in sections)
         facts = {"threads": torch.get_num_threads(), "load": os.getloadavg()[0]}
         found["run"] = describe_run(command, started, Path.cwd(), **facts)
+        if sections:
+            found = {**document["coders"].get(name, {}), **found}
         known = {**document["coders"], name: found}
         order = [*(one for one in CODERS if one in known), *(one for one in known)]
         document["coders"] = {one: known[one] for one in dict.fromkeys(order)}

@@ -78,13 +78,16 @@ class Plan:
     block_channels: int = 64
     gains: tuple[float, ...] = (0.02, 0.05, 0.3, 1.0)
     ladder_channels: int = 256
-    pictures: int = 4
+    pictures: int = 16
     qualities: tuple[float, ...] = (20, 50, 80)
     limit_seconds: float = 20.0
 
 
 QUICK = Plan((0.03, 0.3, 2.0), 8, (4, 12), 4, (0.3,), 8, 1, (50,), 5.0)
 """Seconds rather than minutes per coder; too few dimensions to quote."""
+
+SECTIONS = ("kl", "blocks", "ladder", "pictures")
+"""What is measured of a coder, in this order."""
 
 REGISTERS = (10, 12, 13, 14, 16)
 """Lengths of the trellis coder's register that the ladder level is measured at, too."""
@@ -324,6 +327,7 @@ def measure_coder(
     pictures: Sequence[Path] = (),
     make: MakeCodec | None = None,
     say: Callable[[str], None] = lambda text: None,
+    only: Sequence[str] = (),
 ) -> Row:
     """Everything about one coder, by section.
 
@@ -334,6 +338,7 @@ def measure_coder(
         pictures: for the section "pictures", left out where there are none.
         make: the image codec, for that section.
         say: told about every row as it comes.
+        only: measure these sections, all if there are none.
     """
     found: Row = {"config": {}, "exact": False}
     sections: dict[str, Iterator[Row]] = {}
@@ -346,6 +351,8 @@ def measure_coder(
     if pictures and make is not None:
         sections["pictures"] = over_pictures(make, name, pictures, plan)
     for section, rows in sections.items():
+        if only and section not in only:
+            continue
         found[section] = []
         for row in rows:
             found[section].append(row)

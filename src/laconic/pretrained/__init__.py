@@ -1,7 +1,12 @@
-"""The embedded models: weights in half precision with what is needed to rebuild their network."""
+"""The embedded models: weights, as our own network codec packs them, and how to rebuild them.
+
+Released weights are a safetensors file in half precision; `experiments/embedded/pack.py` makes of
+it the .lac file that is embedded.
+"""
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -9,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from laconic.errors import ConfigError
+from laconic.codecs.network import NetworkFile
+from laconic.data.weights import open_weights
+from laconic.errors import ConfigError, LaconicError
 from laconic.models import make_model
 from laconic.models.base import LatentVariableModel
 
@@ -49,22 +55,30 @@ def load(name: str | Path = DEFAULT) -> Pretrained:
 @lru_cache(maxsize=2)
 def _load(name: str) -> Pretrained:
     path = Path(name)
-    if path.suffix != ".safetensors":
-        path = Path(str(resources.files("laconic.pretrained") / f"{name}.safetensors"))
+    if path.suffix not in (".safetensors", ".lac"):
+        path = Path(str(resources.files("laconic.pretrained") / f"{name}.lac"))
     if not path.is_file():
         raise ConfigError(
-            f"{name}: no such model; give an embedded model's name or a .safetensors file"
+            f"{name}: no such model; give an embedded model's name, a .lac or a .safetensors file"
         )
     try:
-        with safe_open(path, framework="pt") as file:
-            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
-            meta = json.loads((file.metadata() or {})["meta"])
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        state, notes = _read_weights(path)
+        meta = json.loads(notes["meta"])
+        model = make_model(meta["model"])
+        model.load_state_dict(state)
+    except (OSError, LaconicError, KeyError, RuntimeError, json.JSONDecodeError) as error:
         raise ConfigError(f"{path}: not released weights ({error})") from error
-    model = make_model(meta["model"])
-    model.load_state_dict(state)
     fingerprint = hashlib.sha256(path.read_bytes()).digest()[:16]
     return Pretrained(model.eval().requires_grad_(False), path.stem, fingerprint, int(meta["step"]))
+
+
+def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str, str]]:
+    """Tensors in float32, and the file's notes."""
+    if path.suffix == ".lac":
+        packed = NetworkFile.open(path.read_bytes())
+        return {entry.name: tensor.float() for entry, tensor in packed.tensors()}, packed.metadata
+    source, notes = open_weights(path)
+    return {name: fetch().float() for name, (_, fetch) in source.items()}, notes
 
 
 def release(checkpoint: Path, path: Path) -> None:
