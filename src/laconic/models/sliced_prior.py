@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Normal
 from torch.nn import functional
 
 from laconic.distributions.rated import RatedNormal
@@ -79,16 +80,16 @@ class IntegerPrior:
         variance = fixed_point.log(model.transform.variance.detach().double())
         self.log_variance = torch.split(variance[None, :, None, None], list(config.slices), dim=1)
 
-    def __call__(self, level: int, above: Sequence[Tensor], context: Context) -> RatedNormal:
-        """As `SlicedLadder.prior`; `above` holds the exact draws in float64, any device."""
+    def __call__(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
+        """As `SlicedLadder.prior`, a `RatedNormal` below the top; `above`: the exact draws."""
         if context.position is None:
             raise ValueError("an integer prior needs the context's position")
         device = self.top_up.weight.device
         if level == 0:
             size = context.height // self.stride, context.width // self.stride
             loc = torch.zeros(context.batch, self.top, *size, dtype=torch.float64, device=device)
-            scale = torch.ones_like(loc)
-            return RatedNormal(loc, scale, fixed_point.expected_rates(scale))
+            # Its expected rates would be all alike and say less than a map of the channels does.
+            return Normal(loc, torch.ones_like(loc), validate_args=False)
         position = torch.full((1, 1), context.position, dtype=torch.float64, device=device)
         position = position * 2.0 ** (FRACTION_BITS - POSITION_BITS)
         embedding = self._embed(position)

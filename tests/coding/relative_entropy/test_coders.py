@@ -68,6 +68,7 @@ class TestGreedy(CoderSuite):
 class TestTrellis(CoderSuite):
     max_ratio = RATIOS["trellis"]
     max_excess = EXCESS["trellis"]
+    theory_parts = ("outliers", "rate map", "indices")
 
     def make(self) -> RelativeEntropyCoder:
         return CODERS["trellis"]()

@@ -5,6 +5,8 @@ each tile of a plane. A `RatedNormal` says itself what each dimension should cos
 factor for each class of expected rates, which is both finer and some ten times shorter.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from torch.distributions import Normal
 
@@ -89,28 +91,38 @@ def read(stream: QueueDecoder, prior: Normal) -> IntArray:
 def _write_factors(stream: QueueEncoder, bits: DoubleArray, expected: IntArray) -> IntArray:
     """Tell by what factor the wanted bits of each class of expected rates differ from those."""
     classes = np.searchsorted(_EDGES, expected, side="right")
-    likely = np.bincount(classes, expected, _EDGES.size + 1).astype(np.float64)
+    likely = np.bincount(classes, expected, _EDGES.size + 1)
     wanted = np.bincount(classes, 256 * bits, _EDGES.size + 1).astype(np.float64)
     there = np.flatnonzero(likely > 0)
-    told = _round_factors(wanted[there], likely[there])
+    told = _choose_factors(
+        [np.unique(expected[classes == k], return_counts=True) for k in there], wanted[there]
+    )
     steps = np.diff(told, prepend=_UNCHANGED)
     stream.table(np.where(steps < 0, -2 * steps - 1, 2 * steps), _STEP_COUNTS)
     return _scale(expected, classes, there, told)
 
 
-def _round_factors(wanted: DoubleArray, likely: DoubleArray) -> IntArray:
-    """A factor next to the wanted one for each class, such that the sum of all comes out right.
+def _choose_factors(groups: Sequence[tuple[IntArray, IntArray]], wanted: DoubleArray) -> IntArray:
+    """The factor nearest to the wanted one for each class, then steps of one where the sum errs.
 
-    Each class makes up for those before it; the smallest, where little is left over, come last.
+    Args:
+        groups: the distinct expected rates of each class, and how often each occurs.
+        wanted: of each class, in 1/256 bit.
     """
-    told = np.zeros(wanted.size, np.int64)
-    excess = 0.0
-    for k in np.argsort(-wanted, kind="stable"):
-        above = int(np.searchsorted(_FACTORS, 4096 * wanted[k] / likely[k]))
-        near = np.clip([above - 1, above], 0, _FACTORS.size - 1)
-        left = excess + _FACTORS[near] / 4096 * likely[k] - wanted[k]
-        best = int(np.argmin(np.abs(left)))
-        told[k], excess = near[best], left[best]
+    sums = np.array([(rates[:, None] * _FACTORS + 2048 >> 12).T @ n for rates, n in groups])
+    sums = sums.reshape(len(groups), _FACTORS.size)
+    told: IntArray = np.argmin(np.abs(sums - wanted[:, None]), axis=1)
+    each = np.arange(len(groups))
+    excess = float((sums[each, told] - wanted).sum())
+    free = np.ones(len(groups), np.bool_)
+    while bool(free.any()):
+        nearby = np.clip(told + (-1 if excess > 0 else 1), 0, _FACTORS.size - 1)
+        left = np.abs(excess + sums[each, nearby] - sums[each, told])
+        best = int(np.argmin(np.where(free, left, np.inf)))
+        if left[best] >= abs(excess):
+            break
+        excess += float(sums[best, nearby[best]] - sums[best, told[best]])
+        told[best], free[best] = nearby[best], False
     return told
 
 
