@@ -73,7 +73,7 @@ _WORDS: Final = {8: torch.uint8, 16: torch.int16, 32: torch.int32, 64: torch.int
 NUMBERS_PER_BYTE: Final = 1 << 15
 """More than any tensor holds in a byte of its section: counts never reach certainty."""
 
-BLOCK: Final = 1 << 22
+BLOCK: Final = 1 << 21
 """Numbers that are quantised and coded together."""
 
 Blocks = NDArray[np.int32]

@@ -24,15 +24,18 @@ def open_weights(
         InputError: the file is missing, damaged or no safetensors file.
     """
     try:
-        file: Any = safe_open(path, framework="pt")
-        kinds = {name: str(file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118
-        notes = dict(file.metadata() or {})
+        with safe_open(path, framework="pt") as whole:
+            file: Any = whole
+            kinds = {name: str(file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118
+            notes = dict(file.metadata() or {})
     except (OSError, SafetensorError) as error:
         raise InputError(f"cannot read {path} as a safetensors file: {error}") from error
 
     def fetcher(name: str) -> Callable[[], Tensor]:
         def fetch() -> Tensor:
-            tensor: Tensor = file.get_tensor(name)
+            # A tensor keeps its file mapped, and what was read of it in memory: each has its own.
+            with safe_open(path, framework="pt") as own:
+                tensor: Tensor = own.get_tensor(name)
             return tensor
 
         return fetch
