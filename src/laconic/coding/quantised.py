@@ -13,10 +13,13 @@ weights before context-adaptive coding is that of DeepCABAC (Wiedemann et al. 20
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from laconic.coding.relative_entropy.standard import DoubleArray
 from laconic.coding.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
 from laconic.errors import CorruptFileError
+
+SmallArray = NDArray[np.uint8]
 
 LARGEST = (1 << 30) - 1
 """Greatest absolute value that can be coded."""
@@ -68,10 +71,10 @@ class Scales:
     rows: IntArray
     columns: IntArray
 
-    def contexts(self) -> IntArray:
+    def contexts(self) -> SmallArray:
         """Context of every entry, flattened."""
         total = self.rows[:, None] + self.columns[None] - _LOWEST
-        contexts: IntArray = np.clip(total, 0, _CLASSES - 1).reshape(-1)
+        contexts: SmallArray = np.clip(total, 0, _CLASSES - 1).astype(np.uint8).reshape(-1)
         return contexts
 
 
@@ -112,9 +115,11 @@ def _half_octaves(scale: DoubleArray) -> IntArray:
 
 def _cost(size: DoubleArray, scales: Scales) -> float:
     """Bits, if every entry were geometric with its context's mean, and those of the scales."""
-    halves = scales.rows[:, None] + scales.columns[None]
-    mean = 2.0 ** (np.clip(halves, _LOWEST, _LOWEST + _CLASSES - 1) / 2)
-    bits = size * np.log2((1 + mean) / mean) + np.log2(1 + mean)
+    where = scales.contexts()
+    counts = np.bincount(where, minlength=_CLASSES)
+    sums = np.bincount(where, size.reshape(-1), _CLASSES)
+    mean = 2.0 ** ((_LOWEST + np.arange(_CLASSES)) / 2)
+    bits = sums * np.log2((1 + mean) / mean) + counts * np.log2(1 + mean)
     told = [float(np.log2(1 + 4 * np.abs(np.diff(x))).sum()) for x in (scales.rows, scales.columns)]
     return float(bits.sum()) + sum(told)
 
@@ -124,19 +129,29 @@ def write(stream: QueueEncoder, q: IntArray, contexts: Contexts) -> None:
     scales = find_scales(np.abs(q).astype(np.float64))
     for steps in (scales.rows, scales.columns):
         _write_steps(stream, steps, contexts)
-    where = scales.contexts()
-    for context in np.unique(where):
-        _write_entries(stream, q.reshape(-1)[where == context], int(context), contexts)
+    order, bounds = _by_context(scales.contexts())
+    sorted_q = q.reshape(-1)[order]
+    for context in np.flatnonzero(np.diff(bounds)):
+        part = sorted_q[bounds[context] : bounds[context + 1]]
+        _write_entries(stream, part, int(context), contexts)
 
 
 def read(stream: QueueDecoder, shape: tuple[int, int], contexts: Contexts) -> IntArray:
     """Read what `write` wrote."""
     scales = Scales(*(_read_steps(stream, count, contexts) for count in shape))
-    q, where = np.zeros(shape[0] * shape[1], np.int64), scales.contexts()
-    for context in np.unique(where):
-        here = where == context
-        q[here] = _read_entries(stream, int(here.sum()), int(context), contexts)
+    order, bounds = _by_context(scales.contexts())
+    q = np.zeros(order.size, np.int64)
+    for context in np.flatnonzero(np.diff(bounds)):
+        here = order[bounds[context] : bounds[context + 1]]
+        q[here] = _read_entries(stream, here.size, int(context), contexts)
     return q.reshape(shape)
+
+
+def _by_context(where: SmallArray) -> tuple[IntArray, IntArray]:
+    """Entries sorted by context, each context's in raster order, and where each begins."""
+    counts = np.bincount(where, minlength=_CLASSES)
+    bounds: IntArray = np.concatenate([[0], np.cumsum(counts)])
+    return np.argsort(where, kind="stable"), bounds
 
 
 def _write_steps(stream: QueueEncoder, steps: IntArray, contexts: Contexts) -> None:
@@ -196,14 +211,13 @@ def quantise(values: DoubleArray, step: float) -> IntArray:
     q = np.rint(scaled).astype(np.int64)
     size = np.abs(q)
     where = find_scales(size.astype(np.float64)).contexts().reshape(q.shape)
-    price = np.zeros((_CLASSES, _SYMBOLS))
-    for context in np.unique(where):
-        seen = np.minimum(size[where == context], _SYMBOLS - 1)
-        counts = np.bincount(seen, minlength=_SYMBOLS) + 0.05
-        price[context] = -np.log2(counts / counts.sum())
-        price[context, 1:] += 1  # The sign.
-    capped = np.minimum(size, _SYMBOLS - 1)
-    saved = price[where, capped] - price[where, np.maximum(capped - 1, 0)]
+    cell = where.astype(np.int64) * _SYMBOLS + np.minimum(size, _SYMBOLS - 1)
+    counts = np.bincount(cell.reshape(-1), minlength=_CLASSES * _SYMBOLS)
+    shares = counts.reshape(_CLASSES, _SYMBOLS) + 0.05
+    price = -np.log2(shares / shares.sum(1, keepdims=True))
+    price[:, 1:] += 1  # The sign.
+    step_down = np.diff(price, axis=1, prepend=0).reshape(-1)  # Never asked for at size 0.
+    saved = step_down[cell]
     exact = np.abs(scaled)
     spoilt = (exact - (size - 1)) ** 2 - (exact - size) ** 2
     lower = (size > 0) & (spoilt < SLOPE * saved)
