@@ -222,7 +222,10 @@ def test_absurd_lists_are_refused() -> None:
     repeated = Entry("b", "F32", (4, 3), Method.SAME, same_as=0)
     huge = Entry("a", "U8", (1 << 33, 1 << 33), Method.LOSSLESS)
     integer = Entry("a", "I64", (3, 4), Method.QUANTISED, 0.5)
-    lists = [write_manifest(e, {}) for e in ([good, repeated], [huge], [integer])]
+    eight = Entry("a", "F8_E4M3", (3, 4), Method.QUANTISED, 0.5)
+    empty = Entry("a", "F32", (3, 0), Method.QUANTISED, 0.5)
+    wrong = [[good, repeated], [huge], [integer], [eight], [empty]]
+    lists = [write_manifest(entries, {}) for entries in wrong]
     for data in (twice, *lists, b"", b"no zlib", write_manifest([], {})[:-1]):
         with pytest.raises(CorruptFileError):
             read_manifest(data)

@@ -41,6 +41,9 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
 }
 """How each type of safetensors files is cut into planes; the order is part of the format."""
 
+FLOATS: Final = ("F32", "F16", "BF16", "F64")
+"""Types that can be quantised."""
+
 _DTYPES: Final = tuple(LAYOUTS)
 
 
@@ -159,7 +162,7 @@ def _read_entry(fields: FieldReader, before: Sequence[Entry]) -> Entry:
     entry = Entry(name, _DTYPES[kind], shape, Method(method))
     if method == Method.QUANTISED:
         (step,) = struct.unpack("<f", fields.raw(4))
-        if not (math.isfinite(step) and step > 0) or not entry.dtype.startswith(("F", "BF")):
+        if not (math.isfinite(step) and step > 0 and entry.count and entry.dtype in FLOATS):
             raise CorruptFileError(f"tensor {name!r} cannot have steps of {step}")
         return Entry(name, entry.dtype, shape, Method.QUANTISED, step)
     if method == Method.SAME:

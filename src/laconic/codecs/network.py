@@ -214,7 +214,12 @@ class NetworkFile:
             if entry.method == Method.SAME:
                 tensor = kept[entry.same_as].clone()
             else:
-                tensor = _decode(entry, next(streams), contexts)
+                try:
+                    tensor = _decode(entry, next(streams), contexts)
+                except MemoryError as error:
+                    raise CorruptFileError(
+                        f"tensor {entry.name!r} of {entry.count} numbers does not fit in memory"
+                    ) from error
             if index in wanted:
                 kept[index] = tensor
             yield entry, tensor
