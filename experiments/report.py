@@ -140,6 +140,7 @@ def network_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
     return (
         f"{table(head, rows)}\nEvery bit kept, bytes over plain bytes:\n\n"
         f"{table(head_kept, kept)}\n"
+        f"{_gigabyte(document.get('gigabyte', []))}"
         "LeNet-300-100 has float32 weights, as ResNet-18's shapes; the image model's are float16. "
         "Quantised to a tolerance, LeNet-300-100 "
         f"(error {100 * document['lenet_300_100']['error']:.2f} %) becomes, on disk:\n\n"
@@ -156,6 +157,11 @@ def network_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
             ],
         )
     )
+
+
+def _gigabyte(rows: Sequence[Mapping[str, Any]]) -> str:
+    said = [f"`{row['command']}` takes {row['peak_gib']:.2f} GiB at most" for row in rows]
+    return f"For a file of 2^30 bytes {' and '.join(said)}. " if said else ""
 
 
 def _means(rows: Sequence[Mapping[str, Any]], quality: float) -> dict[str, float]:

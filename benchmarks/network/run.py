@@ -13,7 +13,9 @@ import importlib.util
 import json
 import lzma
 import os
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import laconic
@@ -89,6 +92,45 @@ def resnet_sized() -> dict[str, Tensor]:
     return tensors
 
 
+def sparse(density: float) -> dict[str, Tensor]:
+    """LeNet-300-100's shapes with so many weights that are not 0, in 16 values, all alike."""
+    generator, tensors = np.random.default_rng(SEED), {}
+    for index, shape in enumerate(((300, 784), (100, 300), (10, 100))):
+        q = generator.choice([*range(-8, 0), *range(1, 9)], size=shape)
+        q[generator.random(shape) > density] = 0
+        tensors[f"{index}.weight"] = torch.from_numpy(q)
+    return tensors
+
+
+def gigabyte() -> list[dict[str, Any]]:
+    """Peak memory of shrinking and expanding a file of 2^30 bytes, each in its own process."""
+    torch.manual_seed(SEED)
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        plain, packed = Path(name, "big.safetensors"), Path(name, "big.lac")
+        layers = range(16)
+        save_file({f"{i}.weight": torch.randn(4096, 4096) / 64 for i in layers}, plain)
+        tool = [sys.executable, "-c", "from laconic.cli import main; main()"]
+        for arguments in (["shrink", plain, "-o", packed, "--tolerance", "0.05"],
+                          ["expand", packed, "-o", Path(name, "back.safetensors")]):  # fmt: skip
+            start = time.perf_counter()
+            script = (
+                "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, "
+                "stdout=subprocess.DEVNULL); "
+                "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+            )
+            command = [sys.executable, "-c", script, *tool, *map(str, arguments)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            rows.append({
+                "command": str(arguments[0]),
+                "plain_bytes": plain.stat().st_size,
+                "packed_bytes": packed.stat().st_size,
+                "peak_gib": int(done.stdout) / 2**20,
+                "seconds": time.perf_counter() - start,
+            })  # fmt: skip
+    return rows
+
+
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     """What it returns, and the least seconds of `REPEATS`."""
     seconds = []
@@ -130,21 +172,23 @@ def cabac(module: Any, matrices: list[np.ndarray]) -> int:
 
 
 def compare(name: str, tensors: dict[str, Tensor], module: Any) -> list[dict[str, Any]]:
-    """One row for each of `TOLERANCES`."""
+    """One row for each of `TOLERANCES`; one for tensors of integers, which stay as they are."""
     rows = []
-    large = [w.double().numpy() for w in tensors.values() if w.ndim > 1 and w.numel() >= 256]
-    for tolerance in TOLERANCES:
-        matrices = []
-        for w in large:
-            step = tolerance * float(np.sqrt(12 * (w**2).mean()))
-            matrices.append(quantised.quantise(w.reshape(w.shape[0], -1), step).reshape(w.shape))
+    large = [w.numpy() for w in tensors.values() if w.ndim > 1 and w.numel() >= 256]
+    whole = large[0].dtype == np.int64
+    for tolerance in (0.0,) if whole else TOLERANCES:
+        matrices = large if whole else []
+        for w in [] if whole else large:
+            values = w.astype(np.float64).reshape(w.shape[0], -1)
+            step = tolerance * float(np.sqrt(12 * (values**2).mean()))
+            matrices.append(quantised.quantise(values, step).reshape(w.shape))
         streams, seconds = timed(lambda m=matrices: encode(m))
         _, back = timed(lambda s=streams, m=matrices: decode(s, m))
         count = sum(q.size for q in matrices)
         row = {
             "network": name,
             "numbers": count,
-            "step_over_rms": round(tolerance * 12**0.5, 4),
+            "step_over_rms": None if whole else round(tolerance * 12**0.5, 4),
             "bytes": sum(map(len, streams)),
             "bits_per_number": 8 * sum(map(len, streams)) / count,
             "encode_seconds": seconds,
@@ -192,10 +236,17 @@ def load_cabac(path: Path | None) -> Any:
     return module
 
 
+def _before(key: str) -> Any:
+    """What results.json says already: measured by an earlier run."""
+    path = HERE / "results.json"
+    return json.loads(path.read_text()).get(key, []) if path.exists() else []
+
+
 def main() -> None:
     """Measure, and write results.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deepcabac", type=Path)
+    parser.add_argument("--gigabyte", action="store_true", help="measure memory, too: minutes")
     parser.add_argument("--data", type=Path, default=REPOSITORY.parent / "shared" / "data")
     options = parser.parse_args()
     started, module = time.time(), load_cabac(options.deepcabac)
@@ -208,7 +259,11 @@ def main() -> None:
         "ResNet-18's shapes, initialised": resnet_sized(),
         "the embedded image model": image_model,
     }
-    rows = [row for name, tensors in networks.items() for row in compare(name, tensors, module)]
+    thin = {
+        f"LeNet-300-100's shapes, {100 * density:g} % not 0": sparse(density)
+        for density in (0.25, 0.074, 0.02, 0.01)
+    }
+    rows = [row for name, w in {**networks, **thin}.items() for row in compare(name, w, module)]
     kept = [lossless(name, tensors) for name, tensors in networks.items()]
     files = []
     for tolerance in (0.05, 0.2, 0.4):
@@ -221,13 +276,12 @@ def main() -> None:
             "times_smaller_than_float32": 4 * file.numbers / len(data),
             "error": error(net, root),
         })  # fmt: skip
-    command = "python " + " ".join(
-        [Path(sys.argv[0]).as_posix(), *(["--deepcabac ..."] if module else [])]
-    )
+    command = f"python {Path(sys.argv[0]).as_posix()}{' --deepcabac ...' * (module is not None)}"
     results = {
         "run": describe_run(command, started, REPOSITORY, seed=SEED, nncodec="2.1.3"),
         "same_integers": rows,
         "lossless": kept,
+        "gigabyte": gigabyte() if options.gigabyte else _before("gigabyte"),
         "lenet_300_100": {"error": wrong, "files": files},
     }
     (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n")

@@ -52,6 +52,17 @@ def test_size_is_near_the_entropy(scale: float) -> None:
     assert entropy < send(q)[1] < 1.015 * entropy
 
 
+@pytest.mark.parametrize("density", [0.25, 0.05, 0.01])
+def test_noise_is_not_taken_for_structure(density: float) -> None:
+    """Sparse, with 16 values that are not 0, all alike: within 3 % of the entropy."""
+    generator = np.random.default_rng(0)
+    values = generator.choice([*range(-8, 0), *range(1, 9)], size=(300, 784))
+    q = np.where(generator.random(values.shape) < density, values, 0)
+    share = np.array([1 - density, *[density / 16] * 16])
+    entropy = -(share * np.log2(share)).sum() * q.size
+    assert send(q)[1] < 1.03 * entropy
+
+
 def test_rows_and_columns_of_different_scale_are_found() -> None:
     """Against the entropy of the whole, and near that of each entry under its true scale."""
     generator = np.random.default_rng(0)

@@ -114,14 +114,31 @@ def _half_octaves(scale: DoubleArray) -> IntArray:
 
 
 def _cost(size: DoubleArray, scales: Scales) -> float:
-    """Bits, if every entry were geometric with its context's mean, and those of the scales."""
+    """Bits of the entries under their contexts' frequencies, of learning those, of the scales.
+
+    With what learning and telling cost, structure that is only noise does not pay.
+    """
     where = scales.contexts()
-    counts = np.bincount(where, minlength=_CLASSES)
-    sums = np.bincount(where, size.reshape(-1), _CLASSES)
-    mean = 2.0 ** ((_LOWEST + np.arange(_CLASSES)) / 2)
-    bits = sums * np.log2((1 + mean) / mean) + counts * np.log2(1 + mean)
-    told = [float(np.log2(1 + 4 * np.abs(np.diff(x))).sum()) for x in (scales.rows, scales.columns)]
-    return float(bits.sum()) + sum(told)
+    dropped = np.array([_dropped(context) for context in range(_CLASSES)])
+    seen = np.minimum(size.reshape(-1).astype(np.int64) >> dropped[where], _SYMBOLS - 1)
+    cells = np.bincount(where * np.int64(_SYMBOLS) + seen, minlength=_CLASSES * _SYMBOLS)
+    table = cells.reshape(_CLASSES, _SYMBOLS)
+    counts = table.sum(1)
+    bits = _information(table) + float(counts @ dropped)
+    learnt = np.maximum(np.count_nonzero(table, axis=1) - 1, 0)
+    bits += float(learnt @ np.log2(counts + 1)) / 2
+    for steps in (scales.rows, scales.columns):
+        changes = np.unique(np.diff(steps), return_counts=True)[1]
+        if changes.size > 1:
+            bits += _information(changes[None]) + 6 * changes.size
+    return bits
+
+
+def _information(table: IntArray) -> float:
+    """Bits of as many symbols as the table counts, each row under its own frequencies."""
+    total = table.sum(1)
+    filled = table[table > 0]
+    return float((total[total > 0] * np.log2(total[total > 0])).sum() - filled @ np.log2(filled))
 
 
 def write(stream: QueueEncoder, q: IntArray, contexts: Contexts) -> None:
