@@ -8,6 +8,7 @@ such a file is no accident but an attack, and may decode to another picture, nev
 """
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import platform
@@ -20,25 +21,53 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
+import torch
+from PIL import Image
+
+import laconic
+from laconic.codecs.image import ImageCodec
+from laconic.codecs.info import open_image_file
+from laconic.coding.relative_entropy import CODERS
+from laconic.container import unpack
+from laconic.container.fields import FieldReader
+from laconic.errors import LaconicError
+from laconic.models.pyramid import Pyramid
+from laconic.models.sliced import SlicedConfig, SlicedLadder
 
 HERE = Path(__file__).parent
 LIMIT_SECONDS = 10
 LIMIT_BYTES = 2 << 30
+MODELS = ("pyramid", "sliced")
 KINDS = ("flip", "truncate", "splice", "overwrite")
 
 
+def make_codec(model: str, coder: str) -> ImageCodec:
+    """The ladder without weights, or a small sliced one, whose priors are integer networks."""
+    if model == "pyramid":
+        return ImageCodec(Pyramid(), model, b"pyramid!", coder, threads=1)
+    torch.manual_seed(0)
+    widths = {"fine_width": 8, "coarse_width": 8, "prior_width": 8}
+    ladder = SlicedLadder(SlicedConfig(block=4, slices=(3, 9, 36), top=4, embedding=4, **widths))
+    for parameter in ladder.parameters():
+        parameter.data += 0.05 * torch.randn(parameter.shape)
+    ladder.transform.variance.copy_(2.0 ** torch.linspace(1, -14, 48))
+    return ImageCodec(ladder.requires_grad_(False), model, b"sliced!!", coder, threads=1)
+
+
+def make_network() -> bytes:
+    """A file of weights with every way of keeping a tensor."""
+    torch.manual_seed(0)
+    shared = torch.randn(30, 20)
+    tensors = {"a": torch.randn(40, 50), "b": torch.randn(50), "c": shared, "d": shared.clone()}
+    return laconic.shrink({**tensors, "e": torch.arange(90).reshape(9, 10)}, tolerance=0.05)
+
+
 def make_files() -> list[bytes]:
-    """Small files over modes, coders and qualities."""
-    from PIL import Image
-
-    from laconic.codecs.image import ImageCodec
-    from laconic.coding.relative_entropy import CODERS
-    from laconic.models.pyramid import Pyramid
-
-    files = []
-    for index, coder in enumerate(CODERS):
-        codec = ImageCodec(Pyramid(), "pyramid", b"pyramid!", coder)
-        for mode in ("RGB", "RGBA", "L"):
+    """Small files over modes, coders and models, and one of weights."""
+    files = [make_network()]
+    for index, (model, coder) in enumerate(itertools.product(MODELS, CODERS)):
+        codec = make_codec(model, coder)
+        for mode in ("RGB", "RGBA", "L") if model == "pyramid" else ("RGB",):
             rows, columns = np.mgrid[:40, : 48 + index] * 3
             image = Image.fromarray(np.stack([rows, columns, rows + columns], 2).astype(np.uint8))
             if mode == "RGBA":
@@ -66,9 +95,6 @@ def damage(data: bytes, other: bytes, kind: str, generator: np.random.Generator)
 
 def repair(data: bytes) -> bytes:
     """Recompute every checksum as far as the table of sections can be read."""
-    from laconic.container.fields import FieldReader
-    from laconic.errors import LaconicError
-
     result = bytearray(data)
     reader = FieldReader(data)
     try:
@@ -95,22 +121,26 @@ def repair(data: bytes) -> bytes:
     return bytes(result)
 
 
+def decode(data: bytes, codecs: dict[str, ImageCodec]) -> bytes:
+    """Pixels of an image, bytes of all tensors; a model that is not there is the first one."""
+    if unpack(data).codec == "network":
+        tensors = laconic.expand(data).values()
+        return b"".join(t.reshape(-1).view(torch.uint8).numpy().tobytes() for t in tensors)
+    model = open_image_file(data)[1].model
+    return codecs.get(model, codecs[MODELS[0]]).decode(data).tobytes()
+
+
 def work(pipe: Connection) -> None:
     """Decode what comes, say how it ended; memory beyond the limit is a MemoryError here."""
-    from laconic.codecs.image import ImageCodec
-    from laconic.errors import LaconicError
-    from laconic.models.pyramid import Pyramid
-
-    codec = ImageCodec(Pyramid(), "pyramid", b"pyramid!", "importance", threads=1)
+    codecs = {model: make_codec(model, "importance") for model in MODELS}
     for data in make_files():
-        codec.decode(data)  # compiles and loads everything before memory is limited
+        decode(data, codecs)  # compiles and loads everything before memory is limited
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     pipe.send(("ready", used))
     while True:
         data = pipe.recv_bytes()
         try:
-            image = codec.decode(data)
-            pipe.send(("decoded", image.tobytes()))
+            pipe.send(("decoded", decode(data, codecs)))
         except LaconicError as error:
             pipe.send((type(error).__name__, b""))
         except BaseException as error:
