@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import laconic
@@ -31,7 +31,6 @@ from laconic.codecs.network import NetworkFile
 from laconic.coding import quantised
 from laconic.coding.stream import QueueDecoder, QueueEncoder
 from laconic.evaluation.provenance import describe_run
-from laconic.pretrained import load
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
@@ -246,6 +245,7 @@ def main() -> None:
     """Measure, and write results.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deepcabac", type=Path)
+    parser.add_argument("--weights", type=Path, help="the image model's, before packing")
     parser.add_argument("--gigabyte", action="store_true", help="measure memory, too: minutes")
     parser.add_argument("--data", type=Path, default=REPOSITORY.parent / "shared" / "data")
     options = parser.parse_args()
@@ -253,12 +253,12 @@ def main() -> None:
     root = Path(os.environ.get("LACONIC_DATA", options.data)) / "mnist"
     net, wrong = lenet(root)
     lenet_tensors = dict(net.state_dict())
-    image_model = {name: w.half() for name, w in load().model.state_dict().items()}
     networks = {
         "LeNet-300-100, trained on MNIST": lenet_tensors,
         "ResNet-18's shapes, initialised": resnet_sized(),
-        "the embedded image model": image_model,
     }
+    if options.weights is not None:
+        networks["the image model"] = load_file(options.weights)
     thin = {
         f"LeNet-300-100's shapes, {100 * density:g} % not 0": sparse(density)
         for density in (0.25, 0.074, 0.02, 0.01)
@@ -277,6 +277,7 @@ def main() -> None:
             "error": error(net, root),
         })  # fmt: skip
     command = f"python {Path(sys.argv[0]).as_posix()}{' --deepcabac ...' * (module is not None)}"
+    command += " --weights ..." * (options.weights is not None)
     results = {
         "run": describe_run(command, started, REPOSITORY, seed=SEED, nncodec="2.1.3"),
         "same_integers": rows,

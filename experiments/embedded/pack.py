@@ -72,10 +72,12 @@ def pack(weights: Path, share: float) -> tuple[bytes, dict[str, float]]:
     large = {k: p.numel() for k, p in model.named_parameters() if p.ndim > 1}
     counts = {name: count for name, count in large.items() if count >= SMALLEST}
 
+    unit = sum(math.sqrt(before) for before in start)
+
     def loss() -> float:
         # Between nats, which the highest quality dominates, and shares, which favour the lowest.
         added = zip(elbo(model, crops), start, strict=True)
-        return sum((now - before) / math.sqrt(before) for now, before in added)
+        return sum((now - before) / math.sqrt(before) for now, before in added) / unit
 
     measured = sensitivities(model, loss, list(counts))
     low, high, best = -14.0, 0.0, (b"", {"": 0.0})
@@ -87,6 +89,8 @@ def pack(weights: Path, share: float) -> tuple[bytes, dict[str, float]]:
             high, best = middle, (data, tolerances)
         else:
             low = middle
+    if not best[0]:
+        raise SystemExit(f"no tolerances make {weights} as small as {share} of itself")
     return best
 
 

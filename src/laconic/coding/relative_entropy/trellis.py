@@ -18,9 +18,14 @@ from laconic.coding.relative_entropy import rate_map, standard
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.stream import IntArray, QueueDecoder, QueueEncoder
 
-_SEGMENT = 2048
-"""Steps after which the register starts again from zero, so that segments can be searched in
-parallel."""
+
+def _segment(state_bits: int) -> int:
+    """Steps after which the register starts again from zero, so that threads can share the search.
+
+    A longer register takes longer to fill; a segment's back pointers stay below 2^27 bytes.
+    """
+    return 4096 if state_bits > 14 else 2048
+
 
 _MAX_WIDTH = 8
 """Most bits that one step may take."""
@@ -212,15 +217,15 @@ def _search(
     half = (0.5 * np.maximum(q.quadratic[order], 0)).astype(np.float32)
     starts = book.starts[order]
     states = np.zeros(schedule.widths.size, np.int64)
-    threads = max(1, torch.get_num_threads())
+    threads, length = max(1, torch.get_num_threads()), _segment(state_bits)
     # Fresh memory of this size costs as much time as the search itself, so it is used again.
     rooms: SimpleQueue[NDArray[np.uint8]] = SimpleQueue()
     for _ in range(threads):
-        rooms.put(np.empty((min(_SEGMENT, states.size), 1 << state_bits - 1), np.uint8))
+        rooms.put(np.empty((min(length, states.size), 1 << state_bits - 1), np.uint8))
 
     def segment(begin: int) -> None:
-        part = slice(begin, begin + _SEGMENT)
-        first = schedule.first[begin : begin + _SEGMENT + 1]
+        part = slice(begin, begin + length)
+        first = schedule.first[begin : begin + length + 1]
         widths = schedule.widths[part]
         back = rooms.get()
         _search_segment(
@@ -229,7 +234,7 @@ def _search(
         rooms.put(back)
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(segment, range(0, states.size, _SEGMENT)))
+        list(pool.map(segment, range(0, states.size, length)))
     return states
 
 
@@ -290,7 +295,7 @@ class TrellisCoder(RelativeEntropyCoder):
     state_bits: int = 15
     rate_percent: int = 104
     outlier_bits: int = 12
-    map_permille: int = 3
+    map_permille: int = 1
 
     def encode(
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness
@@ -325,7 +330,7 @@ class TrellisCoder(RelativeEntropyCoder):
         rates[far] = 0
         schedule = self._schedule(rates, shared)
         inputs = stream.uniform(schedule.widths.size, 1 << schedule.widths)
-        states = _walk(inputs, schedule.widths, self.state_bits, _SEGMENT)
+        states = _walk(inputs, schedule.widths, self.state_bits, _segment(self.state_bits))
         u = _Codebook.make(shared, rates.size, self.state_bits).values(states, schedule)
         u[far] = outliers
         return standard.restore(u, prior)
