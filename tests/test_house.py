@@ -170,9 +170,6 @@ def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     if not blocks:
         pytest.skip("no Python on this page")
     folder = resources.files("laconic.pretrained")
-    needs_model = any(re.search(r"laconic\.(de)?compress\(", code) for code in blocks)
-    if needs_model and not (folder / "default.lac").is_file():
-        pytest.skip("the embedded model is not there yet")
     (tmp_path / "photo.png").write_bytes((folder / "sample.png").read_bytes())
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": page.stem}

@@ -134,6 +134,7 @@ def shrink(
     tolerance: "float | Mapping[str, float] | None" = None,
     bits_per_weight: float | None = None,
     lossless: bool = False,
+    progress: Progress | None = None,
 ) -> bytes:
     """Compress the weights of a network into the bytes of a .lac file; no data, no training.
 
@@ -146,6 +147,7 @@ def shrink(
             given; or by pattern of names, the last that fits: `{"*": 0.05, "head.*": 0.005}`.
         bits_per_weight: instead: bits per number of the whole file, not exceeded.
         lossless: instead: keep every bit.
+        progress: called with tensors done and tensors in all.
 
     Raises:
         InputError: the file cannot be read, a tensor has NaN or infinite values, or the request
@@ -165,11 +167,12 @@ def shrink(
         source = network.named(weights)
     if (tolerance is not None) + (bits_per_weight is not None) + lossless > 1:
         raise InputError("give one of tolerance, bits_per_weight and lossless")
+    say: Progress = progress or (lambda done, total: None)
     if bits_per_weight is not None:
-        return network.shrink_to(source, notes, bits_per_weight)
+        return network.shrink_to(source, notes, bits_per_weight, say)
     if lossless:
-        return network.shrink(source, notes, 0.0)
-    return network.shrink(source, notes, 0.01 if tolerance is None else tolerance)
+        return network.shrink(source, notes, 0.0, say)
+    return network.shrink(source, notes, 0.01 if tolerance is None else tolerance, say)
 
 
 def expand(source: PathLike | bytes) -> "dict[str, Tensor]":

@@ -2,11 +2,18 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from laconic.cli.common import naming, place_outputs, print_json
+from laconic.cli.common import Tick, naming, place_outputs, print_json, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from laconic.codecs.network import NetworkFile
 
 
 def shrink(
@@ -35,12 +42,13 @@ def shrink(
 
     start = time.perf_counter()
     (target,) = place_outputs([weights], out, ".lac")
-    with naming(weights):
+    with naming(weights), progress("shrinking") as tick:
         data = laconic.shrink(
             weights,
             tolerance=tolerances or None,
             bits_per_weight=bits_per_weight,
             lossless=lossless,
+            progress=tick,
         )
     write_atomically(target, data)
     size = weights.stat().st_size
@@ -72,6 +80,13 @@ def _tolerances(texts: list[str]) -> dict[str, float]:
     return found
 
 
+def _ticking(network: "NetworkFile", tick: Tick) -> "Iterator[Tensor]":
+    """The tensors, telling of each as it is asked for."""
+    for index, (_, tensor) in enumerate(network.tensors()):
+        tick(index, len(network.entries))
+        yield tensor
+
+
 def expand(
     file: Annotated[Path, typer.Argument(metavar="IN.lac", help="A .lac file of weights.")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The .safetensors file.")] = None,
@@ -84,9 +99,9 @@ def expand(
 
     start = time.perf_counter()
     (target,) = place_outputs([file], out, ".safetensors")
-    with naming(file):
+    with naming(file), progress("expanding") as tick:
         network = NetworkFile.open(read_bytes(file))
-        tensors = (tensor for _, tensor in network.tensors())
+        tensors = _ticking(network, tick)
         layout = [(e.name, e.dtype, e.shape, e.size_bytes) for e in network.entries]
         write_atomically(target, encode_weights(layout, tensors, network.metadata))
     result = {

@@ -77,6 +77,7 @@ BLOCK: Final = 1 << 21
 """Numbers that are quantised and coded together."""
 
 Blocks = NDArray[np.int32]
+Progress = Callable[[int, int], None]
 Fetch = Callable[[], Tensor]
 Source = Mapping[str, tuple[str, Fetch]]
 """Tensors by name: the name of the type in safetensors files, and how to get the tensor."""
@@ -110,8 +111,15 @@ def _same(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def _silent(done: int, total: int) -> None:
+    pass
+
+
 def shrink(
-    source: Source, metadata: Mapping[str, str], tolerance: float | Mapping[str, float]
+    source: Source,
+    metadata: Mapping[str, str],
+    tolerance: float | Mapping[str, float],
+    progress: Progress = _silent,
 ) -> bytes:
     """Write a .lac file.
 
@@ -121,6 +129,7 @@ def shrink(
         tolerance: largest relative error ||w - w'|| / ||w|| of any large tensor of floats with
             two or more axes; 0: every bit is kept. Or such numbers by pattern of names, as a shell
             has them ("*" for the rest); the last one that fits counts, none: every bit is kept.
+        progress: called with tensors done and tensors in all.
 
     Raises:
         InputError: a tensor to be quantised has NaN or infinite values, or a type is unknown.
@@ -129,7 +138,8 @@ def shrink(
     _check_tolerances(tolerances, list(source))
     entries, sections, contexts = [], [], quantised.Contexts()
     known: dict[tuple[str, tuple[int, ...], bytes], int] = {}
-    for name, (dtype, fetch) in source.items():
+    for index, (name, (dtype, fetch)) in enumerate(source.items()):
+        progress(index, len(source))
         if dtype not in LAYOUTS:
             raise InputError(f"tensor {name!r} is of the unknown type {dtype}")
         tensor = fetch().detach().cpu().contiguous()
@@ -311,9 +321,15 @@ def summary(file: NetworkFile, size_bytes: int) -> dict[str, Any]:
         for entry, size in zip(file.entries, file.sizes, strict=True)
     ]
     raw = sum(entry.size_bytes for entry in file.entries)
+    sections = {"header": size_bytes - sum(len(one.data) for one in file.container.sections)}
+    for one in file.container.sections:
+        sections[one.name] = sections.get(one.name, 0) + len(one.data)
     return {
+        # What every file's description has; a network has no prior, no model and no sides.
+        **dict.fromkeys(("ideal_bits", "theory_bits", "coder", "model", "width", "height")),
         "codec": CODEC,
         "file_bits": 8 * size_bytes,
+        "sections": {name: 8 * size for name, size in sections.items()},
         "raw_bits": 8 * raw,
         "numbers": file.numbers,
         "bits_per_number": 8 * size_bytes / max(file.numbers, 1),
@@ -322,7 +338,12 @@ def summary(file: NetworkFile, size_bytes: int) -> dict[str, Any]:
     }
 
 
-def shrink_to(source: Source, metadata: Mapping[str, str], bits_per_number: float) -> bytes:
+def shrink_to(
+    source: Source,
+    metadata: Mapping[str, str],
+    bits_per_number: float,
+    progress: Progress = _silent,
+) -> bytes:
     """The best file found whose size is at most so many bits per number, within 1 %.
 
     Halving the tolerance costs nearly one bit a number: the search walks along that slope, and
@@ -337,7 +358,7 @@ def shrink_to(source: Source, metadata: Mapping[str, str], bits_per_number: floa
     low, high = 1e-6, COARSEST
     tolerance, best = 0.05, b""
     for _ in range(12):
-        data = shrink(source, metadata, tolerance)
+        data = shrink(source, metadata, tolerance, progress)
         bits = 8 * len(data) / max(NetworkFile.open(data).numbers, 1)
         if bits <= bits_per_number:
             high, best = tolerance, data
@@ -357,16 +378,3 @@ def shrink_to(source: Source, metadata: Mapping[str, str], bits_per_number: floa
         if high / low < 1.001:
             break
     return best
-
-
-def differences(entries: Sequence[Entry], expected: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """Which tensors a network of these shapes lacks, has more, or has in another shape."""
-    found = {entry.name: entry.shape for entry in entries}
-    said = [f"{name!r} is missing" for name in expected if name not in found]
-    said += [f"{name!r} is not expected" for name in found if name not in expected]
-    said += [
-        f"{name!r} is {list(found[name])}, expected {list(expected[name])}"
-        for name in expected
-        if name in found and found[name] != tuple(expected[name])
-    ]
-    return said
