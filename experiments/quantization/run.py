@@ -37,6 +37,7 @@ from laconic.models.sliced import SlicedLadder
 from laconic.pretrained.recipe import data_root, make_trainer
 from laconic.training import checkpoints
 from laconic.training.config import read_config
+from laconic.training.ladder import LadderLoss
 
 HERE = Path(__file__).resolve().parent
 RUNS = HERE.parents[1] / "runs" / "quantization"
@@ -60,8 +61,7 @@ def train(noise: str) -> None:
             rungs = uniform.climb(model, x, context)
             return rungs, model.likelihood([rung.latent for rung in rungs], context)
 
-        trainer.climb = torch.compile(climb) if trainer.config.compile else climb
-        trainer.objective = uniform.objective
+        trainer.loss = LadderLoss(climb, uniform.objective, model.beta_range, trainer.config)
     trainer.run(
         lambda step, row: print(noise, {k: round(v, 4) for k, v in row.items()}, flush=True)
     )

@@ -12,6 +12,7 @@ from laconic.models import make_model
 from laconic.pretrained.recipe import _climb as climb_of
 from laconic.training import checkpoints
 from laconic.training.config import build, read_config
+from laconic.training.ladder import LadderLoss
 from laconic.training.loop import LoopConfig, Trainer
 from laconic.training.objectives import elbo
 from laconic.training.schedules import LearningRate
@@ -36,11 +37,11 @@ def trainer(folder: Path, **settings: object) -> Trainer:
     torch.manual_seed(0)
     model = make_model(TINY)
     values = {"steps": 30, "precision": "32-true", "log_steps": 5, **settings}
-    return Trainer(
-        model, climb_of(model), model.beta_range, PatchSampler(smooth_images(), 16, 4, 0), elbo,
-        LearningRate(peak=3e-3, warmup_steps=1), build(LoopConfig, values, "loop"), folder,
-        {"model": TINY},
-    )  # fmt: skip
+    config = build(LoopConfig, values, "loop")
+    loss = LadderLoss(climb_of(model), elbo, model.beta_range, config)
+    sampler = PatchSampler(smooth_images(), 16, 4, 0)
+    rate = LearningRate(peak=3e-3, warmup_steps=1)
+    return Trainer(model, loss, sampler, rate, config, folder, {"model": TINY})
 
 
 def test_it_learns(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from laconic.models import make_model
 from laconic.models.base import Context, LatentVariableModel, Rung
 from laconic.models.sliced import SlicedLadder
 from laconic.training.config import build, plain, read_config
+from laconic.training.ladder import LadderLoss
 from laconic.training.loop import LoopConfig, Trainer
 from laconic.training.objectives import OBJECTIVES, Objective
 from laconic.training.schedules import LearningRate
@@ -92,10 +93,9 @@ def make_trainer(config: dict[str, Any], resume: bool) -> Trainer:
         model.transform.fit(block_covariance(fit, model.config.block, data.covariance_batches))
     rate = build(LearningRate, config.get("rate"), "rate")
     identity = {"model": config.get("model", {}), "data": plain(data)}
-    trainer = Trainer(
-        model, _climb(model), model.beta_range, sampler, objective, rate, loop,
-        Path(config.get("folder", "runs/default")), identity,
-    )  # fmt: skip
+    loss = LadderLoss(_climb(model), objective, model.beta_range, loop)
+    folder = Path(config.get("folder", "runs/default"))
+    trainer = Trainer(model, loss, sampler, rate, loop, folder, identity)
     if resume:
         trainer.resume()
     elif "start_from" in config:

@@ -1,9 +1,8 @@
-"""The training loop: one function from batches to weights, the same for every ladder."""
+"""The training loop: from batches to weights, the same for every model and loss."""
 
 import csv
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,27 +11,28 @@ from typing import Any, Protocol
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
-from torch.distributions import Distribution
 
 from laconic.errors import ConfigError
 from laconic.training import checkpoints
-from laconic.training.objectives import Objective, Rung, Terms, kl_warmup
 from laconic.training.schedules import LearningRate
 
 
 class Batches(Protocol):
     """Data as a function of the batch number, so that resuming is exact."""
 
-    def batch(self, index: int) -> Tensor:
-        """Batch number `index`, `(batch, 3, height, width)` in [0, 1]."""
+    def batch(self, index: int) -> Tensor | Sequence[Tensor]:
+        """Batch number `index`: the inputs, or those and their labels."""
         ...
 
 
-class Climb(Protocol):
-    """How the loop asks a model for one pass."""
+class Loss(Protocol):
+    """What is minimised."""
 
-    def __call__(self, x: Tensor, log_beta: Tensor, /) -> tuple[Sequence[Rung], Distribution]:
-        """Rungs, and the likelihood of the latents drawn."""
+    def __call__(self, batch: Sequence[Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
+        """A scalar with gradients, and numbers for the log; random numbers are torch's own.
+
+        The loop seeds torch by the step, so that a resumed run draws what an unbroken one draws.
+        """
         ...
 
 
@@ -123,28 +123,42 @@ class Window:
 
 
 class Trainer:
-    """Everything that must survive an interruption, and the step that changes it."""
+    """Everything that must survive an interruption, and the step that changes it.
+
+    Args:
+        model: all that is trained.
+        loss: what is minimised; it calls `model` or parts of it.
+        batches: the data.
+        rate: learning rate by step.
+        config: settings.
+        folder: where checkpoint and log go.
+        identity: JSON-able, kept in the checkpoint.
+        factors: parts of the model by prefix of their parameters' names, and how much faster they
+            learn than the rest; beside `config.slow_prefix`.
+        after_step: called after every change of the weights, for constraints.
+    """
 
     def __init__(
         self,
         model: nn.Module,
-        climb: Climb,
-        beta_range: tuple[float, float],
+        loss: Loss,
         batches: Batches,
-        objective: Objective,
         rate: LearningRate,
         config: LoopConfig,
         folder: Path,
         identity: dict[str, Any],
+        factors: Mapping[str, float] | None = None,
+        after_step: Callable[[], None] | None = None,
     ) -> None:
         self.fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)  # type: ignore[arg-type]
         self.model = model.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = deepcopy(self.model).eval()
-        self.climb: Climb = torch.compile(climb) if config.compile else climb
-        self.batches, self.objective = batches, objective
+        self.loss, self.batches, self.after_step = loss, batches, after_step
         self.rate, self.config, self.folder, self.identity = rate, config, folder, identity
-        self.log_range = (math.log(beta_range[0]), math.log(beta_range[1]))
-        self.optimizer = torch.optim.Adam(self._groups(), lr=rate.peak, fused=True)
+        slow = {config.slow_prefix: config.slow_factor} if config.slow_prefix else {}
+        self.optimizer = torch.optim.Adam(
+            self._groups({**slow, **(factors or {})}), lr=rate.peak, fused=True
+        )
         self.step = self.sitting_start = 0
         folder.mkdir(parents=True, exist_ok=True)
         self.log = Log(folder, config.logger)
@@ -177,44 +191,34 @@ class Trainer:
             self.save()
 
     def _advance(self) -> dict[str, float]:
-        x = self.batches.batch(self.step).to(self.fabric.device)
-        x = x.contiguous(memory_format=torch.channels_last)
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
-        low, high = self.log_range
-        strata = (torch.arange(len(x)) + torch.rand(len(x), generator=generator)) / len(x)
-        log_beta = (low + (high - low) * strata[torch.randperm(len(x), generator=generator)]).to(
-            x.device
-        )
+        given = self.batches.batch(self.step)
+        parts = [given] if isinstance(given, Tensor) else given
+        batch = [part.to(self.fabric.device) for part in parts]
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate.at(self.step, self.sitting_start) * group["factor"]
         with self.fabric.autocast():
-            rungs, likelihood = self.climb(x, log_beta)
-        warmup = kl_warmup(self.step, self.config.kl_warmup_steps)
-        terms = self.objective(x, rungs, likelihood, log_beta, warmup)
-        weight = torch.exp(self.config.weight_power * (log_beta - high))
-        loss = (weight * terms.loss).sum() / weight.sum()
+            loss, numbers = self.loss(batch, self.step)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         if bool(torch.isfinite(norm)):
             self.optimizer.step()
+        if self.after_step is not None:
+            self.after_step()
         self._update_average()
         self.step += 1
         rate = self.optimizer.param_groups[0]["lr"]
-        return {"learning_rate": rate, **_numbers(terms, loss, norm)}
+        common = {"learning_rate": rate, "loss": float(loss.detach()), "gradient_norm": float(norm)}
+        return common | numbers
 
-    def _groups(self) -> list[dict[str, Any]]:
-        slow: list[nn.Parameter] = []
-        fast: list[nn.Parameter] = []
+    def _groups(self, factors: Mapping[str, float]) -> list[dict[str, Any]]:
+        """Parameters by how fast they learn, the ordinary ones first."""
+        groups: dict[float, list[nn.Parameter]] = {1.0: []}
         for name, parameter in self.model.named_parameters():
-            is_slow = bool(self.config.slow_prefix) and name.startswith(self.config.slow_prefix)
-            (slow if is_slow else fast).append(parameter)
-        groups = [
-            {"params": fast, "factor": 1.0},
-            {"params": slow, "factor": self.config.slow_factor},
-        ]
-        return [group for group in groups if group["params"]]
+            fitting = [factor for prefix, factor in factors.items() if name.startswith(prefix)]
+            groups.setdefault(fitting[-1] if fitting else 1.0, []).append(parameter)
+        return [{"params": group, "factor": factor} for factor, group in groups.items() if group]
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -246,11 +250,3 @@ class Trainer:
 
     def _meta(self) -> dict[str, Any]:
         return {"step": self.step, "sitting_start": self.sitting_start, **self.identity}
-
-
-def _numbers(terms: Terms, loss: Tensor, norm: Tensor) -> dict[str, float]:
-    levels = [float(bits.detach().mean()) for bits in terms.level_bits]
-    psnr = -10 * terms.squared_error.detach().clamp_min(1e-10).log10().mean()
-    numbers = {"loss": float(loss.detach()), "bits_per_pixel": sum(levels), "psnr_db": float(psnr)}
-    numbers["gradient_norm"] = float(norm)
-    return numbers | {f"bits_level_{k}": bits for k, bits in enumerate(levels)}

@@ -1,1 +1,63 @@
-"""Distributions over a network's weights, and what makes a network smaller."""
+"""Distributions over the weights of any network, and what turns them into a smaller one.
+
+```python
+penalty = laconic.weights.convert(net, "sparse-vd")   # in place; starts from the trained weights
+loss = cross_entropy(net(x), y) + penalty() / len(training_set)
+...                                                    # penalty.constrain() after every step
+small = laconic.weights.smaller(net, example)          # an ordinary, dense network
+data = laconic.shrink(net)                             # a .lac file
+```
+"""
+
+from typing import Any
+
+from torch import nn
+
+from laconic.errors import ConfigError
+from laconic.training.config import build
+from laconic.weights.base import WeightMethod
+from laconic.weights.convert import Penalty, UntouchedModules, plain
+from laconic.weights.convert import convert as _convert
+from laconic.weights.sparse_vd import SparseVD
+
+METHODS: dict[str, type[WeightMethod]] = {kind.name: kind for kind in (SparseVD,)}
+"""By name."""
+
+__all__ = ["METHODS", "Penalty", "UntouchedModules", "convert", "make_method", "plain"]
+
+
+def make_method(name: str, **settings: Any) -> WeightMethod:
+    """A method by its name.
+
+    Raises:
+        ConfigError: unknown name or setting.
+    """
+    if name not in METHODS:
+        raise ConfigError(f"method: '{name}' is not one of {', '.join(METHODS)}")
+    method: WeightMethod = build(METHODS[name], settings, name)
+    return method
+
+
+def convert(
+    net: nn.Module, method: str | WeightMethod, skip: tuple[str, ...] = (), **settings: Any
+) -> Penalty:
+    """Make the linear and convolutional layers of a network probabilistic, in place.
+
+    Args:
+        net: the network; trained weights are what posteriors start from.
+        method: one of `METHODS`, or one with its settings.
+        skip: names of modules to be left alone.
+        settings: of the method, where it is given by name.
+
+    Returns:
+        What to add to the mean negative log-likelihood, divided by the number of examples.
+
+    Raises:
+        ConfigError: unknown method or setting.
+        InputError: see `laconic.weights.convert.convert`.
+
+    Example:
+        `penalty = convert(net, "sparse-vd", threshold=2.5)`
+    """
+    chosen = make_method(method, **settings) if isinstance(method, str) else method
+    return _convert(net, chosen, skip)

@@ -1,0 +1,88 @@
+"""Classifiers as the loop asks for them: batches, loss with a penalty, error."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from laconic.training.objectives import kl_warmup
+
+
+class LabelledBatches:
+    """Inputs and labels in memory, shuffled anew for every pass.
+
+    Args:
+        inputs: shape `(count, ...)`.
+        labels: shape `(count,)`.
+        batch: examples in a batch; the last ones of a pass that do not fill one are left out.
+        seed: of the order.
+    """
+
+    def __init__(self, inputs: Tensor, labels: Tensor, batch: int, seed: int = 0) -> None:
+        self.inputs, self.labels, self.size, self.seed = inputs, labels, batch, seed
+        self._pass, self._order = -1, torch.arange(0)
+
+    @property
+    def steps(self) -> int:
+        """Batches in one pass."""
+        return len(self.inputs) // self.size
+
+    def batch(self, index: int) -> tuple[Tensor, Tensor]:
+        """Batch number `index`, a function of the index alone."""
+        number, place = divmod(index, self.steps)
+        if number != self._pass:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+            self._order = torch.randperm(len(self.inputs), generator=generator)
+            self._pass = number
+        chosen = self._order[place * self.size : (place + 1) * self.size]
+        return self.inputs[chosen], self.labels[chosen]
+
+
+@dataclass
+class ClassifierLoss:
+    """Mean cross-entropy + warm-up x penalty / N, in nats per example.
+
+    Attributes:
+        net: inputs to logits.
+        penalty: nats of the whole network; None for none.
+        examples: N, the training set's size.
+        warmup_steps: steps over which the penalty's weight rises to 1.
+        start: step at which it begins to rise from 0.
+    """
+
+    net: nn.Module
+    penalty: Callable[[], Tensor] | None
+    examples: int
+    warmup_steps: int = 0
+    start: int = 0
+
+    def __call__(self, batch: Sequence[Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
+        """The loss and its parts."""
+        inputs, labels = batch
+        logits = self.net(inputs)
+        loss = functional.cross_entropy(logits, labels)
+        numbers = {
+            "nll": float(loss.detach()),
+            "error_percent": 100 * float((logits.argmax(1) != labels).float().mean()),
+        }
+        if self.penalty is not None:
+            cost = self.penalty()
+            weight = kl_warmup(max(0, step - self.start), self.warmup_steps)
+            loss = loss + weight * cost / self.examples
+            numbers["penalty_nats"] = float(cost.detach())
+        return loss, numbers
+
+
+@torch.no_grad()
+def error_percent(net: nn.Module, inputs: Tensor, labels: Tensor, batch: int = 1000) -> float:
+    """Share of wrong answers in evaluation mode; the network's mode is put back."""
+    mode = net.training
+    net.eval()
+    wrong = 0
+    for first in range(0, len(inputs), batch):
+        rows = slice(first, first + batch)
+        wrong += int((net(inputs[rows]).argmax(1) != labels[rows]).sum())
+    net.train(mode)
+    return 100 * wrong / len(inputs)

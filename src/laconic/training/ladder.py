@@ -1,0 +1,67 @@
+"""The loss of a ladder of latents over a range of beta, as the loop asks for it."""
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from laconic.training.loop import LoopConfig
+from laconic.training.objectives import Objective, Rung, Terms, kl_warmup
+
+
+class Climb(Protocol):
+    """One pass of a ladder."""
+
+    def __call__(self, x: Tensor, log_beta: Tensor, /) -> tuple[Sequence[Rung], Distribution]:
+        """Rungs, and the likelihood of the latents drawn."""
+        ...
+
+
+class LadderLoss:
+    """Every example draws its beta log-uniformly, stratified over the batch, and weighs beta^power.
+
+    Args:
+        climb: one pass of the model.
+        objective: what is minimised for each example.
+        beta_range: smallest and largest beta.
+        config: of the loop: KL warm-up, power of the weights, seed, whether to compile.
+    """
+
+    def __init__(
+        self,
+        climb: Climb,
+        objective: Objective,
+        beta_range: tuple[float, float],
+        config: LoopConfig,
+    ) -> None:
+        self.climb: Climb = torch.compile(climb) if config.compile else climb
+        self.objective, self.config = objective, config
+        self.log_range = (math.log(beta_range[0]), math.log(beta_range[1]))
+
+    def __call__(self, batch: Sequence[Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
+        """The batch's loss in nats per pixel; `batch` holds `(batch, 3, height, width)`."""
+        x = batch[0].contiguous(memory_format=torch.channels_last)
+        log_beta = self._draw_log_beta(len(x), step).to(x.device)
+        rungs, likelihood = self.climb(x, log_beta)
+        with torch.autocast(x.device.type, enabled=False):
+            warmup = kl_warmup(step, self.config.kl_warmup_steps)
+            terms = self.objective(x, rungs, likelihood, log_beta, warmup)
+        weight = torch.exp(self.config.weight_power * (log_beta - self.log_range[1]))
+        loss = (weight * terms.loss).sum() / weight.sum()
+        return loss, _numbers(terms)
+
+    def _draw_log_beta(self, count: int, step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
+        low, high = self.log_range
+        strata = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+        return low + (high - low) * strata[torch.randperm(count, generator=generator)]
+
+
+def _numbers(terms: Terms) -> dict[str, float]:
+    levels = [float(bits.detach().mean()) for bits in terms.level_bits]
+    psnr = -10 * terms.squared_error.detach().clamp_min(1e-10).log10().mean()
+    numbers = {"bits_per_pixel": sum(levels), "psnr_db": float(psnr)}
+    return numbers | {f"bits_level_{k}": bits for k, bits in enumerate(levels)}

@@ -1,0 +1,201 @@
+"""Distributions over the weights of one layer: the contract of every method.
+
+A method replaces the numbers of a layer by a `WeightPosterior`; what the layer does with them, its
+stride or padding, stays. Training mode draws, evaluation computes with the `Point` that is stored.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+Apply = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""What a layer does: input, weight and bias to output; linear in each."""
+
+SUPPORTED: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""Layers that methods are made for."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """What is left of a posterior when a network is stored: numbers, and how fine they must be.
+
+    Attributes:
+        weight: shape of the layer's weight; exact zeros where it is pruned.
+        bias: shape `(outputs,)`, or None.
+        weight_step: spacing of the quantiser that `weight` bears, 0 where the method says nothing.
+        bias_step: the same for `bias`.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    weight_step: float = 0.0
+    bias_step: float = 0.0
+
+
+def step_of(variance: Tensor, scale: float = 1.0) -> float:
+    """The quantiser's step whose noise is as strong as a posterior's.
+
+    Args:
+        variance: of the weights that are kept; any shape, may be empty.
+        scale: factor on the step.
+
+    Formula: scale sqrt(12 mean(variance)); uniform noise of width s has variance s² / 12.
+    """
+    if not variance.numel():
+        return 0.0
+    return scale * math.sqrt(12 * float(variance.mean()))
+
+
+class WeightPosterior(nn.Module, ABC):
+    """q(w) of one layer, and what telling it costs under its prior."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, apply: Apply) -> Tensor:
+        """The layer's output under a draw of the weights, in training mode only."""
+
+    @abstractmethod
+    def penalty(self) -> Tensor:
+        """KL(q || p), or what the method has in its place, in nats; a scalar with gradients."""
+
+    @abstractmethod
+    def point(self) -> Point:
+        """What is stored, without gradients."""
+
+    def constrain(self) -> None:
+        """Called after every step of the optimiser: bounds of variances and the like."""
+
+    def evaluate(self, x: Tensor, apply: Apply) -> Tensor:
+        """The layer's output with the stored numbers."""
+        point = self.point()
+        return apply(x, point.weight, point.bias)
+
+
+class ProbabilisticLayer(nn.Module):
+    """A layer whose numbers are a distribution.
+
+    Args:
+        layer: what is replaced; its numbers are let go.
+        posterior: what takes their place.
+    """
+
+    def __init__(self, layer: nn.Module, posterior: WeightPosterior) -> None:
+        super().__init__()
+        shell = deepcopy(layer)
+        shell.register_parameter("weight", None)
+        shell.register_parameter("bias", None)
+        self.shell, self.posterior = shell, posterior
+
+    def apply_layer(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """What the replaced layer did, with other numbers."""
+        if isinstance(self.shell, nn.Linear):
+            return nn.functional.linear(x, weight, bias)
+        # The one place that knows all padding modes.
+        result: Tensor = self.shell._conv_forward(x, weight, bias)  # type: ignore[operator]
+        return result
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A draw in training mode, the stored numbers otherwise."""
+        run = self.posterior if self.training else self.posterior.evaluate
+        result: Tensor = run(x, self.apply_layer)
+        return result
+
+    def plain(self) -> nn.Module:
+        """The ordinary layer with the stored numbers."""
+        layer, point = deepcopy(self.shell), self.posterior.point()
+        layer.register_parameter("weight", nn.Parameter(point.weight.detach().clone()))
+        if point.bias is not None:
+            layer.register_parameter("bias", nn.Parameter(point.bias.detach().clone()))
+        return layer
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """What a method is told about a layer that it is made for.
+
+    Attributes:
+        name: the layer's name in the network.
+        layer: the layer, with its weights.
+        first: whether no other converted layer stands before it, in order of registration.
+        last: whether none stands behind it.
+    """
+
+    name: str
+    layer: nn.Module
+    first: bool
+    last: bool
+
+    @property
+    def weight(self) -> Tensor:
+        """A copy of the layer's weight."""
+        weight = self.layer.weight
+        assert isinstance(weight, Tensor)
+        return weight.detach().clone()
+
+    @property
+    def bias(self) -> Tensor | None:
+        """A copy of the layer's bias."""
+        bias = self.layer.bias
+        return bias.detach().clone() if isinstance(bias, Tensor) else None
+
+    @property
+    def group_axis(self) -> int:
+        """The weight's axis that groups stand on: inputs of linear layers, outputs of others.
+
+        Source: Louizos 6.3 and 7.4; Ullrich 3.3.
+        """
+        return 1 if isinstance(self.layer, nn.Linear) else 0
+
+
+class WeightMethod(ABC):
+    """One way to be unsure about weights: settings, and what it puts in a layer's place.
+
+    Subclasses are frozen dataclasses of their settings.
+
+    Attributes:
+        name: in `convert(net, method=name)`.
+        rate_factors: prefixes of a posterior's parameters' names, and how much faster than the
+            rest they should learn.
+    """
+
+    name: ClassVar[str]
+    rate_factors: ClassVar[Mapping[str, float]] = {}
+
+    @abstractmethod
+    def posterior(self, info: LayerInfo) -> WeightPosterior:
+        """The distribution that takes the place of a layer's numbers."""
+
+    def shared(self, posteriors: Mapping[str, WeightPosterior]) -> "SharedPrior":
+        """What belongs to the network as a whole; here only the sum over its layers."""
+        return SharedPrior(posteriors)
+
+
+class SharedPrior(nn.Module):
+    """The penalty of a whole network; subclasses have parameters that all layers share.
+
+    Args:
+        posteriors: of the layers by name; they stay the network's own.
+    """
+
+    def __init__(self, posteriors: Mapping[str, WeightPosterior]) -> None:
+        super().__init__()
+        self._posteriors = dict(posteriors)
+
+    @property
+    def posteriors(self) -> Mapping[str, WeightPosterior]:
+        """Of the layers, by name."""
+        return self._posteriors
+
+    def forward(self) -> Tensor:
+        """Nats of the whole network."""
+        return torch.stack([posterior.penalty() for posterior in self._posteriors.values()]).sum()
+
+    def constrain(self) -> None:
+        """Called after every step of the optimiser."""
+        for posterior in self._posteriors.values():
+            posterior.constrain()

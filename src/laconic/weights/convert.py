@@ -1,0 +1,164 @@
+"""One call makes the layers of any network probabilistic.
+
+The rule of training, the same for every method: minimise
+
+    mean negative log-likelihood of the batch + warm-up x penalty() / N,
+
+N the number of training examples, the penalty in nats. A KL that is averaged over weights, layers
+or batches instead is the commonest fault of published code.
+"""
+
+import warnings
+from collections.abc import Mapping
+from copy import deepcopy
+
+from torch import Tensor, nn
+
+from laconic.errors import InputError
+from laconic.weights.base import (
+    SUPPORTED,
+    LayerInfo,
+    ProbabilisticLayer,
+    SharedPrior,
+    WeightMethod,
+)
+
+
+class UntouchedModules(UserWarning):
+    """Some modules of a converted network keep ordinary parameters."""
+
+
+class Penalty:
+    """What a converted network costs, and what must happen after each step.
+
+    Attributes:
+        layers: the converted layers by name.
+        untouched: modules with parameters that were left as they are, by name.
+        prior: parameters that all layers share, if the method has any.
+        rate_factors: prefixes of parameters' names of the network, and how much faster they learn.
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[str, ProbabilisticLayer],
+        untouched: tuple[str, ...],
+        prior: SharedPrior,
+        rate_factors: Mapping[str, float],
+    ) -> None:
+        self.layers, self.untouched, self.prior = dict(layers), untouched, prior
+        self.rate_factors = dict(rate_factors)
+
+    def __call__(self) -> Tensor:
+        """Nats of the whole network: add it, divided by the number of examples, to the loss."""
+        total: Tensor = self.prior()
+        return total
+
+    def constrain(self) -> None:
+        """Call this after every step of the optimiser."""
+        self.prior.constrain()
+
+
+def convert(
+    net: nn.Module,
+    method: WeightMethod,
+    skip: tuple[str, ...] = (),
+) -> Penalty:
+    """Replace the linear and convolutional layers of a network, in place.
+
+    A layer that is used in several places is converted once and stays shared.
+
+    Args:
+        net: the network; trained weights are what posteriors start from.
+        method: what takes their place.
+        skip: names of modules to be left alone, with all that is in them.
+
+    Returns:
+        The penalty to train with.
+
+    Raises:
+        InputError: nothing to convert, a weight shared between two different layers, a weight with
+            NaN or infinite values, a network converted before, an unknown name in `skip`.
+
+    Warns:
+        UntouchedModules: other modules have parameters; they are named.
+    """
+    modules = dict(net.named_modules())
+    _refuse(net, modules, skip)
+    found = {
+        name: module
+        for name, module in modules.items()
+        if isinstance(module, SUPPORTED) and not _within(name, skip)
+    }
+    if not found:
+        kinds = ", ".join(kind.__name__ for kind in SUPPORTED)
+        raise InputError(f"the network has no layer to convert: none of {kinds}")
+    names = list(found)
+    layers: dict[str, ProbabilisticLayer] = {}
+    for name, module in found.items():
+        info = LayerInfo(name, module, name == names[0], name == names[-1])
+        layers[name] = ProbabilisticLayer(module, method.posterior(info)).train(module.training)
+        _replace(net, module, layers[name])
+    untouched = tuple(
+        name
+        for name, module in modules.items()
+        if name not in found and any(True for _ in module.parameters(recurse=False))
+    )
+    if untouched:
+        warnings.warn(
+            f"left as they are: {', '.join(name or 'the network itself' for name in untouched)}",
+            UntouchedModules,
+            stacklevel=2,
+        )
+    posteriors = {name: layer.posterior for name, layer in layers.items()}
+    factors = {
+        f"{name}.posterior.{prefix}": factor
+        for name in layers
+        for prefix, factor in method.rate_factors.items()
+    }
+    return Penalty(layers, untouched, method.shared(posteriors), factors)
+
+
+def plain(net: nn.Module) -> nn.Module:
+    """A copy of a converted network with ordinary layers that hold the stored numbers.
+
+    In evaluation mode both compute the same.
+    """
+    copy = deepcopy(net)
+    for module in list(copy.modules()):
+        if isinstance(module, ProbabilisticLayer):
+            _replace(copy, module, module.plain().train(module.training))
+    return copy
+
+
+def _replace(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Put `new` wherever `old` is a child, in all places at once."""
+    for parent in list(net.modules()):
+        for name, child in parent.named_children():
+            if child is old:
+                setattr(parent, name, new)
+
+
+def _within(name: str, skip: tuple[str, ...]) -> bool:
+    return any(name == one or name.startswith(f"{one}.") for one in skip)
+
+
+def _refuse(net: nn.Module, modules: Mapping[str, nn.Module], skip: tuple[str, ...]) -> None:
+    unknown = [name for name in skip if name not in modules]
+    if unknown:
+        raise InputError(f"no module is called {unknown[0]!r}, which is to be left alone")
+    if isinstance(net, SUPPORTED):
+        raise InputError("give a network, not a single layer: put it into nn.Sequential")
+    owners: dict[int, str] = {}
+    for name, module in modules.items():
+        if isinstance(module, ProbabilisticLayer):
+            raise InputError(f"{name!r} has been converted before")
+        for part, parameter in module.named_parameters(recurse=False):
+            whole = f"{name}.{part}" if name else part
+            other = owners.setdefault(id(parameter), whole)
+            if other != whole:
+                raise InputError(
+                    f"{whole} and {other} are one tensor in two layers: untie them, or leave both "
+                    "modules alone with skip"
+                )
+            if not bool(parameter.isfinite().all()):
+                raise InputError(f"{whole} has NaN or infinite values")

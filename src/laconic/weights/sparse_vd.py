@@ -1,0 +1,86 @@
+"""Sparse variational dropout: every weight has a dropout rate of its own.
+
+q(w) = N(mu, alpha mu²) under the log-uniform prior; weights whose log alpha passes a threshold are
+zero. The prior is improper: its KL is a penalty, never a code length.
+
+Source: Molchanov, Ashukha & Vetrov 2017, as Ullrich 3.2 and Louizos 6.2 tell it (ERRATA 6:
+the sign).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from laconic.distributions.divergence import kl_log_uniform
+from laconic.weights.base import (
+    Apply,
+    LayerInfo,
+    Point,
+    WeightMethod,
+    WeightPosterior,
+    step_of,
+)
+
+TINY = 1e-8
+"""Added to variances under a square root or a logarithm."""
+
+
+@dataclass(frozen=True)
+class SparseVD(WeightMethod):
+    """Settings of sparse variational dropout.
+
+    Attributes:
+        threshold: weights of a larger log alpha are zero (Molchanov et al.: 3).
+        log_variance: where all log variances start.
+        step_scale: on the quantiser's step; 1 makes its noise as strong as the posterior's.
+    """
+
+    name: ClassVar[str] = "sparse-vd"
+    threshold: float = 3.0
+    log_variance: float = -8.0
+    step_scale: float = 1.0
+
+    def posterior(self, info: LayerInfo) -> "SparseVDPosterior":
+        """A Gaussian around every weight."""
+        return SparseVDPosterior(info.weight, info.bias, self)
+
+
+class SparseVDPosterior(WeightPosterior):
+    """Independent Gaussians; the bias is a number.
+
+    Args:
+        weight: means to start from.
+        bias: shape `(outputs,)`, or None.
+        settings: of the method.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, settings: SparseVD) -> None:
+        super().__init__()
+        self.settings = settings
+        self.mean = nn.Parameter(weight)
+        self.log_variance = nn.Parameter(torch.full_like(weight, settings.log_variance))
+        self.bias = None if bias is None else nn.Parameter(bias)
+
+    @property
+    def log_alpha(self) -> Tensor:
+        """Noise over signal of every weight, log sigma² / mu², within ±10."""
+        return (self.log_variance - torch.log(self.mean.square() + TINY)).clamp(-10, 10)
+
+    def forward(self, x: Tensor, apply: Apply) -> Tensor:
+        """Draw the outputs, not the weights.  Source: Kingma et al. 2015."""
+        mean = apply(x, self.mean, self.bias)
+        variance = apply(x.square(), self.log_variance.exp(), None)
+        return mean + torch.sqrt(variance + TINY) * torch.randn_like(mean)
+
+    def penalty(self) -> Tensor:
+        """KL to the log-uniform prior, up to a constant."""
+        return kl_log_uniform(self.log_alpha).sum()
+
+    @torch.no_grad()
+    def point(self) -> Point:
+        """Means below the threshold, as precise as their mean variance asks for."""
+        kept = self.log_alpha < self.settings.threshold
+        step = step_of(self.log_variance.exp()[kept], self.settings.step_scale)
+        return Point(torch.where(kept, self.mean, 0), self.bias, step, step)
