@@ -133,7 +133,7 @@ def plain(net: nn.Module) -> nn.Module:
 def _replace(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
     """Put `new` wherever `old` is a child, in all places at once."""
     for parent in list(net.modules()):
-        for name, child in parent.named_children():
+        for name, child in list(parent._modules.items()):  # `named_children` tells twins once
             if child is old:
                 setattr(parent, name, new)
 

@@ -1,0 +1,70 @@
+"""Sparse variational dropout: its KL, its draws, and weights that do nothing disappear."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from laconic.distributions.divergence import kl_log_uniform
+from laconic.training.classification import error_percent
+from laconic.weights import convert, plain
+from laconic.weights.base import step_of
+
+
+def test_the_penalty_is_the_kl_to_the_log_uniform_prior() -> None:
+    """Against quadrature: KL = E[log |w|] - entropy + constant, 0 as alpha grows; fit's error 0.01."""
+    log_alpha = torch.linspace(-8, 8, 33, dtype=torch.float64)
+    grid = torch.linspace(-12, 12, 400_001, dtype=torch.float64)
+    density = torch.exp(-0.5 * grid**2) / (2 * torch.pi) ** 0.5
+
+    def exact(value: torch.Tensor) -> torch.Tensor:
+        deviation = torch.exp(value / 2)
+        w = 1 + deviation * grid
+        mean_log = (density * torch.log(w.abs().clamp_min(1e-12))).sum() * (grid[1] - grid[0])
+        return mean_log - torch.log(deviation)
+
+    far = exact(torch.tensor(30.0, dtype=torch.float64))
+    for value in log_alpha:
+        expected = exact(value) - far
+        assert abs(float(kl_log_uniform(value) - expected)) < 0.02, float(value)
+
+
+def test_outputs_are_drawn_with_the_weights_mean_and_variance(small_net: nn.Sequential) -> None:
+    """20,000 draws: mean within 5 standard errors, variance within 6 % (4 sigma)."""
+    penalty = convert(small_net, "sparse-vd", log_variance=-3.0)
+    layer = penalty.layers["4"].train()
+    x = torch.randn(1, 54)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        draws = torch.cat([layer(x.expand(1000, -1)) for _ in range(20)])
+    posterior = layer.posterior
+    mean = functional.linear(x, posterior.mean, posterior.bias)[0]
+    variance = functional.linear(x**2, posterior.log_variance.exp())[0]
+    errors = (draws.mean(0) - mean) / (variance / len(draws)).sqrt()
+    assert float(errors.detach().abs().max()) < 5
+    assert float((draws.var(0) / variance - 1).detach().abs().max()) < 0.06
+
+
+def test_useless_weights_become_zero(
+    small_net: nn.Sequential, small_data: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    x, y = small_data
+    penalty = convert(small_net, "sparse-vd")
+    optimizer = torch.optim.Adam(small_net.parameters(), 0.01)
+    torch.manual_seed(0)
+    for step in range(300):
+        loss = functional.cross_entropy(small_net(x), y) + min(1, step / 150) * penalty() / len(x)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        penalty.constrain()
+    ordinary = plain(small_net)
+    kept = sum(int((layer.weight != 0).sum()) for layer in ordinary if hasattr(layer, "weight"))
+    total = sum(layer.weight.numel() for layer in ordinary if hasattr(layer, "weight"))
+    assert kept < 0.3 * total
+    assert error_percent(ordinary, x, y) < 3
+
+
+def test_the_step_makes_the_quantisers_noise_as_strong_as_the_posteriors() -> None:
+    variance = torch.tensor([0.01, 0.03])
+    assert abs(step_of(variance) ** 2 / 12 - 0.02) < 1e-9
+    assert step_of(variance[:0]) == 0
