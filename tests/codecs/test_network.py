@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import laconic
-from laconic.codecs import network
+from laconic.codecs import network, tensors
 from laconic.codecs.manifest import LAYOUTS, Entry, Method, read_manifest, write_manifest
 from laconic.codecs.network import NetworkFile, summary
 from laconic.errors import (
@@ -79,12 +79,12 @@ def test_errors_stay_within_the_tolerance(
     assert back.shape == tensor.shape
     difference = (back.double() - tensor.double()).norm()
     assert float(difference) <= tolerance * float(tensor.double().norm()) * (1 + 1e-9)
-    if tensor.ndim < 2 or tensor.numel() < network.SMALLEST:
+    if tensor.ndim < 2 or tensor.numel() < tensors.SMALLEST:
         assert same(back, tensor)
 
 
 def test_blocks_join(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "BLOCK", 1000)
+    monkeypatch.setattr(tensors, "BLOCK", 1000)
     tensor = torch.randn(77, 90)
     back = laconic.expand(laconic.shrink({"w": tensor}, tolerance=0.05))["w"]
     assert float((back - tensor).norm() / tensor.norm()) <= 0.05
@@ -264,3 +264,45 @@ def test_released_files_decode_for_ever(fixtures: Path) -> None:
     back = laconic.expand(path)
     assert back.keys() == expected.keys()
     assert all(same(back[name], tensor) for name, tensor in expected.items())
+
+
+def test_few_values_are_a_codebook_and_lose_nothing() -> None:
+    """What was clustered or stands on a grid: bit for bit, at its entropy."""
+    rng = np.random.default_rng(0)
+    values = np.array([0.0, -0.31, 0.17, 0.42, -0.08], np.float32)
+    clustered = torch.from_numpy(rng.choice(values, (300, 100), p=[0.9, 0.03, 0.03, 0.02, 0.02]))
+    grid = torch.from_numpy(np.rint(rng.laplace(size=(64, 3, 3, 3))).astype(np.float32) * 0.037)
+    weights = {"clustered": clustered, "grid": grid, "ones": torch.ones(64)}
+    for options in ({"lossless": True}, {"tolerance": 1e-3}):
+        data = laconic.shrink(weights, **options)
+        for name, tensor in laconic.expand(data).items():
+            assert torch.equal(tensor, weights[name]), (options, name)
+        methods = {entry.name: entry.method for entry in NetworkFile.open(data).entries}
+        assert set(methods.values()) == {Method.CODEBOOK}
+    shares = np.array([0.9, 0.03, 0.03, 0.02, 0.02])
+    entropy = -float((shares * np.log2(shares)).sum()) * clustered.numel() / 8
+    size = NetworkFile.open(laconic.shrink({"clustered": clustered}, lossless=True)).sizes[0]
+    assert size < 1.03 * entropy + 60
+
+
+def test_a_coarse_tolerance_passes_over_a_fine_codebook() -> None:
+    rng = np.random.default_rng(0)
+    fine = torch.from_numpy(np.rint(20 * rng.normal(size=(64, 64))).astype(np.float32) / 20)
+    coarse, exact = (laconic.shrink({"w": fine}, tolerance=value) for value in (0.2, 1e-3))
+    assert NetworkFile.open(coarse).entries[0].method == Method.QUANTISED
+    assert len(coarse) < 0.7 * len(exact)
+
+
+def test_given_steps_are_taken_for_tensors_of_any_size() -> None:
+    torch.manual_seed(0)
+    weights = {"weight": torch.randn(40, 30), "bias": torch.randn(40), "other": torch.randn(40)}
+    source = network.named(weights)
+    data = network.shrink(source, {}, 0.0, steps={"weight": 0.1, "bias": 0.01})
+    file = NetworkFile.open(data)
+    found = {entry.name: (entry.step, tensor) for entry, tensor in file.tensors()}
+    for name, step in (("weight", 0.1), ("bias", 0.01)):
+        assert found[name][0] == pytest.approx(step)
+        assert float((found[name][1] - weights[name]).abs().max()) <= 1.01 * step
+    assert torch.equal(found["other"][1], weights["other"])
+    with pytest.raises(InputError, match="too fine"):
+        network.shrink(source, {}, 0.0, steps={"weight": 1e-12})

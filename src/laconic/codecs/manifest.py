@@ -53,6 +53,7 @@ class Method(IntEnum):
     LOSSLESS = 0
     QUANTISED = 1
     SAME = 2
+    CODEBOOK = 3
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,8 @@ def _read_entry(fields: FieldReader, before: Sequence[Entry]) -> Entry:
         ):
             raise CorruptFileError(f"tensor {name!r} repeats one that is not like it")
         return Entry(name, entry.dtype, shape, Method.SAME, same_as=index)
+    if method == Method.CODEBOOK and not (entry.count and entry.dtype in FLOATS):
+        raise CorruptFileError(f"tensor {name!r} cannot have a codebook")
     return entry
 
 

@@ -1,8 +1,7 @@
 """The network codec: the tensors of a safetensors file <-> a .lac file.
 
-Every tensor is one section, coded by itself one after the other: large floats as rate-distortion
-optimised integers under shared contexts (`coding.quantised`), everything else, and everything on
-request, bit for bit (`coding.planes`). A tensor that occurs twice is coded once.
+Every tensor is one section (`codecs.tensors`), coded one after the other. A tensor that occurs
+twice is coded once.
 """
 
 import hashlib
@@ -13,9 +12,6 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Final
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from laconic.codecs.manifest import (
@@ -28,8 +24,8 @@ from laconic.codecs.manifest import (
     read_manifest,
     write_manifest,
 )
-from laconic.coding import planes, quantised
-from laconic.coding.stream import QueueDecoder, QueueEncoder
+from laconic.codecs.tensors import NAMES, Wanted, decode, encode, words_of
+from laconic.coding import quantised
 from laconic.container import Container, FieldWriter, Section, pack, unpack
 from laconic.errors import (
     CorruptFileError,
@@ -42,41 +38,6 @@ REVISION: Final = 1
 COARSEST: Final = 0.98
 """Largest tolerance that a search for a size tries."""
 
-SMALLEST: Final = 256
-"""Tensors of fewer numbers are kept bit for bit: they are cheap, and often matter much."""
-
-TORCH: Final[Mapping[str, torch.dtype]] = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-}
-NAMES: Final[Mapping[torch.dtype, str]] = {
-    **{dtype: name for name, dtype in TORCH.items()},
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint64: "U64",
-    torch.uint32: "U32",
-    torch.uint16: "U16",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-    torch.float8_e4m3fn: "F8_E4M3",
-    torch.float8_e5m2: "F8_E5M2",
-}
-"""Types as safetensors files name them."""
-
-_TYPES: Final = {name: dtype for dtype, name in NAMES.items()}
-_WORDS: Final = {8: torch.uint8, 16: torch.int16, 32: torch.int32, 64: torch.int64}
-
-NUMBERS_PER_BYTE: Final = 1 << 15
-"""More than any tensor holds in a byte of its section: counts never reach certainty."""
-
-BLOCK: Final = 1 << 21
-"""Numbers that are quantised and coded together."""
-
-Blocks = NDArray[np.int32]
 Progress = Callable[[int, int], None]
 Fetch = Callable[[], Tensor]
 Source = Mapping[str, tuple[str, Fetch]]
@@ -120,6 +81,7 @@ def shrink(
     metadata: Mapping[str, str],
     tolerance: float | Mapping[str, float],
     progress: Progress = _silent,
+    steps: Mapping[str, float] | None = None,
 ) -> bytes:
     """Write a .lac file.
 
@@ -130,6 +92,7 @@ def shrink(
             two or more axes; 0: every bit is kept. Or such numbers by pattern of names, as a shell
             has them ("*" for the rest); the last one that fits counts, none: every bit is kept.
         progress: called with tensors done and tensors in all.
+        steps: the quantiser's step of single tensors by name, whatever their size and error.
 
     Raises:
         InputError: a tensor to be quantised has NaN or infinite values, or a type is unknown.
@@ -144,22 +107,16 @@ def shrink(
             raise InputError(f"tensor {name!r} is of the unknown type {dtype}")
         tensor = fetch().detach().cpu().contiguous()
         entry = Entry(name, dtype, tuple(tensor.shape), Method.LOSSLESS)
-        words = _words(tensor)
-        key = dtype, entry.shape, hashlib.sha256(words.data).digest()
+        key = dtype, entry.shape, hashlib.sha256(words_of(tensor).data).digest()
         if key in known:
             entries.append(replace(entry, method=Method.SAME, same_as=known[key]))
             continue
         known[key] = len(entries)
-        stream = QueueEncoder()
         allowed = [value for pattern, value in tolerances.items() if fnmatchcase(name, pattern)]
-        if allowed and allowed[-1] > 0 and _quantisable(entry):
-            entry, blocks = _quantise(entry, tensor, allowed[-1])
-            for block in blocks:
-                quantised.write(stream, block.astype(np.int64), contexts)
-        else:
-            planes.write(stream, words, LAYOUTS[dtype])
+        wanted = Wanted(allowed[-1] if allowed else 0.0, (steps or {}).get(name, 0.0))
+        entry, data = encode(entry, tensor, wanted, contexts)
         entries.append(entry)
-        sections.append(Section(TENSOR, stream.finish()))
+        sections.append(Section(TENSOR, data))
     header = FieldWriter()
     header.integer(REVISION)
     manifest = Section(MANIFEST, write_manifest(entries, metadata))
@@ -225,7 +182,7 @@ class NetworkFile:
                 tensor = kept[entry.same_as].clone()
             else:
                 try:
-                    tensor = _decode(entry, next(streams), contexts)
+                    tensor = decode(entry, next(streams), contexts)
                 except MemoryError as error:
                     raise CorruptFileError(
                         f"tensor {entry.name!r} of {entry.count} numbers does not fit in memory"
@@ -238,73 +195,6 @@ class NetworkFile:
     def numbers(self) -> int:
         """Numbers in all tensors."""
         return sum(entry.count for entry in self.entries)
-
-
-def _decode(entry: Entry, data: bytes, contexts: quantised.Contexts) -> Tensor:
-    if entry.count > NUMBERS_PER_BYTE * (len(data) + 2):
-        raise CorruptFileError(
-            f"tensor {entry.name!r} has {entry.count} numbers in {len(data)} bytes: "
-            "no such file is ever written"
-        )
-    stream = QueueDecoder(data)
-    if entry.method == Method.QUANTISED:
-        tensor = torch.zeros(entry.matrix, dtype=TORCH[entry.dtype])
-        for rows in _blocks(entry):
-            shape = len(tensor[rows]), entry.matrix[1]
-            tensor[rows] = torch.from_numpy(quantised.read(stream, shape, contexts) * entry.step)
-        return tensor.reshape(entry.shape)
-    layout = LAYOUTS[entry.dtype]
-    words = planes.read(stream, entry.count, layout)
-    signed = torch.from_numpy(words.view(np.dtype(f"int{layout.width}")))
-    return signed.view(_TYPES[entry.dtype]).reshape(entry.shape)
-
-
-def _words(tensor: Tensor) -> NDArray[np.unsignedinteger]:
-    """The tensor's bits as unsigned integers, flat."""
-    width = 8 * tensor.element_size()
-    bits = tensor.reshape(-1).view(_WORDS[width]).numpy()
-    words: NDArray[np.unsignedinteger] = bits.view(np.dtype(f"uint{width}"))
-    return words
-
-
-def _blocks(entry: Entry) -> list[slice]:
-    """Rows that are coded together, so that memory stays small."""
-    rows, columns = entry.matrix
-    step = max(1, BLOCK // columns)
-    return [slice(first, first + step) for first in range(0, rows, step)]
-
-
-def _quantisable(entry: Entry) -> bool:
-    return entry.dtype in TORCH and len(entry.shape) > 1 and entry.count >= SMALLEST
-
-
-def _quantise(entry: Entry, tensor: Tensor, tolerance: float) -> tuple[Entry, list[Blocks]]:
-    """Integers, block by block, whose relative error is at most `tolerance`."""
-    matrix = tensor.reshape(entry.matrix)
-    broken = int((~torch.isfinite(matrix)).sum())
-    if broken:
-        raise InputError(
-            f"tensor {entry.name!r} has {broken} NaN or infinite values; "
-            "mend it, or keep every bit with lossless"
-        )
-    power = float(torch.linalg.vector_norm(matrix, dtype=torch.float64) ** 2)
-    step = float(np.float32(tolerance * math.sqrt(12 * power / entry.count))) or 1.0
-    largest = float(matrix.abs().max())
-    while largest <= step * quantised.LARGEST / 2:
-        blocks, error = [], 0.0
-        for rows in _blocks(entry):
-            values = matrix[rows].double().numpy()
-            q = quantised.quantise(values, step)
-            stored = torch.from_numpy(q * step).to(tensor.dtype).double().numpy()
-            error += float(((stored - values) ** 2).sum())
-            blocks.append(q.astype(np.int32))
-        if error <= tolerance**2 * power:
-            return replace(entry, method=Method.QUANTISED, step=step), blocks
-        step = float(np.float32(step * min(0.98, tolerance * math.sqrt(power / error))))
-    raise InputError(
-        f"tensor {entry.name!r} cannot be told to within {tolerance:g} in steps of one size; "
-        "give a larger tolerance, or keep every bit with lossless"
-    )
 
 
 def summary(file: NetworkFile, size_bytes: int) -> dict[str, Any]:

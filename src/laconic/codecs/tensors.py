@@ -1,0 +1,216 @@
+"""One tensor of a network file <-> its section: bit for bit, in steps, or by a codebook."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from laconic.codecs.manifest import LAYOUTS, Entry, Method
+from laconic.coding import planes, quantised
+from laconic.coding.codebook import Codebook
+from laconic.coding.stream import IntArray, QueueDecoder, QueueEncoder
+from laconic.errors import CorruptFileError, InputError
+
+SMALLEST: Final = 256
+"""Tensors of fewer numbers are kept bit for bit: they are cheap, and often matter much."""
+
+TORCH: Final[Mapping[str, torch.dtype]] = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+NAMES: Final[Mapping[torch.dtype, str]] = {
+    **{dtype: name for name, dtype in TORCH.items()},
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint64: "U64",
+    torch.uint32: "U32",
+    torch.uint16: "U16",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+}
+"""Types as safetensors files name them."""
+
+_TYPES: Final = {name: dtype for dtype, name in NAMES.items()}
+_WORDS: Final = {8: torch.uint8, 16: torch.int16, 32: torch.int32, 64: torch.int64}
+
+NUMBERS_PER_BYTE: Final = 1 << 15
+"""More than any tensor holds in a byte of its section: counts never reach certainty."""
+
+BLOCK: Final = 1 << 21
+"""Numbers that are quantised and coded together."""
+
+Blocks = NDArray[np.int32]
+Words = NDArray[np.unsignedinteger]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How near to the given numbers the stored ones must be.
+
+    Attributes:
+        tolerance: largest relative error of a large matrix, 0 for none.
+        step: if not 0, the quantiser's step, whatever the error.
+    """
+
+    tolerance: float = 0.0
+    step: float = 0.0
+
+
+def words_of(tensor: Tensor) -> Words:
+    """The tensor's bits as unsigned integers, flat."""
+    width = 8 * tensor.element_size()
+    bits = tensor.reshape(-1).view(_WORDS[width]).numpy()
+    words: Words = bits.view(np.dtype(f"uint{width}"))
+    return words
+
+
+def encode(
+    entry: Entry, tensor: Tensor, wanted: Wanted, contexts: quantised.Contexts
+) -> tuple[Entry, bytes]:
+    """How the tensor is kept, and its section.
+
+    Raises:
+        InputError: it has NaN or infinite values and is to be quantised, or no step is fine enough.
+    """
+    stream, words = QueueEncoder(), words_of(tensor)
+    large = entry.dtype in TORCH and len(entry.shape) > 1 and entry.count >= SMALLEST
+    step = wanted.step if entry.dtype in TORCH and entry.count else 0.0
+    tolerance = wanted.tolerance if large else 0.0
+    if step or tolerance:
+        _check_finite(entry, tensor)
+    book = None
+    if entry.dtype in TORCH and not step:
+        book = Codebook.of(words, tensor.reshape(-1).double().numpy())
+        if book is not None and _first_step(tensor, tolerance) > _spacing(entry, book):
+            book = None
+    if book is not None:
+        entry = replace(entry, method=Method.CODEBOOK)
+        book.write(stream, LAYOUTS[entry.dtype])
+        _write(stream, book.indices(words).reshape(entry.matrix), entry, contexts)
+    elif step or tolerance:
+        entry, blocks = (
+            _in_steps(entry, tensor, step) if step else _fitted(entry, tensor, tolerance)
+        )
+        for block in blocks:
+            quantised.write(stream, block.astype(np.int64), contexts)
+    else:
+        planes.write(stream, words, LAYOUTS[entry.dtype])
+    return entry, stream.finish()
+
+
+def decode(entry: Entry, data: bytes, contexts: quantised.Contexts) -> Tensor:
+    """Read what `encode` wrote.
+
+    Raises:
+        CorruptFileError: the section is damaged.
+    """
+    if entry.count > NUMBERS_PER_BYTE * (len(data) + 2):
+        raise CorruptFileError(
+            f"tensor {entry.name!r} has {entry.count} numbers in {len(data)} bytes: "
+            "no such file is ever written"
+        )
+    stream = QueueDecoder(data)
+    if entry.method == Method.QUANTISED:
+        tensor = torch.zeros(entry.matrix, dtype=TORCH[entry.dtype])
+        for rows in _blocks(entry):
+            shape = len(tensor[rows]), entry.matrix[1]
+            tensor[rows] = torch.from_numpy(quantised.read(stream, shape, contexts) * entry.step)
+        return tensor.reshape(entry.shape)
+    layout = LAYOUTS[entry.dtype]
+    if entry.method == Method.CODEBOOK:
+        book = Codebook.read(stream, layout)
+        parts = [
+            book.values(quantised.read(stream, (_length(entry, rows), entry.matrix[1]), contexts))
+            for rows in _blocks(entry)
+        ]
+        words = np.concatenate([part.reshape(-1) for part in parts])
+    else:
+        words = planes.read(stream, entry.count, layout)
+    signed = torch.from_numpy(words.view(np.dtype(f"int{layout.width}")))
+    return signed.view(_TYPES[entry.dtype]).reshape(entry.shape)
+
+
+def _write(stream: QueueEncoder, q: IntArray, entry: Entry, contexts: quantised.Contexts) -> None:
+    for rows in _blocks(entry):
+        quantised.write(stream, q[rows], contexts)
+
+
+def _blocks(entry: Entry) -> list[slice]:
+    """Rows that are coded together, so that memory stays small."""
+    rows, columns = entry.matrix
+    step = max(1, BLOCK // columns)
+    return [slice(first, first + step) for first in range(0, rows, step)]
+
+
+def _length(entry: Entry, rows: slice) -> int:
+    return len(range(*rows.indices(entry.matrix[0])))
+
+
+def _check_finite(entry: Entry, tensor: Tensor) -> None:
+    broken = int((~torch.isfinite(tensor)).sum())
+    if broken:
+        raise InputError(
+            f"tensor {entry.name!r} has {broken} NaN or infinite values; "
+            "mend it, or keep every bit with lossless"
+        )
+
+
+def _first_step(tensor: Tensor, tolerance: float) -> float:
+    """The step whose noise has the relative power that is allowed; 0 where none is."""
+    power = float(torch.linalg.vector_norm(tensor, dtype=torch.float64) ** 2)
+    return tolerance * math.sqrt(12 * power / tensor.numel())
+
+
+def _spacing(entry: Entry, book: Codebook) -> float:
+    """Least distance of two values of a codebook."""
+    signed = torch.from_numpy(book.words.view(np.dtype(f"int{LAYOUTS[entry.dtype].width}")))
+    gaps = signed.view(TORCH[entry.dtype]).double().diff()
+    gaps = gaps[gaps > 0]  # -0 and 0 are two values without a distance.
+    return float(gaps.min()) if len(gaps) else math.inf
+
+
+def _in_steps(entry: Entry, tensor: Tensor, step: float) -> tuple[Entry, list[Blocks]]:
+    """Integers, block by block, in given steps."""
+    step = float(np.float32(step))
+    if not step or float(tensor.abs().max()) > step * quantised.LARGEST / 2:
+        raise InputError(f"tensor {entry.name!r} cannot be told in steps of {step:g}: too fine")
+    matrix = tensor.reshape(entry.matrix)
+    blocks = [
+        quantised.quantise(matrix[rows].double().numpy(), step).astype(np.int32)
+        for rows in _blocks(entry)
+    ]
+    return replace(entry, method=Method.QUANTISED, step=step), blocks
+
+
+def _fitted(entry: Entry, tensor: Tensor, tolerance: float) -> tuple[Entry, list[Blocks]]:
+    """Integers in steps as large as `tolerance` bears."""
+    matrix = tensor.reshape(entry.matrix)
+    power = float(torch.linalg.vector_norm(matrix, dtype=torch.float64) ** 2)
+    step = float(np.float32(_first_step(matrix, tolerance))) or 1.0
+    largest = float(matrix.abs().max())
+    while largest <= step * quantised.LARGEST / 2:
+        blocks, error = [], 0.0
+        for rows in _blocks(entry):
+            values = matrix[rows].double().numpy()
+            q = quantised.quantise(values, step)
+            stored = torch.from_numpy(q * step).to(tensor.dtype).double().numpy()
+            error += float(((stored - values) ** 2).sum())
+            blocks.append(q.astype(np.int32))
+        if error <= tolerance**2 * power:
+            return replace(entry, method=Method.QUANTISED, step=step), blocks
+        step = float(np.float32(step * min(0.98, tolerance * math.sqrt(power / error))))
+    raise InputError(
+        f"tensor {entry.name!r} cannot be told to within {tolerance:g} in steps of one size; "
+        "give a larger tolerance, or keep every bit with lossless"
+    )
