@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
+    from torch.nn import Module
 
     from laconic.codecs.info import FileInfo
 
@@ -129,24 +130,28 @@ def decompress(
 
 
 def shrink(
-    weights: "PathLike | Mapping[str, Tensor]",
+    weights: "PathLike | Mapping[str, Tensor] | Module",
     *,
     tolerance: "float | Mapping[str, float] | None" = None,
     bits_per_weight: float | None = None,
     lossless: bool = False,
+    step_scale: float | None = None,
     progress: Progress | None = None,
 ) -> bytes:
     """Compress the weights of a network into the bytes of a .lac file; no data, no training.
 
     Large tensors of floats are quantised, each with a step of its own; small ones, vectors and
-    integers are kept bit for bit.
+    integers are kept bit for bit. A network that `laconic.weights.convert` made probabilistic is
+    told as precisely as its posteriors ask for.
 
     Args:
-        weights: path of a safetensors file, or tensors by name (a `state_dict`).
+        weights: path of a safetensors file, tensors by name (a `state_dict`), or a network.
         tolerance: relative error ||w - w'|| / ||w|| that a tensor may have, 0.01 if nothing is
             given; or by pattern of names, the last that fits: `{"*": 0.05, "head.*": 0.005}`.
         bits_per_weight: instead: bits per number of the whole file, not exceeded.
         lossless: instead: keep every bit.
+        step_scale: for a converted network alone: factor on the steps of its posteriors, 1 if
+            nothing is given.
         progress: called with tensors done and tensors in all.
 
     Raises:
@@ -154,20 +159,31 @@ def shrink(
             is impossible.
 
     Example:
-        `data = laconic.shrink(net.state_dict(), tolerance=0.02)`
+        `data = laconic.shrink(net, tolerance=0.02)`
     """
-    from laconic.codecs import network
-    from laconic.data.weights import open_weights
+    from torch.nn import Module
 
+    from laconic.codecs import network, posterior
+    from laconic.data.weights import open_weights
+    from laconic.weights import plain
+
+    requests = (tolerance is not None) + (bits_per_weight is not None) + lossless
+    if requests + (step_scale is not None) > 1:
+        raise InputError("give one of tolerance, bits_per_weight, lossless and step_scale")
+    say: Progress = progress or (lambda done, total: None)
+    if isinstance(weights, Module) and posterior.is_converted(weights) and not requests:
+        scale = 1.0 if step_scale is None else step_scale
+        return posterior.shrink_posterior(weights, scale, {}, say)
+    if step_scale is not None:
+        raise InputError("step_scale is for networks that laconic.weights.convert has converted")
     source: network.Source
     notes: dict[str, str] = {}
     if isinstance(weights, str | Path):
         source, notes = open_weights(Path(weights))
+    elif isinstance(weights, Module):
+        source = network.named(plain(weights).state_dict())
     else:
         source = network.named(weights)
-    if (tolerance is not None) + (bits_per_weight is not None) + lossless > 1:
-        raise InputError("give one of tolerance, bits_per_weight and lossless")
-    say: Progress = progress or (lambda done, total: None)
     if bits_per_weight is not None:
         return network.shrink_to(source, notes, bits_per_weight, say)
     if lossless:

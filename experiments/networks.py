@@ -1,0 +1,73 @@
+"""Train, shrink and measure the networks of one folder's recipes; write its results.json.
+
+    python experiments/networks.py experiments/bayesian-compression [--recipe NAME] [--seeds 0 1 2]
+
+Recipes are the `*.yaml` files of the folder. Trained networks and checkpoints are kept under
+`runs/networks`, and what is there is not trained again.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from laconic.data.idx import load_digits
+from laconic.evaluation.networks import Data, Recipe, read_recipe, run_recipe
+from laconic.evaluation.provenance import describe_run
+from laconic.pretrained.recipe import data_root
+from laconic.training.config import read_config
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def recipes(folder: Path, only: str | None) -> list[Recipe]:
+    """The folder's recipes by name."""
+    found = [read_recipe(read_config(path)) for path in sorted(folder.glob("*.yaml"))]
+    return [recipe for recipe in found if only in (None, recipe.name)]
+
+
+def merged(document: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows measured now instead of older ones of the same recipe and seed."""
+    new = {(row["recipe"], row["seed"]) for row in rows}
+    old = [row for row in document.get("networks", []) if (row["recipe"], row["seed"]) not in new]
+    return sorted([*old, *rows], key=lambda row: (row["recipe"], row["seed"]))
+
+
+def main() -> None:
+    """Run the recipes asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--recipe", help="run this one only")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--data", type=Path, default=data_root())
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    digits = arguments.data / "mnist"
+    data = Data(*load_digits(digits, "train"), *load_digits(digits, "t10k"))
+    results = arguments.folder / "results.json"
+    for recipe in recipes(arguments.folder, arguments.recipe):
+        started = time.time()
+
+        def say(step: int, row: dict[str, float], name: str = recipe.name) -> None:
+            shown = {key: round(value, 4) for key, value in row.items()}
+            print(name, shown, flush=True)
+
+        rows = run_recipe(recipe, data, arguments.seeds, REPOSITORY / "runs" / "networks", say)
+        document = json.loads(results.read_text()) if results.exists() else {}
+        for row in rows:
+            print(json.dumps(row))
+        command = f"python experiments/networks.py {arguments.folder}"
+        document = {
+            "title": document.get("title", arguments.folder.name),
+            "run": describe_run(command, started, REPOSITORY, threads=arguments.threads),
+            "networks": merged(document, rows),
+        }
+        results.write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

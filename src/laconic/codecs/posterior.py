@@ -1,0 +1,68 @@
+"""A network with weight posteriors -> the tensors that are stored, and how fine each must be."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from laconic.codecs.network import Progress, named, shrink
+from laconic.coding.codebook import LARGEST
+from laconic.errors import InputError
+from laconic.weights.base import ProbabilisticLayer
+from laconic.weights.convert import plain
+
+SHARE_OF_DEVIATION = 0.25
+"""Steps where a method says nothing, in root mean squares of what is not zero: 5 bits or so."""
+
+
+def is_converted(net: nn.Module) -> bool:
+    """Whether a network has layers with posteriors."""
+    return any(isinstance(module, ProbabilisticLayer) for module in net.modules())
+
+
+def shrink_posterior(
+    net: nn.Module, step_scale: float, metadata: Mapping[str, str], progress: Progress
+) -> bytes:
+    """The .lac file of a converted network: its `plain` copy's tensors.
+
+    Weights and biases are told in the steps that their posteriors bear; where a method says
+    nothing, bit for bit if they have few distinct values, else in a quarter of their root mean
+    square. All other tensors are kept bit for bit.
+
+    Args:
+        net: a converted network.
+        step_scale: factor on all steps: above 1 for a smaller file.
+        metadata: free text by name, kept.
+        progress: called with tensors done and tensors in all.
+
+    Raises:
+        InputError: the network is not converted, or has NaN or infinite values.
+    """
+    if not is_converted(net):
+        raise InputError("the network is not converted: give its state_dict, or convert it first")
+    if step_scale <= 0:
+        raise InputError(f"the scale of steps is {step_scale}, give a number above 0")
+    steps = {name: step_scale * step for name, step in steps_of(net).items() if step}
+    return shrink(named(plain(net).state_dict()), metadata, 0.0, progress, steps)
+
+
+def steps_of(net: nn.Module) -> dict[str, float]:
+    """The quantiser's step of every weight and bias that a posterior stands for; 0: keep all."""
+    steps = {}
+    for name, module in net.named_modules(remove_duplicate=False):
+        if not isinstance(module, ProbabilisticLayer):
+            continue
+        point = module.posterior.point()
+        steps[f"{name}.weight"] = point.weight_step or _default(point.weight)
+        if point.bias is not None:
+            steps[f"{name}.bias"] = point.bias_step or _default(point.bias)
+    return steps
+
+
+def _default(tensor: Tensor) -> float:
+    kept = tensor.detach()[tensor != 0]
+    distinct = torch.unique(kept)
+    if len(distinct) <= min(LARGEST, tensor.numel() // 4):
+        return 0.0
+    return SHARE_OF_DEVIATION * math.sqrt(float(kept.square().mean()))

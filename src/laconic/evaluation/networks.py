@@ -1,0 +1,259 @@
+"""Recipes of network compression -> rows of a table: train, convert, train, shrink, measure.
+
+Three units that must never be mixed are always reported by name: weights that are not zero, bits by
+the accounting of Deep Compression (CSR and Huffman), and bytes of the .lac file.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from laconic.codecs.network import NetworkFile
+from laconic.codecs.posterior import shrink_posterior, steps_of
+from laconic.coding.sparse import count_sparse
+from laconic.errors import ConfigError
+from laconic.networks.lenet import lenet_5_caffe, lenet_300_100
+from laconic.training import checkpoints
+from laconic.training.classification import ClassifierLoss, LabelledBatches, error_percent
+from laconic.training.config import build
+from laconic.training.loop import LoopConfig, Trainer
+from laconic.training.schedules import LearningRate
+from laconic.weights import Penalty, convert, plain
+
+NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
+    "lenet-300-100": lenet_300_100,
+    "lenet-5-caffe": lenet_5_caffe,
+    "lenet-5-32-64": lambda: lenet_5_caffe((32, 64), 512),
+}
+"""By the name in recipes."""
+
+GAP_BITS = {2: 5, 4: 8}
+"""Of the accounting, by axes of the weight: linear and convolutional layers."""
+
+STEP_SCALES = tuple(2 ** (k / 2) for k in range(8, -17, -1))
+"""Factors on the steps that posteriors ask for, tried from the coarsest on."""
+
+Progress = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Data:
+    """A classification task in memory: inputs `(count, ...)` and labels `(count,)`."""
+
+    inputs: Tensor
+    labels: Tensor
+    test_inputs: Tensor
+    test_labels: Tensor
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training run.
+
+    Attributes:
+        epochs: passes over the training set.
+        batch: examples in a batch.
+        rate: learning rate of Adam at the start.
+        cooldown: last share of the run over which the rate falls to zero.
+        penalty_start: epochs before the penalty begins to count.
+        penalty_warmup: epochs over which its weight rises to 1.
+        clip: norm that gradients are clipped to.
+    """
+
+    epochs: int = 10
+    batch: int = 128
+    rate: float = 1e-3
+    cooldown: float = 1.0
+    penalty_start: float = 0.0
+    penalty_warmup: float = 0.0
+    clip: float = 1e6
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one row of a table is made.
+
+    Attributes:
+        name: of the row.
+        network: one of `NETWORKS`.
+        method: of `laconic.weights`.
+        source: the published figure beside ours, in words.
+        settings: of the method.
+        pretrain: training of the ordinary network.
+        train: training after conversion.
+        allowed_points: percentage points by which coding may raise the training error: of the
+            factors `STEP_SCALES` on the posteriors' steps the largest that keeps to it is taken.
+            The test set has no say.
+    """
+
+    name: str
+    network: str
+    method: str
+    source: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    pretrain: Stage = Stage()
+    train: Stage = Stage()
+    allowed_points: float = 0.05
+
+
+def read_recipe(config: Mapping[str, Any]) -> Recipe:
+    """A recipe from a YAML mapping.
+
+    Raises:
+        ConfigError: unknown keys, network or types.
+    """
+    values = dict(config)
+    values["pretrain"] = build(Stage, values.get("pretrain"), "pretrain")
+    values["train"] = build(Stage, values.get("train"), "train")
+    for name in ("name", "network", "method"):
+        if not isinstance(values.get(name), str):
+            raise ConfigError(f"{name}: a recipe must say it, in words")
+    if values["network"] not in NETWORKS:
+        known = ", ".join(NETWORKS)
+        raise ConfigError(f"network: '{values['network']}' is not one of {known}")
+    unknown = set(values) - set(Recipe.__dataclass_fields__)
+    if unknown:
+        raise ConfigError(f"{', '.join(sorted(unknown))}: unknown; see laconic.evaluation.networks")
+    return Recipe(**values)
+
+
+def pretrained(recipe: Recipe, data: Data, seed: int, folder: Path, say: Progress) -> nn.Module:
+    """The ordinary network, trained once for all recipes that ask for the same."""
+    torch.manual_seed(seed)
+    net = NETWORKS[recipe.network]()
+    stage = recipe.pretrain
+    name = f"{recipe.network}-{stage.epochs}-{stage.batch}-{stage.rate:g}-{stage.cooldown:g}-{seed}"
+    trainer = _trainer(net, None, stage, data, seed, folder / "pretrained" / name)
+    trainer.run(say)
+    return net
+
+
+def converted(
+    recipe: Recipe, data: Data, seed: int, folder: Path, say: Progress
+) -> tuple[nn.Module, Penalty]:
+    """The network after its second training; goes on where an earlier run stopped."""
+    net = pretrained(recipe, data, seed, folder, say)
+    penalty = convert(net, recipe.method, **recipe.settings)
+    trainer = _trainer(net, penalty, recipe.train, data, seed, folder / recipe.name / str(seed))
+    trainer.run(say)
+    penalty.finish()
+    return net.eval(), penalty
+
+
+def _trainer(
+    net: nn.Module, penalty: Penalty | None, stage: Stage, data: Data, seed: int, folder: Path
+) -> Trainer:
+    batches = LabelledBatches(data.inputs, data.labels, stage.batch, seed)
+    steps = stage.epochs * batches.steps
+    loss = ClassifierLoss(
+        net, penalty, len(data.inputs), round(stage.penalty_warmup * batches.steps),
+        round(stage.penalty_start * batches.steps),
+    )  # fmt: skip
+    cooldown = max(1, round(stage.cooldown * steps))
+    rate = LearningRate(
+        peak=stage.rate, warmup_steps=1, decay_rate=1.0, cooldown_start=steps - cooldown,
+        cooldown_steps=cooldown,
+    )  # fmt: skip
+    config = LoopConfig(
+        steps=steps, precision="32-true", average_decay=0.0, clip_norm=stage.clip, seed=seed,
+        slow_prefix="", log_steps=batches.steps,
+    )  # fmt: skip
+    parts: dict[str, nn.Module] = {"net": net}
+    if penalty is not None:
+        parts["prior"] = penalty.prior
+    factors = penalty.rate_factors if penalty is not None else {}
+    trainer = Trainer(
+        nn.ModuleDict(parts), loss, batches, rate, config, folder, {}, factors,
+        penalty.constrain if penalty is not None else None,
+    )  # fmt: skip
+    if trainer.checkpoint.exists():
+        trainer.resume()
+    return trainer
+
+
+def measure(recipe: Recipe, net: nn.Module, data: Data) -> tuple[dict[str, Any], bytes]:
+    """One row: errors of the file's network, and the three units.
+
+    Args:
+        recipe: whose row it is.
+        net: a trained, converted network.
+        data: errors are measured on its test part, the step is chosen on its training part.
+    """
+    decoded = plain(net).eval()
+    before = error_percent(decoded, data.test_inputs, data.test_labels)
+    limit = error_percent(decoded, data.inputs, data.labels) + recipe.allowed_points
+    for scale in STEP_SCALES:
+        file = shrink_posterior(net, scale, {}, lambda done, total: None)
+        decoded.load_state_dict({e.name: tensor for e, tensor in NetworkFile.open(file).tensors()})
+        training = error_percent(decoded, data.inputs, data.labels)
+        if training <= limit:
+            break
+    weights = {
+        name: module.weight.detach()
+        for name, module in decoded.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    }
+    numbers = sum(p.numel() for p in NETWORKS[recipe.network]().parameters())
+    kept = sum(int(p.count_nonzero()) for p in decoded.parameters())
+    sparse = _sparse_bytes(decoded, steps_of(net), scale)
+    row = {
+        "recipe": recipe.name, "network": recipe.network, "method": recipe.method,
+        "source": recipe.source, "step_scale": scale, "training_error_percent": training,
+        "error_percent_before_coding": before,
+        "error_percent": error_percent(decoded, data.test_inputs, data.test_labels),
+        "weights": numbers, "weights_kept": kept, "pruned_ratio": numbers / max(kept, 1),
+        "csr_huffman_bytes": sparse, "csr_huffman_ratio": 4 * numbers / sparse,
+        "file_bytes": len(file), "file_ratio": 4 * numbers / len(file),
+        "widths": widths_of(weights),
+    }  # fmt: skip
+    return row, file
+
+
+def widths_of(weights: Mapping[str, Tensor]) -> dict[str, int]:
+    """Groups left in each layer: filters of convolutions, inputs of linear layers.
+
+    Source: the architectures of Louizos 6.4 and 7.5.
+    """
+    found = {}
+    for name, weight in weights.items():
+        axis = 1 if weight.dim() == 2 else 0
+        others = [k for k in range(weight.dim()) if k != axis]
+        found[name] = int(weight.abs().amax(others).count_nonzero())
+    return found
+
+
+def _sparse_bytes(net: nn.Module, steps: Mapping[str, float], scale: float) -> float:
+    """CSR and Huffman, layer by layer; biases as the file has them, in integers."""
+    bits = 0.0
+    for name, tensor in net.state_dict().items():
+        step = scale * steps.get(name, 0.0)
+        values = tensor.double().numpy()
+        if step:
+            q = np.rint(values / np.float32(step)).astype(np.int64)
+        else:
+            distinct, q = np.unique(values, return_inverse=True)
+            q = q.reshape(values.shape) - int(np.argmin(np.abs(distinct)))
+        bits += count_sparse(q, GAP_BITS.get(tensor.dim(), 5)).total
+    return bits / 8
+
+
+def run_recipe(
+    recipe: Recipe, data: Data, seeds: Sequence[int], folder: Path, say: Progress
+) -> list[dict[str, Any]]:
+    """One row per seed; networks, files and checkpoints are kept in `folder`."""
+    rows = []
+    for seed in seeds:
+        started = time.time()
+        net, _ = converted(recipe, data, seed, folder, say)
+        row, file = measure(recipe, net, data)
+        place = folder / recipe.name / str(seed)
+        (place / "net.lac").write_bytes(file)
+        checkpoints.save(place / "plain.safetensors", plain(net).state_dict(), {})
+        rows.append({"seed": seed, **row, "seconds": round(time.time() - started, 1)})
+    return rows
