@@ -1,8 +1,10 @@
 """Divergences between the distributions of latents and of weights, in nats."""
 
+import math
+
 import torch
 from torch import Tensor
-from torch.distributions import Normal
+from torch.distributions import LogNormal, Normal
 from torch.nn import functional
 
 
@@ -25,3 +27,34 @@ def kl_log_uniform(log_alpha: Tensor) -> Tensor:
     """
     k1, k2, k3 = 0.63576, 1.87320, 1.48695
     return k1 * torch.sigmoid(-k2 - k3 * log_alpha) + 0.5 * functional.softplus(-log_alpha)
+
+
+def kl_log_normal_gamma(posterior: LogNormal, shape: float, scale: float) -> Tensor:
+    """KL of a log-normal to a Gamma of this shape and scale; a rate would be 1 / scale.
+
+    Formula: a log b + lgamma(a) - a mu + exp(mu + s²/2) / b - ½ (log s² + 1 + log 2 pi), with
+    shape a and scale b.
+    Source: Louizos 152, Ullrich 9.12 (ERRATA 7).
+    """
+    log_mean = posterior.loc + 0.5 * posterior.scale.square()
+    expected = torch.exp(log_mean - math.log(scale))
+    known = shape * math.log(scale) + math.lgamma(shape)
+    return known - shape * posterior.loc + expected - _entropy_of_log(posterior)
+
+
+def kl_log_normal_inverse_gamma(posterior: LogNormal, shape: float, scale: float) -> Tensor:
+    """KL of a log-normal to an inverse Gamma of this shape and scale.
+
+    Formula: lgamma(a) - a log b + a mu + b exp(s²/2 - mu) - ½ (log s² + 1 + log 2 pi), with
+    shape a and scale b.
+    Source: Louizos 148, Ullrich 9.8 (ERRATA 7).
+    """
+    log_mean = 0.5 * posterior.scale.square() - posterior.loc
+    expected = torch.exp(log_mean + math.log(scale))
+    known = math.lgamma(shape) - shape * math.log(scale)
+    return known + shape * posterior.loc + expected - _entropy_of_log(posterior)
+
+
+def _entropy_of_log(posterior: LogNormal) -> Tensor:
+    """Entropy of the logarithm, which is normal; the log-normal's own, without mu."""
+    return torch.log(posterior.scale) + 0.5 * (1 + math.log(2 * math.pi))
