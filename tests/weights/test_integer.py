@@ -1,0 +1,214 @@
+"""Integer networks: the quantised network's answers, and the same bits everywhere."""
+
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from laconic.errors import ConfigError, InputError, LaconicError
+from laconic.weights import convert
+from laconic.weights.integer import IntegerNetwork, Scale, integer_network
+from laconic.weights.relaxed_quantization import calibrate
+
+STEP = 1 / 255
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def pictures(count: int, *shape: int) -> Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randint(256, (count, *shape), generator=generator).float() / 255
+
+
+def quantised(net: nn.Module, x: Tensor, bits: int, **settings: object) -> nn.Module:
+    """Converted, and trained for a few steps, so that no two steps are powers of two apart."""
+    torch.manual_seed(2)
+    penalty = convert(net, "rq", weight_bits=bits, activation_bits=bits, **settings)
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+    for first in range(0, 100, 20):
+        optimizer.zero_grad()
+        functional.cross_entropy(net(x[first : first + 20]), torch.arange(20) % 3).backward()
+        optimizer.step()
+        penalty.constrain()
+    return net.eval()
+
+
+def rich_net() -> nn.Sequential:
+    """Every option that is supported."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Sequential(nn.Conv2d(2, 6, 3, padding="same", bias=False), nn.ReLU()),
+        nn.MaxPool2d(3, 2, padding=1),
+        nn.Conv2d(6, 8, (3, 2), stride=(1, 2), padding=(1, 0), groups=2),
+        nn.Conv2d(8, 4, 2, dilation=2),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(12, 7),
+        nn.Linear(7, 3),
+    )
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_logits_are_the_quantised_networks(small_net: nn.Module, bits: int) -> None:
+    """In float64, where ties are all but impossible: equal within the stated rounding."""
+    x = pictures(300, 1, 8, 8)
+    net = quantised(small_net, x, bits).double()
+    integer = integer_network(net)
+    wanted = net(x.double()).detach()
+    # 2^-17 of the product of steps is half a unit; the rest are the floats' own errors.
+    torch.testing.assert_close(integer(x), wanted, atol=0.51 * integer.unit + 1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("bits", [3, 8])
+@pytest.mark.parametrize("quantise_bias", [True, False])
+def test_strides_groups_padding_and_signed_inputs(bits: int, quantise_bias: bool) -> None:
+    x = pictures(200, 2, 10, 13)
+    net = quantised(rich_net(), x, bits, quantise_bias=quantise_bias).double()
+    integer = integer_network(net)
+    wanted = net(x.double()).detach()
+    torch.testing.assert_close(integer(x), wanted, atol=0.51 * integer.unit + 1e-12, rtol=0)
+    signed = [step for step in integer.steps if isinstance(getattr(step, "scale", None), Scale)]
+    assert {step.scale.low for step in signed} >= {0.0, -math.inf}
+    assert min(step.scale.low for step in signed[:-1]) < 0
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_decisions_are_those_of_the_float32_network(small_net: nn.Module, bits: int) -> None:
+    x = pictures(300, 1, 8, 8)
+    net = quantised(small_net, x, bits)
+    best = net(x).detach().topk(2).values
+    clear = best[:, 0] - best[:, 1] > 1e-3
+    assert float(clear.float().mean()) > 0.8
+    assert torch.equal(integer_network(net)(x).argmax(1)[clear], net(x).argmax(1)[clear])
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_the_same_bits_for_all_batches_threads_and_orders(
+    bits: int, threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = pictures(120, 2, 10, 13)
+    integer = integer_network(quantised(rich_net(), x, bits))
+    whole = integer.integers(x)
+    assert torch.equal(whole, whole.round())
+    for size in (1, 7, 50):
+        assert torch.equal(torch.cat([integer.integers(part) for part in x.split(size)]), whole)
+    torch.set_num_threads(2)
+    assert torch.equal(integer.integers(x), whole)
+    monkeypatch.setattr("laconic.weights.integer.PIECE", 1)
+    assert torch.equal(integer.integers(x), whole)
+
+
+def test_sums_are_exact_integers(small_net: nn.Module) -> None:
+    """Against Python's own integers, of any size."""
+    x = pictures(3, 1, 8, 8)
+    integer = integer_network(quantised(small_net, x.repeat(40, 1, 1, 1), 8))
+    hidden = integer.inputs.units(x)
+    for step in integer.steps[:-1]:
+        hidden = step(hidden)
+    last = integer.steps[-1]
+    for row, found in zip(hidden.long().tolist(), integer.integers(x).tolist(), strict=True):
+        for weights, offset, value in zip(
+            last.weight.long().tolist(), last.scale.offset.long().tolist(), found, strict=True
+        ):
+            assert sum(a * b for a, b in zip(row, weights, strict=True)) * 2**16 + offset == value
+
+
+@pytest.mark.parametrize("ratio", [1.001e-6, 0.0131417, 0.5, 3.7654321])
+@pytest.mark.parametrize(("low", "high"), [(0.0, 3.0), (-128.0, 127.0)])
+def test_a_scale_rounds_to_the_nearest_and_keeps_order(
+    ratio: float, low: float, high: float
+) -> None:
+    offset = torch.tensor([0.314159, -2.271828], dtype=torch.float64)  # No ties.
+    scale = Scale.to_grid(ratio, offset, low, high)
+    reach = 2 * (high + 3) / ratio
+    x = torch.linspace(-reach, reach, 4001, dtype=torch.float64).round()[:, None].expand(-1, 2)
+    exact = x * ratio + offset
+    found = scale(x)
+    torch.testing.assert_close(found, torch.floor(exact + 0.5).clamp(low, high), atol=0, rtol=0)
+    assert bool((found[1:] >= found[:-1]).all())
+    assert scale.limit * scale.factor + float(scale.offset.abs().max()) < 2**53
+    assert scale.factor == round(scale.factor)
+
+
+def test_the_first_layer_may_quantise_its_input(small_net: nn.Module) -> None:
+    """Then any floats will do: they are rounded and clipped as the network does."""
+    torch.manual_seed(0)
+    x = torch.randn(200, 1, 8, 8)
+    net = quantised(small_net, x, 4, input_bits=6).double()
+    integer = integer_network(net)
+    far = torch.cat([x, 100 * x]).double()
+    torch.testing.assert_close(
+        integer(far), net(far).detach(), atol=0.51 * integer.unit + 1e-12, rtol=0
+    )
+
+
+def test_inputs_off_their_grid_are_refused(small_net: nn.Module) -> None:
+    x = pictures(100, 1, 8, 8)
+    net = quantised(small_net, x, 4)
+    integer = integer_network(net)
+    assert isinstance(integer, IntegerNetwork)
+    with pytest.raises(InputError, match="input_step"):
+        integer((x - 0.1307) / 0.3081)
+    with pytest.raises(InputError, match="input_limit"):
+        integer(x + 1)
+    assert torch.equal(integer_network(net, input_limit=510)(x), integer(x))
+    # Pictures in [-1, 1], as in the source, are multiples of 1 / 255 as well.
+    assert integer(2 * x - 1).shape == (100, 3)
+
+
+def broken(kind: str, net: nn.Sequential) -> nn.Module:
+    """Networks that have no integer version."""
+    x = torch.rand(4, 1, 8, 8)
+    if kind == "plain":
+        return net
+    if kind == "sigmoid":
+        net[1] = nn.Sigmoid()
+    if kind == "padding":
+        net[0] = nn.Conv2d(1, 6, 3, padding_mode="reflect")
+    skip = ("4",) if kind == "skipped" else ()
+    weight_bits = 0 if kind == "weights" else 4
+    activation_bits = 0 if kind == "activations" else 4
+    if kind == "other method":
+        convert(net, "sparse-vd")
+        return net
+    penalty = convert(
+        net, "rq", skip=skip, weight_bits=weight_bits, activation_bits=activation_bits
+    )
+    assert penalty.layers
+    if kind != "uncalibrated":
+        calibrate(net, x)
+    return nn.ModuleDict({"net": net}) if kind == "not in a row" else net
+
+
+@pytest.mark.filterwarnings("ignore::laconic.weights.UntouchedModules")
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("plain", "Conv2d"), ("sigmoid", "Sigmoid"), ("padding", "padded by zeros"),
+        ("skipped", "Linear"), ("weights", "weight_bits"), ("activations", "activation_bits"),
+        ("other method", "'rq'"), ("uncalibrated", "calibrate"), ("not in a row", "Sequential"),
+    ],
+)  # fmt: skip
+def test_networks_without_an_integer_version_are_refused(
+    small_net: nn.Sequential, kind: str, message: str
+) -> None:
+    with pytest.raises(LaconicError, match=message):
+        integer_network(broken(kind, small_net))
+
+
+def test_sums_that_float64_cannot_hold_are_refused() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4000, 3))
+    convert(net, "rq", weight_bits=16)
+    with pytest.raises(ConfigError, match="fewer bits"):
+        integer_network(net, input_limit=2**20)
+    with pytest.raises(ConfigError, match="fewer bits"):
+        Scale.to_grid(2.0**-40, torch.zeros(1, dtype=torch.float64), 0.0, 65535.0)
