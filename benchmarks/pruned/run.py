@@ -1,0 +1,153 @@
+"""Seconds of a forward pass: LeNet-5-Caffe beside the network that pruning leaves of it.
+
+    python benchmarks/pruned/run.py --threads 1
+    python benchmarks/pruned/run.py --weights pruned.safetensors
+
+Without weights, channels are switched off at random until the sizes are the source's for group
+normal-Jeffreys, 8-13-88-13; speed asks for sizes only. With a trained network's state dict, with
+exact zeros where it is pruned, that one is measured. The two take turns, so that whatever else the
+machine does meets both.
+
+Source: Louizos 6.5.3 and figure 17: a batch of 8192.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from laconic.evaluation.provenance import describe_run
+from laconic.networks.lenet import lenet_5_caffe
+from laconic.weights import smaller, widths
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+SEED, POSITIONS = 0, 16  # of every filter of the second convolution, when it is flattened
+
+
+def pair(text: str) -> tuple[int, int]:
+    """Two numbers between which a comma stands."""
+    first, second = map(int, text.split(","))
+    return first, second
+
+
+def pruned(filters: tuple[int, int], inputs: tuple[int, int]) -> nn.Module:
+    """LeNet-5-Caffe with zeros at random, so that so many filters and linear inputs are left."""
+    net = lenet_5_caffe()
+    conv1, conv2 = net.get_submodule("conv1"), net.get_submodule("conv2")
+    fc1, fc2 = net.get_submodule("fc1"), net.get_submodule("fc2")
+    assert isinstance(conv1, nn.Conv2d)
+    assert isinstance(conv2, nn.Conv2d)
+    assert isinstance(fc1, nn.Linear)
+    assert isinstance(fc2, nn.Linear)
+    with torch.no_grad():
+        conv1.weight[torch.randperm(conv1.out_channels)[filters[0] :]] = 0
+        order = torch.randperm(conv2.out_channels)
+        conv2.weight[order[filters[1] :]] = 0
+        # Every filter that is left must be read once, or it would be pruned, too.
+        first = order[: filters[1]] * POSITIONS
+        others = (first[:, None] + torch.arange(1, POSITIONS)).flatten()
+        read = torch.cat([first, others[torch.randperm(len(others))]])[: inputs[0]]
+        fc1.weight[:, ~torch.isin(torch.arange(fc1.in_features), read)] = 0
+        fc2.weight[:, torch.randperm(fc2.in_features)[inputs[1] :]] = 0
+    return net
+
+
+def loaded(path: Path) -> nn.Module:
+    """A trained network with the zeros of its pruning."""
+    state = load_file(path)
+    filters = state["conv1.weight"].shape[0], state["conv2.weight"].shape[0]
+    net = lenet_5_caffe(filters, state["fc1.weight"].shape[0])
+    net.load_state_dict(state)
+    return net
+
+
+def seconds(nets: list[nn.Module], x: Tensor, repeats: int) -> list[list[float]]:
+    """Times of every network, which take turns; the first turn warms up and is not counted."""
+    times: list[list[float]] = [[] for _ in nets]
+    with torch.inference_mode():
+        for repeat in range(repeats + 1):
+            for net, kept in zip(nets, times, strict=True):
+                start = time.perf_counter()
+                net(x)
+                if repeat:
+                    kept.append(time.perf_counter() - start)
+    return times
+
+
+def products(net: nn.Module, x: Tensor) -> int:
+    """Multiplications for one example, those of layers only."""
+    total = 0
+
+    def count(layer: nn.Module, _: Any, result: Tensor) -> None:
+        nonlocal total
+        assert isinstance(layer.weight, Tensor)
+        total += layer.weight[0].numel() * result[0].numel()
+
+    layers = [net.get_submodule(name) for name in widths(net)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    with torch.inference_mode():
+        net(x[:1])
+    for hook in hooks:
+        hook.remove()
+    return total
+
+
+def main() -> None:
+    """Measure, and write results.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--filters", type=pair, default=(8, 13), help="left of 20,50")
+    parser.add_argument("--inputs", type=pair, default=(88, 13), help="left of 800,500")
+    parser.add_argument("--weights", type=Path, help="a trained network's, with its zeros")
+    parser.add_argument("--batch", type=int, default=8192)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--output", type=Path, default=HERE / "results.json")
+    options = parser.parse_args()
+    if not options.filters[1] <= options.inputs[0] <= POSITIONS * options.filters[1]:
+        parser.error(f"{options.filters[1]} filters make that many to {POSITIONS} times the inputs")
+    started = time.time()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(SEED)
+    masked = loaded(options.weights) if options.weights else pruned(options.filters, options.inputs)
+    x = torch.rand(options.batch, 1, 28, 28)
+    masked.eval()
+    small = smaller(masked, x[:2])
+    with torch.inference_mode():
+        difference = float((small(x) - masked(x)).abs().max())
+    whole, part = seconds([masked, small], x, options.repeats)
+    ratios = [a / b for a, b in zip(whole, part, strict=True)]
+    words = ["python", Path(sys.argv[0]).as_posix(), *sys.argv[1:]]
+    command = " ".join(Path(word).name if Path(word).is_absolute() else word for word in words)
+    results = {
+        "run": describe_run(command, started, REPOSITORY, seed=SEED, threads=options.threads),
+        "batch": options.batch,
+        "weights": "trained" if options.weights else "random, of the given sizes",
+        "largest_difference": difference,
+        "ratio": statistics.median(ratios),
+        "ratio_range": [min(ratios), max(ratios)],
+        "networks": [
+            {
+                "name": name,
+                "widths": widths(net),
+                "numbers": sum(p.numel() for p in net.parameters()),
+                "products_per_example": products(net, x),
+                "median_seconds": statistics.median(times),
+                "seconds": times,
+            }
+            for name, net, times in (("masked", masked, whole), ("smaller", small, part))
+        ],
+    }
+    options.output.write_text(json.dumps(results, indent=2) + "\n")
+    print(json.dumps({k: v for k, v in results.items() if k != "run"}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+"""A network without its pruned channels: dense, ordinary, and computing the same.
+
+Zero rows and columns leave a layer, with all that they reach: filters, the linear inputs that they
+turn into when flattened, scales of batch norms, all terms of a residual sum together, pixels that
+no weight reads. What a removed unit still emitted, its bias, moves into the next layer's bias.
+
+Source: Louizos 6.4.2 and 7.5, Ullrich 3.4: tables of architectures such as 219-214-100.
+"""
+
+import warnings
+from collections import OrderedDict
+from copy import deepcopy
+from itertools import pairwise
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree
+
+from laconic.errors import InputError
+from laconic.weights.base import SUPPORTED
+from laconic.weights.channels import Channels, Layer, Value
+from laconic.weights.convert import plain
+from laconic.weights.tracing import SUMS, traced
+
+_SIZES = ("num_features", "num_parameters", "in_channels", "out_channels", "groups")
+"""Where modules that act on channels one by one note how many there are."""
+
+
+class KeptWhole(UserWarning):
+    """Some operations of a network are unknown, so that all channels that they touch stay."""
+
+
+class Select(nn.Module):
+    """Lets some features through.
+
+    Args:
+        index: numbers of the features.
+        dim: the axis that they stand on.
+    """
+
+    def __init__(self, index: Tensor, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("index", index)
+        self.index: Tensor
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` with only those features."""
+        return x.index_select(self.dim, self.index)
+
+    def extra_repr(self) -> str:
+        """How many, and where."""
+        return f"{len(self.index)}, dim={self.dim}"
+
+
+def smaller(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> nn.Module:
+    """The pruned network: smaller layers, the same outputs, no masks.
+
+    A layer that needs only some of the features which are there, because others need the rest or
+    because they are pixels, gets a `Select` before it. Convolutions in groups (other than one
+    channel per group), layers that are used twice and operations that are unknown stay whole.
+
+    Args:
+        net: a converted network, or any with exact zeros where it is pruned; left as it is.
+        example: a batch of its inputs, or several inputs. Only the number of examples may differ
+            when the result is used.
+
+    Returns:
+        A new network in evaluation mode: `nn.Sequential` where it is a chain of modules, else
+        torch's `GraphModule`, whose code can be read. It is meant for evaluation: dropout that the
+        forward pass calls as a function stays off.
+
+    Raises:
+        InputError: the forward pass fails on the example, cannot be traced, or changes tensors
+            behind the back of the tracing.
+
+    Warns:
+        KeptWhole: operations are unknown; they are named.
+
+    Example:
+        `small = smaller(net, x[:2])`
+    """
+    inputs = (example,) if isinstance(example, Tensor) else tuple(example)
+    masked = plain(net).eval()
+    with torch.no_grad():
+        expected = _run(masked, inputs)
+        graph = traced(masked)
+        channels = Channels(graph, inputs)
+        _replace_constants(graph, channels)
+        _shrink(graph, channels)
+        _tidy(graph)
+        graph.eval()
+        _compare(graph(*inputs), expected)
+    if channels.kept:
+        warnings.warn(
+            f"unknown, so kept whole with the channels around: {', '.join(sorted(channels.kept))}",
+            KeptWhole,
+            stacklevel=2,
+        )
+    return _as_sequence(graph)
+
+
+def widths(net: nn.Module) -> dict[str, tuple[int, int]]:
+    """Inputs and outputs of every linear and convolutional layer, in order of registration.
+
+    LeNet-300-100 is "219-214-100" if the inputs of its three layers are so many; LeNet-5 is
+    "8-13-88-13" by the outputs of its convolutions and the inputs of its linear layers.
+    """
+    found = {}
+    for name, module in plain(net).named_modules():
+        if isinstance(module, nn.Linear):
+            found[name] = module.in_features, module.out_features
+        elif isinstance(module, SUPPORTED):
+            assert isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+            found[name] = module.in_channels, module.out_channels
+    return found
+
+
+def _run(net: nn.Module, inputs: tuple[Tensor, ...]) -> object:
+    """The outputs; the example stays as it is, whatever the network does in place."""
+    try:
+        return net(*(x.clone() for x in inputs))
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise InputError(f"the network fails on the example: {error}") from error
+
+
+def _replace_constants(graph: fx.GraphModule, channels: Channels) -> None:
+    """Where one term of a sum no longer depends on the input, keep the number, not the branch."""
+    for node in channels.sums:
+        value = channels.values[node]
+        present = value.space.present
+        for position, other in ((0, 1), (1, 0)):
+            term, rest = node.args[position], node.args[other]
+            assert isinstance(term, fx.Node)
+            assert isinstance(rest, fx.Node)
+            constant = channels.values[term].constant[present]
+            if bool(constant.isnan().any()) or channels.values[rest].shape != value.shape:
+                continue
+            if node.target in SUMS and bool((constant == 0).all()):
+                node.replace_all_uses_with(rest)
+                break
+            name = f"constant_{node.name}"
+            shape = [-1 if dim == value.axis else 1 for dim in range(len(value.shape))]
+            graph.register_buffer(name, constant.reshape(shape))
+            with graph.graph.inserting_before(node):
+                node.update_arg(position, graph.graph.get_attr(name))
+            break
+
+
+def _shrink(graph: fx.GraphModule, channels: Channels) -> None:
+    for node, layer in channels.layers.items():
+        reads, present = _columns(layer), layer.present
+        graph.set_submodule(str(node.target), _small_layer(layer, reads))
+        if not bool(torch.equal(reads, present)):
+            name = f"{node.target}_select"
+            graph.add_submodule(name, Select(reads[present].nonzero()[:, 0], layer.dim))
+            with graph.graph.inserting_before(node):
+                node.update_arg(0, graph.graph.call_module(name, (node.args[0],)))
+    for node, module in channels.sliced.items():
+        graph.set_submodule(str(node.target), _small_module(module, channels.values[node]))
+    for node in channels.flattened:
+        if node.op == "call_module":
+            continue
+        # Written-out sizes, as in view(-1, 400), would be those of the large network.
+        with graph.graph.inserting_before(node):
+            flat = graph.graph.call_function(torch.flatten, (node.all_input_nodes[0], 1))
+        node.replace_all_uses_with(flat)
+
+
+def _columns(layer: Layer) -> Tensor:
+    """Inputs that stay; one at least, which then has no weight."""
+    reads = layer.reads()
+    if not bool(reads.any()):
+        reads[layer.present.nonzero()[0]] = True
+    return reads
+
+
+def _small_layer(layer: Layer, reads: Tensor) -> nn.Module:
+    small = deepcopy(layer.module)
+    weight, bias = small.weight, small.bias
+    assert isinstance(weight, Tensor)
+    rows, needed = layer.result.space.present, layer.result.space.need
+    # A row that only stands in for an empty layer, and inputs that the bias takes over, are zero.
+    used = (needed[:, None] & layer.fold.isnan()[None]).reshape(*weight.shape[:2], *_ones(weight))
+    kept = torch.where(used, weight, 0)[rows][:, reads]
+    shift = layer.shift()[rows]
+    if isinstance(bias, Tensor):
+        shift = shift + bias[rows]
+    shift = torch.where(needed[rows], shift, 0).to(weight.dtype)
+    small.weight = nn.Parameter(kept, requires_grad=weight.requires_grad)
+    if isinstance(bias, Tensor) or bool((shift != 0).any()):
+        small.bias = nn.Parameter(shift, requires_grad=weight.requires_grad)
+    inputs, outputs = int(reads.sum()), int(rows.sum())
+    if isinstance(small, nn.Linear):
+        small.in_features, small.out_features = inputs, outputs
+    else:
+        assert isinstance(small, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+        small.in_channels, small.out_channels = inputs, outputs
+    return small
+
+
+def _ones(weight: Tensor) -> list[int]:
+    return [1] * (weight.ndim - 2)
+
+
+def _small_module(module: nn.Module, value: Value) -> nn.Module:
+    """Batch norms and their like: the numbers of the channels that stay."""
+    small, present = deepcopy(module), value.space.present
+    for name, parameter in module.named_parameters():
+        if parameter.shape[:1] == present.shape:
+            kept = nn.Parameter(parameter[present], requires_grad=parameter.requires_grad)
+            setattr(small, name, kept)
+    for name, buffer in module.named_buffers():
+        if buffer.shape[:1] == present.shape:
+            setattr(small, name, buffer[present])
+    for name in _SIZES:
+        if getattr(small, name, None) == len(present):
+            setattr(small, name, int(present.sum()))
+    return small
+
+
+def _tidy(graph: fx.GraphModule) -> None:
+    graph.graph.eliminate_dead_code()
+    graph.graph.lint()
+    graph.recompile()
+    graph.delete_all_unused_submodules()
+
+
+def _as_sequence(graph: fx.GraphModule) -> nn.Module:
+    """The same as `nn.Sequential`, where it is no more than a chain of modules."""
+    start, *steps, end = graph.graph.nodes
+    chain = all(
+        step.op == "call_module" and step.args == (before,) and not step.kwargs
+        for before, step in pairwise([start, *steps])
+    )
+    names = [str(step.target) for step in steps]
+    whole = end.args == ([start, *steps][-1],) and len(set(names)) == len(names)
+    if not chain or not whole or any("." in name for name in names):
+        return graph
+    return nn.Sequential(OrderedDict((name, graph.get_submodule(name)) for name in names)).eval()
+
+
+def _compare(found: object, expected: object) -> None:
+    """The last line of defence against networks that do what their graph does not show."""
+    pairs = zip(_pytree.tree_leaves(found), _pytree.tree_leaves(expected), strict=True)
+    for new, old in pairs:
+        if not isinstance(old, Tensor) or not old.is_floating_point():
+            continue
+        tolerance = torch.finfo(old.dtype).eps ** 0.5
+        bound = tolerance * float(old.abs().max().clamp(min=1)) if old.numel() else 0.0
+        if not torch.allclose(new, old, rtol=tolerance, atol=bound, equal_nan=True):
+            raise InputError(
+                f"the smaller network would compute something else, by up to "
+                f"{float((new - old).abs().max()):.3g}: the forward pass changes a tensor in place "
+                "that is used elsewhere under another name, or has hooks of its own. Write it "
+                "without them"
+            )
