@@ -4,7 +4,7 @@ import math
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
@@ -15,6 +15,7 @@ from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
 CODEC: Final = "network"
 MANIFEST: Final = "manifest"
 TENSOR: Final = "tensor"
+DRAWN: Final = "drawn"
 
 MAX_MANIFEST_BYTES: Final = 1 << 26
 MAX_TEXT_BYTES: Final = 1 << 20
@@ -54,6 +55,7 @@ class Method(IntEnum):
     QUANTISED = 1
     SAME = 2
     CODEBOOK = 3
+    DRAWN = 4
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Entry:
         method: how it is kept.
         step: of the quantiser, a float32.
         same_as: index of the entry that it repeats.
+        prior_scale: s of the prior N(0, s²) that it was drawn under, a float32.
+        blocks: draws that tell it, one after the other.
     """
 
     name: str
@@ -75,6 +79,8 @@ class Entry:
     method: Method
     step: float = 0.0
     same_as: int = 0
+    prior_scale: float = 0.0
+    blocks: int = 1
 
     @property
     def count(self) -> int:
@@ -117,6 +123,9 @@ def write_manifest(entries: Sequence[Entry], metadata: Mapping[str, str]) -> byt
             fields.raw(struct.pack("<f", entry.step))
         elif entry.method == Method.SAME:
             fields.integer(entry.same_as)
+        elif entry.method == Method.DRAWN:
+            fields.raw(struct.pack("<f", entry.prior_scale))
+            fields.integer(entry.blocks)
     fields.integer(len(metadata))
     for key, value in metadata.items():
         _write_text(fields, key)
@@ -162,9 +171,7 @@ def _read_entry(fields: FieldReader, before: Sequence[Entry]) -> Entry:
         raise UnsupportedFileError(f"tensor {name!r} is kept in a newer way; update laconic")
     entry = Entry(name, _DTYPES[kind], shape, Method(method))
     if method == Method.QUANTISED:
-        (step,) = struct.unpack("<f", fields.raw(4))
-        if not (math.isfinite(step) and step > 0 and entry.count and entry.dtype in FLOATS):
-            raise CorruptFileError(f"tensor {name!r} cannot have steps of {step}")
+        step = _read_float(fields, entry, FLOATS)
         return Entry(name, entry.dtype, shape, Method.QUANTISED, step)
     if method == Method.SAME:
         index = fields.integer(len(before), "the tensor that another one repeats")
@@ -174,9 +181,27 @@ def _read_entry(fields: FieldReader, before: Sequence[Entry]) -> Entry:
         ):
             raise CorruptFileError(f"tensor {name!r} repeats one that is not like it")
         return Entry(name, entry.dtype, shape, Method.SAME, same_as=index)
+    if method == Method.DRAWN:
+        return _read_drawn(fields, entry)
     if method == Method.CODEBOOK and not (entry.count and entry.dtype in FLOATS):
         raise CorruptFileError(f"tensor {name!r} cannot have a codebook")
     return entry
+
+
+def _read_drawn(fields: FieldReader, entry: Entry) -> Entry:
+    scale = _read_float(fields, entry, ("F32",))
+    blocks = fields.integer(entry.matrix[0], "the number of blocks")
+    if not (entry.shape and blocks):
+        raise CorruptFileError(f"tensor {entry.name!r} cannot be drawn in {blocks} blocks")
+    return replace(entry, prior_scale=scale, blocks=blocks)
+
+
+def _read_float(fields: FieldReader, entry: Entry, dtypes: Sequence[str]) -> float:
+    """A quantiser's step or a prior's scale."""
+    value: float = struct.unpack("<f", fields.raw(4))[0]
+    if not (math.isfinite(value) and value > 0 and entry.count and entry.dtype in dtypes):
+        raise CorruptFileError(f"tensor {entry.name!r} cannot have steps or a scale of {value}")
+    return value
 
 
 def _write_text(fields: FieldWriter, text: str) -> None:

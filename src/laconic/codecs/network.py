@@ -14,8 +14,10 @@ from typing import Any, Final
 
 from torch import Tensor
 
+from laconic.codecs.drawn import Draws, DrawsReader
 from laconic.codecs.manifest import (
     CODEC,
+    DRAWN,
     LAYOUTS,
     MANIFEST,
     TENSOR,
@@ -82,6 +84,7 @@ def shrink(
     tolerance: float | Mapping[str, float],
     progress: Progress = _silent,
     steps: Mapping[str, float] | None = None,
+    draws: Draws = Draws(),  # noqa: B008 (frozen)
 ) -> bytes:
     """Write a .lac file.
 
@@ -93,13 +96,14 @@ def shrink(
             has them ("*" for the rest); the last one that fits counts, none: every bit is kept.
         progress: called with tensors done and tensors in all.
         steps: the quantiser's step of single tensors by name, whatever their size and error.
+        draws: tensors that were told beforehand; they stand first.
 
     Raises:
         InputError: a tensor to be quantised has NaN or infinite values, or a type is unknown.
     """
     tolerances = tolerance if isinstance(tolerance, Mapping) else {"*": tolerance}
     _check_tolerances(tolerances, list(source))
-    entries, sections, contexts = [], [], quantised.Contexts()
+    entries, sections, contexts = list(draws.entries), list[Section](), quantised.Contexts()
     known: dict[tuple[str, tuple[int, ...], bytes], int] = {}
     for index, (name, (dtype, fetch)) in enumerate(source.items()):
         progress(index, len(source))
@@ -120,7 +124,8 @@ def shrink(
     header = FieldWriter()
     header.integer(REVISION)
     manifest = Section(MANIFEST, write_manifest(entries, metadata))
-    return pack(CODEC, header.finish(), [manifest, *sections])
+    told = [Section(DRAWN, draws.data)] if draws.entries else []
+    return pack(CODEC, header.finish(), [manifest, *told, *sections])
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,8 @@ class NetworkFile:
     Attributes:
         entries: what is in it, in order.
         metadata: free text by name.
-        sizes: bytes of each entry's own section, 0 for one that is the same as another.
+        sizes: bytes of each entry's own section, 0 for one that is the same as another, and for
+            draws, which share a section.
         container: the file.
     """
 
@@ -158,11 +164,13 @@ class NetworkFile:
         if len(manifests) != 1:
             raise CorruptFileError("the file has no list of its tensors")
         entries, metadata = read_manifest(manifests[0])
-        own = [entry.method != Method.SAME for entry in entries]
+        own = [entry.method not in (Method.SAME, Method.DRAWN) for entry in entries]
         if sum(own) != len(streams):
             raise CorruptFileError(
                 f"the file has {len(streams)} tensors, its list has {sum(own)} of their own"
             )
+        if len(container.named(DRAWN)) != any(entry.method == Method.DRAWN for entry in entries):
+            raise CorruptFileError("the file's draws are not those of its list")
         lengths = iter(streams)
         sizes = tuple(len(next(lengths)) if there else 0 for there in own)
         return cls(entries, metadata, sizes, container)
@@ -176,13 +184,16 @@ class NetworkFile:
         wanted = {entry.same_as for entry in self.entries if entry.method == Method.SAME}
         kept: dict[int, Tensor] = {}
         streams = iter(self.container.named(TENSOR))
-        contexts = quantised.Contexts()
+        contexts, draws = quantised.Contexts(), self._draws()
         for index, entry in enumerate(self.entries):
             if entry.method == Method.SAME:
                 tensor = kept[entry.same_as].clone()
             else:
                 try:
-                    tensor = decode(entry, next(streams), contexts)
+                    if draws is not None and entry.method == Method.DRAWN:
+                        tensor = draws.read(entry)
+                    else:
+                        tensor = decode(entry, next(streams), contexts)
                 except MemoryError as error:
                     raise CorruptFileError(
                         f"tensor {entry.name!r} of {entry.count} numbers does not fit in memory"
@@ -190,6 +201,10 @@ class NetworkFile:
             if index in wanted:
                 kept[index] = tensor
             yield entry, tensor
+
+    def _draws(self) -> DrawsReader | None:
+        drawn = [entry.count for entry in self.entries if entry.method == Method.DRAWN]
+        return DrawsReader(self.container.named(DRAWN)[0], sum(drawn)) if drawn else None
 
     @property
     def numbers(self) -> int:

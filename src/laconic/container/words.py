@@ -40,6 +40,7 @@ WORDS: Final[tuple[str, ...]] = (
     "shard counts",
     "manifest",
     "tensor",
+    "drawn",
 )
 """Index 0 of a word in a file means "written out"; the word `WORDS[k]` is index `k + 1`."""
 

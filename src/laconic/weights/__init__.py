@@ -18,12 +18,40 @@ from laconic.training.config import build
 from laconic.weights.base import WeightMethod
 from laconic.weights.convert import Penalty, UntouchedModules, plain
 from laconic.weights.convert import convert as _convert
+from laconic.weights.group_horseshoe import GroupHorseshoe
+from laconic.weights.group_jeffreys import GroupJeffreys
+from laconic.weights.l0 import L0
+from laconic.weights.miracle import Miracle
+from laconic.weights.relaxed_quantization import RelaxedQuantization
+from laconic.weights.smaller import KeptWhole, smaller, widths
+from laconic.weights.soft_sharing import SoftSharing
 from laconic.weights.sparse_vd import SparseVD
 
-METHODS: dict[str, type[WeightMethod]] = {kind.name: kind for kind in (SparseVD,)}
+METHODS: dict[str, type[WeightMethod]] = {
+    kind.name: kind
+    for kind in (
+        SparseVD,
+        RelaxedQuantization,
+        L0,
+        GroupJeffreys,
+        GroupHorseshoe,
+        Miracle,
+        SoftSharing,
+    )
+}
 """By name."""
 
-__all__ = ["METHODS", "Penalty", "UntouchedModules", "convert", "make_method", "plain"]
+__all__ = [
+    "METHODS",
+    "KeptWhole",
+    "Penalty",
+    "UntouchedModules",
+    "convert",
+    "make_method",
+    "plain",
+    "smaller",
+    "widths",
+]
 
 
 def make_method(name: str, **settings: Any) -> WeightMethod:

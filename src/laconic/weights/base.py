@@ -39,17 +39,20 @@ class Point:
 
 
 def step_of(variance: Tensor, scale: float = 1.0) -> float:
-    """The quantiser's step whose noise is as strong as a posterior's.
+    """The quantiser's step that does as much harm as a posterior's own noise.
 
     Args:
         variance: of the weights that are kept; any shape, may be empty.
         scale: factor on the step.
 
-    Formula: scale sqrt(12 mean(variance)); uniform noise of width s has variance s² / 12.
+    Formula: scale sqrt(12 / mean(1 / variance)). A posterior's variance is about the inverse
+    curvature of the loss, and uniform noise of width s has variance s² / 12: it adds s² / (24
+    variance) nats a weight, on average half a nat here, as the posterior's noise does.
     """
     if not variance.numel():
         return 0.0
-    return scale * math.sqrt(12 * float(variance.mean()))
+    precision = float((1 / variance.detach().double()).mean())
+    return scale * math.sqrt(12 / precision)
 
 
 class WeightPosterior(nn.Module, ABC):
@@ -70,10 +73,21 @@ class WeightPosterior(nn.Module, ABC):
     def constrain(self) -> None:
         """Called after every step of the optimiser: bounds of variances and the like."""
 
+    def nonzero(self) -> Tensor:
+        """P(w != 0) of every weight, broadcastable to it; here 0 or 1, as the point says."""
+        return (self.point().weight != 0).float()
+
     def evaluate(self, x: Tensor, apply: Apply) -> Tensor:
         """The layer's output with the stored numbers."""
         point = self.point()
         return apply(x, point.weight, point.bias)
+
+    def finish(self, layer: nn.Module) -> nn.Module:
+        """What `plain` puts in place of the ordinary layer with the stored numbers: that layer.
+
+        Methods that change more than weights add it here, so that both compute the same.
+        """
+        return layer
 
 
 class ProbabilisticLayer(nn.Module):
@@ -111,7 +125,7 @@ class ProbabilisticLayer(nn.Module):
         layer.register_parameter("weight", nn.Parameter(point.weight.detach().clone()))
         if point.bias is not None:
             layer.register_parameter("bias", nn.Parameter(point.bias.detach().clone()))
-        return layer
+        return self.posterior.finish(layer)
 
 
 @dataclass(frozen=True)
@@ -170,6 +184,10 @@ class WeightMethod(ABC):
     def posterior(self, info: LayerInfo) -> WeightPosterior:
         """The distribution that takes the place of a layer's numbers."""
 
+    def rates(self) -> Mapping[str, float]:
+        """`rate_factors`, unless they depend on the settings."""
+        return self.rate_factors
+
     def shared(self, posteriors: Mapping[str, WeightPosterior]) -> "SharedPrior":
         """What belongs to the network as a whole; here only the sum over its layers."""
         return SharedPrior(posteriors)
@@ -178,9 +196,17 @@ class WeightMethod(ABC):
 class SharedPrior(nn.Module):
     """The penalty of a whole network; subclasses have parameters that all layers share.
 
+    The optimiser reaches those through `nn.ModuleDict({"net": net, "prior": penalty.prior})`.
+
+    Attributes:
+        rate_factors: prefixes of its own parameters' names, and how much faster than the rest they
+            should learn.
+
     Args:
         posteriors: of the layers by name; they stay the network's own.
     """
+
+    rate_factors: ClassVar[Mapping[str, float]] = {}
 
     def __init__(self, posteriors: Mapping[str, WeightPosterior]) -> None:
         super().__init__()
@@ -199,3 +225,6 @@ class SharedPrior(nn.Module):
         """Called after every step of the optimiser."""
         for posterior in self._posteriors.values():
             posterior.constrain()
+
+    def quantise(self) -> None:
+        """Called once after training: put the numbers on the values that are stored, if need be."""

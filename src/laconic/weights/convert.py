@@ -35,7 +35,8 @@ class Penalty:
         layers: the converted layers by name.
         untouched: modules with parameters that were left as they are, by name.
         prior: parameters that all layers share, if the method has any.
-        rate_factors: prefixes of parameters' names of the network, and how much faster they learn.
+        rate_factors: prefixes of parameters' names, and how much faster they learn; as they are
+            called in the network, and in `nn.ModuleDict({"net": net, "prior": penalty.prior})`.
     """
 
     def __init__(
@@ -56,6 +57,10 @@ class Penalty:
     def constrain(self) -> None:
         """Call this after every step of the optimiser."""
         self.prior.constrain()
+
+    def quantise(self) -> None:
+        """Call this once after training, before the network is stored."""
+        self.prior.quantise()
 
 
 def convert(
@@ -97,6 +102,9 @@ def convert(
     for name, module in found.items():
         info = LayerInfo(name, module, name == names[0], name == names[-1])
         layers[name] = ProbabilisticLayer(module, method.posterior(info)).train(module.training)
+    # What a method refuses, it has refused by now: the network is whole or converted, never half.
+    prior = method.shared({name: layer.posterior for name, layer in layers.items()})
+    for name, module in found.items():
         _replace(net, module, layers[name])
     untouched = tuple(
         name
@@ -109,13 +117,14 @@ def convert(
             UntouchedModules,
             stacklevel=2,
         )
-    posteriors = {name: layer.posterior for name, layer in layers.items()}
     factors = {
         f"{name}.posterior.{prefix}": factor
         for name in layers
-        for prefix, factor in method.rate_factors.items()
+        for prefix, factor in method.rates().items()
     }
-    return Penalty(layers, untouched, method.shared(posteriors), factors)
+    factors |= {f"net.{prefix}": factor for prefix, factor in factors.items()}
+    factors |= {f"prior.{prefix}": factor for prefix, factor in prior.rate_factors.items()}
+    return Penalty(layers, untouched, prior, factors)
 
 
 def plain(net: nn.Module) -> nn.Module:

@@ -1,0 +1,112 @@
+"""MIRACLE's coding: block by block, the rest trained on after each.
+
+A block of weights is told as a draw from its posterior, and stays what the draw says; the weights
+that are not yet told learn to live with it.
+
+Source: Havasi, Peharz & Hernández-Lobato 2018, there with blocks of equal KL, a dozen bits each,
+drawn by chance from all layers; Flamich 1.7.3.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+from torch import nn
+from torch.distributions import Normal
+
+from laconic.codecs.drawn import DrawsWriter, block_rows
+from laconic.codecs.network import named, shrink
+from laconic.coding.relative_entropy import Receipt, RelativeEntropyCoder
+from laconic.coding.relative_entropy.trellis import TrellisCoder
+from laconic.errors import InputError
+from laconic.weights.convert import Penalty, plain
+from laconic.weights.miracle import NATS_PER_BYTE, DrawnTensor, MiraclePosterior
+
+CODER: Final = TrellisCoder(outlier_bits=20)
+"""Weights of 12 to 20 bits are few, and cheaper on the path than as numbers of their own."""
+
+
+def _ignore(name: str, receipt: Receipt) -> None:
+    pass
+
+
+def shrink_drawn(
+    net: nn.Module,
+    penalty: Penalty,
+    refine: Callable[[str], None] | None = None,
+    block_bytes: float = math.inf,
+    order: Sequence[str] = (),
+    coder: RelativeEntropyCoder = CODER,
+    seed: int = 0,
+    metadata: Mapping[str, str] | None = None,
+    report: Callable[[str, Receipt], None] = _ignore,
+) -> bytes:
+    """Write the .lac file of a network whose weights were trained by the method "miracle".
+
+    The network is changed in place: at the end its weights are those of the file, bit for bit.
+    Tensors that are no weights of converted layers are kept bit for bit.
+
+    Args:
+        net: the converted network.
+        penalty: what `convert` returned for it.
+        refine: trains what is not yet told, some steps; called after each block but a layer's bias
+            with the name of the layer; not after the last. Told numbers take no gradients.
+            None: no training.
+        block_bytes: KL of the blocks that weights are cut into, as nearly as whole rows allow.
+        order: names of all converted layers in the order of telling; none: as they stand.
+        coder: which tells the draws.
+        seed: of the shared randomness; another one gives another draw.
+        metadata: free text by name, kept in the file.
+        report: called for every tensor with its name and what it cost.
+
+    Returns:
+        The file; `laconic.expand` gives the `state_dict` of `plain(net)`.
+
+    Raises:
+        InputError: the network was made probabilistic by another method, was told before, has NaN
+            weights, or `order` does not name every layer once.
+    """
+    writer = DrawsWriter(coder, seed)
+    parts = _parts(penalty, order)
+    for place, (layer, part, tensor) in enumerate(parts):
+        rest = parts[place + 1 :]
+        for receipt in _tell(writer, f"{layer}.{part}", tensor, block_bytes):
+            report(f"{layer}.{part}", receipt)
+            if refine is not None and part == "weight" and (rest or not tensor.told.all()):
+                refine(layer)
+    draws = writer.finish()
+    told = {entry.name for entry in draws.entries}
+    others = {key: value for key, value in plain(net).state_dict().items() if key not in told}
+    return shrink(named(others), metadata or {}, 0.0, draws=draws)
+
+
+def _parts(penalty: Penalty, order: Sequence[str]) -> list[tuple[str, str, DrawnTensor]]:
+    """Layer, "bias" or "weight", and tensor; biases first, for weights can make up for them."""
+    order = tuple(order) or tuple(penalty.layers)
+    if sorted(order) != sorted(penalty.layers):
+        raise InputError(f"the order must name each of {', '.join(penalty.layers)} once")
+    parts = []
+    for name in order:
+        posterior = penalty.layers[name].posterior
+        if not isinstance(posterior, MiraclePosterior):
+            raise InputError(f'{name!r} was not converted by the method "miracle"')
+        for part, tensor in sorted(posterior.drawn.items()):
+            if bool(tensor.told.any()):
+                raise InputError(f"{name}.{part} was told before: convert and train anew")
+            parts.append((name, part, tensor))
+    return parts
+
+
+def _tell(
+    writer: DrawsWriter, name: str, tensor: DrawnTensor, block_bytes: float
+) -> Iterator[Receipt]:
+    """Tell a tensor; after each block, between two steps of the iterator, it may be trained."""
+    rows, shape = len(tensor.mean), tuple(tensor.mean.shape)
+    blocks = float(tensor.nats().detach()) / NATS_PER_BYTE / block_bytes
+    entry = writer.begin(name, shape, float(tensor.prior_scale), min(rows, max(1, round(blocks))))
+    for block in block_rows(entry):
+        target = tensor.target
+        q = Normal(target.loc[block], target.scale[block], validate_args=False)
+        draw, receipt = writer.tell(q)
+        tensor.fix(draw, receipt.bits, entry.prior_scale)
+        yield receipt
