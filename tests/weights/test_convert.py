@@ -1,4 +1,4 @@
-"""Conversion: every layer once, nothing skipped in silence, the stored network computes the same."""
+"""Conversion: every layer once, nothing skipped in silence, stored networks compute the same."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from laconic.errors import ConfigError, InputError
-from laconic.weights import METHODS, UntouchedModules, convert, make_method, plain
+from laconic.weights import METHODS, UntouchedModules, convert, plain
 from laconic.weights.base import ProbabilisticLayer
 
 NAMES = sorted(METHODS)
@@ -71,9 +71,11 @@ def test_a_layer_used_twice_is_converted_once() -> None:
     net = Twice()
     penalty = convert(net, "sparse-vd")
     assert list(penalty.layers) == ["first"]
-    assert net.first is net.second and isinstance(net.first, ProbabilisticLayer)
+    assert net.first is net.second
+    assert isinstance(net.first, ProbabilisticLayer)
     ordinary = plain(net)
-    assert ordinary.first is ordinary.second and isinstance(ordinary.first, nn.Linear)
+    assert ordinary.first is ordinary.second
+    assert isinstance(ordinary.first, nn.Linear)
 
 
 def test_other_modules_are_named() -> None:

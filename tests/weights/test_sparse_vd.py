@@ -11,7 +11,7 @@ from laconic.weights.base import step_of
 
 
 def test_the_penalty_is_the_kl_to_the_log_uniform_prior() -> None:
-    """Against quadrature: KL = E[log |w|] - entropy + constant, 0 as alpha grows; fit's error 0.01."""
+    """Against quadrature: KL = E[log |w|] - entropy + constant, 0 as alpha grows; within 0.02."""
     log_alpha = torch.linspace(-8, 8, 33, dtype=torch.float64)
     grid = torch.linspace(-12, 12, 400_001, dtype=torch.float64)
     density = torch.exp(-0.5 * grid**2) / (2 * torch.pi) ** 0.5

@@ -142,7 +142,7 @@ def converted(
     penalty = convert(net, recipe.method, **recipe.settings)
     trainer = _trainer(net, penalty, recipe.train, data, seed, folder / recipe.name / str(seed))
     trainer.run(say)
-    penalty.finish()
+    penalty.quantise()
     return net.eval(), penalty
 
 

@@ -1,0 +1,116 @@
+"""One data set, one number of iterations, four architectures: real files on Kodak 1-16.
+
+    python experiments/architectures/run.py train [--architecture pln]   # resumable
+    python experiments/architectures/run.py measure                      # results.json, the figures
+
+The source's one-level VAE, its PLN and its gamma-PLN, each with networks steered by log beta, and
+the sliced ladder that the embedded model is.
+"""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from laconic.codecs.image import ImageCodec
+from laconic.evaluation.comparison import QUALITIES, compare
+from laconic.evaluation.figures import draw_figure, save_figure
+from laconic.evaluation.ours import OurCodec
+from laconic.evaluation.provenance import describe_run
+from laconic.evaluation.rate_distortion import rate_distortion
+from laconic.evaluation.results import finite, study_to_json
+from laconic.models import make_model
+from laconic.pretrained.recipe import data_root, train_from_config
+from laconic.training import checkpoints
+from laconic.training.config import read_config
+
+HERE = Path(__file__).resolve().parent
+TITLES = {
+    "vae": "VAE",
+    "pln": "PLN",
+    "gamma-pln": "gamma-PLN",
+    "sliced": "Sliced ladder",
+}
+QUALITIES_MEASURED = (1, 20, 40, 60, 80, 100)
+
+
+def train(architecture: str) -> None:
+    """Train one, or go on where its checkpoint stopped."""
+    path = HERE / f"{architecture}.yaml"
+    folder = Path(read_config(path)["folder"])
+
+    def say(step: int, row: dict[str, float]) -> None:
+        print(architecture, {key: round(value, 4) for key, value in row.items()}, flush=True)
+
+    train_from_config(path, resume=(folder / "checkpoint.safetensors").exists(), progress=say)
+
+
+def trained(architecture: str) -> tuple[OurCodec, int]:
+    """The codec of the averaged weights, and their iterations."""
+    config = read_config(HERE / f"{architecture}.yaml")
+    tensors, meta = checkpoints.load(Path(config["folder"]) / "checkpoint.safetensors")
+    model = make_model(config["model"]).eval()
+    prefix = "average."
+    state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    model.load_state_dict(state)
+    codec = ImageCodec(model, architecture, b"architectures")
+    return OurCodec(codec, architecture, TITLES[architecture]), int(meta["step"])
+
+
+def measure(kodak: Path) -> None:
+    """Rate-distortion of real files, BD-rates against the PLN, the figures."""
+    started = time.time()
+    found = {
+        name: trained(name)
+        for name in TITLES
+        if (Path("runs/architectures") / name / "checkpoint.safetensors").exists()
+    }
+    steps = {name: step for name, (_, step) in found.items()}
+    if len(set(steps.values())) != 1 or "pln" not in steps:
+        sys.exit(f"train all for the same iterations first, the PLN among them; there are: {steps}")
+    study = rate_distortion([(codec, QUALITIES_MEASURED) for codec, _ in found.values()], kodak)
+    pln = next(curve for curve in study.curves if curve.codec == "pln")
+    document = {
+        "title": "Four architectures after equal training",
+        "run": describe_run(
+            "python experiments/architectures/run.py", started, HERE.parents[1],
+            threads=torch.get_num_threads(), iterations=steps["pln"],
+            parameters={
+                name: sum(p.numel() for p in codec.codec.model.parameters())
+                for name, (codec, _) in found.items()
+            },
+        ),
+        "comparisons": [
+            asdict(compare(curve, pln, figure))
+            for curve in study.curves if curve is not pln for figure in QUALITIES
+        ],
+        "study": study_to_json(study),
+    }  # fmt: skip
+    (HERE / "results.json").write_text(json.dumps(finite(document), indent=1) + "\n")
+    for figure, name in QUALITIES.items():
+        title = f"{name} after {steps['pln']:,} iterations, Kodak 1-16"
+        save_figure(draw_figure(study.curves, figure, title), HERE / figure)
+
+
+def main() -> None:
+    """Train or measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("step", choices=("train", "measure"))
+    parser.add_argument("--architecture", choices=tuple(TITLES), help="train this one only")
+    parser.add_argument("--data", type=Path, default=data_root())
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.step == "measure":
+        measure(arguments.data / "kodak")
+        return
+    for architecture in [arguments.architecture] if arguments.architecture else TITLES:
+        train(architecture)
+
+
+if __name__ == "__main__":
+    main()
