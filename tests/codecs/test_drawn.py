@@ -251,9 +251,7 @@ def test_a_network_is_told_block_by_block(block_bytes: float) -> None:
     def report(name: str, receipt: Receipt) -> None:
         costs[name] = costs.get(name, 0.0) + receipt.bits
 
-    data = shrink_drawn(
-        net, penalty, refine, block_bytes, coder=QUICK, metadata={"a": "b"}, report=report
-    )
+    data = shrink_drawn(net, refine, block_bytes, coder=QUICK, metadata={"a": "b"}, report=report)
     own = plain(net).state_dict()
     back = laconic.expand(data)
     assert back.keys() == own.keys()
@@ -271,13 +269,16 @@ def test_a_network_is_told_block_by_block(block_bytes: float) -> None:
 
 
 def test_wrong_networks_are_refused() -> None:
-    net, penalty = network()
+    net, _penalty = network()
     with pytest.raises(InputError, match="order"):
-        shrink_drawn(net, penalty, order=["0"])
-    shrink_drawn(net, penalty, order=["3", "0"], coder=QUICK)
+        shrink_drawn(net, order=["0"])
+    shrink_drawn(net, order=["3", "0"], coder=QUICK)
     with pytest.raises(InputError, match="before"):
-        shrink_drawn(net, penalty)
+        shrink_drawn(net)
     other = nn.Sequential(nn.Linear(3, 3))
+    with pytest.raises(InputError, match="no layers"):
+        shrink_drawn(other)
+    convert(other, "sparse-vd")
     with pytest.raises(InputError, match="miracle"):
-        shrink_drawn(other, convert(other, "sparse-vd"))
+        shrink_drawn(other)
     assert CODER.id == "trellis"

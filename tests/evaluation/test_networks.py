@@ -9,6 +9,7 @@ from laconic.errors import ConfigError
 from laconic.evaluation.networks import (
     STEP_SCALES,
     Data,
+    coded,
     converted,
     measure,
     read_recipe,
@@ -61,11 +62,25 @@ def test_the_coarsest_step_that_training_data_allow_is_taken(folder: Path) -> No
     data = digits()
     strict = read_recipe({**RECIPE, "allowed_points": 0.1})
     loose = read_recipe({**RECIPE, "allowed_points": 100.0})
-    net, _ = converted(strict, data, 0, folder, silent)
-    careful, careless = (measure(recipe, net, data)[0] for recipe in (strict, loose))
-    assert careless["step_scale"] == STEP_SCALES[0] > careful["step_scale"]
-    assert careful["training_error_percent"] <= 0.1 < careless["training_error_percent"]
-    assert careless["file_bytes"] < careful["file_bytes"]
+    net, penalty = converted(strict, data, 0, folder, silent)
+    careful, careless = (coded(one, net, penalty, data, 0, folder) for one in (strict, loose))
+    assert careless[1] == STEP_SCALES[0] > careful[1]
+    assert len(careless[0]) < len(careful[0])
+    good, bad = (
+        measure(strict, net, *one, data)["training_error_percent"] for one in (careful, careless)
+    )
+    assert good <= 0.1 < bad
+
+
+def test_draws_are_refined_and_decode_to_what_is_measured(tmp_path: Path) -> None:
+    settings = {"budget_bytes": 4000, "beta": 0.1, "beta_rate": 0.02}
+    train = {"epochs": 16, "rate": 2e-3}
+    options = {"block_bytes": 2000, "refine_steps": 3, "settings": settings, "train": train}
+    recipe = read_recipe({**RECIPE, **options, "name": "drawn", "method": "miracle"})
+    (row,) = run_recipe(recipe, digits(), [0], tmp_path, silent)
+    assert row["csr_huffman_bytes"] is None
+    assert row["error_percent"] < 5
+    assert 300 < row["file_bytes"] < 5000
 
 
 def test_widths_count_what_is_left() -> None:

@@ -19,7 +19,8 @@ from laconic.codecs.network import named, shrink
 from laconic.coding.relative_entropy import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.trellis import TrellisCoder
 from laconic.errors import InputError
-from laconic.weights.convert import Penalty, plain
+from laconic.weights.base import ProbabilisticLayer
+from laconic.weights.convert import plain
 from laconic.weights.miracle import NATS_PER_BYTE, DrawnTensor, MiraclePosterior
 
 CODER: Final = TrellisCoder(outlier_bits=20)
@@ -32,7 +33,6 @@ def _ignore(name: str, receipt: Receipt) -> None:
 
 def shrink_drawn(
     net: nn.Module,
-    penalty: Penalty,
     refine: Callable[[str], None] | None = None,
     block_bytes: float = math.inf,
     order: Sequence[str] = (),
@@ -48,7 +48,6 @@ def shrink_drawn(
 
     Args:
         net: the converted network.
-        penalty: what `convert` returned for it.
         refine: trains what is not yet told, some steps; called after each block but a layer's bias
             with the name of the layer; not after the last. Told numbers take no gradients.
             None: no training.
@@ -67,7 +66,7 @@ def shrink_drawn(
             weights, or `order` does not name every layer once.
     """
     writer = DrawsWriter(coder, seed)
-    parts = _parts(penalty, order)
+    parts = _parts(net, order)
     for place, (layer, part, tensor) in enumerate(parts):
         rest = parts[place + 1 :]
         for receipt in _tell(writer, f"{layer}.{part}", tensor, block_bytes):
@@ -80,14 +79,15 @@ def shrink_drawn(
     return shrink(named(others), metadata or {}, 0.0, draws=draws)
 
 
-def _parts(penalty: Penalty, order: Sequence[str]) -> list[tuple[str, str, DrawnTensor]]:
+def _parts(net: nn.Module, order: Sequence[str]) -> list[tuple[str, str, DrawnTensor]]:
     """Layer, "bias" or "weight", and tensor; biases first, for weights can make up for them."""
-    order = tuple(order) or tuple(penalty.layers)
-    if sorted(order) != sorted(penalty.layers):
-        raise InputError(f"the order must name each of {', '.join(penalty.layers)} once")
+    layers = {n: m for n, m in net.named_modules() if isinstance(m, ProbabilisticLayer)}
+    order = tuple(order) or tuple(layers)
+    if not layers or sorted(order) != sorted(layers):
+        raise InputError(f"the order must name each of {', '.join(layers) or 'no layers'} once")
     parts = []
     for name in order:
-        posterior = penalty.layers[name].posterior
+        posterior = layers[name].posterior
         if not isinstance(posterior, MiraclePosterior):
             raise InputError(f'{name!r} was not converted by the method "miracle"')
         for part, tensor in sorted(posterior.drawn.items()):

@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Mapping
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
+from laconic.codecs.miracle import shrink_drawn
 from laconic.codecs.network import Progress, named, shrink
 from laconic.coding.codebook import LARGEST
 from laconic.errors import InputError
 from laconic.weights.base import ProbabilisticLayer
 from laconic.weights.convert import plain
+from laconic.weights.miracle import MiraclePosterior
 
 SHARE_OF_DEVIATION = 0.25
 """Steps where a method says nothing, in root mean squares of what is not zero: 5 bits or so."""
@@ -21,6 +24,11 @@ def is_converted(net: nn.Module) -> bool:
     return any(isinstance(module, ProbabilisticLayer) for module in net.modules())
 
 
+def is_drawn(net: nn.Module) -> bool:
+    """Whether a network's weights are to be told as draws."""
+    return any(isinstance(module, MiraclePosterior) for module in net.modules())
+
+
 def shrink_posterior(
     net: nn.Module, step_scale: float, metadata: Mapping[str, str], progress: Progress
 ) -> bytes:
@@ -28,7 +36,8 @@ def shrink_posterior(
 
     Weights and biases are told in the steps that their posteriors bear; where a method says
     nothing, bit for bit if they have few distinct values, else in a quarter of their root mean
-    square. All other tensors are kept bit for bit.
+    square. Weights of the method "miracle" are told as draws. All other tensors are kept bit for
+    bit.
 
     Args:
         net: a converted network.
@@ -41,6 +50,10 @@ def shrink_posterior(
     """
     if not is_converted(net):
         raise InputError("the network is not converted: give its state_dict, or convert it first")
+    if is_drawn(net):
+        if step_scale != 1:
+            raise InputError("draws have no steps: the budget of bytes is set in training")
+        return shrink_drawn(deepcopy(net), metadata=metadata)
     if step_scale <= 0:
         raise InputError(f"the scale of steps is {step_scale}, give a number above 0")
     steps = {name: step_scale * step for name, step in steps_of(net).items() if step}

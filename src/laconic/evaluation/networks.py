@@ -4,9 +4,10 @@ Three units that must never be mixed are always reported by name: weights that a
 the accounting of Deep Compression (CSR and Huffman), and bytes of the .lac file.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from laconic.codecs.miracle import shrink_drawn
 from laconic.codecs.network import NetworkFile
-from laconic.codecs.posterior import shrink_posterior, steps_of
+from laconic.codecs.posterior import is_drawn, shrink_posterior, steps_of
 from laconic.coding.sparse import count_sparse
 from laconic.errors import ConfigError
 from laconic.networks.lenet import lenet_5_caffe, lenet_300_100
@@ -90,6 +92,9 @@ class Recipe:
         allowed_points: percentage points by which coding may raise the training error: of the
             factors `STEP_SCALES` on the posteriors' steps the largest that keeps to it is taken.
             The test set has no say.
+        block_bytes: for draws: what a block of weights takes.
+        refine_steps: for draws: steps in which the rest is trained after each block.
+        refine_rate: learning rate of these.
     """
 
     name: str
@@ -100,6 +105,9 @@ class Recipe:
     pretrain: Stage = Stage()
     train: Stage = Stage()
     allowed_points: float = 0.05
+    block_bytes: float = math.inf
+    refine_steps: int = 0
+    refine_rate: float = 5e-4
 
 
 def read_recipe(config: Mapping[str, Any]) -> Recipe:
@@ -177,23 +185,61 @@ def _trainer(
     return trainer
 
 
-def measure(recipe: Recipe, net: nn.Module, data: Data) -> tuple[dict[str, Any], bytes]:
+def coded(
+    recipe: Recipe, net: nn.Module, penalty: Penalty, data: Data, seed: int, folder: Path
+) -> tuple[bytes, float]:
+    """The file, and the factor on the posteriors' steps; draws leave `net` as they say."""
+    if is_drawn(net):
+        refine = _refiner(recipe, net, penalty, data, seed, folder)
+        return shrink_drawn(net, refine, recipe.block_bytes, seed=seed), 1.0
+    decoded = plain(net).eval()
+    limit = error_percent(decoded, data.inputs, data.labels) + recipe.allowed_points
+    for scale in STEP_SCALES:
+        file = shrink_posterior(net, scale, {}, lambda done, total: None)
+        _load(decoded, file)
+        if error_percent(decoded, data.inputs, data.labels) <= limit:
+            break
+    return file, scale
+
+
+def _refiner(
+    recipe: Recipe, net: nn.Module, penalty: Penalty, data: Data, seed: int, folder: Path
+) -> Callable[[str], None] | None:
+    """Trains on for some steps, each time from where the last one stopped."""
+    if not recipe.refine_steps:
+        return None
+    stage = replace(recipe.train, rate=recipe.refine_rate, cooldown=0.0)
+    place = folder / recipe.name / str(seed) / "refine"
+    (place / "checkpoint.safetensors").unlink(missing_ok=True)
+    trainer = _trainer(net, penalty, stage, data, seed + 1, place)
+
+    def refine(layer: str) -> None:
+        net.train()
+        trainer.config = replace(trainer.config, steps=trainer.step + recipe.refine_steps)
+        trainer.run()
+        net.eval()
+
+    return refine
+
+
+def _load(net: nn.Module, file: bytes) -> None:
+    net.load_state_dict({entry.name: tensor for entry, tensor in NetworkFile.open(file).tensors()})
+
+
+def measure(
+    recipe: Recipe, net: nn.Module, file: bytes, scale: float, data: Data
+) -> dict[str, Any]:
     """One row: errors of the file's network, and the three units.
 
     Args:
         recipe: whose row it is.
         net: a trained, converted network.
-        data: errors are measured on its test part, the step is chosen on its training part.
+        file: the network as it is stored.
+        scale: factor on the posteriors' steps.
+        data: errors are measured on both of its parts.
     """
     decoded = plain(net).eval()
-    before = error_percent(decoded, data.test_inputs, data.test_labels)
-    limit = error_percent(decoded, data.inputs, data.labels) + recipe.allowed_points
-    for scale in STEP_SCALES:
-        file = shrink_posterior(net, scale, {}, lambda done, total: None)
-        decoded.load_state_dict({e.name: tensor for e, tensor in NetworkFile.open(file).tensors()})
-        training = error_percent(decoded, data.inputs, data.labels)
-        if training <= limit:
-            break
+    _load(decoded, file)
     weights = {
         name: module.weight.detach()
         for name, module in decoded.named_modules()
@@ -201,18 +247,18 @@ def measure(recipe: Recipe, net: nn.Module, data: Data) -> tuple[dict[str, Any],
     }
     numbers = sum(p.numel() for p in NETWORKS[recipe.network]().parameters())
     kept = sum(int(p.count_nonzero()) for p in decoded.parameters())
-    sparse = _sparse_bytes(decoded, steps_of(net), scale)
-    row = {
+    sparse = None if is_drawn(net) else _sparse_bytes(decoded, steps_of(net), scale)
+    return {
         "recipe": recipe.name, "network": recipe.network, "method": recipe.method,
-        "source": recipe.source, "step_scale": scale, "training_error_percent": training,
-        "error_percent_before_coding": before,
+        "source": recipe.source, "step_scale": scale,
+        "training_error_percent": error_percent(decoded, data.inputs, data.labels),
         "error_percent": error_percent(decoded, data.test_inputs, data.test_labels),
         "weights": numbers, "weights_kept": kept, "pruned_ratio": numbers / max(kept, 1),
-        "csr_huffman_bytes": sparse, "csr_huffman_ratio": 4 * numbers / sparse,
+        "csr_huffman_bytes": sparse,
+        "csr_huffman_ratio": None if sparse is None else 4 * numbers / sparse,
         "file_bytes": len(file), "file_ratio": 4 * numbers / len(file),
         "widths": widths_of(weights),
     }  # fmt: skip
-    return row, file
 
 
 def widths_of(weights: Mapping[str, Tensor]) -> dict[str, int]:
@@ -250,8 +296,10 @@ def run_recipe(
     rows = []
     for seed in seeds:
         started = time.time()
-        net, _ = converted(recipe, data, seed, folder, say)
-        row, file = measure(recipe, net, data)
+        net, penalty = converted(recipe, data, seed, folder, say)
+        before = error_percent(net, data.test_inputs, data.test_labels)
+        file, scale = coded(recipe, net, penalty, data, seed, folder)
+        row = {"error_percent_before_coding": before, **measure(recipe, net, file, scale, data)}
         place = folder / recipe.name / str(seed)
         (place / "net.lac").write_bytes(file)
         checkpoints.save(place / "plain.safetensors", plain(net).state_dict(), {})
