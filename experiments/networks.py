@@ -32,7 +32,7 @@ def recipes(folder: Path, only: str | None) -> list[Recipe]:
 def merged(document: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows measured now instead of older ones of the same recipe and seed."""
     new = {(row["recipe"], row["seed"]) for row in rows}
-    old = [row for row in document.get("networks", []) if (row["recipe"], row["seed"]) not in new]
+    old = [row for row in document.get("shrunk", []) if (row["recipe"], row["seed"]) not in new]
     return sorted([*old, *rows], key=lambda row: (row["recipe"], row["seed"]))
 
 
@@ -64,7 +64,7 @@ def main() -> None:
         document = {
             "title": document.get("title", arguments.folder.name),
             "run": describe_run(command, started, REPOSITORY, threads=arguments.threads),
-            "networks": merged(document, rows),
+            "shrunk": merged(document, rows),
         }
         results.write_text(json.dumps(document, indent=1) + "\n")
 

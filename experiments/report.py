@@ -8,7 +8,7 @@ With --check nothing is written; the exit status is 1 where a file is out of dat
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,8 @@ def results_page(found: Mapping[Path, Mapping[str, Any]], root: Path) -> str:
     for path, document in found.items():
         parts.append(f"## {document.get('title', path.parent.name)}\n")
         parts.append(_run(document.get("run", document), path))
-        parts += [block for block in (_targets(document), _comparisons(document)) if block]
+        tables = (_targets(document), _comparisons(document), _shrunk([document]))
+        parts += [block for block in tables if block]
         parts += [
             block
             for block in (_lengths(document), _coders(document), _figures(path.parent, root))
@@ -156,6 +157,43 @@ def network_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
                 for row in document["lenet_300_100"]["files"]
             ],
         )
+    )
+
+
+def weights_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
+    """The table of "Smaller networks": every recipe, and the speed of pruned ones."""
+    blocks = [_shrunk(found.values()), _pruned(found.get(Path("benchmarks/pruned/results.json")))]
+    return "\n".join(block for block in blocks if block) or "Not measured yet.\n"
+
+
+def _shrunk(documents: Iterable[Mapping[str, Any]]) -> str:
+    """A line per recipe and seed."""
+    rows = [
+        [
+            f"`{row['recipe']}`, seed {row['seed']}",
+            row["source"],
+            number(row["error_percent"], 2),
+            "-".join(str(width) for width in row["widths"].values()),
+            f"{row['weights_kept']:,} ({row['pruned_ratio']:.0f}x)",
+            number(row["csr_huffman_ratio"] and f"{row['csr_huffman_ratio']:.0f}x"),
+            f"{row['file_bytes']:,} ({row['file_ratio']:.0f}x)",
+        ]
+        for document in documents
+        for row in document.get("shrunk", [])
+    ]
+    head = ("recipe", "the source's", "test error, %", "groups left", "weights not zero",
+            "CSR and Huffman", "bytes on disk")  # fmt: skip
+    return table(head, rows) if rows else ""
+
+
+def _pruned(document: Mapping[str, Any] | None) -> str:
+    if not document:
+        return ""
+    conv1, conv2, fc1, fc2 = document["networks"][1]["widths"].values()
+    return (
+        f"Forward pass of LeNet-5-Caffe, batch {document['batch']}, {document['run']['threads']} "
+        f"thread(s), pruned to {conv1[1]}-{conv2[1]}-{fc1[0]}-{fc2[0]} ({document['weights']}): "
+        f"{document['ratio']:.1f} times as fast, in turns in one run.\n"
     )
 
 
@@ -339,6 +377,7 @@ def main() -> int:
         REPOSITORY / "README.md": readme_numbers(found),
         REPOSITORY / "docs" / "coders.md": coder_numbers(found),
         REPOSITORY / "docs" / "networks.md": network_numbers(found),
+        REPOSITORY / "docs" / "weights.md": weights_numbers(found),
         REPOSITORY / "src" / "laconic" / "pretrained" / "default.md": card_numbers(found),
     }
     for path, numbers in parts.items():

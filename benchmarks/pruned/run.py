@@ -127,6 +127,7 @@ def main() -> None:
     words = ["python", Path(sys.argv[0]).as_posix(), *sys.argv[1:]]
     command = " ".join(Path(word).name if Path(word).is_absolute() else word for word in words)
     results = {
+        "title": "Forward pass of a pruned network",
         "run": describe_run(command, started, REPOSITORY, seed=SEED, threads=options.threads),
         "batch": options.batch,
         "weights": "trained" if options.weights else "random, of the given sizes",

@@ -191,22 +191,31 @@ def shrink(
     return network.shrink(source, notes, 0.01 if tolerance is None else tolerance, say)
 
 
-def expand(source: PathLike | bytes) -> "dict[str, Tensor]":
+def expand(source: PathLike | bytes, into: "Module | None" = None) -> "dict[str, Tensor]":
     """The tensors of a .lac file of weights, by name.
 
     Args:
         source: path of the file, or its bytes.
+        into: a network that takes them for its own.
 
     Raises:
         CorruptFileError: the file is damaged.
         UnsupportedFileError: it holds no weights, or is newer than this laconic.
+        InputError: `into` has other tensors than the file; it is left as it was.
 
     Example:
-        `net.load_state_dict(laconic.expand("net.lac"))`
+        `laconic.expand("net.lac", into=net)`
     """
     from laconic.codecs.network import NetworkFile
 
-    return {entry.name: tensor for entry, tensor in NetworkFile.open(_read(source)).tensors()}
+    file = NetworkFile.open(_read(source))
+    if into is not None:
+        own = {name: tuple(value.shape) for name, value in into.state_dict().items()}
+        file.check_layout(own)
+    tensors = {entry.name: tensor for entry, tensor in file.tensors()}
+    if into is not None:
+        into.load_state_dict(tensors)
+    return tensors
 
 
 class LaconicImage:

@@ -306,3 +306,24 @@ def test_given_steps_are_taken_for_tensors_of_any_size() -> None:
     assert torch.equal(found["other"][1], weights["other"])
     with pytest.raises(InputError, match="too fine"):
         network.shrink(source, {}, 0.0, steps={"weight": 1e-12})
+
+
+def test_a_file_of_another_network_is_refused_by_name() -> None:
+    """The network is left as it was; its own file is taken."""
+    from torch import nn
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    data = laconic.shrink(net, lossless=True)
+    twin = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    laconic.expand(data, into=twin)
+    assert torch.equal(twin[0].weight, net[0].weight)
+    other = nn.Sequential(nn.Linear(5, 3), nn.Linear(3, 2, bias=False), nn.Linear(2, 2))
+    before = other[1].weight.clone()
+    with pytest.raises(InputError) as caught:
+        laconic.expand(data, into=other)
+    message = str(caught.value)
+    assert "the file lacks: 2.weight, 2.bias" in message
+    assert "the network lacks: 1.bias" in message
+    assert "of other shapes: 0.weight (3, 4) for (3, 5)" in message
+    assert torch.equal(other[1].weight, before)

@@ -40,6 +40,9 @@ REVISION: Final = 1
 COARSEST: Final = 0.98
 """Largest tolerance that a search for a size tries."""
 
+NAMED: Final = 5
+"""Tensors of a kind that an error names."""
+
 Progress = Callable[[int, int], None]
 Fetch = Callable[[], Tensor]
 Source = Mapping[str, tuple[str, Fetch]]
@@ -205,6 +208,35 @@ class NetworkFile:
     def _draws(self) -> DrawsReader | None:
         drawn = [entry.count for entry in self.entries if entry.method == Method.DRAWN]
         return DrawsReader(self.container.named(DRAWN)[0], sum(drawn)) if drawn else None
+
+    def check_layout(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Hold the file's tensors against those of a network.
+
+        Args:
+            shapes: of the network's tensors, by name.
+
+        Raises:
+            InputError: they differ; the tensors are named, a few of each kind.
+        """
+        own = {entry.name: entry.shape for entry in self.entries}
+        both = [name for name in own if name in shapes]
+        kinds = {
+            "the file lacks": [name for name in shapes if name not in own],
+            "the network lacks": [name for name in own if name not in shapes],
+            "of other shapes": [
+                f"{name} {own[name]} for {shapes[name]}"
+                for name in both
+                if own[name] != tuple(shapes[name])
+            ],
+        }
+        said = [
+            f"{kind}: {', '.join(names[:NAMED])}"
+            + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+            for kind, names in kinds.items()
+            if names
+        ]
+        if said:
+            raise InputError(f"the file is of another network; {'; '.join(said)}")
 
     @property
     def numbers(self) -> int:
