@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -282,3 +283,9 @@ def test_wrong_networks_are_refused() -> None:
     with pytest.raises(InputError, match="miracle"):
         shrink_drawn(other)
     assert CODER.id == "trellis"
+
+
+def test_released_draws_decode_for_ever(
+    check_golden: Callable[[str, Callable[[], bytes]], None],
+) -> None:
+    check_golden("drawn", lambda: shrink_drawn(network()[0], coder=QUICK, block_bytes=100))
