@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 import laconic
 from laconic.codecs.image import ImageCodec
@@ -33,6 +34,7 @@ from laconic.container.fields import FieldReader
 from laconic.errors import LaconicError
 from laconic.models.pyramid import Pyramid
 from laconic.models.sliced import SlicedConfig, SlicedLadder
+from laconic.weights import convert
 
 HERE = Path(__file__).parent
 LIMIT_SECONDS = 10
@@ -59,12 +61,22 @@ def make_network() -> bytes:
     torch.manual_seed(0)
     shared = torch.randn(30, 20)
     tensors = {"a": torch.randn(40, 50), "b": torch.randn(50), "c": shared, "d": shared.clone()}
-    return laconic.shrink({**tensors, "e": torch.arange(90).reshape(9, 10)}, tolerance=0.05)
+    few = torch.tensor([0.0, 0.25, -1.5])[torch.randint(0, 3, (20, 30))]
+    rest = {"e": torch.arange(90).reshape(9, 10), "f": few}
+    return laconic.shrink({**tensors, **rest}, tolerance=0.05)
+
+
+def make_drawn() -> bytes:
+    """A file of weights that are told as draws."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 10))
+    convert(net, "miracle")
+    return laconic.shrink(net)
 
 
 def make_files() -> list[bytes]:
-    """Small files over modes, coders and models, and one of weights."""
-    files = [make_network()]
+    """Small files over modes, coders and models, and two of weights."""
+    files = [make_network(), make_drawn()]
     for index, (model, coder) in enumerate(itertools.product(MODELS, CODERS)):
         codec = make_codec(model, coder)
         for mode in ("RGB", "RGBA", "L") if model == "pyramid" else ("RGB",):

@@ -5,7 +5,6 @@ the accounting of Deep Compression (CSR and Huffman), and bytes of the .lac file
 """
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -295,7 +294,6 @@ def run_recipe(
     """One row per seed; networks, files and checkpoints are kept in `folder`."""
     rows = []
     for seed in seeds:
-        started = time.time()
         net, penalty = converted(recipe, data, seed, folder, say)
         before = error_percent(net, data.test_inputs, data.test_labels)
         file, scale = coded(recipe, net, penalty, data, seed, folder)
@@ -303,5 +301,5 @@ def run_recipe(
         place = folder / recipe.name / str(seed)
         (place / "net.lac").write_bytes(file)
         checkpoints.save(place / "plain.safetensors", plain(net).state_dict(), {})
-        rows.append({"seed": seed, **row, "seconds": round(time.time() - started, 1)})
+        rows.append({"seed": seed, **row})
     return rows
