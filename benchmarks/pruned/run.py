@@ -12,6 +12,7 @@ Source: Louizos 6.5.3 and figure 17: a batch of 8192.
 """
 
 import argparse
+import copy
 import json
 import statistics
 import sys
@@ -122,7 +123,8 @@ def main() -> None:
     small = smaller(masked, x[:2])
     with torch.inference_mode():
         difference = float((small(x) - masked(x)).abs().max())
-    whole, part = seconds([masked, small], x, options.repeats)
+    laid_out = copy.deepcopy(masked).to(memory_format=torch.channels_last)
+    whole, same_layout, part = seconds([masked, laid_out, small], x, options.repeats)
     ratios = [a / b for a, b in zip(whole, part, strict=True)]
     words = ["python", Path(sys.argv[0]).as_posix(), *sys.argv[1:]]
     command = " ".join(Path(word).name if Path(word).is_absolute() else word for word in words)
@@ -134,6 +136,9 @@ def main() -> None:
         "largest_difference": difference,
         "ratio": statistics.median(ratios),
         "ratio_range": [min(ratios), max(ratios)],
+        "ratio_to_same_layout": statistics.median(
+            a / b for a, b in zip(same_layout, part, strict=True)
+        ),
         "networks": [
             {
                 "name": name,
@@ -143,7 +148,11 @@ def main() -> None:
                 "median_seconds": statistics.median(times),
                 "seconds": times,
             }
-            for name, net, times in (("masked", masked, whole), ("smaller", small, part))
+            for name, net, times in (
+                ("masked", masked, whole),
+                ("smaller", small, part),
+                ("masked, channels_last", laid_out, same_layout),
+            )
         ],
     }
     options.output.write_text(json.dumps(results, indent=2) + "\n")

@@ -434,3 +434,24 @@ def test_it_runs_elsewhere_through_onnx(tmp_path: Path, dynamo: bool) -> None:
     (found,) = session.run(None, {"x": more.numpy()})
     with torch.no_grad():
         np.testing.assert_allclose(found, net(more).numpy(), atol=1e-5)
+
+
+def test_rectifiers_follow_pooling_only_where_nothing_else_reads_them() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.relu, self.pool = nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            up = self.relu(self.conv(x))
+            return self.pool(up).sum() + up.mean()
+
+    torch.manual_seed(0)
+    chain = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(3, padding=1)).eval()
+    x = torch.randn(2, 1, 9, 9)
+    kinds = [type(module) for module in smaller(chain, x)]
+    assert kinds == [nn.Conv2d, nn.MaxPool2d, nn.ReLU]
+    torch.testing.assert_close(smaller(chain, x)(x), chain(x))
+    both = Both().eval()
+    with pytest.warns(KeptWhole):
+        torch.testing.assert_close(smaller(both, x)(x), both(x))
