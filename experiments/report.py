@@ -190,11 +190,11 @@ def _pruned(document: Mapping[str, Any] | None) -> str:
     if not document:
         return ""
     conv1, conv2, fc1, fc2 = document["networks"][1]["widths"].values()
-    threads, times = document["run"]["threads"], document["ratio"]
+    times, laid_out = document["ratio"], document["ratio_to_same_layout"]
     return (
-        f"Forward pass of LeNet-5-Caffe, batch {document['batch']}, {threads} thread(s), pruned to "
+        f"Forward pass of LeNet-5-Caffe, batch {document['batch']}, pruned to "
         f"{conv1[1]}-{conv2[1]}-{fc1[0]}-{fc2[0]} ({document['weights']}): {times:.1f} times as "
-        f"fast as the original, {document['ratio_to_same_layout']:.1f} where that is channels_last.\n"
+        f"fast as the original, {laid_out:.1f} times where that is in channels_last memory.\n"
     )
 
 
