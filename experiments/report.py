@@ -54,9 +54,10 @@ def results_page(found: Mapping[Path, Mapping[str, Any]], root: Path) -> str:
 
 
 def readme_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
-    """The README's numbers: the targets of the Kodak experiment."""
+    """The README's numbers: the targets of the Kodak experiment, and networks made small."""
     document = found.get(Path("experiments/kodak/results.json"))
-    return _targets(document) if document else "Not measured yet.\n"
+    blocks = [_targets(document) if document else "", _shrunk(found.values())]
+    return "\n".join(block for block in blocks if block) or "Not measured yet.\n"
 
 
 def coder_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
