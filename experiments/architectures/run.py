@@ -49,8 +49,8 @@ def train(architecture: str) -> None:
     train_from_config(path, resume=(folder / "checkpoint.safetensors").exists(), progress=say)
 
 
-def trained(architecture: str) -> tuple[OurCodec, int]:
-    """The codec of the averaged weights, and their iterations."""
+def trained(architecture: str) -> tuple[OurCodec, int, int]:
+    """The codec of the averaged weights, their iterations and their number."""
     config = read_config(HERE / f"{architecture}.yaml")
     tensors, meta = checkpoints.load(Path(config["folder"]) / "checkpoint.safetensors")
     model = make_model(config["model"]).eval()
@@ -58,7 +58,8 @@ def trained(architecture: str) -> tuple[OurCodec, int]:
     state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     model.load_state_dict(state)
     codec = ImageCodec(model, architecture, b"architectures")
-    return OurCodec(codec, architecture, TITLES[architecture]), int(meta["step"])
+    numbers = sum(parameter.numel() for parameter in model.parameters())
+    return OurCodec(codec, architecture, TITLES[architecture]), int(meta["step"]), numbers
 
 
 def measure(kodak: Path) -> None:
@@ -69,20 +70,17 @@ def measure(kodak: Path) -> None:
         for name in TITLES
         if (Path("runs/architectures") / name / "checkpoint.safetensors").exists()
     }
-    steps = {name: step for name, (_, step) in found.items()}
+    steps = {name: step for name, (_, step, _) in found.items()}
     if len(set(steps.values())) != 1 or "pln" not in steps:
         sys.exit(f"train all for the same iterations first, the PLN among them; there are: {steps}")
-    study = rate_distortion([(codec, QUALITIES_MEASURED) for codec, _ in found.values()], kodak)
+    study = rate_distortion([(codec, QUALITIES_MEASURED) for codec, _, _ in found.values()], kodak)
     pln = next(curve for curve in study.curves if curve.codec == "pln")
     document = {
         "title": "Four architectures after equal training",
         "run": describe_run(
             "python experiments/architectures/run.py", started, HERE.parents[1],
             threads=torch.get_num_threads(), iterations=steps["pln"],
-            parameters={
-                name: sum(p.numel() for p in codec.codec.model.parameters())
-                for name, (codec, _) in found.items()
-            },
+            parameters={name: numbers for name, (_, _, numbers) in found.items()},
         ),
         "comparisons": [
             asdict(compare(curve, pln, figure))
