@@ -52,10 +52,8 @@ def train(architecture: str) -> None:
 def trained(architecture: str) -> tuple[OurCodec, int, int]:
     """The codec of the averaged weights, their iterations and their number."""
     config = read_config(HERE / f"{architecture}.yaml")
-    tensors, meta = checkpoints.load(Path(config["folder"]) / "checkpoint.safetensors")
+    state, meta = checkpoints.load_average(Path(config["folder"]) / "checkpoint.safetensors")
     model = make_model(config["model"]).eval()
-    prefix = "average."
-    state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     model.load_state_dict(state)
     codec = ImageCodec(model, architecture, b"architectures")
     numbers = sum(parameter.numel() for parameter in model.parameters())

@@ -69,10 +69,8 @@ def train(noise: str) -> None:
 
 def trained(noise: str) -> tuple[SlicedLadder, int]:
     """The averaged weights of a checkpoint, and its iterations."""
-    tensors, meta = checkpoints.load(RUNS / noise / "checkpoint.safetensors")
+    state, meta = checkpoints.load_average(RUNS / noise / "checkpoint.safetensors")
     model = SlicedLadder().eval()
-    prefix = "average."
-    state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     model.load_state_dict(state)
     return model, int(meta["step"])
 

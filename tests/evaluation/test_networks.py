@@ -58,6 +58,12 @@ def test_a_recipe_makes_a_row_and_a_file_that_computes_it(folder: Path) -> None:
     assert row["file_ratio"] > 30
 
 
+def test_a_changed_recipe_does_not_pass_off_the_old_network_as_its_own(folder: Path) -> None:
+    changed = read_recipe({**RECIPE, "settings": {"threshold": 2.0}})
+    with pytest.raises(ConfigError, match="another recipe"):
+        run_recipe(changed, digits(), [0], folder, silent)
+
+
 def test_the_coarsest_step_that_training_data_allow_is_taken(folder: Path) -> None:
     data = digits()
     strict = read_recipe({**RECIPE, "allowed_points": 0.1})

@@ -53,9 +53,9 @@ def test_a_classifier_learns_in_the_common_loop(tmp_path: Path) -> None:
 
 
 def test_the_error_is_a_percentage_in_evaluation_mode() -> None:
-    net = nn.Sequential(nn.Dropout(0.9), nn.Identity()).train()
+    net = nn.Sequential(nn.Dropout(0.9), nn.Identity().eval())
     x = torch.eye(4).repeat(25, 1)
     y = torch.arange(4).repeat(25)
     y[:10] = (y[:10] + 1) % 4
     assert abs(error_percent(net, x, y, batch=7) - 10) < 1e-6
-    assert net.training
+    assert [module.training for module in net] == [True, False]

@@ -136,7 +136,7 @@ def pretrained(recipe: Recipe, data: Data, seed: int, folder: Path, say: Progres
     net = NETWORKS[recipe.network]()
     stage = recipe.pretrain
     name = f"{recipe.network}-{stage.epochs}-{stage.batch}-{stage.rate:g}-{stage.cooldown:g}-{seed}"
-    trainer = _trainer(net, None, stage, data, seed, folder / "pretrained" / name)
+    trainer = _trainer(net, None, stage, data, seed, folder / "pretrained" / name, name)
     trainer.run(say)
     return net
 
@@ -147,15 +147,20 @@ def converted(
     """The network after its second training; goes on where an earlier run stopped."""
     net = pretrained(recipe, data, seed, folder, say)
     penalty = convert(net, recipe.method, **recipe.settings)
-    trainer = _trainer(net, penalty, recipe.train, data, seed, folder / recipe.name / str(seed))
+    made_by = repr((recipe.network, recipe.method, dict(recipe.settings), recipe.pretrain,
+                    recipe.train))  # fmt: skip
+    place = folder / recipe.name / str(seed)
+    trainer = _trainer(net, penalty, recipe.train, data, seed, place, made_by)
     trainer.run(say)
     penalty.quantise()
     return net.eval(), penalty
 
 
 def _trainer(
-    net: nn.Module, penalty: Penalty | None, stage: Stage, data: Data, seed: int, folder: Path
-) -> Trainer:
+    net: nn.Module, penalty: Penalty | None, stage: Stage, data: Data, seed: int, folder: Path,
+    made_by: str,
+) -> Trainer:  # fmt: skip
+    """Goes on where an earlier run of the same recipe (`made_by`, all that counts) stopped."""
     batches = LabelledBatches(data.inputs, data.labels, stage.batch, seed)
     steps = stage.epochs * batches.steps
     loss = ClassifierLoss(
@@ -176,10 +181,12 @@ def _trainer(
         parts["prior"] = penalty.prior
     factors = penalty.rate_factors if penalty is not None else {}
     trainer = Trainer(
-        nn.ModuleDict(parts), loss, batches, rate, config, folder, {}, factors,
+        nn.ModuleDict(parts), loss, batches, rate, config, folder, {"made_by": made_by}, factors,
         penalty.constrain if penalty is not None else None,
     )  # fmt: skip
     if trainer.checkpoint.exists():
+        if checkpoints.load(trainer.checkpoint)[1].get("made_by") != made_by:
+            raise ConfigError(f"{folder}: trained by another recipe; remove it, or rename yours")
         trainer.resume()
     return trainer
 
@@ -210,7 +217,7 @@ def _refiner(
     stage = replace(recipe.train, rate=recipe.refine_rate, cooldown=0.0)
     place = folder / recipe.name / str(seed) / "refine"
     (place / "checkpoint.safetensors").unlink(missing_ok=True)
-    trainer = _trainer(net, penalty, stage, data, seed + 1, place)
+    trainer = _trainer(net, penalty, stage, data, seed + 1, place, "refinement")
 
     def refine(layer: str) -> None:
         net.train()

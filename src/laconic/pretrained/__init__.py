@@ -87,15 +87,10 @@ def release(checkpoint: Path, path: Path) -> None:
     Raises:
         ConfigError: the checkpoint is damaged.
     """
-    from laconic.training.checkpoints import load as load_checkpoint
+    from laconic.training.checkpoints import load_average
 
-    tensors, meta = load_checkpoint(checkpoint)
-    prefix = "average."
-    state = {
-        name.removeprefix(prefix): tensor.contiguous().to(_stored_dtype(name))
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
+    average, meta = load_average(checkpoint)
+    state = {name: value.contiguous().to(_stored_dtype(name)) for name, value in average.items()}
     _check_finite(state, checkpoint)
     facts: dict[str, Any] = {key: meta[key] for key in ("model", "step")}
     save_file(state, path, metadata={"meta": json.dumps(facts, sort_keys=True)})

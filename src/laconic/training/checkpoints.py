@@ -15,6 +15,9 @@ from laconic.errors import ConfigError
 SLOTS = ("exp_avg", "exp_avg_sq", "step")
 """What Adam remembers of each parameter."""
 
+AVERAGE = "average."
+"""Before the names of averaged weights."""
+
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Adam's moments as named tensors."""
@@ -70,3 +73,14 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ConfigError(f"{path}: not a readable checkpoint ({error})") from error
     return tensors, meta
+
+
+def load_average(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The averaged weights of a training run by name, and its facts.
+
+    Raises:
+        ConfigError: the file is missing, damaged, or not one of ours.
+    """
+    tensors, meta = load(path)
+    named = {k.removeprefix(AVERAGE): v for k, v in tensors.items() if k.startswith(AVERAGE)}
+    return named, meta

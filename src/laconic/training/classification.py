@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from laconic.training.modes import evaluation
 from laconic.training.objectives import kl_warmup
 
 
@@ -77,12 +78,10 @@ class ClassifierLoss:
 
 @torch.no_grad()
 def error_percent(net: nn.Module, inputs: Tensor, labels: Tensor, batch: int = 1000) -> float:
-    """Share of wrong answers in evaluation mode; the network's mode is put back."""
-    mode = net.training
-    net.eval()
+    """Share of wrong answers in evaluation mode; the modules' modes are put back."""
     wrong = 0
-    for first in range(0, len(inputs), batch):
-        rows = slice(first, first + batch)
-        wrong += int((net(inputs[rows]).argmax(1) != labels[rows]).sum())
-    net.train(mode)
+    with evaluation(net):
+        for first in range(0, len(inputs), batch):
+            rows = slice(first, first + batch)
+            wrong += int((net(inputs[rows]).argmax(1) != labels[rows]).sum())
     return 100 * wrong / len(inputs)

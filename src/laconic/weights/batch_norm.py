@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from laconic.errors import InputError
-from laconic.weights.modes import evaluation
+from laconic.training.modes import evaluation
 
 
 @torch.no_grad()

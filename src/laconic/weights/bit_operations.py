@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from laconic.errors import InputError
+from laconic.training.modes import evaluation
 from laconic.weights.base import SUPPORTED, ProbabilisticLayer
-from laconic.weights.modes import evaluation
 from laconic.weights.relaxed_quantization import RelaxedPosterior
 
 FULL_PRECISION = 32

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from laconic.errors import InputError
+from laconic.training.modes import evaluation
 from laconic.weights.base import SUPPORTED, ProbabilisticLayer
 
 CERTAIN = 1 - 1e-12
@@ -177,15 +178,12 @@ def _probabilities(
         for name, module in modules.items()
         if name not in layers and not any(True for _ in module.children())
     ]
-    modes = {module: module.training for module in net.modules()}
-    net.eval()
     try:
-        yield
+        with evaluation(net):
+            yield
     finally:
         for handle in handles:
             handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _pass_on(module: nn.Module, given: tuple[Any, ...], output: Any) -> Any:

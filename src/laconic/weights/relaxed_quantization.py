@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from laconic.distributions.relaxed_grid import FULL_BITS, NOISE_RANGE, NOISE_START, RelaxedGrid
 from laconic.errors import ConfigError, InputError
+from laconic.training.modes import evaluation
 from laconic.weights.base import Apply, LayerInfo, Point, WeightMethod, WeightPosterior
-from laconic.weights.modes import evaluation
 
 BITS = range(2, 17)
 """Of a grid."""
