@@ -1,6 +1,6 @@
 """Random square patches from folders of photographs, for training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +61,15 @@ def load_images(paths: Sequence[Path]) -> list[NDArray[np.uint8]]:
     return images
 
 
+def reducer(factor: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    """What makes a photograph 1 / `factor` of its size, by means over squares of pixels."""
+
+    def reduce(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.asarray(Image.fromarray(image).reduce(factor))
+
+    return reduce
+
+
 class PatchSampler:
     """Draws batches of patches by the count rule, flipped and transposed at random.
 
@@ -72,10 +81,16 @@ class PatchSampler:
         size: side of the patches in pixels.
         batch: patches in a batch.
         seed: of the random positions.
+        grey_share: share of the patches that are made grey, all three colours alike.
     """
 
     def __init__(
-        self, images: Sequence[NDArray[np.uint8]], size: int, batch: int, seed: int
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        size: int,
+        batch: int,
+        seed: int,
+        grey_share: float = 0.0,
     ) -> None:
         self.images = [image for image in images if min(image.shape[:2]) >= size]
         if not self.images:
@@ -83,6 +98,7 @@ class PatchSampler:
         counts = np.array([max(1, patch_count(i.shape[1], i.shape[0])) for i in self.images], float)
         self.probabilities = counts / counts.sum()
         self.size, self.batch_size, self.seed = size, batch, seed
+        self.grey_share = grey_share
 
     def batch(self, index: int) -> Tensor:
         """Batch number `index`: `(batch, 3, size, size)` float32 in [0, 1]."""
@@ -103,6 +119,8 @@ class PatchSampler:
         patch = image[top : top + self.size, left : left + self.size]
         flip_rows, flip_columns, transpose = rng.integers(2, size=3)
         patch = patch[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
+        if self.grey_share and rng.random() < self.grey_share:
+            patch = np.asarray(Image.fromarray(patch).convert("L").convert("RGB"))
         return np.ascontiguousarray(patch.transpose(1, 0, 2) if transpose else patch)
 
 

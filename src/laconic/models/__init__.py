@@ -5,6 +5,7 @@ from typing import Any
 
 from laconic.errors import ConfigError
 from laconic.models.base import LatentVariableModel
+from laconic.models.pixel_ladder import PixelLadder, PixelLadderConfig
 from laconic.models.pln import PLN, PLNConfig
 from laconic.models.sliced import SlicedConfig, SlicedLadder
 from laconic.models.vae import VAE, VAEConfig
@@ -14,6 +15,7 @@ MODELS: dict[str, tuple[type[Any], type[LatentVariableModel]]] = {
     "vae": (VAEConfig, VAE),
     "pln": (PLNConfig, PLN),
     "sliced": (SlicedConfig, SlicedLadder),
+    "pixels": (PixelLadderConfig, PixelLadder),
 }
 """By name: the dataclass of its sizes and the class."""
 

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
+from laconic.errors import ConfigError
+from laconic.models.exact import ExactLadder
+
 
 @dataclass(frozen=True)
 class Context:
@@ -107,6 +110,17 @@ class LatentVariableModel(nn.Module, ABC):
 
         return prior
 
+    def exact_ladder(self) -> ExactLadder:
+        """The whole model in integers, as lossless codecs ask for it.
+
+        Raises:
+            ConfigError: it has no such form.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} is a model for lossy compression; "
+            "lossless compression needs one that tells every pixel"
+        )
+
     @abstractmethod
     def encode(self, x: Tensor, context: Context) -> Features:
         """Bottom-up pass of the sender. `x`: `(batch, 3, height, width)` in [0, 1]."""
@@ -141,6 +155,11 @@ class LatentVariableModel(nn.Module, ABC):
             above.append(posterior.rsample())
             rungs.append(Rung(posterior, prior, above[-1]))
         return rungs
+
+    def pass_through(self, x: Tensor, context: Context) -> tuple[list[Rung], Distribution]:
+        """One draw of every level, and the likelihood of the pixels given them."""
+        rungs = self.climb(x, context)
+        return rungs, self.likelihood([rung.latent for rung in rungs], context)
 
 
 def combine(encoder: Normal, prior: Normal) -> Normal:

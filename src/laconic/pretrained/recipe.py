@@ -6,11 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Distribution
 
-from laconic.data.patches import PatchSampler, block_covariance, load_images, read_split
+from laconic.data.patches import (
+    PatchSampler,
+    block_covariance,
+    load_images,
+    read_split,
+    reducer,
+)
 from laconic.errors import ConfigError
 from laconic.models import make_model
 from laconic.models.base import Context, LatentVariableModel, Rung
@@ -37,6 +45,10 @@ class DataConfig:
         batch: patches in a batch.
         seed: of the positions.
         covariance_batches: batches that the linear transform is fitted to.
+        leave_out: photographs whose names start so are left out; lossless models leave out those
+            that were JPEG files, whose noise is gone.
+        reductions: every photograph is taken at these fractions of its size.
+        grey_share: share of the patches that are made grey.
     """
 
     folder: str = "photos"
@@ -45,6 +57,9 @@ class DataConfig:
     batch: int = 8
     seed: int = 1
     covariance_batches: int = 400
+    leave_out: str = ""
+    reductions: tuple[int, ...] = (1,)
+    grey_share: float = 0.0
 
 
 def data_root() -> Path:
@@ -86,8 +101,8 @@ def make_trainer(config: dict[str, Any], resume: bool) -> Trainer:
     objective = make_objective(config)
     torch.manual_seed(loop.seed)
     model = make_model(config.get("model", {}))
-    images = load_images(read_split(data_root() / data.folder, data.split))
-    sampler = PatchSampler(images, data.patch, data.batch, data.seed)
+    images = _load(data)
+    sampler = PatchSampler(images, data.patch, data.batch, data.seed, data.grey_share)
     if isinstance(model, SlicedLadder) and not resume and "start_from" not in config:
         fit = PatchSampler(images, data.patch, 16, data.seed)
         model.transform.fit(block_covariance(fit, model.config.block, data.covariance_batches))
@@ -106,6 +121,13 @@ def make_trainer(config: dict[str, Any], resume: bool) -> Trainer:
     return trainer
 
 
+def _load(data: DataConfig) -> list[NDArray[np.uint8]]:
+    paths = read_split(data_root() / data.folder, data.split)
+    kept = [path for path in paths if not (data.leave_out and path.name.startswith(data.leave_out))]
+    images = load_images(kept)
+    return [reduced for factor in data.reductions for reduced in map(reducer(factor), images)]
+
+
 def make_objective(config: dict[str, Any]) -> Objective:
     """The objective that the sections `objective` and `structure` describe."""
     name = config.get("objective", "elbo")
@@ -121,8 +143,6 @@ def _climb(
     model: LatentVariableModel,
 ) -> Callable[[Tensor, Tensor], tuple[list[Rung], Distribution]]:
     def climb(x: Tensor, log_beta: Tensor) -> tuple[list[Rung], Distribution]:
-        context = Context(x.shape[-2], x.shape[-1], log_beta)
-        rungs = model.climb(x, context)
-        return rungs, model.likelihood([rung.latent for rung in rungs], context)
+        return model.pass_through(x, Context(x.shape[-2], x.shape[-1], log_beta))
 
     return climb

@@ -3,6 +3,7 @@
 Every objective returns per-example terms, so that the loop can weight, log and average them.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -35,7 +36,8 @@ class Terms:
     Attributes:
         loss: what is minimised, in nats per pixel.
         level_bits: bits per pixel of each level, top first.
-        squared_error: mean over pixels and colours of the squared error of the shown picture.
+        squared_error: mean over pixels and colours of the squared error of the shown picture; NaN
+            where the likelihood has no mean in closed form.
     """
 
     loss: Tensor
@@ -63,12 +65,19 @@ def _assemble(
 ) -> Terms:
     pixels = x.shape[-1] * x.shape[-2]
     rates = [kl_normal(rung.posterior, rung.prior).flatten(1).sum(1) / pixels for rung in rungs]
-    loss = remaining.flatten(1).sum(1) / pixels + kl_weight * sum(
+    loss = remaining.reshape(len(x), -1).sum(1) / pixels + kl_weight * sum(
         rates, torch.zeros_like(kl_weight)
     )
-    error = (likelihood.mean - x).square().flatten(1).mean(1)
+    error = _squared_error(x, likelihood)
     nat = float(torch.tensor(2.0).log())
     return Terms(loss, [rate / nat for rate in rates], error)
+
+
+def _squared_error(x: Tensor, likelihood: Distribution) -> Tensor:
+    try:
+        return (likelihood.mean - x).square().flatten(1).mean(1)
+    except NotImplementedError:  # An autoregressive likelihood has no mean in closed form.
+        return x.new_full((len(x),), math.nan)
 
 
 def elbo(

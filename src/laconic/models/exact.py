@@ -1,0 +1,135 @@
+"""What a lossless codec asks of a model: a ladder whose every number is an integer.
+
+Sender and receiver run both the prior and the posterior, since bits-back gives the posterior's bits
+back; a single unit of difference would garble everything after it. Numbers are therefore integers
+in float64 tensors (`networks.fixed_point`), in units of 2^-16 unless said otherwise, and do not
+depend on batch, threads, device or library version.
+
+Each latent is told as u, standardised by its prior: z = loc + scale u, u ~ N(0, 1) before the
+image is seen.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+Integers = NDArray[np.int64] | NDArray[np.int32]
+
+
+class MixtureParameters(NamedTuple):
+    """Mixtures of logistics for n pixels, as `coding` takes them; units of 2^-16.
+
+    Attributes:
+        logits: `(n, colours, K)`.
+        means: `(n, colours, K)`, in pixel steps of 8 bits, couplings not yet added.
+        log_scales: `(n, colours, K)`, natural log of pixel steps.
+        couplings: `(n, 3, K)`: of green to red, blue to red, blue to green, told from 128; `None`
+            for one colour.
+    """
+
+    logits: Integers
+    means: Integers
+    log_scales: Integers
+    couplings: Integers | None
+
+
+class BernoulliParameters(NamedTuple):
+    """Binary pixels; `logits`: `(n, 1)`, log odds of 1 in units of 2^-16."""
+
+    logits: Integers
+
+
+PixelParameters = MixtureParameters | BernoulliParameters
+
+
+class Known(NamedTuple):
+    """What both sides know before a level is told.
+
+    Attributes:
+        state: the model's own.
+        loc: prior mean, `(batch, channels, ...)`, units of 2^-16.
+        scale: prior standard deviation as plain float64 with at most 24 significant bits.
+    """
+
+    state: Any
+    loc: Tensor
+    scale: Tensor
+
+
+class Shape(NamedTuple):
+    """Of a batch of images as they are, before padding."""
+
+    batch: int
+    colours: int
+    height: int
+    width: int
+
+
+class ExactLikelihood(Protocol):
+    """p(x | z) of a batch of equally large images.
+
+    Pixels are told in `order`: positions (row times width plus column). Where `waves` is one
+    long, all are independent; otherwise the parameters of a wave ask for all waves before it.
+    """
+
+    def given(self, pixels: Tensor) -> list[PixelParameters]:
+        """The sender's way: per image, parameters of all pixels, in `order`.
+
+        Args:
+            pixels: `(batch, colours, h, w)` float64, steps of 8 bits, 0 to below 256 (samples of 16
+                bits as multiples of 1/256).
+        """
+        ...
+
+    def waves(self) -> Sequence[Integers]:
+        """Positions, wave by wave; `order` is their concatenation."""
+        ...
+
+    def read(self) -> Iterator[list[PixelParameters]]:
+        """The receiver's way: per wave and image its parameters; call `put` before the next."""
+        ...
+
+    def put(self, values: Sequence[NDArray[np.float64]]) -> None:
+        """Per image, the values `(n, colours)` of the wave just read, in steps of 8 bits."""
+        ...
+
+
+class ExactLadder(Protocol):
+    """A latent-variable model in integers.
+
+    Attributes:
+        levels: latents, 0 for an autoregressive model.
+        colours: of its pixels, 1 or 3; a model of 3 codes grey by its first colour.
+        stride: image sides are padded to multiples of this.
+    """
+
+    levels: int
+    colours: int
+    stride: int
+
+    def climb(self, pixels: Tensor) -> Any:
+        """Bottom-up features of padded images `(batch, colours, h, w)`, float64, steps of 8 bits."""
+        ...
+
+    def start(self, batch: int, height: int, width: int) -> Any:
+        """State before the first level, for padded sizes."""
+        ...
+
+    def prior(self, level: int, state: Any) -> Known:
+        """What both sides know before `level`."""
+        ...
+
+    def posterior(self, level: int, known: Known, features: Any) -> tuple[Tensor, Tensor]:
+        """Mean and log-scale of u, both in units of 2^-16."""
+        ...
+
+    def take_in(self, level: int, known: Known, latent: Tensor) -> Any:
+        """State after `level`; `latent`: z in units of 2^-16."""
+        ...
+
+    def likelihood(self, state: Any, shape: Shape) -> ExactLikelihood:
+        """Of the pixels of images before padding."""
+        ...

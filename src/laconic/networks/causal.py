@@ -1,0 +1,65 @@
+"""Convolutions that see only what a decoder has already read: rows above, and the row's left."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from laconic.networks.residual import LEAK
+
+
+def causal_taps(kernel: int, centre: bool) -> list[tuple[int, int]]:
+    """Offsets (row, column) that a causal kernel sees, in reading order.
+
+    >>> causal_taps(3, centre=True)
+    [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 0)]
+    """
+    reach = kernel // 2
+    above = [(row, column) for row in range(-reach, 0) for column in range(-reach, reach + 1)]
+    return above + [(0, column) for column in range(-reach, centre)]
+
+
+class CausalConvolution(nn.Module):
+    """A convolution over the causal half of a square kernel; zeros beyond the border.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+        kernel: side of the square, odd.
+        centre: whether the pixel itself is seen (not in the first layer).
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, centre: bool) -> None:
+        super().__init__()
+        self.kernel, self.taps = kernel, causal_taps(kernel, centre)
+        spread = (inputs * len(self.taps)) ** -0.5
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, len(self.taps)) * spread)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(batch, inputs, h, w)` -> `(batch, outputs, h, w)`."""
+        reach = self.kernel // 2
+        flat = functional.pad(self.weight, (0, self.kernel * (reach + 1) - len(self.taps)))
+        weight = flat.unflatten(2, (reach + 1, self.kernel))
+        x = functional.pad(x, (reach, reach, reach, 0))
+        return functional.conv2d(x, weight, self.bias)
+
+
+class CausalBlock(nn.Module):
+    """x + outer(leaky(inner(leaky(x)))): `inner` causal 3x3, `outer` 1x1 and zero at first.
+
+    Args:
+        width: channels in and out.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = CausalConvolution(width, width, 3, centre=True)
+        self.outer = nn.Conv2d(width, width, 1)
+        for parameter in self.outer.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(batch, width, h, w)` -> the same shape."""
+        hidden = self.inner(functional.leaky_relu(x, LEAK))
+        result: Tensor = x + self.outer(functional.leaky_relu(hidden, LEAK))
+        return result

@@ -1,0 +1,108 @@
+"""Convolutions in integers, over whole images or at a few positions alone.
+
+A convolution is a sum of matrix products, one per tap of its kernel, over shifted views of the
+padded image. Nothing is unfolded, and a run of columns stays in the cache from the first tap to the
+rounding. The same numbers come out at single positions, where a decoder asks for a wavefront.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from laconic.errors import ConfigError
+from laconic.networks.causal import CausalConvolution
+from laconic.networks.fixed_point import (
+    EXACT,
+    FRACTION_BITS,
+    LIMIT,
+    WEIGHT_BITS,
+    from_float,
+    shift,
+)
+
+RUN = 4096
+"""Columns of a matrix product: their channels fit a cache."""
+
+Offset = tuple[int, int]
+
+
+class FixedConvolution:
+    """A convolution of stride 1 that keeps the size, or a linear map of channels, in integers.
+
+    Args:
+        layer: `nn.Conv2d` with zero padding of half its kernel, or `CausalConvolution`.
+
+    Raises:
+        ConfigError: a sum of products could leave the integers that float64 holds.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        weight, self.offsets = _taps(layer)
+        bias = layer.bias
+        assert isinstance(bias, Tensor)
+        self.weight = from_float(weight, WEIGHT_BITS).contiguous()  # (taps, out, in)
+        self.bias = from_float(bias.detach(), WEIGHT_BITS + FRACTION_BITS)
+        self.margin = max(max(abs(row), abs(column)) for row, column in self.offsets)
+        self.outputs = self.weight.shape[1]
+        # (taps x in, out): what multiplies gathered positions.
+        self.gathered = self.weight.permute(0, 2, 1).flatten(0, 1).contiguous()
+        worst = self.weight.abs().sum((0, 2)) * LIMIT + self.bias.abs()
+        if not bool((worst < EXACT).all()):
+            raise ConfigError(
+                "the model's weights are too large for exact integer arithmetic "
+                f"(a sum of up to 2^{float(worst.max().log2()):.0f}); its files would not be exact"
+            )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`(batch, in, h, w)` -> `(batch, out, h, w)`, units of 2^-16 both."""
+        batch, _, height, width = x.shape
+        margin = self.margin
+        wide = width + 2 * margin
+        padded = nn.functional.pad(
+            x.clamp(-LIMIT, LIMIT), (margin, margin, margin, margin + (margin > 0))
+        )
+        out = x.new_empty(batch, self.outputs, height * wide)
+        for image, result in zip(padded.flatten(2), out, strict=True):
+            self._convolve(image, result, wide)
+        return out.unflatten(2, (height, wide))[..., :width]
+
+    def _convolve(self, image: Tensor, result: Tensor, wide: int) -> None:
+        starts = [(row + self.margin) * wide + column + self.margin for row, column in self.offsets]
+        total = result.shape[1]
+        for first in range(0, total, RUN):
+            last = min(first + RUN, total)
+            sums = self.weight[0] @ image[:, first + starts[0] : last + starts[0]]
+            for weight, start in zip(self.weight[1:], starts[1:], strict=True):
+                sums.addmm_(weight, image[:, first + start : last + start])
+            result[:, first:last] = shift(sums.add_(self.bias[:, None]), WEIGHT_BITS)
+
+    def at(self, flat: Tensor, positions: Tensor, wide: int) -> Tensor:
+        """The convolution at some positions of padded maps.
+
+        Args:
+            flat: `(places, in)`, maps with borders of zeros of at least `margin`, row by row, at
+                most +-LIMIT.
+            positions: `(n,)`, places.
+            wide: places in a row.
+
+        Returns:
+            `(n, out)`.
+        """
+        seen = torch.cat([flat[positions + (row * wide + column)] for row, column in self.offsets], 1)
+        return shift(torch.addmm(self.bias, seen, self.gathered), WEIGHT_BITS)
+
+
+def _taps(layer: nn.Module) -> tuple[Tensor, list[Offset]]:
+    """Weights `(taps, out, in)` and the taps' offsets."""
+    if isinstance(layer, CausalConvolution):
+        return layer.weight.detach().permute(2, 0, 1), list(layer.taps)
+    assert isinstance(layer, nn.Conv2d)
+    assert layer.stride == (1, 1)
+    reach = layer.kernel_size[0] // 2
+    assert layer.padding == (reach, reach)
+    span = range(-reach, reach + 1)
+    weight = layer.weight.detach().flatten(2).permute(2, 0, 1)
+    return weight, [(row, column) for row in span for column in span]
+
+
