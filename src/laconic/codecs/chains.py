@@ -12,18 +12,32 @@ latents needs none of this.
 Source: Ullrich 1.4 (bits-back with feedback); Flamich 1.7 (relative entropy coding).
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.distributions import Normal
 
-from laconic.codecs.groups import Chain, Costs, EncodedGroup, GroupShape, Pixels
-from laconic.codecs.samples import pop_samples, push_samples, to_steps
+from laconic.codecs.groups import DTYPES, Chain, Costs, EncodedGroup, Samples
+from laconic.codecs.lanes import (
+    LATENT_BITS,
+    GroupShape,
+    Lane,
+    Walk,
+    deal,
+    draw_bits,
+    join,
+    kl_bits,
+    rated,
+    rows,
+    split,
+    target,
+)
+from laconic.codecs.samples import STEPS, pop_samples, push_samples, to_steps
 from laconic.coding.bits_back import drawing
 from laconic.coding.normal_bins import NormalBins
 from laconic.coding.random import SharedRandomness
@@ -31,47 +45,15 @@ from laconic.coding.relative_entropy import CODERS, DEFAULT_CODER
 from laconic.coding.relative_entropy.base import RelativeEntropyCoder
 from laconic.coding.stack import IntArray, Stack, StackEmpty
 from laconic.coding.stream import QueueDecoder, QueueEncoder
-from laconic.distributions.rated import RatedNormal
 from laconic.errors import CorruptFileError
-from laconic.models.exact import ExactLadder, ExactLikelihood, Known, Shape
-from laconic.networks import fixed_point
+from laconic.models.exact import ExactLadder
 
-LATENT_BITS: Final = 14
-"""Latents are drawn from 2^LATENT_BITS bins of equal prior mass."""
-MOST_CHAINS: Final = 16
-CHAIN_SAMPLES: Final = 1 << 18
-"""A chain has at least so many samples, if there are enough: it costs some bytes to begin one."""
 BATCH_PIXELS: Final = 1 << 18
 """Pixels that the networks see at once, unless told otherwise."""
+MARGIN: Final = 1.1
+"""Bits on a stack, by those that the last picture would have drawn, before chaining begins."""
 SEED: Final = 0
-_NAT_BITS: Final = float(np.log2(np.e))
-_INT: Final = 2.0**30
-
-
-@dataclass
-class _Lane:
-    """One chain: its pictures' numbers, its stack, and whether the stack still holds out."""
-
-    pictures: range
-    stack: Stack = field(default_factory=Stack)
-    alive: bool = True
-
-    def take(self, pop: Callable[[Stack], IntArray], blank: IntArray) -> IntArray:
-        """Pop, or `blank` once the data have ended."""
-        if self.alive:
-            try:
-                return pop(self.stack)
-            except CorruptFileError:
-                self.alive = False
-        return blank
-
-
-def deal(shape: GroupShape) -> list[range]:
-    """Consecutive runs of pictures, one per chain, their lengths equal or one apart."""
-    samples = shape.count * shape.height * shape.width * shape.colours
-    count = max(1, min(MOST_CHAINS, shape.count, samples // CHAIN_SAMPLES))
-    ends = [shape.count * k // count for k in range(count + 1)]
-    return [range(first, last) for first, last in zip(ends, ends[1:], strict=False)]
+T = TypeVar("T")
 
 
 class ChainCoder:
@@ -82,161 +64,148 @@ class ChainCoder:
         batch: pictures that the networks see at once, at most; None: what memory suggests. The
             file does not depend on it.
         coder: name of the relative entropy coder that begins chains.
+        threads: parts of a batch that are handled side by side; None: as many as torch has.
     """
 
     def __init__(
-        self, model: ExactLadder, batch: int | None = None, coder: str = DEFAULT_CODER
+        self,
+        model: ExactLadder,
+        batch: int | None = None,
+        coder: str = DEFAULT_CODER,
+        threads: int | None = None,
     ) -> None:
         self.model, self.batch = model, batch
+        self.threads = threads or torch.get_num_threads()
         self.coder: RelativeEntropyCoder = CODERS[coder]()
 
-    def encode(self, pixels: Pixels) -> EncodedGroup:
+    def encode(self, pixels: Samples) -> EncodedGroup:
         """Write pictures.
 
         Args:
-            pixels: `(pictures, h, w, colours)`, uint8, or uint16 for one colour.
+            pixels: `(pictures, h, w, colours)`, bool, uint8, or uint16 for one colour.
 
         Raises:
             InputError: the model cannot express the pixels.
         """
-        with torch.inference_mode():
-            alone = 1 if self.model.levels else 0
-            while True:
-                try:
-                    return _Writer(self, pixels, alone).write()
-                except StackEmpty:  # Chained too early: the next picture needs more bits.
-                    alone += 1
+        alone = 1 if self.model.levels else 0
+        while True:
+            writer = _Writer(self, pixels, alone)
+            try:
+                return writer.write()
+            except StackEmpty:  # Chained too early: this picture asks for more than the last.
+                alone = writer.alone + 1
 
-    def decode(self, group: EncodedGroup, shape: GroupShape) -> Iterator[Pixels]:
+    def decode(
+        self, data: EncodedGroup, count: int, height: int, width: int, colours: int, bits: int
+    ) -> Iterator[Samples]:
         """Yield pictures `(h, w, colours)` in order.
 
         Raises:
             CorruptFileError: the data end; whatever was yielded before is good.
         """
-        with torch.inference_mode():
-            pixels, done = _Reader(self, group, shape).read()
+        shape = GroupShape(count, height, width, colours, bits)
+        pixels, done = _Reader(self, data, shape).read()
         for picture, good in zip(pixels, done, strict=True):
             if not good:
                 raise CorruptFileError("the file ends before this picture does; it is cut short")
             yield picture
 
-    def parts(self, lanes: Sequence[_Lane], shape: GroupShape) -> list[list[_Lane]]:
-        """Lanes in batches for the networks."""
-        size = self.batch or max(1, BATCH_PIXELS // (shape.height * shape.width))
+    def parts(self, lanes: Sequence[Lane], shape: GroupShape) -> list[list[Lane]]:
+        """Lanes in batches for the networks: at least one per thread, none too large."""
+        most = self.batch or max(1, BATCH_PIXELS // (shape.height * shape.width))
+        size = min(most, -(-len(lanes) // self.threads))
         return [list(lanes[first : first + size]) for first in range(0, len(lanes), size)]
 
+    def each(self, work: Callable[..., T], *parts: Sequence[Any]) -> list[T]:
+        """Call `work` for every part, on all threads; what it returns, in order."""
 
-class _Walk:
-    """One batch of pictures on its way down the ladder, in integers."""
+        def quietly(*arguments: Any) -> T:
+            with torch.inference_mode():
+                return work(*arguments)
 
-    def __init__(self, coder: ChainCoder, lanes: list[_Lane], shape: GroupShape) -> None:
-        self.model, self.lanes = coder.model, lanes
-        self.shape = Shape(len(lanes), shape.colours, shape.height, shape.width)
-        stride = self.model.stride
-        self.rows, self.columns = (-(-side // stride) * stride for side in shape[1:3])
-        self.known: list[Known] = []
-        self.state = None
-        if self.model.levels:
-            self.state = self.model.start(len(lanes), self.rows, self.columns)
-
-    def features(self, steps: Tensor) -> object:
-        """What the pictures say, `steps`: `(batch, colours, h, w)`; the border repeats."""
-        down, right = self.rows - self.shape.height, self.columns - self.shape.width
-        padded = torch.nn.functional.pad(steps, (0, right, 0, down), mode="replicate")
-        return self.model.climb(padded)
-
-    def descend(self, level: int) -> Known:
-        """What both sides know before `level`."""
-        self.known.append(self.model.prior(level, self.state))
-        return self.known[-1]
-
-    def take_in(self, level: int, latent: Tensor) -> None:
-        """The latent z in units of 2^-16."""
-        self.state = self.model.take_in(level, self.known[level], latent)
-
-    def take_in_bins(self, level: int, bins: Sequence[IntArray]) -> None:
-        """The latent as bins of equal prior mass, per picture."""
-        known = self.known[level]
-        centres = np.stack([NormalBins.centres(b, LATENT_BITS) for b in bins])
-        drawn = torch.from_numpy(centres).double().reshape(known.loc.shape)
-        self.take_in(level, known.loc + torch.floor(known.scale * drawn + 0.5))
-
-    def likelihood(self) -> ExactLikelihood:
-        """Of the pixels, all latents told."""
-        return self.model.likelihood(self.state, self.shape)
+        if self.threads == 1 or len(parts[0]) == 1:
+            return list(map(quietly, *parts))
+        with ThreadPoolExecutor(
+            self.threads, initializer=torch.set_num_threads, initargs=(1,)
+        ) as pool:
+            return list(pool.map(quietly, *parts))
 
 
 class _Writer:
     """One attempt to write a group whose last `alone` pictures of every chain stand alone."""
 
-    def __init__(self, coder: ChainCoder, pixels: Pixels, alone: int) -> None:
+    def __init__(self, coder: ChainCoder, pixels: Samples, alone: int) -> None:
         self.coder, self.pixels, self.alone = coder, pixels, alone
         self.shape = GroupShape.of(pixels)
-        self.lanes = [_Lane(run) for run in deal(self.shape)]
+        self.lanes = [Lane(run) for run in deal(self.shape)]
         self.start = QueueEncoder()
-        self.costs = Costs()
+        self.queue_bits = self.queue_ideal_bits = self.draw_bits = 0.0
 
     def write(self) -> EncodedGroup:
         """The group; raises `StackEmpty` where bits for a draw are missing."""
-        levels = self.coder.model.levels
         for depth in range(max(len(lane.pictures) for lane in self.lanes)):
             live = [lane for lane in self.lanes if depth < len(lane.pictures)]
             parts = self.coder.parts(live, self.shape)
+            if depth == self.alone and self._too_few(live):
+                self.alone += 1
             if depth < self.alone:
                 self._write_alone(parts, depth)
             else:
-                for part in parts:
-                    self._write_chained(part, depth)
+                self.coder.each(partial(self._write_chained, depth), parts)
         chains = tuple(
             Chain(len(lane.pictures), min(self.alone, len(lane.pictures)), lane.stack.to_bytes())
             for lane in self.lanes
         )
-        return EncodedGroup(self.start.finish() if levels else b"", chains, self.costs)
+        net_bits = self.queue_bits + sum(lane.stack.bits for lane in self.lanes)
+        start = self.start.finish() if self.coder.model.levels else b""
+        ideal_bits = self.queue_ideal_bits + sum(lane.ideal_bits for lane in self.lanes)
+        return EncodedGroup(start, chains, Costs(ideal_bits, net_bits))
 
-    def _write_alone(self, parts: list[list[_Lane]], depth: int) -> None:
+    def _too_few(self, lanes: Sequence[Lane]) -> bool:
+        """Whether pictures like the last cannot be drawn for from the stacks as they are."""
+        return min(lane.stack.available_bits for lane in lanes) < MARGIN * self.draw_bits
+
+    def _write_alone(self, parts: list[list[Lane]], depth: int) -> None:
         """Latents into the queue, all chains at once; pixels onto the stacks."""
-        walks = [_Walk(self.coder, part, self.shape) for part in parts]
+        coder, model = self.coder, self.coder.model
+        walks = [Walk(model, part, self.shape) for part in parts]
         steps = [self._steps(part, depth) for part in parts]
-        features = [walk.features(x) for walk, x in zip(walks, steps, strict=True)]
+        features = coder.each(Walk.features, walks, steps)
         shared = SharedRandomness(SEED).child(depth)
-        before = self.start.bits
-        for level in range(self.coder.model.levels):
-            known = [walk.descend(level) for walk in walks]
-            posteriors = [
-                self.coder.model.posterior(level, k, f)
-                for k, f in zip(known, features, strict=True)
-            ]
-            target = _join([_target(k, *p) for k, p in zip(known, posteriors, strict=True)])
-            draw, receipt = self.coder.coder.encode(
-                target, _rated(known), self.start, shared.child(level)
-            )
-            self._count(Costs(receipt.ideal_bits, 0.0, 0.0, receipt.ideal_bits))
-            for walk, z in zip(walks, _split(draw, known), strict=True):
-                walk.take_in(level, z)
-        self._count(Costs(start_bits=self.start.bits - before))
-        for walk, part, x in zip(walks, parts, steps, strict=True):
-            self._push_pixels(walk, part, x, depth)
+        before, self.draw_bits = self.start.bits, 0.0
+        for level in range(model.levels):
+            known = coder.each(partial(Walk.descend, level=level), walks)
+            posteriors = coder.each(partial(model.posterior, level), known, features)
+            aim = join([target(k, *p) for k, p in zip(known, posteriors, strict=True)])
+            draw, receipt = coder.coder.encode(aim, rated(known), self.start, shared.child(level))
+            self.queue_ideal_bits += receipt.ideal_bits
+            self.draw_bits += max(map(draw_bits, posteriors))
+            each = split(draw, known)
+            coder.each(partial(Walk.take_in, level=level), walks, each)
+        self.queue_bits += self.start.bits - before
+        coder.each(partial(self._push_pixels, depth), walks, parts, steps)
 
-    def _write_chained(self, part: list[_Lane], depth: int) -> None:
+    def _write_chained(self, depth: int, part: list[Lane]) -> None:
         """Latents drawn from the stacks, pixels pushed, latents pushed under their prior."""
-        walk, x = _Walk(self.coder, part, self.shape), self._steps(part, depth)
+        walk, x = Walk(self.coder.model, part, self.shape), self._steps(part, depth)
         features = walk.features(x) if self.coder.model.levels else None
         told: list[list[IntArray]] = []
         for level in range(self.coder.model.levels):
             mean, log_scale = self.coder.model.posterior(level, walk.descend(level), features)
             bins = []
-            for lane, m, s in zip(part, _flat(mean), _flat(log_scale), strict=True):
+            for lane, m, s in zip(part, rows(mean), rows(log_scale), strict=True):
                 with drawing(lane.stack):
                     bins.append(NormalBins(m, s, LATENT_BITS).pop(lane.stack))
             walk.take_in_bins(level, bins)
             told.append(bins)
-            self._count(Costs(_kl_bits(mean, log_scale)))
-        self._push_pixels(walk, part, x, depth)
+            for lane, m, s in zip(part, mean, log_scale, strict=True):
+                lane.ideal_bits += kl_bits(m, s)
+        self._push_pixels(depth, walk, part, x)
         for bins in reversed(told):
             for lane, b in zip(part, bins, strict=True):
                 NormalBins.prior(LATENT_BITS, b.size).push(lane.stack, b)
 
-    def _push_pixels(self, walk: _Walk, part: list[_Lane], x: Tensor, depth: int) -> None:
+    def _push_pixels(self, depth: int, walk: Walk, part: list[Lane], x: Tensor) -> None:
         likelihood = walk.likelihood()
         order = np.concatenate(likelihood.waves())
         for lane, parameters in zip(part, likelihood.given(x), strict=True):
@@ -244,15 +213,11 @@ class _Writer:
             samples = picture.reshape(-1, self.shape.colours)[order].astype(np.int64)
             before = lane.stack.bits
             push_samples(lane.stack, parameters, samples, self.shape.bits)
-            told = lane.stack.bits - before
-            self._count(Costs(told, told))
+            lane.ideal_bits += lane.stack.bits - before
 
-    def _steps(self, part: list[_Lane], depth: int) -> Tensor:
+    def _steps(self, part: list[Lane], depth: int) -> Tensor:
         numbers = [lane.pictures[-1 - depth] for lane in part]
         return torch.from_numpy(to_steps(self.pixels[numbers]))
-
-    def _count(self, costs: Costs) -> None:
-        self.costs = self.costs.plus(costs)
 
 
 class _Reader:
@@ -261,49 +226,46 @@ class _Reader:
     def __init__(self, coder: ChainCoder, group: EncodedGroup, shape: GroupShape) -> None:
         self.coder, self.shape = coder, shape
         runs = deal(shape)
-        counts = [chain.count for chain in group.chains]
-        if counts != [len(run) for run in runs][: len(counts)]:
+        if [chain.count for chain in group.chains] != list(map(len, runs))[: len(group.chains)]:
             raise CorruptFileError("the chains do not hold the pictures that the header names")
-        self.lanes = [
-            _Lane(run, Stack.from_bytes(chain.data))
-            for run, chain in zip(runs, group.chains, strict=False)
-        ]
+        self.lanes = [Lane(run, alive=False) for run in runs]
+        for lane, chain in zip(self.lanes, group.chains, strict=False):
+            with contextlib.suppress(CorruptFileError):  # Cut off before its heads were complete.
+                lane.stack, lane.alive = Stack.from_bytes(chain.data), True
         self.alone = max((chain.alone for chain in group.chains), default=0)
         self.start = QueueDecoder(group.start)
-        self.pixels = np.zeros(shape[:1] + shape[1:3] + (shape.colours,), shape.dtype)
-        self.done = np.zeros(shape.count, bool)
+        self.pixels = np.zeros(shape[:4], DTYPES[shape.bits])
+        self.done = np.zeros(shape.pictures, bool)
 
-    def read(self) -> tuple[Pixels, Sequence[bool]]:
+    def read(self) -> tuple[Samples, Sequence[bool]]:
         """All pictures, and which of them are good."""
         deepest = max((len(lane.pictures) for lane in self.lanes), default=0)
-        begun = {
+        begun: dict[int, Sequence[Walk | None]] = {
             depth: self._hear(self._parts(depth), depth)
             for depth in range(min(self.alone, deepest) if self.coder.model.levels else 0)
         }
         for depth in reversed(range(deepest)):
             parts = self._parts(depth)
-            for k, part in enumerate(parts):
-                walk = begun[depth][k] if depth in begun else None
-                self._read_part(part, depth, walk)
+            walks = begun.get(depth, [None] * len(parts))
+            self.coder.each(partial(self._read_part, depth), parts, walks)
         return self.pixels, [bool(good) for good in self.done]
 
-    def _parts(self, depth: int) -> list[list[_Lane]]:
+    def _parts(self, depth: int) -> list[list[Lane]]:
         live = [lane for lane in self.lanes if depth < len(lane.pictures)]
         return self.coder.parts(live, self.shape)
 
-    def _hear(self, parts: list[list[_Lane]], depth: int) -> list[_Walk]:
+    def _hear(self, parts: list[list[Lane]], depth: int) -> list[Walk]:
         """The latents of pictures that stand alone."""
-        walks = [_Walk(self.coder, part, self.shape) for part in parts]
+        walks = [Walk(self.coder.model, part, self.shape) for part in parts]
         shared = SharedRandomness(SEED).child(depth)
         for level in range(self.coder.model.levels):
-            known = [walk.descend(level) for walk in walks]
-            draw = self.coder.coder.decode(_rated(known), self.start, shared.child(level))
-            for walk, z in zip(walks, _split(draw, known), strict=True):
-                walk.take_in(level, z)
+            known = self.coder.each(partial(Walk.descend, level=level), walks)
+            draw = self.coder.coder.decode(rated(known), self.start, shared.child(level))
+            self.coder.each(partial(Walk.take_in, level=level), walks, split(draw, known))
         return walks
 
-    def _read_part(self, part: list[_Lane], depth: int, begun: _Walk | None) -> None:
-        walk = begun or _Walk(self.coder, part, self.shape)
+    def _read_part(self, depth: int, part: list[Lane], begun: Walk | None) -> None:
+        walk = begun or Walk(self.coder.model, part, self.shape)
         told: list[list[IntArray]] = []
         if begun is None:
             for level in range(self.coder.model.levels):
@@ -319,65 +281,29 @@ class _Reader:
             number = lane.pictures[-1 - depth]
             self.pixels[number], self.done[number] = picture, lane.alive
 
-    def _pop_pixels(self, walk: _Walk, part: list[_Lane]) -> Pixels:
+    def _pop_pixels(self, walk: Walk, part: list[Lane]) -> Samples:
         shape = self.shape
-        pixels = np.zeros((len(part), shape.height * shape.width, shape.colours), shape.dtype)
+        size = (len(part), shape.height * shape.width, shape.colours)
+        pixels = np.zeros(size, DTYPES[shape.bits])
         likelihood = walk.likelihood()
-        scale = 1 / 256 if shape.bits > 8 else 1.0
         for wave, parameters in zip(likelihood.waves(), likelihood.read(), strict=True):
             blank = np.zeros((len(wave), shape.colours), np.int64)
             values = [
-                lane.take(lambda stack, p=p: pop_samples(stack, p, shape.bits), blank)
+                lane.take(partial(pop_samples, parameters=p, bits=shape.bits), blank)
                 for lane, p in zip(part, parameters, strict=True)
             ]
             pixels[:, wave] = np.stack(values)
-            likelihood.put([v * scale for v in values])
-        return pixels.reshape(len(part), shape.height, shape.width, shape.colours)
+            likelihood.put([(v * STEPS[shape.bits]).astype(np.float64) for v in values])
+        return pixels.reshape(len(part), *shape[1:4])
 
     def _give_back(
-        self, walk: _Walk, part: list[_Lane], pixels: Pixels, told: list[list[IntArray]]
+        self, walk: Walk, part: list[Lane], pixels: Samples, told: list[list[IntArray]]
     ) -> None:
         """The bits that the sender drew the latents from."""
         features = walk.features(torch.from_numpy(to_steps(pixels)))
         for level in reversed(range(self.coder.model.levels)):
             posterior = self.coder.model.posterior(level, walk.known[level], features)
-            means, log_scales = map(_flat, posterior)
+            means, log_scales = map(rows, posterior)
             for lane, m, s, bins in zip(part, means, log_scales, told[level], strict=True):
                 if lane.alive:
                     NormalBins(m, s, LATENT_BITS).push(lane.stack, bins)
-
-
-def _flat(x: Tensor) -> NDArray[np.int32]:
-    """One row per picture."""
-    flat: NDArray[np.int32] = x.flatten(1).clamp(-_INT, _INT).to(torch.int32).numpy()
-    return flat
-
-
-def _target(known: Known, mean: Tensor, log_scale: Tensor) -> Normal:
-    """The posterior of z in floats: a coder's target need not be exact, its prior must."""
-    loc = fixed_point.to_float(known.loc + known.scale * mean)
-    scale = known.scale * torch.exp(fixed_point.to_float(log_scale))
-    return Normal(loc.float(), scale.float(), validate_args=False)
-
-
-def _join(parts: Sequence[Normal]) -> Normal:
-    loc, scale = (torch.cat([getattr(p, name) for p in parts]) for name in ("loc", "scale"))
-    return Normal(loc, scale, validate_args=False)
-
-
-def _rated(known: Sequence[Known]) -> RatedNormal:
-    """The prior of z of all batches together."""
-    loc = fixed_point.to_float(torch.cat([k.loc for k in known]))
-    scale = torch.cat([k.scale for k in known])
-    return RatedNormal(loc, scale, fixed_point.expected_rates(scale))
-
-
-def _split(draw: Tensor, known: Sequence[Known]) -> Sequence[Tensor]:
-    """A draw in units of 2^-16, batch by batch."""
-    return torch.split(fixed_point.from_float(draw), [len(k.loc) for k in known])
-
-
-def _kl_bits(mean: Tensor, log_scale: Tensor) -> float:
-    """KL(N(m, e^2l) || N(0, 1)) in bits, summed."""
-    m, s = fixed_point.to_float(mean), fixed_point.to_float(log_scale)
-    return float((0.5 * (m * m + torch.exp(2 * s) - 1) - s).sum()) * _NAT_BITS

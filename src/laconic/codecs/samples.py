@@ -5,22 +5,24 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.codecs.groups import Pixels
+from laconic.codecs.groups import Samples
 from laconic.coding.pixels import ColourMixture, LogisticMixture
 from laconic.coding.stack import IntArray, Stack
 from laconic.coding.symbols import Bernoulli
 from laconic.errors import InputError
-from laconic.models.exact import BernoulliParameters, PixelParameters
+from laconic.models.exact import BernoulliParameters, MixtureParameters, PixelParameters
 
 WHITE: Final = 255
-"""The value of a binary pixel that is on."""
+"""The step of a binary pixel that is on."""
+STEPS: Final = {1: float(WHITE), 8: 1.0, 16: 1 / 256}
+"""A sample's size in steps of 8 bits, by its bits."""
 
 
-def to_steps(pixels: Pixels) -> NDArray[np.float64]:
+def to_steps(pixels: Samples) -> NDArray[np.float64]:
     """Samples in steps of 8 bits, exactly; `(n, h, w, colours)` -> `(n, colours, h, w)`."""
-    scale = 1 / 256 if pixels.dtype == np.uint16 else 1.0
-    moved: NDArray[np.float64] = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)) * scale
-    return moved
+    step = {np.dtype(np.bool_): STEPS[1], np.dtype(np.uint16): STEPS[16]}.get(pixels.dtype, 1.0)
+    moved = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).astype(np.float64)
+    return moved * step
 
 
 def push_samples(stack: Stack, parameters: PixelParameters, samples: IntArray, bits: int) -> None:
@@ -30,13 +32,14 @@ def push_samples(stack: Stack, parameters: PixelParameters, samples: IntArray, b
         InputError: the model codes black and white alone, and a sample is neither.
     """
     if isinstance(parameters, BernoulliParameters):
-        if not bool(((samples == 0) | (samples == WHITE)).all()):
+        white = 1 if bits == 1 else WHITE
+        if bits > 8 or not bool(((samples == 0) | (samples == white)).all()):
             raise InputError("this model codes black and white alone; the picture has greys")
-        Bernoulli(parameters.logits[:, 0]).push(stack, samples[:, 0] // WHITE)
+        Bernoulli(parameters.logits[:, 0]).push(stack, samples[:, 0] // white)
     elif parameters.couplings is None:
-        _mixture(parameters, bits).push(stack, samples[:, 0])
+        _mixture(parameters, bits).push(stack, samples[:, 0] * (WHITE if bits == 1 else 1))
     else:
-        ColourMixture(*parameters).push(stack, samples)
+        _colours(parameters).push(stack, samples)
 
 
 def pop_samples(stack: Stack, parameters: PixelParameters, bits: int) -> IntArray:
@@ -46,13 +49,18 @@ def pop_samples(stack: Stack, parameters: PixelParameters, bits: int) -> IntArra
         CorruptFileError: the stack holds too few bits.
     """
     if isinstance(parameters, BernoulliParameters):
-        return Bernoulli(parameters.logits[:, 0]).pop(stack)[:, None] * WHITE
+        return Bernoulli(parameters.logits[:, 0]).pop(stack)[:, None] * (1 if bits == 1 else WHITE)
     if parameters.couplings is None:
-        return _mixture(parameters, bits).pop(stack)[:, None]
-    return ColourMixture(*parameters).pop(stack)
+        return _mixture(parameters, bits).pop(stack)[:, None] // (WHITE if bits == 1 else 1)
+    return _colours(parameters).pop(stack)
 
 
-def _mixture(parameters: PixelParameters, bits: int) -> LogisticMixture:
-    assert not isinstance(parameters, BernoulliParameters)
+def _mixture(parameters: MixtureParameters, bits: int) -> LogisticMixture:
     logits, means, log_scales = (part[:, 0] for part in parameters[:3] if part is not None)
-    return LogisticMixture(logits, means, log_scales, levels=1 << bits)
+    return LogisticMixture(logits, means, log_scales, levels=1 << max(bits, 8))
+
+
+def _colours(parameters: MixtureParameters) -> ColourMixture:
+    logits, means, log_scales, couplings = parameters
+    assert couplings is not None
+    return ColourMixture(logits, means, log_scales, couplings)

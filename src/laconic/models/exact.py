@@ -10,7 +10,7 @@ image is seen.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,7 @@ class Shape(NamedTuple):
     width: int
 
 
+@runtime_checkable
 class ExactLikelihood(Protocol):
     """p(x | z) of a batch of equally large images.
 
@@ -75,7 +76,7 @@ class ExactLikelihood(Protocol):
     long, all are independent; otherwise the parameters of a wave ask for all waves before it.
     """
 
-    def given(self, pixels: Tensor) -> list[PixelParameters]:
+    def given(self, pixels: Tensor) -> Sequence[PixelParameters]:
         """The sender's way: per image, parameters of all pixels, in `order`.
 
         Args:
@@ -88,7 +89,7 @@ class ExactLikelihood(Protocol):
         """Positions, wave by wave; `order` is their concatenation."""
         ...
 
-    def read(self) -> Iterator[list[PixelParameters]]:
+    def read(self) -> Iterator[Sequence[PixelParameters]]:
         """The receiver's way: per wave and image its parameters; call `put` before the next."""
         ...
 
@@ -97,6 +98,7 @@ class ExactLikelihood(Protocol):
         ...
 
 
+@runtime_checkable
 class ExactLadder(Protocol):
     """A latent-variable model in integers.
 
@@ -111,7 +113,7 @@ class ExactLadder(Protocol):
     stride: int
 
     def climb(self, pixels: Tensor) -> Any:
-        """Bottom-up features of padded images `(batch, colours, h, w)`, float64, steps of 8 bits."""
+        """Bottom-up features of padded images `(batch, colours, h, w)`, float64, in steps."""
         ...
 
     def start(self, batch: int, height: int, width: int) -> Any:

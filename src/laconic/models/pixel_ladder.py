@@ -22,24 +22,27 @@ Source: ladder: Flamich 3.2.2; autoregressive and latent-variable lossless model
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 from torch.nn import functional
 
-from laconic.distributions.logistic_mixture import CENTRE, ColourMixture
+from laconic.distributions.logistic_mixture import CENTRE
 from laconic.errors import ConfigError
 from laconic.models.base import Context, LatentVariableModel, Rung
+from laconic.models.causal_pixels import (
+    FINE_SPREAD,
+    SPREAD,
+    CausalContext,
+    CausalPixels,
+    mixture,
+)
 from laconic.models.pixel_ladder_exact import LOG_SCALE_LIMIT, IntegerPixelLadder
-from laconic.networks.causal import CausalBlock, CausalConvolution
 from laconic.networks.residual import LEAK, Head
 
-SPREAD = 64.0
-"""Pixel steps in a unit of what networks see and say."""
-FINE_SPREAD = 16.0
-"""Pixel steps in a unit of differences: causal residuals, components around their pivot."""
 FIRST_STEP = 4.0
 """Pixel steps in a unit of the encoder's noise, before training."""
 COARSE = 16.0
@@ -74,7 +77,7 @@ class PixelLadderConfig:
         """Raise `ConfigError` where sizes do not fit each other."""
         if not len(self.strides) == len(self.latents) == len(self.widths):
             raise ConfigError("model: strides, latents and widths need one value per level")
-        for above, below in zip(self.strides, self.strides[1:], strict=False):
+        for above, below in pairwise(self.strides):
             if above not in (below, 2 * below):
                 raise ConfigError(f"model.strides: {below} cannot follow {above}")
         if not self.strides and not self.context_width:
@@ -133,7 +136,8 @@ class Level(nn.Module):
         self.inject = nn.Conv2d(2 * latents, width, 1)
         # Information must flow before it can be judged: from zeros a ladder would never climb.
         nn.init.normal_(self.posterior_head.project.weight, std=width**-0.5)
-        nn.init.ones_(self.prior_head.project.bias[latents:])
+        with torch.no_grad():
+            _bias(self.prior_head.project)[latents:] = 1.0
 
     def descend(self, hidden: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
         """Features and picture of the level above -> those that the prior is read from."""
@@ -150,9 +154,7 @@ class Level(nn.Module):
         limited = log_scale.clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT)
         return Normal(loc, limited.exp(), validate_args=False)
 
-    def posterior(
-        self, hidden: Tensor, base: Tensor, feature: Feature, prior: Normal
-    ) -> Normal:
+    def posterior(self, hidden: Tensor, base: Tensor, feature: Feature, prior: Normal) -> Normal:
         """What the sender knows: variance s² / (1 + s²), mean moved by the encoder's measurement.
 
         The first three channels start as what the picture so far lacks.
@@ -172,6 +174,11 @@ class Level(nn.Module):
         return hidden + self.inject(seen), base + torch.exp(self.log_step) * latent[:, :3]
 
 
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
+
+
 class Climber(nn.Module):
     """Bottom-up features, one map per level, top first.
 
@@ -187,7 +194,7 @@ class Climber(nn.Module):
         pairs = list(zip(config.strides, config.widths, strict=True))[::-1]
         self.ups = nn.ModuleList(
             nn.Conv2d((4 if above[0] > below[0] else 1) * below[1], above[1], 1)
-            for below, above in zip(pairs, pairs[1:], strict=False)
+            for below, above in pairwise(pairs)
         )
         self.blocks = nn.ModuleList(Block(width) for _, width in pairs)
 
@@ -205,100 +212,6 @@ class Climber(nn.Module):
         return list(map(Feature, features[::-1], pictures))
 
 
-class CausalContext(nn.Module):
-    """The network over the pixels that are known already.
-
-    Args:
-        config: of the ladder.
-    """
-
-    def __init__(self, config: PixelLadderConfig) -> None:
-        super().__init__()
-        width, kernel = config.context_width, config.context_kernel
-        self.linear = CausalConvolution(3, 3, kernel, centre=False)
-        self.enter = CausalConvolution(7, width, kernel, centre=False)
-        self.blocks = nn.ModuleList(CausalBlock(width) for _ in range(config.context_blocks))
-        self.head = Head(width, config.parameters)
-        self._start_linear()
-
-    def _start_linear(self) -> None:
-        """Begin as west + north - north-west, a plane through the neighbours."""
-        with torch.no_grad():
-            self.linear.weight.zero_()
-            for offset, value in {(0, -1): 0.8, (-1, 0): 0.8, (-1, -1): -0.6}.items():
-                place = self.linear.taps.index(offset)
-                self.linear.weight[:, :, place] = value * torch.eye(3)
-
-    def forward(
-        self, x: Tensor, base: Tensor | None, features: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Pixels around 0 in steps of 1, the latents' share -> pivots in steps, parameters."""
-        with torch.autocast(x.device.type, enabled=False):
-            pivot = self.linear(x)
-            if base is not None:
-                pivot = pivot + base
-        residual = (x - pivot) / FINE_SPREAD
-        seen = torch.cat([x / SPREAD, residual, torch.ones_like(x[:, :1])], dim=1)
-        hidden = self.enter(seen)
-        if features is not None:
-            hidden = hidden + features
-        for block in self.blocks:
-            hidden = block(hidden)
-        return pivot, self.head(functional.leaky_relu(hidden, LEAK))
-
-
-def mixture(pivot: Tensor, parameters: Tensor) -> ColourMixture:
-    """The pixels' distribution.
-
-    Args:
-        pivot: `(batch, 3, h, w)`, around 0 in steps: what components and couplings are told from.
-        parameters: `(batch, 12 K, h, w)`: weights, distances, log-scales, couplings.
-    """
-    batch, channels, height, width = parameters.shape
-    shape = (batch, 4, 3, channels // 12, height, width)
-    logits, distance, log_scale, couplings = parameters.float().reshape(shape).unbind(1)
-    centre = pivot.float()[:, :, None]
-    shift = [
-        torch.zeros_like(couplings[:, 0]),
-        couplings[:, 0] * centre[:, 0],
-        couplings[:, 1] * centre[:, 0] + couplings[:, 2] * centre[:, 1],
-    ]
-    means = CENTRE + centre + FINE_SPREAD * distance - torch.stack(shift, dim=1)
-    return ColourMixture(logits, means, log_scale + 1, couplings)
-
-
-class CausalPixels(Distribution):
-    """p(x | z) with every pixel given the ones before it; only its density is known at once.
-
-    Args:
-        network: the causal network.
-        base: the latents' share of the pivots, in steps, or None.
-        features: the latents' share of the first layer, or None.
-        shape: `(batch, 3, h, w)`.
-    """
-
-    has_rsample = False
-
-    def __init__(
-        self,
-        network: CausalContext,
-        base: Tensor | None,
-        features: Tensor | None,
-        shape: Sequence[int],
-    ) -> None:
-        self.network, self.base, self.features = network, base, features
-        super().__init__(torch.Size(shape[:1]), torch.Size(shape[1:]), validate_args=False)
-
-    def given(self, x: Tensor) -> ColourMixture:
-        """Every pixel's distribution given those of `x`, in [0, 1], before it."""
-        steps = torch.round(x.float() * 255) - CENTRE
-        return mixture(*self.network(steps, self.base, self.features))
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Nats of every image, `(batch,)`."""
-        return self.given(x).log_prob(x)
-
-
 class PixelLadder(LatentVariableModel):
     """Latents and a likelihood of 8-bit pixels; see the module."""
 
@@ -310,18 +223,27 @@ class PixelLadder(LatentVariableModel):
         out = config.context_width or config.parameters
         if self.levels:
             self.climber = Climber(config)
-            before = [None, *zip(config.strides, config.widths, strict=True)][:-1]
-            self.rungs = nn.ModuleList(
-                Level(width, latents, above and above[1], above is not None and above[0] > stride)
-                for above, stride, latents, width in zip(
-                    before, config.strides, config.latents, config.widths, strict=True
-                )
-            )
+            sizes = zip(config.strides, config.latents, config.widths, strict=True)
+            above, coarse = None, config.strides[0]
+            self.rungs = nn.ModuleList()
+            for stride, latents, width in sizes:
+                self.rungs.append(Level(width, latents, above, coarse > stride))
+                above, coarse = width, stride
             self.last = Block(config.widths[-1])
             self.leave = Head(config.widths[-1], (3 + out) * config.strides[-1] ** 2)
             nn.init.normal_(self.leave.project.weight, std=0.3 * config.widths[-1] ** -0.5)
         if config.context_width:
-            self.context_network = CausalContext(config)
+            self.context_network = CausalContext(
+                config.context_width,
+                config.context_kernel,
+                config.context_blocks,
+                config.parameters,
+            )
+
+    @property
+    def ladder(self) -> list[Level]:
+        """The levels' networks, top first."""
+        return [cast(Level, rung) for rung in self.rungs]
 
     def exact_ladder(self) -> IntegerPixelLadder:
         """The same networks in integers."""
@@ -334,8 +256,7 @@ class PixelLadder(LatentVariableModel):
     def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
         """Read from what the latents above say."""
         hidden, _ = self._known(level, above, context)
-        result: Normal = self.rungs[level].prior(hidden)
-        return result
+        return self.ladder[level].prior(hidden)
 
     def posterior(
         self,
@@ -347,8 +268,7 @@ class PixelLadder(LatentVariableModel):
     ) -> Normal:
         """The prior and the encoder's measurement, weighted by precision."""
         hidden, base = self._known(level, above, context)
-        result: Normal = self.rungs[level].posterior(hidden, base, features[level], prior)
-        return result
+        return self.ladder[level].posterior(hidden, base, features[level], prior)
 
     def likelihood(self, latents: Sequence[Tensor], context: Context) -> Distribution:
         """A `ColourMixture`, or `CausalPixels` where there is a causal network."""
@@ -365,7 +285,7 @@ class PixelLadder(LatentVariableModel):
         if not self.levels:
             return rungs, CausalPixels(self.context_network, None, None, shape)
         hidden, base = self._start(context)
-        for level, feature in zip(self.rungs, features, strict=True):
+        for level, feature in zip(self.ladder, features, strict=True):
             hidden, base = level.descend(hidden, base)
             prior = level.prior(hidden)
             posterior = level.posterior(hidden, base, feature, prior)
@@ -384,10 +304,10 @@ class PixelLadder(LatentVariableModel):
     ) -> tuple[Tensor, Tensor]:
         """Features and picture before `level`, once the latents above it are known."""
         hidden, base = self._start(context)
-        for rung, latent in zip(self.rungs, above[:level], strict=False):
+        for rung, latent in zip(self.ladder, above[:level], strict=False):
             hidden, base = rung.take_in(*rung.descend(hidden, base), latent)
         if level < self.levels:
-            hidden, base = self.rungs[level].descend(hidden, base)
+            hidden, base = self.ladder[level].descend(hidden, base)
         return hidden, base
 
     def _likelihood(self, hidden: Tensor, base: Tensor, shape: Sequence[int]) -> Distribution:

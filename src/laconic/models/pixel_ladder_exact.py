@@ -55,7 +55,7 @@ class _Block:
         self.outer = FixedConvolution(block.get_submodule("outer"))
 
     def __call__(self, x: Tensor) -> Tensor:
-        return x + self.outer(leaky_relu(self.inner(leaky_relu(x))))
+        return self.outer(self.inner(x, before=True, after=True)).add_(x)
 
 
 class _Level:
@@ -84,13 +84,13 @@ class _Level:
         return _State(self.block(hidden + self.look(shift(base, _SPREAD_BITS))), base)
 
     def prior(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        loc, log_scale = self.prior_head(leaky_relu(hidden)).chunk(2, dim=1)
+        loc, log_scale = self.prior_head(hidden, before=True).chunk(2, dim=1)
         return loc, fixed_point.exp(log_scale, LOG_SCALE_LIMIT)
 
     def posterior(self, known: Known, feature: _Features) -> tuple[Tensor, Tensor]:
         hidden, base = known.state
         merged = self.merge(torch.cat([hidden, feature.hidden], dim=1))
-        distance = self.posterior_head(leaky_relu(merged))
+        distance = self.posterior_head(merged, before=True)
         lacking = shift((feature.picture - base) * self.inverse_step, FRACTION_BITS)
         distance[:, :3] += lacking - known.loc[:, :3]
         # Products, quotients and sums of float64 are correctly rounded on every machine.
@@ -190,7 +190,7 @@ class IntegerPixelLadder:
         pivot, said = None, None
         if self.levels:
             stride = self.config.strides[-1]
-            told = self.leave(leaky_relu(self.last(state.hidden)))
+            told = self.leave(self.last(state.hidden), before=True)
             told = functional.pixel_shuffle(told, stride)[..., : shape.height, : shape.width]
             pivot = _enlarge(state.base, stride)[..., : shape.height, : shape.width]
             pivot, said = pivot + told[:, :3] * 2**_FINE_BITS, told[:, 3:]
@@ -211,7 +211,7 @@ class ParallelLikelihood:
             for p, s in zip(pivot, said, strict=True)
         ]
 
-    def given(self, pixels: Tensor) -> list[PixelParameters]:
+    def given(self, pixels: Tensor) -> Sequence[PixelParameters]:
         """The same whatever the pixels are."""
         return self.parameters
 
@@ -219,7 +219,7 @@ class ParallelLikelihood:
         """All positions at once."""
         return [np.arange(self.shape.height * self.shape.width)]
 
-    def read(self) -> Iterator[list[PixelParameters]]:
+    def read(self) -> Iterator[Sequence[PixelParameters]]:
         """All parameters at once."""
         yield self.parameters
 
@@ -241,7 +241,7 @@ class CausalLikelihood:
         self.context, self.pivot, self.said, self.shape = context, pivot, said, shape
         self.slope = (context.kernel + 1) // 2
 
-    def given(self, pixels: Tensor) -> list[PixelParameters]:
+    def given(self, pixels: Tensor) -> Sequence[PixelParameters]:
         """All pixels at once by whole convolutions, then sorted into waves."""
         net, x = self.context, _centred(pixels)
         pivot = net.linear(x)
@@ -254,7 +254,7 @@ class CausalLikelihood:
             hidden = hidden + self.said
         for block in net.blocks:
             hidden = block(hidden)
-        parameters = net.head(leaky_relu(hidden))
+        parameters = net.head(hidden, before=True)
         order = torch.from_numpy(np.concatenate(self.waves()))
         return [
             _parameters(p.flatten(1).T[order], s.flatten(1).T[order], self.shape.colours)
@@ -272,7 +272,7 @@ class CausalLikelihood:
             waves.append(rows[inside] * width + columns[inside])
         return [wave for wave in waves if wave.size]
 
-    def read(self) -> Iterator[list[PixelParameters]]:
+    def read(self) -> Iterator[Sequence[PixelParameters]]:
         """Parameters of one wave after the other; the pixels arrive by `put` in between."""
         reader = _WaveReader(self.context, self.shape)
         for wave in self.waves():
@@ -281,9 +281,7 @@ class CausalLikelihood:
             features = None if self.said is None else _pick(self.said, places)
             pivot, said = reader.look(places, base, features)
             self._reader = reader
-            yield [
-                _parameters(p, s, self.shape.colours) for p, s in zip(pivot, said, strict=True)
-            ]
+            yield [_parameters(p, s, self.shape.colours) for p, s in zip(pivot, said, strict=True)]
 
     def put(self, values: Sequence[NDArray[np.float64]]) -> None:
         """Take in the pixels of the wave just read."""
@@ -321,8 +319,8 @@ class _WaveReader:
         for block, kept in zip(net.blocks, self.hidden, strict=True):
             kept[places] = leaky_relu(hidden).clamp(-LIMIT, LIMIT)
             inner = leaky_relu(block.inner.at(kept, places, self.wide)).clamp(-LIMIT, LIMIT)
-            hidden = hidden + _linear(block.outer, inner)
-        said = _linear(net.head, leaky_relu(hidden).clamp(-LIMIT, LIMIT))
+            hidden = hidden + block.outer.combine(inner)
+        said = net.head.combine(leaky_relu(hidden).clamp(-LIMIT, LIMIT))
         count = (self.shape.batch, len(positions), -1)
         return self._pivot.reshape(count), said.reshape(count)
 
@@ -339,10 +337,6 @@ class _WaveReader:
         first = (row + self.margin) * self.wide + column + self.margin
         images = torch.arange(self.shape.batch)[:, None] * self.image_places
         return (images + first).flatten()
-
-
-def _linear(layer: FixedConvolution, x: Tensor) -> Tensor:
-    return shift(torch.addmm(layer.bias, x, layer.gathered), fixed_point.WEIGHT_BITS)
 
 
 def _pick(maps: Tensor, positions: Tensor) -> Tensor:
@@ -366,12 +360,14 @@ def _parameters(pivot: Tensor, said: Tensor, colours: int) -> MixtureParameters:
     log_scale = (log_scale + _ONE).clamp_min(_LEAST_LOG_SCALE)
     means = CENTRE * _ONE + centre + distance * 2**_FINE_BITS
     if colours == 1:
-        parts = (logits[:, :1], means[:, :1], log_scale[:, :1])
-        return MixtureParameters(*map(_integers, parts), None)
+        first = [_integers(part[:, :1]) for part in (logits, means, log_scale)]
+        return MixtureParameters(first[0], first[1], first[2], None)
     green = shift(couplings[:, 0] * centre[:, 0], FRACTION_BITS)
     blue = shift(couplings[:, 1] * centre[:, 0] + couplings[:, 2] * centre[:, 1], FRACTION_BITS)
     means = means - torch.stack([torch.zeros_like(green), green, blue], dim=1)
-    return MixtureParameters(*map(_integers, (logits, means, log_scale, couplings)))
+    return MixtureParameters(
+        _integers(logits), _integers(means), _integers(log_scale), _integers(couplings)
+    )
 
 
 def _integers(x: Tensor) -> Integers:

@@ -39,7 +39,7 @@ class CausalConvolution(nn.Module):
         """`(batch, inputs, h, w)` -> `(batch, outputs, h, w)`."""
         reach = self.kernel // 2
         flat = functional.pad(self.weight, (0, self.kernel * (reach + 1) - len(self.taps)))
-        weight = flat.unflatten(2, (reach + 1, self.kernel))
+        weight = flat.reshape(*flat.shape[:2], reach + 1, self.kernel)
         x = functional.pad(x, (reach, reach, reach, 0))
         return functional.conv2d(x, weight, self.bias)
 

@@ -5,8 +5,6 @@ padded image. Nothing is unfolded, and a run of columns stays in the cache from 
 rounding. The same numbers come out at single positions, where a decoder asks for a wavefront.
 """
 
-from collections.abc import Callable, Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -18,11 +16,12 @@ from laconic.networks.fixed_point import (
     LIMIT,
     WEIGHT_BITS,
     from_float,
-    shift,
+    leaky_relu_,
+    shift_,
 )
 
-RUN = 4096
-"""Columns of a matrix product: their channels fit a cache."""
+CACHE = 1 << 16
+"""Numbers that stay in a core's own cache from a product to its rounding."""
 
 Offset = tuple[int, int]
 
@@ -54,28 +53,44 @@ class FixedConvolution:
                 f"(a sum of up to 2^{float(worst.max().log2()):.0f}); its files would not be exact"
             )
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """`(batch, in, h, w)` -> `(batch, out, h, w)`, units of 2^-16 both."""
+    def __call__(self, x: Tensor, before: bool = False, after: bool = False) -> Tensor:
+        """`(batch, in, h, w)` -> `(batch, out, h, w)`, units of 2^-16 both.
+
+        Args:
+            x: the maps.
+            before: whether `x` passes a leaky ReLU first.
+            after: whether the result passes one.
+        """
         batch, _, height, width = x.shape
         margin = self.margin
         wide = width + 2 * margin
-        padded = nn.functional.pad(
-            x.clamp(-LIMIT, LIMIT), (margin, margin, margin, margin + (margin > 0))
-        )
+        padded = nn.functional.pad(x, (margin, margin, margin, margin + (margin > 0))).flatten(2)
         out = x.new_empty(batch, self.outputs, height * wide)
-        for image, result in zip(padded.flatten(2), out, strict=True):
-            self._convolve(image, result, wide)
-        return out.unflatten(2, (height, wide))[..., :width]
+        for image, result in zip(padded, out, strict=True):
+            self._prepare(image, before)
+            self._convolve(image, result, wide, after)
+        return out.reshape(batch, self.outputs, height, wide)[..., :width]
 
-    def _convolve(self, image: Tensor, result: Tensor, wide: int) -> None:
+    def _prepare(self, image: Tensor, before: bool) -> None:
+        """Activate and limit in place, run by run."""
+        run = _run(len(image))
+        for first in range(0, image.shape[1], run):
+            part = image[:, first : first + run]
+            if before:
+                leaky_relu_(part)
+            part.clamp_(-LIMIT, LIMIT)
+
+    def _convolve(self, image: Tensor, result: Tensor, wide: int, after: bool) -> None:
         starts = [(row + self.margin) * wide + column + self.margin for row, column in self.offsets]
-        total = result.shape[1]
-        for first in range(0, total, RUN):
-            last = min(first + RUN, total)
-            sums = self.weight[0] @ image[:, first + starts[0] : last + starts[0]]
+        total, run = result.shape[1], _run(self.outputs)
+        for first in range(0, total, run):
+            last = min(first + run, total)
+            sums = self.bias[:, None].expand(-1, last - first)
+            sums = torch.addmm(sums, self.weight[0], image[:, first + starts[0] : last + starts[0]])
             for weight, start in zip(self.weight[1:], starts[1:], strict=True):
                 sums.addmm_(weight, image[:, first + start : last + start])
-            result[:, first:last] = shift(sums.add_(self.bias[:, None]), WEIGHT_BITS)
+            shift_(sums, WEIGHT_BITS)
+            result[:, first:last] = leaky_relu_(sums) if after else sums
 
     def at(self, flat: Tensor, positions: Tensor, wide: int) -> Tensor:
         """The convolution at some positions of padded maps.
@@ -89,8 +104,17 @@ class FixedConvolution:
         Returns:
             `(n, out)`.
         """
-        seen = torch.cat([flat[positions + (row * wide + column)] for row, column in self.offsets], 1)
-        return shift(torch.addmm(self.bias, seen, self.gathered), WEIGHT_BITS)
+        shifts = [row * wide + column for row, column in self.offsets]
+        return self.combine(torch.cat([flat[positions + shift] for shift in shifts], dim=1))
+
+    def combine(self, seen: Tensor) -> Tensor:
+        """What the taps see, `(n, taps * in)`, at most +-LIMIT -> `(n, out)`."""
+        return shift_(torch.addmm(self.bias, seen, self.gathered), WEIGHT_BITS)
+
+
+def _run(channels: int) -> int:
+    """Columns that are handled together."""
+    return max(64, CACHE // channels)
 
 
 def _taps(layer: nn.Module) -> tuple[Tensor, list[Offset]]:
@@ -104,5 +128,3 @@ def _taps(layer: nn.Module) -> tuple[Tensor, list[Offset]]:
     span = range(-reach, reach + 1)
     weight = layer.weight.detach().flatten(2).permute(2, 0, 1)
     return weight, [(row, column) for row in span for column in span]
-
-

@@ -50,9 +50,19 @@ def shift(x: Tensor, bits: int) -> Tensor:
     return torch.floor(x * 2.0**-bits + 0.5)
 
 
+def shift_(x: Tensor, bits: int) -> Tensor:
+    """`shift` in place."""
+    return x.mul_(2.0**-bits).add_(0.5).floor_()
+
+
 def leaky_relu(x: Tensor) -> Tensor:
     """Slope 0.2 (13107 / 65536) below zero."""
-    return torch.where(x < 0, shift(x.clamp_min(-LIMIT) * _LEAK, 16), x)
+    return torch.maximum(x, shift_(x.clamp_min(-LIMIT).mul_(_LEAK), 16))
+
+
+def leaky_relu_(x: Tensor) -> Tensor:
+    """`leaky_relu` in place."""
+    return torch.maximum(x, shift_(x.clamp_min(-LIMIT).mul_(_LEAK), 16), out=x)
 
 
 class FixedAffine:
