@@ -1,6 +1,7 @@
 """What every test may use: the data folder, golden files, fixed seeds and few threads."""
 
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from laconic.codecs.groups import DTYPES, Chain, Costs, EncodedGroup, Samples
 from laconic.coding.random import SharedRandomness
+from laconic.errors import CorruptFileError
 from laconic.models.sliced import SlicedConfig, SlicedLadder
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -87,6 +90,56 @@ def small_ladder() -> Callable[[], SlicedLadder]:
         return model.eval().requires_grad_(False)
 
     return make
+
+
+class StandIn:
+    """A lossless `GroupCoder` without a model: rows of differences, deflated; chains of `most`.
+
+    Its start is one byte per chain, the first of that chain's data.
+    """
+
+    def __init__(self, most: int = 4096) -> None:
+        self.most = most
+
+    def encode(self, pixels: Samples) -> EncodedGroup:
+        chains = []
+        for first in range(0, len(pixels), self.most):
+            part = pixels[first : first + self.most].astype(f"<u{pixels.itemsize}")
+            packer = zlib.compressobj(9, wbits=-15)
+            rows = np.diff(part, axis=2, prepend=part.dtype.type(0))
+            data = packer.compress(rows.tobytes()) + packer.flush()
+            chains.append(Chain(len(part), 1, data))
+        bits = 8.0 * sum(len(chain.data) for chain in chains)
+        return EncodedGroup(
+            bytes(chain.data[0] for chain in chains), tuple(chains), Costs(bits, bits)
+        )
+
+    def decode(
+        self, data: EncodedGroup, count: int, height: int, width: int, colours: int, bits: int
+    ) -> Iterator[Samples]:
+        assert count == sum(chain.count for chain in data.chains)
+        stored = np.dtype(DTYPES[bits]).newbyteorder("<") if bits > 1 else np.dtype(np.uint8)
+        size = height * width * colours * stored.itemsize
+        for index, chain in enumerate(data.chains):
+            if data.start[index : index + 1] != chain.data[:1]:
+                raise CorruptFileError("a chain does not begin as its group's start says")
+            unpacker, rest = zlib.decompressobj(-15), chain.data
+            for _ in range(chain.count):
+                try:
+                    picture = unpacker.decompress(rest, size)
+                except zlib.error as error:
+                    raise CorruptFileError(f"a chain is damaged: {error}") from error
+                rest = unpacker.unconsumed_tail
+                if len(picture) < size:
+                    raise CorruptFileError("a chain ends too early")
+                rows = np.frombuffer(picture, stored).reshape(height, width, colours)
+                yield np.cumsum(rows, axis=1, dtype=stored).astype(DTYPES[bits])
+
+
+@pytest.fixture(scope="session")
+def make_stand_in() -> type[StandIn]:
+    """Makes lossless coders that need no model."""
+    return StandIn
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import importlib.metadata
 import io
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ from PIL import Image
 
 import laconic
 from laconic import pretrained
+from laconic.codecs.groups import GroupCoder
 from laconic.models.pyramid import Pyramid
 
 
 @pytest.fixture(autouse=True)
 def _pyramid(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(name: object = "default") -> pretrained.Pretrained:
-        if name not in ("default", "pyramid"):
+        if name not in ("default", "pyramid", "pixels"):
             raise laconic.ConfigError(f"{name}: no such model")
         return pretrained.Pretrained(Pyramid(), "pyramid", b"pyramid, sixteen", 0)
 
@@ -92,3 +94,83 @@ def test_hostile_model_names_are_not_looked_up(image: Image.Image) -> None:
 def test_import_is_light() -> None:
     code = "import sys, laconic; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture
+def _stand_in(monkeypatch: pytest.MonkeyPatch, make_stand_in: Callable[..., GroupCoder]) -> None:
+    monkeypatch.setattr(
+        "laconic.codecs.lossless.make_coder", lambda model, threads=None: make_stand_in(2)
+    )
+
+
+@pytest.mark.usefixtures("_stand_in")
+def test_lossless_there_and_back(image: Image.Image, tmp_path: Path) -> None:
+    image.save(tmp_path / "a.png")
+    data = laconic.compress(image, lossless=True)
+    assert data == laconic.compress(tmp_path / "a.png", lossless=True)
+    assert (np.asarray(laconic.decompress(data)) == np.asarray(image)).all()
+    opened = laconic.open(data)
+    assert (opened.info.codec, opened.info.pictures, opened.info.mode) == ("lossless", 1, "RGB")
+    assert (np.asarray(opened.image) == np.asarray(image)).all()
+    assert "32x40" in repr(opened)
+    for wrong in ({"quality": 50}, {"bpp": 1.0}, {"coder": "greedy"}):
+        with pytest.raises(laconic.InputError, match="leave out"):
+            laconic.compress(image, lossless=True, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("_stand_in")
+def test_pillow_saves_and_opens_lossless(image: Image.Image, tmp_path: Path) -> None:
+    path = tmp_path / "a.lac"
+    for array in (np.asarray(image), np.asarray(image)[..., 0].astype(np.uint16) * 255):
+        turned = Image.fromarray(array)
+        turned.getexif()[0x0112] = 6
+        turned.info["icc_profile"] = b"profile"
+        turned.save(path, lossless=True)
+        with Image.open(path) as found:
+            assert (found.format, found.size, found.mode) == ("LACONIC", (32, 40), turned.mode)
+            assert found.getexif()[0x0112] == 6
+            assert (np.asarray(found) == array).all()
+            assert found.info["icc_profile"] == b"profile"
+
+
+@pytest.mark.usefixtures("_stand_in")
+def test_archives(image: Image.Image, tmp_path: Path) -> None:
+    arrays = [np.full((4, 5), k, np.uint8) for k in range(5)]
+    data = laconic.archive(arrays)
+    found = dict(laconic.unarchive(data))
+    assert list(found) == [f"{k:05d}.png" for k in range(5)]
+    assert all((np.asarray(found[f"{k:05d}.png"]) == k).all() for k in range(5))
+    (tmp_path / "in").mkdir()
+    image.save(tmp_path / "in" / "a.png")
+    (tmp_path / "set.lac").write_bytes(laconic.archive(tmp_path / "in"))
+    assert [name for name, _ in laconic.unarchive(tmp_path / "set.lac")] == ["a.png"]
+    assert dict(laconic.unarchive(laconic.archive({"x/y": image}))).keys() == {"x/y"}
+    opened = laconic.open(data)
+    assert (opened.info.pictures, opened.info.width) == (5, None)
+    assert "archive of 5" in repr(opened)
+    for refuse in (
+        lambda: laconic.decompress(data),
+        lambda: opened.image,
+        lambda: Image.open(tmp_path / "set.lac"),
+    ):
+        with pytest.raises(laconic.UnsupportedFileError, match="laconic decompress"):
+            refuse()
+    for other in (laconic.compress(image), laconic.compress(image, lossless=True)):
+        with pytest.raises(laconic.UnsupportedFileError, match=r"no lossless|no archive"):
+            laconic.unarchive(other)
+
+
+@pytest.mark.usefixtures("_stand_in")
+def test_cut_archives() -> None:
+    data = laconic.archive([np.full((40, 50), k, np.uint8) for k in range(9)])[:-20]
+    with pytest.raises(laconic.CorruptFileError, match="truncated"):
+        laconic.unarchive(data)
+    pictures = laconic.unarchive(data, partial=True)
+    assert next(pictures)[0] == "00000.png"
+    with pytest.raises(laconic.CorruptFileError, match="of 9 pictures"):
+        list(pictures)
+
+
+def test_lossless_asks_for_a_lossless_model(image: Image.Image) -> None:
+    with pytest.raises(laconic.ConfigError, match="lossy"):
+        laconic.compress(image, lossless=True)

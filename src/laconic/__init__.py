@@ -5,6 +5,7 @@
     data = laconic.compress("photo.png", quality=60)
     laconic.decompress(data).save("decoded.png")
     laconic.open("photo.lac").info.bpp
+    laconic.archive("pictures/")
     laconic.shrink("net.safetensors", tolerance=0.02)
 
 Importing has one side effect: Pillow learns the format, so that `Image.open("x.lac")` works.
@@ -12,12 +13,14 @@ Importing has one side effect: Pillow learns the format, so that `Image.open("x.
 
 from laconic.api import (
     LaconicImage,
+    archive,
     compress,
     decompress,
     expand,
     open,
     register_pillow,
     shrink,
+    unarchive,
 )
 from laconic.errors import (
     CodingError,
@@ -43,12 +46,14 @@ __all__ = [
     "UnreachableTargetError",
     "UnsupportedFileError",
     "__version__",
+    "archive",
     "compress",
     "decompress",
     "expand",
     "open",
     "register_pillow",
     "shrink",
+    "unarchive",
 ]
 
 register_pillow()

@@ -1,27 +1,30 @@
-"""What `import laconic` offers: compress, decompress, open, and Pillow's doors to them.
+"""What `import laconic` offers: compress, decompress, archive, open, and Pillow's doors to them.
 
 Everything heavy is imported inside the functions, so that `import laconic` stays quick.
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile
 
-from laconic.errors import ConfigError, InputError, UnsupportedFileError
+from laconic.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
     from torch.nn import Module
 
     from laconic.codecs.info import FileInfo
+    from laconic.codecs.lossless import LosslessCodec
+    from laconic.codecs.lossless_info import LosslessInfo
+    from laconic.pretrained import Pretrained
+
+    Picture = str | Path | Image.Image | NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.bool_]
 
 PathLike = str | Path
 Progress = Callable[[int, int], None]
@@ -31,12 +34,13 @@ MAGIC = b"\x89LAC"
 
 
 def compress(
-    image: "PathLike | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]",
-    quality: float = 50,
+    image: "Picture",
+    quality: float | None = None,
     bpp: float | None = None,
     coder: str | None = None,
     *,
-    model: PathLike = "default",
+    lossless: bool = False,
+    model: PathLike | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> bytes:
@@ -44,11 +48,12 @@ def compress(
 
     Args:
         image: path of an image file, Pillow image, or array `(h, w)` or `(h, w, 1 to 4)`,
-            uint8 or uint16.
-        quality: 1 (smallest) to 100 (best), when `bpp` is None.
+            uint8 or uint16; with `lossless` also bool, and uint16 only for grey.
+        quality: 1 (smallest) to 100 (best), 50 if neither this nor `bpp` is given.
         bpp: bits per pixel of the whole file; the largest file not above it is taken.
         coder: "rejection", "importance", "greedy", "is-gs"; None: the best one measured.
-        model: name of an embedded model, or path of one.
+        lossless: keep every pixel as it is, and the colour profile; nothing above is given then.
+        model: name of an embedded model, or path of one; None: the one embedded for this.
         threads: threads of torch, None: as they are.
         progress: called with tiles done and tiles in all.
 
@@ -61,11 +66,17 @@ def compress(
     from laconic import pretrained
     from laconic.codecs.image import ImageCodec
     from laconic.coding.relative_entropy import DEFAULT_CODER
+    from laconic.data.exact_images import read_exact
     from laconic.data.images import read_image
 
+    if lossless and not (quality is None and bpp is None and coder is None):
+        raise InputError("lossless keeps every pixel: leave out quality, bpp and coder")
     if isinstance(image, str | Path):
-        image = read_image(Path(image))
-    loaded = pretrained.load(model)
+        image = read_exact(Path(image)) if lossless else read_image(Path(image))
+    if lossless:
+        loaded = pretrained.load(model or pretrained.LOSSLESS_DEFAULT)
+        return _lossless_codec(loaded, threads, progress).encode(image)
+    loaded = pretrained.load(model or pretrained.DEFAULT)
     codec = ImageCodec(
         loaded.model,
         loaded.name,
@@ -74,7 +85,7 @@ def compress(
         threads=threads,
         progress=progress,
     )
-    return codec.encode(image, quality=quality, bpp=bpp)
+    return codec.encode(image, quality=50 if quality is None else quality, bpp=bpp)
 
 
 def decompress(
@@ -85,18 +96,18 @@ def decompress(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Image.Image:
-    """Decode a .lac file.
+    """Decode a .lac file of one picture, lossy or lossless.
 
     Args:
         source: path of the file, or its bytes.
         model: name or path of the model that wrote it; None: the embedded one that the file names.
-        dtype: precision of the networks, "float32", "bfloat16" or "float64".
+        dtype: precision of lossy networks, "float32", "bfloat16" or "float64".
         threads: threads of torch, None: as they are.
         progress: called with tiles done and tiles in all.
 
     Raises:
         CorruptFileError: the file is damaged.
-        UnsupportedFileError: it needs another model or a newer laconic.
+        UnsupportedFileError: it needs another model or a newer laconic, or is an archive.
 
     Example:
         `laconic.decompress("photo.lac").save("photo.png")`
@@ -104,20 +115,16 @@ def decompress(
     from laconic import pretrained
     from laconic.codecs.image import ImageCodec
     from laconic.codecs.info import open_image_file
+    from laconic.codecs.lossless_file import LosslessFile, is_lossless, refuse_archive
 
     data = _read(source)
-    name = open_image_file(data)[1].model
-    if model is None and not name.replace("-", "_").isidentifier():
-        raise UnsupportedFileError(f"the file names the model {name!r}, which is no embedded model")
-    try:
-        loaded = pretrained.load(name if model is None else model)
-    except ConfigError as error:
-        if model is not None:
-            raise
-        raise UnsupportedFileError(
-            f"the file was written with the model {name!r}, which this laconic does not have; "
-            "name the model's file"
-        ) from error
+    if is_lossless(data):
+        file = LosslessFile.open(data)
+        if file.is_archive:
+            raise refuse_archive(file.pictures)
+        loaded = pretrained.load_for(file.header.model, model)
+        return _lossless_codec(loaded, threads, progress).decode(file)
+    loaded = pretrained.load_for(open_image_file(data)[1].model, model)
     codec = ImageCodec(
         loaded.model,
         loaded.name,
@@ -127,6 +134,71 @@ def decompress(
         progress=progress,
     )
     return codec.decode(data)
+
+
+def archive(
+    inputs: "PathLike | Mapping[str, Picture] | Iterable[Picture]",
+    *,
+    model: PathLike | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> bytes:
+    """Compress many pictures losslessly into the bytes of one .lac file.
+
+    Pictures of one size and kind follow each other, whatever order they are given in.
+
+    Args:
+        inputs: a folder, whose pictures are named by their paths in it; or pictures by name; or
+            pictures alone: files are named as they are, all else 00000.png, 00001.png, ...
+        model: name of an embedded model, or path of one; None: the one embedded for this.
+        threads: threads of torch, None: as they are.
+        progress: called with tiles done and tiles in all.
+
+    Raises:
+        InputError: a picture cannot be read or kept exactly, or there is none.
+
+    Example:
+        `data = laconic.archive("pictures/")`
+    """
+    from laconic import pretrained
+    from laconic.data.exact_images import list_sources
+
+    sources = list_sources(inputs)
+    loaded = pretrained.load(model or pretrained.LOSSLESS_DEFAULT)
+    return _lossless_codec(loaded, threads, progress).archive(sources)
+
+
+def unarchive(
+    source: PathLike | bytes,
+    *,
+    partial: bool = False,
+    model: PathLike | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Iterator[tuple[str, Image.Image]]:
+    """Decode the pictures of an archive one by one, each with its name.
+
+    Args:
+        source: path of the file, or its bytes.
+        partial: of a truncated file, give the pictures before the cut; a `CorruptFileError` that
+            says how many are lost comes after them, not before.
+        model: name or path of the model that wrote it; None: the embedded one that the file names.
+        threads: threads of torch, None: as they are.
+        progress: called with tiles done and tiles in all.
+
+    Raises:
+        CorruptFileError: the file is damaged.
+        UnsupportedFileError: it needs another model or a newer laconic, or is no archive.
+
+    Example:
+        `for name, image in laconic.unarchive("set.lac"): image.save(name)`
+    """
+    from laconic import pretrained
+    from laconic.codecs.lossless_file import LosslessFile
+
+    file = LosslessFile.open(_read(source), partial)
+    loaded = pretrained.load_for(file.header.model, model)
+    return _lossless_codec(loaded, threads, progress).unarchive(file)
 
 
 def shrink(
@@ -230,11 +302,11 @@ class LaconicImage:
         self.info  # noqa: B018 (a damaged file is refused here, not at first use)
 
     @cached_property
-    def info(self) -> "FileInfo":
+    def info(self) -> "FileInfo | LosslessInfo":
         """Sizes by section and level, model, coder; no pixel is decoded for it."""
-        from laconic.codecs.info import describe
+        from laconic.codecs.info import describe_any
 
-        return describe(self.data)
+        return describe_any(self.data)
 
     @cached_property
     def image(self) -> Image.Image:
@@ -243,7 +315,10 @@ class LaconicImage:
 
     def __repr__(self) -> str:
         info = self.info
-        return f"<LaconicImage {info.width}x{info.height} {info.mode}, {len(self.data)} bytes>"
+        shown = f"{info.width}x{info.height} {info.mode}"
+        if info.width is None:
+            shown = f"archive of {info.pictures}"
+        return f"<LaconicImage {shown}, {len(self.data)} bytes>"
 
 
 def open(source: PathLike | bytes) -> LaconicImage:
@@ -274,9 +349,17 @@ class LaconicImageFile(ImageFile.ImageFile):
     _data: bytes | None = None
 
     def _open(self) -> None:
+        from laconic.codecs.exact_picture import orientation_tags
+        from laconic.codecs.lossless_file import refuse_archive
+        from laconic.codecs.lossless_info import LosslessInfo
+
         assert self.fp is not None
         self._data = self.fp.read()
         info = open(self._data).info
+        if info.width is None or info.height is None or info.mode is None:
+            raise refuse_archive(info.pictures)
+        if isinstance(info, LosslessInfo) and info.kinds[0].orientation != 1:
+            self.info["exif"] = orientation_tags(info.kinds[0].orientation)
         self._size = (info.width, info.height)
         self._mode = info.mode
         self.info["laconic"] = info
@@ -293,8 +376,17 @@ class LaconicImageFile(ImageFile.ImageFile):
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     options: dict[str, Any] = getattr(image, "encoderinfo", {})
-    known = {key: options[key] for key in ("quality", "bpp", "coder", "model") if key in options}
-    file.write(compress(image, **known))
+    known = {"quality", "bpp", "coder", "lossless", "model"}
+    file.write(compress(image, **{key: options[key] for key in known if key in options}))
+
+
+def _lossless_codec(
+    loaded: "Pretrained", threads: int | None, progress: Progress | None
+) -> "LosslessCodec":
+    from laconic.codecs.lossless import LosslessCodec, make_coder
+
+    coder = make_coder(loaded.model, threads)
+    return LosslessCodec(coder, loaded.name, loaded.fingerprint, progress)
 
 
 def _read(source: PathLike | bytes) -> bytes:

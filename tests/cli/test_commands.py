@@ -78,7 +78,6 @@ def test_several_files_into_a_folder(photo: Path, tmp_path: Path) -> None:
     "arguments",
     [
         ["compress", "missing.png"],
-        ["compress", "{photo}", "--lossless"],
         ["compress", "{photo}", "--bpp", "900"],
         ["compress", "{photo}", "--coder", "nonsense"],
         ["compress", "{photo}", "-o", "{photo}"],
@@ -110,6 +109,9 @@ def test_the_inputs_fault(photo: Path, arguments: list[str]) -> None:
         ["compress", "{photo}", "--quality", "0"],
         ["compress", "{photo}", "--quality", "101"],
         ["compress", "{photo}", "--quality", "5", "--bpp", "1"],
+        ["compress", "{photo}", "--lossless", "--quality", "5"],
+        ["compress", "{photo}", "--lossless", "--bpp", "1"],
+        ["compress", "{photo}", "--lossless", "--coder", "greedy"],
         ["bench", "nothing"],
         ["train", "{photo}", "--set", "rate"],
         ["nothing"],

@@ -72,6 +72,45 @@ def test_every_flip_and_cut_is_found(
         unpack(data + b"\x00")
 
 
+@given(sections, st.data())
+def test_a_cut_file_gives_the_sections_before_the_cut(
+    parts: list[Section], draw: st.DataObject
+) -> None:
+    data = pack("image", b"header", parts)
+    payload = sum(len(part.data) for part in parts)
+    start = len(data) - payload
+    size = draw.draw(st.integers(start, len(data)))
+    found = unpack(data[:size], partial=True)
+    assert found.missing_bytes == len(data) - size
+    whole = [section for section in found.sections if section.whole]
+    assert whole == parts[: len(whole)]
+    cut = found.sections[len(whole) :]
+    assert len(cut) == (size < len(data))
+    assert b"".join(section.data for section in found.sections) == data[start:size]
+    for section in cut:
+        assert section.name == parts[len(whole)].name
+    for broken in (data[: start - 1], data + b"\0"):
+        with pytest.raises(FileError):
+            unpack(broken, partial=True)
+
+
+def test_an_altered_section_is_refused_even_in_a_cut_file() -> None:
+    data = bytearray(pack("image", b"", [Section("latents", b"abc"), Section("alpha", b"defgh")]))
+    data[-7] ^= 1
+    with pytest.raises(CorruptFileError, match="'latents' is damaged"):
+        unpack(bytes(data[:-2]), partial=True)
+    data[-7] ^= 1
+    found = unpack(bytes(data[:-2]), partial=True)
+    assert [section.data for section in found.sections] == [b"abc", b"def"]
+    assert [section.whole for section in found.sections] == [True, False]
+
+
+def test_a_cut_says_how_much_is_missing_however_large_the_sections() -> None:
+    data = pack("image", b"", [Section("latents", bytes(5000))])
+    with pytest.raises(CorruptFileError, match="truncated: its sections take 5000 bytes and 0"):
+        unpack(data[:-5000])
+
+
 @given(st.lists(st.integers(0, 2**64 - 1)), st.lists(names), st.binary())
 def test_fields_round_trip(integers: list[int], words: list[str], raw: bytes) -> None:
     writer = FieldWriter()
@@ -127,5 +166,7 @@ def test_write_is_atomic(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.lac", "folder"]
     with pytest.raises(InputError, match="missing"):
         write_atomically(tmp_path / "missing" / "b.lac", b"x")
+    write_atomically(target, b"three", survives_power_loss=False)
+    assert read_bytes(target) == b"three"
     with pytest.raises(InputError, match="nothing"):
         read_bytes(tmp_path / "nothing")

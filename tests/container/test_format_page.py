@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from laconic.codecs import header, tiles
+from laconic.codecs import grid, header, lossless_file, lossless_header, names, tiles
 from laconic.container import WORDS
 from laconic.container.file import MAX_HEADER_BYTES, MAX_SECTIONS, VERSION
 
@@ -16,3 +16,12 @@ def test_words_and_limits(repository: Path) -> None:
     assert f"Revision {header.REVISION}," in page
     assert (MAX_HEADER_BYTES, MAX_SECTIONS) == (2**20, 2**14)
     assert (tiles.MAX_SIDE, tiles.MAX_PIXELS, tiles.MAX_TILE_PIXELS) == (65536, 2**28, 2**22)
+
+
+def test_lossless_limits(repository: Path) -> None:
+    page = (repository / "docs" / "format.md").read_text().split("## Lossless")[1]
+    assert f"revision {lossless_header.REVISION}:" in page
+    assert (lossless_header.MAX_PICTURES, lossless_header.MAX_BUNDLES) == (2**22, 2**18)
+    assert (lossless_header.MAX_RUN_SAMPLES, grid.MAX_TILES) == (2**26, 2**16)
+    assert (lossless_file.MAX_MANIFEST_BYTES, lossless_file.MAX_PROFILE_BYTES) == (2**28, 2**26)
+    assert (names.MAX_NAME_BYTES, names.MAX_TOTAL_BYTES) == (2**12, 2**27)

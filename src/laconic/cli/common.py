@@ -1,6 +1,7 @@
 """What commands share: one-line errors, where outputs go, progress on stderr."""
 
 import contextlib
+import io
 import json
 import sys
 import warnings
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from PIL import Image
 from typer.core import TyperGroup
 
-from laconic.errors import InputError, LaconicError
+from laconic.errors import CorruptFileError, InputError, LaconicError
 
 INTERRUPTED = 130
 Tick = Callable[[int, int], None]
@@ -54,9 +56,9 @@ def place_outputs(inputs: Sequence[Path], out: Path | None, suffix: str) -> list
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{out} cannot be made a folder: {error.strerror}") from error
-        outputs = [out / (path.stem + suffix) for path in inputs]
+        outputs = [out / _renamed(path, suffix).name for path in inputs]
     else:
-        outputs = [path.with_suffix(suffix) for path in inputs]
+        outputs = [_renamed(path, suffix) for path in inputs]
     seen: dict[Path, Path] = {}
     for source, target in zip(inputs, outputs, strict=True):
         if target.resolve() == source.resolve():
@@ -67,13 +69,24 @@ def place_outputs(inputs: Sequence[Path], out: Path | None, suffix: str) -> list
     return outputs
 
 
+def _renamed(path: Path, suffix: str) -> Path:
+    """The path with another ending; a folder's whole name stays."""
+    if path.is_dir():
+        path = path.resolve()
+        return path.with_name((path.name or "root") + suffix)
+    return path.with_suffix(suffix)
+
+
 def each(
     inputs: Sequence[Path],
     outputs: Sequence[Path],
     work: Callable[[Path, Path, Tick], dict[str, Any]],
     verb: str,
 ) -> tuple[list[dict[str, Any]], bool]:
-    """Do every file, reporting errors as they come; return results and whether all went well."""
+    """Do every file, reporting errors as they come; return results and whether all went well.
+
+    Work that is done in part returns a result that says why under "error".
+    """
     results, good = [], True
     with progress(f"{verb} {len(inputs)} file{'s' * (len(inputs) != 1)}") as tick:
         for index, (source, target) in enumerate(zip(inputs, outputs, strict=True)):
@@ -83,11 +96,29 @@ def each(
 
             try:
                 with warnings_for(source), naming(source):
-                    results.append(work(source, target, part))
+                    result = work(source, target, part)
+                results.append(result)
+                if "error" in result:
+                    raise CorruptFileError(f"{source}: {result['error']}")
             except LaconicError as error:
                 report(error)
                 good = False
     return results, good
+
+
+def image_bytes(image: Image.Image, format_name: str, target: Path) -> bytes:
+    """A picture with its colour profile and orientation as a file of a format that Pillow writes.
+
+    Raises:
+        InputError: the format cannot hold it.
+    """
+    buffer = io.BytesIO()
+    extras = {key: image.info[key] for key in ("icc_profile", "exif") if key in image.info}
+    try:
+        image.save(buffer, format=format_name, **extras)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{target}: {format_name} cannot hold this picture: {error}") from error
+    return buffer.getvalue()
 
 
 @contextlib.contextmanager

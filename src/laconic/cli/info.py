@@ -10,6 +10,7 @@ from laconic.cli.common import naming, print_json
 
 if TYPE_CHECKING:
     from laconic.codecs.info import FileInfo
+    from laconic.codecs.lossless_info import LosslessInfo
 
 
 def info(
@@ -18,7 +19,7 @@ def info(
 ) -> None:
     """Show sizes by section and level, model and coder, bits predicted and bits spent."""
     from laconic.codecs import manifest
-    from laconic.codecs.info import describe
+    from laconic.codecs.info import FileInfo, describe_any
     from laconic.codecs.network import NetworkFile, summary
     from laconic.container import read_bytes, unpack
 
@@ -28,8 +29,12 @@ def info(
             values = summary(NetworkFile.open(data), len(data))
             lines = _describe_network(file, values)
         else:
-            found = describe(data)
-            values, lines = found.to_dict(), _describe(file, found)
+            found = describe_any(data)
+            values = found.to_dict()
+            if isinstance(found, FileInfo):
+                lines = _describe(file, found)
+            else:
+                lines = _describe_lossless(file, found)
     if as_json:
         print_json(values)
         return
@@ -77,5 +82,31 @@ def _describe(file: Path, found: "FileInfo") -> list[str]:
         lines.append(
             f"  {number:<3}  {level.coder:<12}{level.ideal_bits:>10,}{level.theory_bits:>12,}"
             f"{level.bits:>12,}  {parts}"
+        )
+    return lines
+
+
+def _describe_lossless(file: Path, found: "LosslessInfo") -> list[str]:
+    """The lines that people read of lossless pictures."""
+    what = f"{found.width} x {found.height} {found.mode}"
+    if found.archive:
+        what = f"archive of {found.pictures:,} pictures"
+    lines = [
+        f"{file}: {what}, lossless",
+        f"codec {found.codec}, model {found.model} ({found.fingerprint})",
+        f"file    {found.file_bits:>14,} bits = {found.file_bits // 8:,} bytes "
+        f"= {found.bits_per_sample:.4f} bits per sample",
+        f"ideal   {found.ideal_bits:>14,} bits (negative evidence lower bound)",
+        f"theory  {found.theory_bits:>14,} bits (the coder's integers, initial bits left out)",
+        f"starts  {found.start_bits:>14,} bits (latents told without borrowed bits)",
+        f"chains  {found.chain_bits:>14,} bits",
+        "section               bits",
+    ]
+    lines += [f"  {name:<12}{bits:>12,}" for name, bits in found.sections.items()]
+    lines.append("pictures  width x height  mode        bits  chains")
+    for kind in found.kinds:
+        size = f"{kind.width} x {kind.height}"
+        lines.append(
+            f"  {kind.pictures:>6,}  {size:>14}  {kind.mode:<4}{kind.bits:>12,}  {kind.chains:>6,}"
         )
     return lines

@@ -1,54 +1,33 @@
-"""What the lossless codec codes at once: equally large pictures, and the bytes that they become."""
+"""What a lossless codec asks of its core: equally large pictures to bytes and back.
+
+A *group* is N equally large pictures of one kind: pictures of an archive, or tiles of one picture.
+Their samples are `bool` for bilevel pictures, `uint8`, or `uint16` for grey with 16 bits, shape
+`(N, height, width, colours)` with 1 or 3 colours. In a file a group is its `start`, then the data
+of its chains, so what a cut leaves is a prefix of the group's pictures.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-Pixels = NDArray[Any]
-"""`(pictures, h, w, colours)`, uint8, or uint16 where there is one colour."""
+Samples = NDArray[np.bool_] | NDArray[np.uint8] | NDArray[np.uint16]
 
-
-class GroupShape(NamedTuple):
-    """How many pictures, and how large.
-
-    Attributes:
-        count: pictures.
-        height: rows.
-        width: columns.
-        colours: 1 or 3.
-        bits: of a sample, 8 or 16.
-    """
-
-    count: int
-    height: int
-    width: int
-    colours: int
-    bits: int
-
-    @property
-    def dtype(self) -> type[np.uint8] | type[np.uint16]:
-        """Of a sample."""
-        return np.uint16 if self.bits > 8 else np.uint8
-
-    @classmethod
-    def of(cls, pixels: Pixels) -> "GroupShape":
-        """Of an array of pictures."""
-        count, height, width, colours = pixels.shape
-        return cls(count, height, width, colours, 8 * pixels.dtype.itemsize)
+DTYPES: Final[dict[int, DTypeLike]] = {1: np.bool_, 8: np.uint8, 16: np.uint16}
+"""Type of samples by their bits."""
 
 
 @dataclass(frozen=True)
 class Chain:
-    """A run of pictures on one stack.
+    """A contiguous run of a group's pictures, told one through the bits of the other.
 
     Attributes:
-        count: pictures, in order.
-        alone: the last so many of them need no initial bits: their latents, if any, are in the
-            group's `start`.
-        data: the stack, top first: a cut loses pictures at the end alone.
+        count: pictures in it.
+        alone: the last so many borrow no bits, since a chain is written from its end; their
+            latents, if any, are in the group's `start`.
+        data: what it takes, the first picture first.
     """
 
     count: int
@@ -57,51 +36,52 @@ class Chain:
 
 
 class Costs(NamedTuple):
-    """What a group was worth and what it took, in bits.
+    """What a group should take, in bits.
 
     Attributes:
-        ideal_bits: negative ELBO at the latents told: KL and -log2 p(x | z).
-        pixel_bits: the part of it that is -log2 p(x | z).
-        start_bits: written for the latents of pictures that stand alone.
-        start_ideal_bits: the KL of those.
+        ideal_bits: negative evidence lower bound under the model.
+        net_bits: what the coder's integers make of it: growth of the stack without initial bits.
     """
 
     ideal_bits: float = 0.0
-    pixel_bits: float = 0.0
-    start_bits: float = 0.0
-    start_ideal_bits: float = 0.0
+    net_bits: float = 0.0
 
-    def plus(self, other: "Costs") -> "Costs":
-        """Both together."""
-        return Costs(*(a + b for a, b in zip(self, other, strict=True)))
+
+NO_COSTS: Final = Costs()
 
 
 @dataclass(frozen=True)
 class EncodedGroup:
-    """The bytes of a group.
+    """A group in bytes.
 
     Attributes:
-        start: relative entropy coded latents of the pictures that stand alone.
-        chains: consecutive runs of pictures.
-        costs: what the encoder counted; a decoder does not need them.
+        start: relative entropy coded latents of the pictures that start the chains; may be empty.
+        chains: in the pictures' order.
+        costs: a record for `laconic info`; not there when decoding.
     """
 
     start: bytes
     chains: tuple[Chain, ...]
-    costs: Costs = Costs()
+    costs: Costs = NO_COSTS
 
 
 class GroupCoder(Protocol):
-    """Codes equally large pictures together."""
+    """Codes groups with one model."""
 
-    def encode(self, pixels: Pixels) -> EncodedGroup:
-        """Write pictures."""
-        ...
-
-    def decode(self, group: EncodedGroup, shape: GroupShape) -> Iterator[Pixels]:
-        """Yield pictures `(h, w, colours)` in order.
+    def encode(self, pixels: Samples) -> EncodedGroup:
+        """Encode pictures of shape `(N, height, width, colours)`.
 
         Raises:
-            CorruptFileError: the data end; whatever was yielded before is good.
+            InputError: the model codes no pictures of this kind.
+        """
+        ...
+
+    def decode(
+        self, data: EncodedGroup, count: int, height: int, width: int, colours: int, bits: int
+    ) -> Iterator[Samples]:
+        """Decode the pictures in order, `(height, width, colours)` each.
+
+        Raises:
+            CorruptFileError: where the data end too early; what was yielded before is good.
         """
         ...

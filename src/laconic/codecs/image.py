@@ -30,7 +30,7 @@ from laconic.coding.relative_entropy import CODERS, DEFAULT_CODER, ladder_coders
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.stream import QueueDecoder, QueueEncoder
 from laconic.container import Container, Section, pack
-from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
+from laconic.errors import ConfigError, CorruptFileError, InputError, UnsupportedFileError
 from laconic.models.base import Context, LatentVariableModel
 
 SEED = 0
@@ -61,6 +61,10 @@ class ImageCodec:
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> None:
+        if not model.shows_pictures:
+            raise ConfigError(
+                f"the model {model_name!r} is for lossless compression; ask for that (--lossless)"
+            )
         self.progress: Progress = progress or (lambda done, total: None)
         self.model_name = model_name
         self.fingerprint = fingerprint[:FINGERPRINT_BYTES]

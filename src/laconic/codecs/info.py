@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from laconic.codecs.header import CODEC, QUALITY_STEPS, ImageHeader
+from laconic.codecs.lossless_file import is_lossless
+from laconic.codecs.lossless_info import LosslessInfo, describe_lossless
 from laconic.codecs.picture import Colour
 from laconic.container import Container, unpack
 from laconic.errors import UnsupportedFileError
@@ -32,7 +34,7 @@ class LevelInfo:
 
 @dataclass(frozen=True)
 class FileInfo:
-    """A .lac image file in numbers.
+    """A lossy .lac image file in numbers.
 
     Attributes:
         file_bits: bits on disk, everything included.
@@ -77,7 +79,7 @@ class FileInfo:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `laconic info --json` prints them."""
-        return asdict(self) | {"bpp": self.bpp}
+        return asdict(self) | {"bpp": self.bpp, "pictures": 1}
 
 
 def open_image_file(data: bytes) -> tuple[Container, ImageHeader]:
@@ -93,8 +95,13 @@ def open_image_file(data: bytes) -> tuple[Container, ImageHeader]:
     return container, ImageHeader.read(container.header)
 
 
+def describe_any(data: bytes) -> FileInfo | LosslessInfo:
+    """Everything a lossy or lossless file says about itself."""
+    return describe_lossless(data) if is_lossless(data) else describe(data)
+
+
 def describe(data: bytes) -> FileInfo:
-    """Everything a file says about itself; no model is needed and no pixel is decoded."""
+    """Everything a lossy file says about itself; no model is needed and no pixel is decoded."""
     container, header = open_image_file(data)
     sections = {"header": 8 * (container.overhead_bytes + len(container.header))}
     for section in container.sections:

@@ -23,7 +23,7 @@ from laconic.networks import fixed_point
 LATENT_BITS: Final = 12
 """Latents are drawn from 2^LATENT_BITS bins of equal prior mass."""
 MOST_CHAINS: Final = 16
-CHAIN_SAMPLES: Final = 1 << 18
+CHAIN_SAMPLES: Final = 1 << 16
 """A chain has at least so many samples, if there are enough: it costs some bytes to begin one."""
 _INT: Final = 2.0**30
 

@@ -22,15 +22,23 @@ MAGIC: Final = b"\x89LAC"
 VERSION: Final = 1
 MAX_HEADER_BYTES: Final = 1 << 20
 MAX_SECTIONS: Final = 1 << 14
+MAX_SECTION_BYTES: Final = 1 << 60
 CRC_BYTES: Final = 4
 
 
 @dataclass(frozen=True)
 class Section:
-    """A named run of bytes; several may have the same name, their order counts."""
+    """A named run of bytes; several may have the same name, their order counts.
+
+    Attributes:
+        name: what the codec calls it.
+        data: its bytes.
+        whole: False where a truncated file ends within it; its checksum says nothing then.
+    """
 
     name: str
     data: bytes
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,12 +50,14 @@ class Container:
         header: the codec's own header.
         sections: in the order of the file.
         overhead_bytes: bytes of the file that belong to neither header nor sections.
+        missing_bytes: that a truncated file lacks.
     """
 
     codec: str
     header: bytes
     sections: tuple[Section, ...]
     overhead_bytes: int
+    missing_bytes: int = 0
 
     def named(self, name: str) -> list[bytes]:
         """The data of all sections called `name`."""
@@ -76,8 +86,13 @@ def pack(codec: str, header: bytes, sections: Sequence[Section]) -> bytes:
     return b"".join([head, _crc(head), *(section.data for section in sections)])
 
 
-def unpack(data: bytes) -> Container:
+def unpack(data: bytes, partial: bool = False) -> Container:
     """Read a .lac file.
+
+    Args:
+        data: the whole file.
+        partial: take a truncated file for what there is: its whole sections, each checked, and
+            the one that it ends within, which nothing vouches for.
 
     Raises:
         CorruptFileError: it is no .lac file, or it is damaged, truncated or has bytes left over.
@@ -102,30 +117,41 @@ def unpack(data: bytes) -> Container:
     fields = FieldReader(body)
     codec = fields.word("the codec's name")
     header = fields.raw(fields.integer(MAX_HEADER_BYTES, "the length of the codec's header"))
-    sections = _read_sections(fields, data, front.position)
-    payload = len(header) + sum(len(section.data) for section in sections)
-    return Container(codec, header, sections, len(data) - payload)
-
-
-def _read_sections(fields: FieldReader, data: bytes, start: int) -> tuple[Section, ...]:
-    """Check the table against the file's size first, then every section against its checksum."""
-    count = fields.integer(MAX_SECTIONS, "the number of sections")
-    table = []
-    for _ in range(count):
-        name = fields.word("a section's name")
-        length = fields.integer(len(data), f"the length of section {name!r}")
-        table.append((name, length, fields.raw(CRC_BYTES)))
-    fields.finish()
-    expected, found = sum(length for _, length, _ in table), len(data) - start
-    if expected != found:
+    table = _read_table(fields)
+    expected, found = sum(length for _, length, _ in table), len(data) - front.position
+    if expected < found or (expected > found and not partial):
         kind = "truncated" if found < expected else "followed by foreign bytes"
         raise CorruptFileError(
             f"the file is {kind}: its sections take {expected} bytes and {found} are there"
         )
+    sections = _read_sections(table, data, front.position)
+    payload = len(header) + sum(len(section.data) for section in sections)
+    return Container(codec, header, sections, len(data) - payload, expected - found)
+
+
+def _read_table(fields: FieldReader) -> list[tuple[str, int, bytes]]:
+    """Name, length and checksum of every section."""
+    count = fields.integer(MAX_SECTIONS, "the number of sections")
+    table = []
+    for _ in range(count):
+        name = fields.word("a section's name")
+        length = fields.integer(MAX_SECTION_BYTES, f"the length of section {name!r}")
+        table.append((name, length, fields.raw(CRC_BYTES)))
+    fields.finish()
+    return table
+
+
+def _read_sections(
+    table: Sequence[tuple[str, int, bytes]], data: bytes, start: int
+) -> tuple[Section, ...]:
+    """Check every section against its checksum, up to the one that the file ends within."""
     sections = []
     for name, length, check in table:
         part = bytes(data[start : start + length])
         start += length
+        if len(part) < length:
+            sections.append(Section(name, part, whole=False))
+            break
         if _crc(part) != check:
             raise CorruptFileError(f"section {name!r} is damaged: its checksum does not match")
         sections.append(Section(name, part))

@@ -17,11 +17,18 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
+def write_atomically(
+    path: Path, data: bytes | Iterable[bytes], survives_power_loss: bool = True
+) -> None:
     """Write to a temporary name in the same folder, then rename: all or nothing.
 
     Nothing is left behind when writing fails or is interrupted, or when `data`, given piece by
     piece, raises.
+
+    Args:
+        path: of the file.
+        data: whole or piece by piece.
+        survives_power_loss: wait for the disk; too slow for thousands of small files.
 
     Raises:
         InputError: the folder does not exist, is full or may not be written.
@@ -32,8 +39,9 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes]) -> None:
         with os.fdopen(descriptor, "wb") as file:
             for piece in [data] if isinstance(data, bytes) else data:
                 file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
+            if survives_power_loss:
+                file.flush()
+                os.fsync(file.fileno())
         os.chmod(temporary, _mode(path))
         os.replace(temporary, path)
         temporary = ""

@@ -41,6 +41,7 @@ WORDS: Final[tuple[str, ...]] = (
     "manifest",
     "tensor",
     "drawn",
+    "pixels",
 )
 """Index 0 of a word in a file means "written out"; the word `WORDS[k]` is index `k + 1`."""
 

@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -67,8 +68,11 @@ class LatentVariableModel(nn.Module, ABC):
         levels: number of latents.
         stride: image sides must be multiples of this; the codec pads.
         beta_range: smallest and largest beta that the weights were trained for.
+        shows_pictures: whether the likelihood's mean is a picture worth showing, as lossy codecs
+            do; models that tell every pixel exactly have no use for one.
     """
 
+    shows_pictures: ClassVar[bool] = True
     levels: int
     stride: int
     beta_range: tuple[float, float]

@@ -215,6 +215,8 @@ class Climber(nn.Module):
 class PixelLadder(LatentVariableModel):
     """Latents and a likelihood of 8-bit pixels; see the module."""
 
+    shows_pictures = False
+
     def __init__(self, config: PixelLadderConfig = PixelLadderConfig()) -> None:
         super().__init__()
         self.config = config

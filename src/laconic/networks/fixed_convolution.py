@@ -104,8 +104,9 @@ class FixedConvolution:
         Returns:
             `(n, out)`.
         """
-        shifts = [row * wide + column for row, column in self.offsets]
-        return self.combine(torch.cat([flat[positions + shift] for shift in shifts], dim=1))
+        shifts = torch.tensor([row * wide + column for row, column in self.offsets])
+        places = (positions[:, None] + shifts).flatten()
+        return self.combine(flat.index_select(0, places).reshape(len(positions), -1))
 
     def combine(self, seen: Tensor) -> Tensor:
         """What the taps see, `(n, taps * in)`, at most +-LIMIT -> `(n, out)`."""

@@ -18,12 +18,14 @@ from safetensors.torch import save_file
 
 from laconic.codecs.network import NetworkFile
 from laconic.data.weights import open_weights
-from laconic.errors import ConfigError, LaconicError
+from laconic.errors import ConfigError, LaconicError, UnsupportedFileError
 from laconic.models import make_model
 from laconic.models.base import LatentVariableModel
 
 DEFAULT = "default"
 """Name of the model that `laconic compress` uses."""
+LOSSLESS_DEFAULT = "pixels"
+"""Name of the model that `laconic compress --lossless` uses."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,32 @@ def load(name: str | Path = DEFAULT) -> Pretrained:
         ConfigError: no such model, or the file is damaged.
     """
     return _load(str(name))
+
+
+def load_for(written: str, given: str | Path | None = None) -> Pretrained:
+    """The model that a file asks for.
+
+    Args:
+        written: the name that was written into the file.
+        given: name or path of a model to take instead.
+
+    Raises:
+        UnsupportedFileError: the file names a model that is not embedded.
+        ConfigError: no such model is given.
+    """
+    if given is not None:
+        return load(given)
+    if not written.replace("-", "_").isidentifier():
+        raise UnsupportedFileError(
+            f"the file names the model {written!r}, which is no embedded model"
+        )
+    try:
+        return load(written)
+    except ConfigError as error:
+        raise UnsupportedFileError(
+            f"the file was written with the model {written!r}, which this laconic does not have; "
+            "name the model's file"
+        ) from error
 
 
 @lru_cache(maxsize=2)

@@ -1,0 +1,134 @@
+"""What a lossless file says about itself, read without a model."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from laconic.codecs.lossless_file import LosslessFile
+from laconic.codecs.lossless_header import CODEC, Bundle
+
+
+@dataclass(frozen=True)
+class KindInfo:
+    """Pictures of one size and kind that follow each other.
+
+    Attributes:
+        pictures: how many.
+        width: columns.
+        height: rows.
+        mode: as Pillow calls it.
+        orientation: EXIF's number, 1 for upright.
+        tiles: of each.
+        chains: of all.
+        bits: that they take.
+    """
+
+    pictures: int
+    width: int
+    height: int
+    mode: str
+    orientation: int
+    tiles: int
+    chains: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class LosslessInfo:
+    """A lossless file in numbers; None where a number means nothing.
+
+    Attributes:
+        file_bits: bits on disk, everything included.
+        ideal_bits: negative evidence lower bound of all pictures under the model.
+        theory_bits: what the coder's integers make of it, initial bits left out.
+        codec: name of the codec.
+        coder: None; lossless files name none.
+        model: name of the model.
+        fingerprint: of the model's weights, hexadecimal.
+        pictures: how many.
+        archive: whether they have names.
+        width: columns, None for an archive.
+        height: rows, None for an archive.
+        mode: as Pillow calls it, None for an archive.
+        samples: numbers that all pictures are made of, alpha included.
+        start_bits: latents that were told without borrowed bits.
+        chain_bits: everything else that was told of pixels.
+        alpha_bits: alpha planes.
+        sections: bits by section; "header" is everything that no section holds.
+        kinds: in the order of the file.
+    """
+
+    file_bits: int
+    ideal_bits: int
+    theory_bits: int
+    codec: str
+    coder: None
+    model: str
+    fingerprint: str
+    pictures: int
+    archive: bool
+    width: int | None
+    height: int | None
+    mode: str | None
+    samples: int
+    start_bits: int
+    chain_bits: int
+    alpha_bits: int
+    sections: dict[str, int]
+    kinds: tuple[KindInfo, ...]
+
+    @property
+    def bits_per_sample(self) -> float | None:
+        """Bits on disk per number, often called bits per dimension; None without pictures."""
+        return self.file_bits / self.samples if self.samples else None
+
+    @property
+    def bpp(self) -> float | None:
+        """Bits on disk per pixel; None without pictures."""
+        pixels = sum(kind.pictures * kind.width * kind.height for kind in self.kinds)
+        return self.file_bits / pixels if pixels else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `laconic info --json` prints them."""
+        return asdict(self) | {"bpp": self.bpp, "bits_per_sample": self.bits_per_sample}
+
+
+def describe_lossless(data: bytes) -> LosslessInfo:
+    """Everything a lossless file says about itself; no model is needed."""
+    file = LosslessFile.open(data)
+    header, bundles = file.header, file.bundles
+    groups = [group for bundle in bundles for group in bundle.groups]
+    single = header.single
+    start = sum(group.start for group in groups)
+    return LosslessInfo(
+        file_bits=8 * len(data),
+        ideal_bits=header.ideal_bits,
+        theory_bits=header.net_bits,
+        codec=CODEC,
+        coder=None,
+        model=header.model,
+        fingerprint=header.fingerprint.hex(),
+        pictures=file.pictures,
+        archive=file.is_archive,
+        width=single.grid.width if single else None,
+        height=single.grid.height if single else None,
+        mode=single.mode if single else None,
+        samples=sum(bundle.samples for bundle in bundles),
+        start_bits=8 * start,
+        chain_bits=8 * (sum(group.size for group in groups) - start),
+        alpha_bits=8 * sum(sum(bundle.alphas) for bundle in bundles),
+        sections={name: 8 * size for name, size in file.sections.items()},
+        kinds=tuple(map(_describe_bundle, bundles)),
+    )
+
+
+def _describe_bundle(bundle: Bundle) -> KindInfo:
+    return KindInfo(
+        pictures=bundle.pictures,
+        width=bundle.grid.width,
+        height=bundle.grid.height,
+        mode=bundle.mode,
+        orientation=bundle.orientation,
+        tiles=bundle.grid.count,
+        chains=sum(len(group.chains) for group in bundle.groups),
+        bits=8 * bundle.size,
+    )

@@ -1,0 +1,189 @@
+"""Image files -> Pillow images whose samples are those of the file, or an error that says why not.
+
+Pillow reads much that it cannot hold by rounding it: colour of 16 bits becomes 8, odd ranges are
+stretched, alpha that colour was multiplied with is divided out, further channels are dropped. Here
+such files are refused.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+from laconic.data.images import naming_errors, open_image
+from laconic.errors import InputError
+
+FORMATS = ("PNG", "PPM", "TIFF", "BMP", "GIF", "WEBP", "JPEG")
+"""Formats whose samples Pillow keeps, or says that it does not."""
+SUFFIXES = frozenset(
+    {".png", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tif", ".tiff"}
+    | {".bmp", ".gif", ".webp", ".jpg", ".jpeg"}
+)
+"""File names that count as pictures."""
+NAMED_FILES = 5
+"""Files that are left out and named in a warning; more are counted."""
+Input = str | Path | Image.Image | NDArray[Any]
+Source = tuple[str, Callable[[], Image.Image | NDArray[Any]]]
+"""A picture's name, and how to read it."""
+BITS_TAG, PHOTOMETRIC_TAG, EXTRA_TAG, FORMAT_TAG = 258, 262, 338, 339
+WHITE_IS_ZERO, UNSIGNED, STRAIGHT_ALPHA = 0, 1, 2
+
+
+def read_exact(path: Path) -> Image.Image:
+    """Read an image file of one frame, or refuse what would not be its samples.
+
+    Raises:
+        InputError: the file is missing, damaged, no image, or Pillow would change its samples.
+    """
+    with naming_errors(path):
+        image = open_image(path)
+        with image:
+            fault = _find_fault(image)
+            if fault:
+                raise InputError(f"{path} {fault}")
+            image.load()
+    if image.mode == "I" and image.format == "PPM":
+        return Image.fromarray(np.asarray(image).astype(np.uint16))
+    return image
+
+
+class LeftOutWarning(UserWarning):
+    """Files of a folder are no pictures."""
+
+
+def list_sources(inputs: str | Path | Mapping[str, Input] | Iterable[Input]) -> list[Source]:
+    """Names for pictures that are to be archived, and how to read each.
+
+    Args:
+        inputs: a folder, whose pictures are named by their paths in it; pictures by name; or
+            pictures, files by their names, all else numbered: 00000.png, 00001.png, ...
+
+    Raises:
+        InputError: the folder is none, or cannot be read, or holds no picture.
+    """
+    if isinstance(inputs, str | Path):
+        folder = Path(inputs)
+        return [
+            (path.relative_to(folder).as_posix(), partial(read_exact, path))
+            for path in _find_pictures(folder)
+        ]
+    if isinstance(inputs, Mapping):
+        return [(name, _reader(given)) for name, given in inputs.items()]
+    pictures = list(inputs)
+    digits = max(5, len(str(len(pictures) - 1)))
+    return [
+        (
+            Path(given).name if isinstance(given, str | Path) else f"{k:0{digits}d}.png",
+            _reader(given),
+        )
+        for k, given in enumerate(pictures)
+    ]
+
+
+def _reader(given: Input) -> Callable[[], Image.Image | NDArray[Any]]:
+    if isinstance(given, str | Path):
+        return partial(read_exact, Path(given))
+    return lambda: given
+
+
+def _find_pictures(folder: Path) -> list[Path]:
+    """Pictures anywhere below a folder, sorted; a warning names the files that are none.
+
+    Hidden files and folders, those whose names begin with a dot, are left out, and so are links
+    to folders.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; name a folder of pictures")
+    pictures: list[Path] = []
+    others: list[Path] = []
+
+    def stop(error: OSError) -> None:
+        raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
+
+    for root, folders, files in os.walk(folder, onerror=stop):
+        passed = [name for name in folders if name.startswith(".") or Path(root, name).is_symlink()]
+        others += [Path(root, name) for name in passed]
+        folders[:] = [name for name in folders if name not in passed]
+        for path in (Path(root, name) for name in files):
+            visible = not path.name.startswith(".") and path.is_file()
+            is_picture = visible and path.suffix.lower() in SUFFIXES
+            (pictures if is_picture else others).append(path)
+    if others:
+        named = [str(path.relative_to(folder)) for path in sorted(others)]
+        more = f" and {len(named) - NAMED_FILES} more" if len(named) > NAMED_FILES else ""
+        some = ", ".join(named[:NAMED_FILES]) + more
+        message = f"left out, since no pictures by their names: {some}"
+        warnings.warn(message, LeftOutWarning, stacklevel=2)
+    if not pictures:
+        raise InputError(f"{folder}: no pictures here or below ({', '.join(sorted(SUFFIXES))})")
+    return sorted(pictures)
+
+
+def _find_fault(image: Image.Image) -> str:
+    """Why Pillow would not give the samples of the file, or ""."""
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        return f"has {frames} frames; save each as a file of its own"
+    if image.format not in FORMATS:
+        return f"is in format {image.format}; convert it to PNG, PPM or TIFF first"
+    if isinstance(image, TiffImageFile):
+        return _find_tiff_fault(image)
+    # A BMP's ";16" is its bits of all three colours.
+    if image.format == "PNG" and image.mode != "I;16" and ";16" in str(_tiles(image)):
+        return _deep_colour()
+    if image.format == "PPM":
+        return _find_range_fault(image)
+    return ""
+
+
+def _find_tiff_fault(image: TiffImageFile) -> str:
+    tags = image.tag_v2
+    bits = max(tags.get(BITS_TAG) or (1,))
+    if set(tags.get(FORMAT_TAG) or (UNSIGNED,)) != {UNSIGNED}:
+        return "has signed or floating-point samples; convert it to unsigned integers first"
+    if bits > 16:
+        return f"has {bits} bits a sample; convert it to 8 or 16 bits first"
+    if bits > 8 and not image.mode.startswith("I;16"):
+        return _deep_colour()
+    if bits not in (1, 2, 4, 8, 16):
+        return f"has {bits} bits a sample; convert it to 8 or 16 bits first"
+    if bits == 16 and tags.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO:
+        return "counts from white to black with 16 bits; invert it first"
+    if set(tags.get(EXTRA_TAG) or (STRAIGHT_ALPHA,)) != {STRAIGHT_ALPHA}:
+        return (
+            "has a channel that is neither colour nor straight alpha; remove it, or undo the "
+            "multiplication of colour with alpha"
+        )
+    return ""
+
+
+def _find_range_fault(image: Image.Image) -> str:
+    """Only 255 and, for grey, 65535 as the largest sample are read as they are."""
+    settings = [tile[3] for tile in _tiles(image) if str(tile[0]).startswith("ppm")]
+    if not settings or not isinstance(settings[0], tuple):
+        return ""
+    largest = settings[0][1]
+    if largest == 255 or (largest == 65535 and image.mode == "I"):
+        return ""
+    if largest == 65535:
+        return _deep_colour()
+    return f"has samples from 0 to {largest}; convert it to a range of 255 or 65535 first"
+
+
+def _tiles(image: Image.Image) -> Sequence[Any]:
+    """How Pillow is going to read the pixels: decoder, box, offset, arguments."""
+    return getattr(image, "tile", ())
+
+
+def _deep_colour() -> str:
+    return (
+        "has 16 bits a sample in several channels, and only grey is read with 16; convert it to "
+        "8 bits, or save each channel as a file of its own"
+    )
