@@ -17,6 +17,14 @@ BEGIN, END = "<!-- numbers:begin -->", "<!-- numbers:end -->"
 FOLDERS = ("experiments", "benchmarks")
 CODER_KL_BITS = (0.1, 1.0, 4.0)
 CODER_QUALITY = 50
+LOSSLESS_SETS = {
+    "cifar": "500 CIFAR-10 pictures that no model saw, one archive; PNG, WebP and JPEG XL a file "
+    "each, and all pictures as one contact sheet:",
+    "crops": "500 crops of 32x32 pixels from validation photographs:",
+    "binary-mnist": "Static binarised MNIST, the 10,000 test pictures (the others' files: 500 of "
+    "them):",
+    "mnist": "MNIST, the 10,000 test pictures (the others' files: 500 of them):",
+}
 
 HEAD = """# Results
 
@@ -54,9 +62,10 @@ def results_page(found: Mapping[Path, Mapping[str, Any]], root: Path) -> str:
 
 
 def readme_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
-    """The README's numbers: the targets of the Kodak experiment, and networks made small."""
+    """The README's numbers: targets of the lossy and lossless codecs, and networks made small."""
     document = found.get(Path("experiments/kodak/results.json"))
-    blocks = [_targets(document) if document else "", _shrunk(found.values())]
+    lossless = found.get(Path("experiments/lossless/results.json"), {})
+    blocks = [_targets(document) if document else "", _targets(lossless), _shrunk(found.values())]
     return "\n".join(block for block in blocks if block) or "Not measured yet.\n"
 
 
@@ -165,6 +174,49 @@ def weights_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
     """The table of "Smaller networks": every recipe, and the speed of pruned ones."""
     blocks = [_shrunk(found.values()), _pruned(found.get(Path("benchmarks/pruned/results.json")))]
     return "\n".join(block for block in blocks if block) or "Not measured yet.\n"
+
+
+def lossless_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
+    """The tables of "Lossless": sets of small pictures, photographs, speed."""
+    document = found.get(Path("experiments/lossless/results.json"), {})
+    blocks = [_lossless_set(document, name) for name in LOSSLESS_SETS]
+    blocks += [
+        _lossless_kodak(document),
+        _waves(found.get(Path("benchmarks/lossless/results.json"))),
+    ]
+    return "\n".join(block for block in blocks if block) or "Not measured yet.\n"
+
+
+def _lossless_set(document: Mapping[str, Any], name: str) -> str:
+    keys = ("bits_per_sample", "sheet_bits_per_sample", "single_bits_per_sample",
+            "single_payload_bits_per_sample", "overhead_percent", "encode_mb_per_s",
+            "decode_mb_per_s")  # fmt: skip
+    rows = [
+        [codec, *(number(row.get(key)) for key in keys)]
+        for codec, row in document.get(name, {}).get("table", {}).items()
+    ]
+    head = ("codec", "bits per sample", "as one sheet", "a file each", "without headers",
+            "over negative ELBO, %", "encode, MB/s", "decode, MB/s")  # fmt: skip
+    return f"{LOSSLESS_SETS[name]}\n\n{table(head, rows)}" if rows else ""
+
+
+def _lossless_kodak(document: Mapping[str, Any]) -> str:
+    keys = ("mean_bits_per_pixel", "percent_of_png", "overhead_percent", "encode_seconds",
+            "decode_seconds")  # fmt: skip
+    rows = [
+        [codec, *(number(row.get(key)) for key in keys)]
+        for codec, row in document.get("kodak", {}).get("table", {}).items()
+    ]
+    head = ("codec", "bits per pixel", "% of the PNGs as shipped", "over negative ELBO, %",
+            "encode, s", "decode, s")  # fmt: skip
+    return f"Kodak 1-16, a file each:\n\n{table(head, rows)}" if rows else ""
+
+
+def _waves(document: Mapping[str, Any] | None) -> str:
+    rows = [[number(row[key]) for key in ("side", "waves_s", "naive_s", "ratio")]
+            for row in (document or {}).get("rows", [])]  # fmt: skip
+    head = ("side, pixels", "by waves, s", "pixel by pixel, s", "ratio")
+    return f"Decoding with the autoregressive model:\n\n{table(head, rows)}" if rows else ""
 
 
 def _shrunk(documents: Iterable[Mapping[str, Any]]) -> str:
@@ -380,6 +432,7 @@ def main() -> int:
         REPOSITORY / "docs" / "coders.md": coder_numbers(found),
         REPOSITORY / "docs" / "networks.md": network_numbers(found),
         REPOSITORY / "docs" / "weights.md": weights_numbers(found),
+        REPOSITORY / "docs" / "lossless.md": lossless_numbers(found),
         REPOSITORY / "src" / "laconic" / "pretrained" / "default.md": card_numbers(found),
     }
     for path, numbers in parts.items():

@@ -13,6 +13,7 @@ from laconic.data.patches import (
     load_images,
     patch_count,
     read_split,
+    reducer,
 )
 from laconic.errors import ConfigError
 
@@ -85,3 +86,20 @@ def test_unreadable_images_name_the_file(tmp_path: Path) -> None:
     assert load_images([tmp_path / "grey.png"])[0].shape == (7, 9, 3)
     with pytest.raises(ConfigError, match=r"bad\.png"):
         load_images([tmp_path / "bad.png"])
+
+
+def test_a_share_of_the_patches_is_grey() -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (40, 40, 3)).astype(np.uint8)]
+    batch = PatchSampler(images, 8, 400, seed=0, grey_share=0.25).batch(0)
+    grey = (batch == batch[:, :1]).flatten(1).all(1).float().mean()
+    # 400 draws of probability 1/4: five standard errors, false alarms below 1e-6.
+    assert abs(float(grey) - 0.25) < 5 * (0.25 * 0.75 / 400) ** 0.5
+
+
+def test_reduced_photographs_are_means_over_squares() -> None:
+    image = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    reduced = reducer(2)(image)
+    assert reduced.shape == (2, 3, 3)
+    expected = image.reshape(2, 2, 3, 2, 3).mean((1, 3))
+    assert np.abs(reduced - expected).max() <= 1

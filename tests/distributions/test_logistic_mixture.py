@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from laconic.distributions.logistic_mixture import ColourMixture
+from laconic.distributions.logistic_mixture import ColourMixture, SharedMixture
 
 
 def parameters(mixtures: int = 2, size: int = 2, seed: int = 0) -> list[torch.Tensor]:
@@ -84,3 +84,41 @@ def test_the_mean_is_that_of_narrow_components() -> None:
     blue = 30 + 0.25 * (100 - 128) + (green - 128)
     expected = torch.tensor([100, green, max(blue, 0)]) / 255
     assert torch.allclose(mixture.mean.flatten(), expected)
+
+
+def shared() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits of two pixels, means and log-scales of three components."""
+    logits = torch.tensor([[[0.0, 2.0]], [[1.0, -1.0]], [[-2.0, 0.5]]])[None]
+    return logits, torch.tensor([-20.0, 90.0, 260.0]), torch.tensor([0.5, 3.0, 1.5])
+
+
+def test_shared_components_add_up_and_are_what_logistics_say() -> None:
+    logits, means, log_scales = shared()
+    edges = torch.arange(257.0)[:, None] - 0.5
+    cdf = torch.sigmoid((edges - means) / log_scales.exp()).double()
+    cdf[0], cdf[256] = 0, 1
+    weights = torch.softmax(logits[0, :, 0].double(), 0)
+    expected = (cdf[1:] - cdf[:-1]) @ weights * (1 - 2.0**-20) + 2.0**-28
+    values = torch.arange(256.0) / 255
+    x = values[:, None, None, None].expand(-1, 1, 1, 2)
+    for pixel in range(2):
+        one = SharedMixture(
+            logits[..., pixel : pixel + 1].expand(256, -1, -1, -1), means, log_scales
+        )
+        masses = one.log_prob(x[..., :1]).exp().double()
+        assert float(masses.sum()) == pytest.approx(1, abs=1e-5)
+        assert torch.allclose(masses, expected[:, pixel], rtol=2e-3, atol=1e-7)
+        mean = float((expected[:, pixel] * values).sum())
+        assert float(one.mean[0, 0, 0, 0]) == pytest.approx(mean, abs=1e-5)
+    both = SharedMixture(logits.expand(256, -1, -1, -1), means, log_scales).log_prob(x)
+    assert torch.allclose(both, expected.log().sum(1).float(), rtol=1e-3)
+
+
+def test_no_value_costs_more_than_coders_ask() -> None:
+    logits, means, _ = shared()
+    narrow = SharedMixture(logits.requires_grad_(), means, torch.full((3,), -9.0))
+    nats = narrow.log_prob(torch.full((1, 1, 1, 2), 200 / 255))
+    assert float(nats.detach()) == pytest.approx(-56 * math.log(2), rel=1e-4)
+    nats.backward()
+    assert logits.grad is not None
+    assert bool(torch.isfinite(logits.grad).all())

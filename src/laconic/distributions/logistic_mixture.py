@@ -1,4 +1,4 @@
-"""Pixels under mixtures of discretised logistics, each colour given the ones before it."""
+"""Pixels under mixtures of discretised logistics: colours one by one, or grey."""
 
 import math
 from typing import Final
@@ -13,6 +13,35 @@ CENTRE: Final = 128.0
 """Where the couplings between colours are pinned."""
 LEAST_LOG_SCALE: Final = -4.0
 """In pixel steps: all mass on one value; less could not be told from it."""
+LOGIT_LIMIT: Final = 30.0
+"""Logits of shared mixtures are clipped to this, in nats."""
+RAREST: Final = 2.0**-28
+"""Least mass of a value where it is bounded: what coders give every symbol."""
+
+
+def log_masses(values: Tensor, means: Tensor, log_scales: Tensor) -> Tensor:
+    """Nats of values of 8 bits under single logistics; shapes broadcast.
+
+    Formula: ln [S((v + ½ - m) / s) - S((v - ½ - m) / s)], S the logistic function; the first and
+    the last value take the tails.
+
+    Args:
+        values: integers, 0 to 255.
+        means: in pixel steps.
+        log_scales: natural log of pixel steps.
+    """
+    distance = values - means
+    sharpness = torch.exp(-log_scales)
+    above = (distance + 0.5) * sharpness
+    below = (distance - 0.5) * sharpness
+    # ln(S(a) - S(b)) = ln S(a) + ln S(-b) + ln(1 - e^(b - a)), stable in both tails.
+    inside = (
+        functional.logsigmoid(above)
+        + functional.logsigmoid(-below)
+        + torch.log(-torch.expm1(-sharpness))
+    )
+    last = torch.where(values >= LEVELS - 1, functional.logsigmoid(-below), inside)
+    return torch.where(values <= 0, functional.logsigmoid(above), last)
 
 
 class ColourMixture(Distribution):
@@ -47,22 +76,7 @@ class ColourMixture(Distribution):
     def colour_log_prob(self, x: Tensor) -> Tensor:
         """Nats of every pixel and colour: `(batch, 3, h, w)` in [0, 1] -> the same shape."""
         values = torch.round(x.float() * (LEVELS - 1))
-        distance = values[:, :, None] - self._coupled(values)
-        sharpness = torch.exp(-self.log_scales)
-        above = (distance + 0.5) * sharpness
-        below = (distance - 0.5) * sharpness
-        # ln(S(a) - S(b)) = ln S(a) + ln S(-b) + ln(1 - e^(b - a)), stable in both tails.
-        inside = (
-            functional.logsigmoid(above)
-            + functional.logsigmoid(-below)
-            + torch.log(-torch.expm1(-sharpness))
-        )
-        first, last = values[:, :, None] <= 0, values[:, :, None] >= LEVELS - 1
-        mass = torch.where(
-            first,
-            functional.logsigmoid(above),
-            torch.where(last, functional.logsigmoid(-below), inside),
-        )
+        mass = log_masses(values[:, :, None], self._coupled(values), self.log_scales)
         return torch.logsumexp(mass + torch.log_softmax(self.logits, dim=2), dim=2)
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -101,6 +115,48 @@ class ColourMixture(Distribution):
             self.couplings[:, 1] * red + self.couplings[:, 2] * green,
         ]
         return self.means + torch.stack(shifts, dim=1)
+
+
+class SharedMixture(Distribution):
+    """Grey of 8 bits: every pixel weighs the same K logistics.
+
+    For pictures whose values are of few kinds, as pen strokes on paper: black, white and a spread
+    between. The components' masses are one small table, so that a pixel costs K look-ups.
+    Formula: p(v) = (1 - 256 r) sum_k w_k p_k(v) + r, r = 2^-28, as coders round.
+
+    Args:
+        logits: `(batch, K, h, w)`, natural log of the weights but for a constant, at most +-30.
+        means: `(K,)`, in pixel steps.
+        log_scales: `(K,)`, natural log of the scale in pixel steps.
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012 (torch's own interface)
+    has_rsample = False
+
+    def __init__(self, logits: Tensor, means: Tensor, log_scales: Tensor) -> None:
+        batch, _, height, width = logits.shape
+        # Components last, as a look-up gives them. No maximum is needed below e^30, and a softmax
+        # over so few numbers is slow.
+        limited = logits.permute(0, 2, 3, 1).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        self.weights = torch.exp(limited)
+        values = torch.arange(LEVELS, device=logits.device)[:, None]
+        masses = log_masses(values, means, log_scales.clamp_min(LEAST_LOG_SCALE)).exp()
+        self.table = masses * (1 - LEVELS * RAREST) + RAREST
+        super().__init__(torch.Size([batch]), torch.Size([1, height, width]), validate_args=False)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Nats of every image: `(batch, 1, h, w)` in [0, 1] -> `(batch,)`."""
+        values = torch.round(x[:, 0].float() * (LEVELS - 1)).long()
+        masses = functional.embedding(values, self.table)
+        nats = torch.log((self.weights * masses).sum(3)) - torch.log(self.weights.sum(3))
+        return nats.flatten(1).sum(1)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean picture, `(batch, 1, h, w)` in [0, 1]."""
+        steps = torch.arange(LEVELS, device=self.table.device, dtype=self.table.dtype)
+        centres = steps @ (self.table / self.table.sum(0)) / (LEVELS - 1)
+        return (self.weights @ centres / self.weights.sum(3))[:, None]
 
 
 def bits(nats: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any
 
 from laconic.errors import ConfigError
 from laconic.models.base import LatentVariableModel
+from laconic.models.dense import DenseConfig, DenseVAE
 from laconic.models.pixel_ladder import PixelLadder, PixelLadderConfig
 from laconic.models.pln import PLN, PLNConfig
 from laconic.models.sliced import SlicedConfig, SlicedLadder
@@ -16,6 +17,7 @@ MODELS: dict[str, tuple[type[Any], type[LatentVariableModel]]] = {
     "pln": (PLNConfig, PLN),
     "sliced": (SlicedConfig, SlicedLadder),
     "pixels": (PixelLadderConfig, PixelLadder),
+    "dense": (DenseConfig, DenseVAE),
 }
 """By name: the dataclass of its sizes and the class."""
 

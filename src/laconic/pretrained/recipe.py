@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Distribution
 
+from laconic.data.binary import read_binary
+from laconic.data.idx import load_digits
 from laconic.data.patches import (
     PatchSampler,
     block_covariance,
@@ -23,9 +25,10 @@ from laconic.errors import ConfigError
 from laconic.models import make_model
 from laconic.models.base import Context, LatentVariableModel, Rung
 from laconic.models.sliced import SlicedLadder
+from laconic.training.classification import LabelledBatches
 from laconic.training.config import build, plain, read_config
 from laconic.training.ladder import LadderLoss
-from laconic.training.loop import LoopConfig, Trainer
+from laconic.training.loop import Batches, LoopConfig, Trainer
 from laconic.training.objectives import OBJECTIVES, Objective
 from laconic.training.schedules import LearningRate
 from laconic.training.structural import Structural
@@ -33,17 +36,23 @@ from laconic.training.structural import Structural
 SECTIONS = ("model", "data", "objective", "structure", "rate", "loop", "folder", "start_from")
 
 
+KINDS = ("photos", "digits", "binary")
+BINARY_FILE = "binarized_mnist.npz"
+
+
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the photographs are and how they are cut.
+    """Where the images are; photographs are cut into patches, small images taken whole.
 
     Attributes:
-        folder: photographs with a `split.txt`, inside the data root (`LACONIC_DATA`, or
-            `../shared/data`).
-        split: which lines of `split.txt`.
+        kind: "photos"; "digits": MNIST's idx files; "binary": an .npz file of packed bits.
+        folder: photographs with a `split.txt`, or the files, inside the data root
+            (`LACONIC_DATA`, or `../shared/data`).
+        split: which lines of `split.txt`, or which file or array.
+        hold_out: small images at the end that are left out, to choose settings with.
         patch: side of the patches in pixels.
-        batch: patches in a batch.
-        seed: of the positions.
+        batch: patches or images in a batch.
+        seed: of the positions, or of the order.
         covariance_batches: batches that the linear transform is fitted to.
         leave_out: photographs whose names start so are left out; lossless models leave out those
             that were JPEG files, whose noise is gone.
@@ -51,8 +60,10 @@ class DataConfig:
         grey_share: share of the patches that are made grey.
     """
 
+    kind: str = "photos"
     folder: str = "photos"
     split: str = "train"
+    hold_out: int = 0
     patch: int = 128
     batch: int = 8
     seed: int = 1
@@ -101,8 +112,8 @@ def make_trainer(config: dict[str, Any], resume: bool) -> Trainer:
     objective = make_objective(config)
     torch.manual_seed(loop.seed)
     model = make_model(config.get("model", {}))
-    images = _load(data)
-    sampler = PatchSampler(images, data.patch, data.batch, data.seed, data.grey_share)
+    images = _photos(data) if data.kind == "photos" else []
+    batches = make_batches(data, images)
     if isinstance(model, SlicedLadder) and not resume and "start_from" not in config:
         fit = PatchSampler(images, data.patch, 16, data.seed)
         model.transform.fit(block_covariance(fit, model.config.block, data.covariance_batches))
@@ -110,7 +121,7 @@ def make_trainer(config: dict[str, Any], resume: bool) -> Trainer:
     identity = {"model": config.get("model", {}), "data": plain(data)}
     loss = LadderLoss(_climb(model), objective, model.beta_range, loop)
     folder = Path(config.get("folder", "runs/default"))
-    trainer = Trainer(model, loss, sampler, rate, loop, folder, identity)
+    trainer = Trainer(model, loss, batches, rate, loop, folder, identity)
     if resume:
         trainer.resume()
     elif "start_from" in config:
@@ -121,7 +132,28 @@ def make_trainer(config: dict[str, Any], resume: bool) -> Trainer:
     return trainer
 
 
-def _load(data: DataConfig) -> list[NDArray[np.uint8]]:
+def make_batches(data: DataConfig, photos: Sequence[NDArray[np.uint8]]) -> Batches:
+    """Patches of photographs, or small images `(batch, 1, h, w)` in [0, 1], shuffled every pass."""
+    if data.kind not in KINDS:
+        raise ConfigError(f"data.kind: '{data.kind}' is not one of {', '.join(KINDS)}")
+    if data.kind == "photos":
+        return PatchSampler(photos, data.patch, data.batch, data.seed, data.grey_share)
+    images = read_small(data)
+    kept = images[: len(images) - data.hold_out]
+    if data.hold_out < 0 or len(kept) < data.batch:
+        raise ConfigError(f"data.hold_out: {len(kept)} images are left for batches of {data.batch}")
+    return LabelledBatches(kept, torch.zeros(len(kept)), data.batch, data.seed)
+
+
+def read_small(data: DataConfig) -> Tensor:
+    """All small images of a split, `(count, 1, h, w)` in [0, 1]."""
+    folder = data_root() / data.folder
+    if data.kind == "binary":
+        return read_binary(folder / BINARY_FILE, data.split).float()
+    return load_digits(folder, data.split)[0]
+
+
+def _photos(data: DataConfig) -> list[NDArray[np.uint8]]:
     paths = read_split(data_root() / data.folder, data.split)
     kept = [path for path in paths if not (data.leave_out and path.name.startswith(data.leave_out))]
     images = load_images(kept)

@@ -1,0 +1,288 @@
+"""Lossless compression of real files: our models beside PNG, lossless WebP and JPEG XL.
+
+    python experiments/lossless/run.py                        # every table; results.json
+    python experiments/lossless/run.py --only kodak speed     # some; the others stay as they are
+
+The models of the digits, the ladder and the combination are trained by `laconic train` from the
+YAML files beside this one and released by `run.py release`; the causal model is the embedded one.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+import laconic
+from laconic.codecs.chains import ChainCoder
+from laconic.codecs.lanes import GroupShape
+from laconic.codecs.lossless import LosslessCodec, make_coder
+from laconic.data.binary import read_binary
+from laconic.data.idx import load_digits
+from laconic.data.patches import load_images, read_split
+from laconic.evaluation.lossless import (
+    CLASSICAL,
+    Picture,
+    check_equal,
+    classical_sizes,
+    contact_sheet,
+    measure_set,
+    register_jxl,
+    size,
+    timed,
+)
+from laconic.evaluation.provenance import describe_run
+from laconic.evaluation.results import finite
+from laconic.models import make_model
+from laconic.pretrained import load, release
+from laconic.pretrained.recipe import BINARY_FILE, data_root
+from laconic.training.checkpoints import load_average
+from laconic.training.config import read_config
+
+HERE = Path(__file__).resolve().parent
+EMBEDDED = "pixels"
+SHEET_COLUMNS = 40
+CIFAR_HELD_OUT = 500
+CROPS = 500
+CROP_SIDE = 32
+SINGLES = 100
+
+
+def released(name: str) -> Path:
+    """Weights of a model trained from the YAML file of that name."""
+    return Path(read_config(HERE / f"{name}.yaml")["folder"]) / f"{name}.safetensors"
+
+
+def photo_models() -> dict[str, str | Path]:
+    """The embedded causal model and whatever else has been trained for photographs."""
+    trained = {name: released(name) for name in ("photo-ladder", "photo-both")}
+    return {EMBEDDED: EMBEDDED} | {name: path for name, path in trained.items() if path.exists()}
+
+
+def codec(model: str | Path) -> LosslessCodec:
+    """The codec of an embedded model or of released weights."""
+    loaded = load(model)
+    return LosslessCodec(make_coder(loaded.model), loaded.name, loaded.fingerprint)
+
+
+def cifar(root: Path) -> list[Picture]:
+    """The last 500 of the 3,000 lossless CIFAR-10 pictures; no model saw them."""
+    sheet = np.asarray(
+        Image.open(root / "cifar10" / "lossless_train_2000-2999.webp").convert("RGB")
+    )
+    pictures = sheet.reshape(25, 32, 40, 32, 3).transpose(0, 2, 1, 3, 4).reshape(1000, 32, 32, 3)
+    return list(pictures[-CIFAR_HELD_OUT:])
+
+
+def crops(root: Path) -> list[Picture]:
+    """32 x 32 pixels of validation photographs that never were JPEG files."""
+    paths = [p for p in read_split(root / "photos", "valid") if not p.name.startswith("bsds_")]
+    images, rng, chosen = load_images(paths), np.random.default_rng(0), []
+    for k in range(CROPS):
+        image = images[k % len(images)]
+        top, left = (int(rng.integers(side - CROP_SIDE + 1)) for side in image.shape[:2])
+        chosen.append(image[top : top + CROP_SIDE, left : left + CROP_SIDE])
+    return chosen
+
+
+def small_pictures(pictures: list[Picture]) -> dict[str, Any]:
+    """Ours as archives and as single files, the others as single files and as one sheet."""
+    samples = sum(picture.size for picture in pictures)
+    sheet = contact_sheet(pictures, SHEET_COLUMNS)
+    table: dict[str, Any] = {
+        name: {
+            "bits_per_sample": 8 * sum(sizes) / samples,
+            "sheet_bits_per_sample": 8 * size(sheet, name) / sheet.size,
+        }
+        for name, sizes in classical_sizes(pictures).items()
+    }
+    for name, model in photo_models().items():
+        table[name] = asdict(measure_set(pictures, codec(model), SINGLES))
+    return table
+
+
+def kodak(root: Path) -> dict[str, Any]:
+    """Every picture a file of its own."""
+    paths = sorted((root / "kodak").glob("kodim*.png"))
+    pictures = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    table: dict[str, Any] = {
+        name: {"bits_per_pixel": [8 * s * 3 / p.size for s, p in zip(sizes, pictures, strict=True)]}
+        for name, sizes in classical_sizes(pictures).items()
+    }
+    original = [8 * q.stat().st_size * 3 / p.size for q, p in zip(paths, pictures, strict=True)]
+    table["png as shipped"] = {"bits_per_pixel": original}
+    for name, model in photo_models().items():
+        table[name] = kodak_ours(pictures, model)
+    for row in table.values():
+        row["mean_bits_per_pixel"] = float(np.mean(row["bits_per_pixel"]))
+        best = table["png as shipped"]["bits_per_pixel"]
+        row["percent_of_png"] = 100 * sum(row["bits_per_pixel"]) / sum(best)
+    return table
+
+
+def kodak_ours(pictures: list[Picture], model: str | Path) -> dict[str, Any]:
+    """Sizes, overhead over the negative ELBO, seconds."""
+    rows = []
+    for picture in pictures:
+        data, encode = timed(lambda p=picture: laconic.compress(p, lossless=True, model=model))
+        back, decode = timed(lambda d=data: np.asarray(laconic.decompress(d, model=model)))
+        check_equal([picture], [back])
+        ideal = laconic.open(data).info.ideal_bits
+        rows.append((8 * len(data) * 3 / picture.size, 8 * len(data) / ideal - 1, encode, decode))
+    columns = list(zip(*rows, strict=True))
+    return {
+        "bits_per_pixel": list(columns[0]),
+        "overhead_percent": 100 * float(np.mean(columns[1])),
+        "encode_seconds": float(np.mean(columns[2])),
+        "decode_seconds": float(np.mean(columns[3])),
+    }
+
+
+def digits(root: Path, name: str) -> dict[str, Any]:
+    """The whole test set as one archive."""
+    if name == "binary-mnist":
+        bits = read_binary(root / name / BINARY_FILE, "test")[:, 0].numpy()
+        pictures = list((bits > 0).astype(np.uint8) * 255)
+    else:
+        grey = load_digits(root / name, "t10k")[0][:, 0]
+        pictures = list((grey * 255).round().numpy().astype(np.uint8))
+    register_jxl()
+    sheet = contact_sheet(pictures, 100)
+    samples = sum(picture.size for picture in pictures)
+    some = pictures[:: len(pictures) // 500][:500]
+    table: dict[str, Any] = {
+        other: {
+            "bits_per_sample": 8 * sum(size(p, other) for p in some) / sum(p.size for p in some),
+            "sheet_bits_per_sample": 8 * size(sheet, other) / samples,
+        }
+        for other in CLASSICAL
+    }
+    table[name] = asdict(measure_set(pictures, codec(released(name)), SINGLES))
+    return table
+
+
+def exactness(root: Path) -> dict[str, Any]:
+    """Written with 16 pictures at once and 2 threads, read with 1 and 1, hundreds of pictures."""
+
+    found = {}
+    pixels = np.stack(cifar(root) + crops(root))
+    for name, model in photo_models().items():
+        exact = load(model).model.exact_ladder()
+        torch.set_num_threads(2)
+        group = ChainCoder(exact, batch=16, threads=2).encode(pixels)
+        torch.set_num_threads(1)
+        back = ChainCoder(exact, batch=1, threads=1).decode(group, *GroupShape.of(pixels))
+        found[name] = {
+            "pictures": len(pixels),
+            "equal": bool(np.array_equal(np.stack(list(back)), pixels)),
+        }
+        torch.set_num_threads(2)
+    return found
+
+
+TABLES: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "kodak": kodak,
+    "cifar": lambda root: small_pictures(cifar(root)),
+    "crops": lambda root: small_pictures(crops(root)),
+    "binary-mnist": lambda root: digits(root, "binary-mnist"),
+    "mnist": lambda root: digits(root, "mnist"),
+    "exactness": exactness,
+}
+
+
+def targets(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was aimed at beside what was measured; nothing where a table is missing."""
+    rows: list[dict[str, Any]] = []
+    tables = {name: document[name]["table"] for name in TABLES if name in document}
+
+    def add(name: str, bound: float, ours: float, below: bool = True) -> None:
+        target = f"{'at most' if below else 'at least'} {bound:.4g}"
+        met = ours <= bound if below else ours >= bound
+        rows.append({"name": f"lossless: {name}", "target": target, "ours": ours, "met": met})
+
+    for name, bound in (("binary-mnist", 0.19), ("mnist", 1.35)):
+        if name in tables:
+            ours = tables[name][name]
+            add(f"{name} test set, bits per pixel", bound, ours["bits_per_sample"])
+            add(f"{name}, archive over negative ELBO, %", 1.0, ours["overhead_percent"])
+            for way in ("encode", "decode"):
+                add(f"{name}, {way}, MB/s", 1.0, ours[f"{way}_mb_per_s"], below=False)
+    for name in ("cifar", "crops"):
+        if name in tables:
+            ours = tables[name][EMBEDDED]
+            for other in CLASSICAL:
+                bound = tables[name][other]["bits_per_sample"]
+                add(f"{name}, bits per sample, against {other}", bound, ours["bits_per_sample"])
+            if "photo-ladder" in tables[name]:
+                ours = tables[name]["photo-ladder"]
+                add(f"{name}, ladder chained over negative ELBO, %", 1.0, ours["overhead_percent"])
+    if "kodak" in tables:
+        means = {name: row["mean_bits_per_pixel"] for name, row in tables["kodak"].items()}
+        add("Kodak, bits per pixel, 85 % of optimised PNG", 0.85 * means["png"], means[EMBEDDED])
+        add("Kodak, bits per pixel, against WebP", means["webp"], means[EMBEDDED])
+    return rows
+
+
+def measure(root: Path, names: list[str]) -> None:
+    """Make tables anew; those not asked for stay as they are."""
+    path = HERE / "results.json"
+    document = json.loads(path.read_text()) if path.exists() else {}
+    document["title"] = "Lossless files of real pictures"
+    for name in names:
+        started = time.time()
+        table = TABLES[name](root)
+        command = f"python experiments/lossless/run.py --only {name}"
+        run = describe_run(command, started, HERE.parents[1], threads=torch.get_num_threads())
+        document[name] = {"run": run, "table": table}
+        document["run"], document["targets"] = run, targets(document)
+        path.write_text(json.dumps(finite(document), indent=1) + "\n")
+        print(name, json.dumps(table, indent=1)[:2000], flush=True)
+
+
+def merge() -> None:
+    """The ladder and the causal network in one model, which ignores the latents at first."""
+    config = read_config(HERE / "photo-both.yaml")
+    state = make_model(config["model"]).state_dict()
+    for name in ("photo-ladder", "photo-causal"):
+        found, _ = load_average(released(name).with_name("checkpoint.safetensors"))
+        state |= {key: value for key, value in found.items() if not key.startswith("leave.")}
+    state |= {key: value * 0 for key, value in state.items() if key.startswith("leave.")}
+    path = Path(config["start_from"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(state, path, metadata={"meta": json.dumps({"model": config["model"], "step": 0})})
+    print(path)
+
+
+def main() -> None:
+    """Measure, or merge or release trained weights."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "step", nargs="?", choices=("measure", "release", "merge"), default="measure"
+    )
+    parser.add_argument("--only", nargs="+", choices=tuple(TABLES), default=tuple(TABLES))
+    parser.add_argument("--data", type=Path, default=data_root())
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.step == "measure":
+        measure(arguments.data, list(arguments.only))
+        return
+    if arguments.step == "merge":
+        merge()
+        return
+    for config in sorted(HERE.glob("*.yaml")):
+        checkpoint = released(config.stem).parent / "checkpoint.safetensors"
+        if checkpoint.exists():
+            release(checkpoint, released(config.stem))
+            print(released(config.stem))
+
+
+if __name__ == "__main__":
+    main()
