@@ -16,6 +16,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import accumulate, pairwise
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -225,11 +226,11 @@ class _Reader:
 
     def __init__(self, coder: ChainCoder, group: EncodedGroup, shape: GroupShape) -> None:
         self.coder, self.shape = coder, shape
-        runs = deal(shape)
-        if [chain.count for chain in group.chains] != list(map(len, runs))[: len(group.chains)]:
+        ends = list(accumulate((chain.count for chain in group.chains), initial=0))
+        if ends[-1] != shape.pictures or min(chain.count for chain in group.chains) < 1:
             raise CorruptFileError("the chains do not hold the pictures that the header names")
-        self.lanes = [Lane(run, alive=False) for run in runs]
-        for lane, chain in zip(self.lanes, group.chains, strict=False):
+        self.lanes = [Lane(range(*run), alive=False) for run in pairwise(ends)]
+        for lane, chain in zip(self.lanes, group.chains, strict=True):
             with contextlib.suppress(CorruptFileError):  # Cut off before its heads were complete.
                 lane.stack, lane.alive = Stack.from_bytes(chain.data), True
         self.alone = max((chain.alone for chain in group.chains), default=0)
