@@ -20,7 +20,7 @@ from laconic.networks.fixed_point import (
     shift_,
 )
 
-CACHE = 1 << 16
+CACHE = 1 << 17
 """Numbers that stay in a core's own cache from a product to its rounding."""
 
 Offset = tuple[int, int]
@@ -61,36 +61,42 @@ class FixedConvolution:
             before: whether `x` passes a leaky ReLU first.
             after: whether the result passes one.
         """
-        batch, _, height, width = x.shape
+        batch, channels, height, width = x.shape
         margin = self.margin
-        wide = width + 2 * margin
-        padded = nn.functional.pad(x, (margin, margin, margin, margin + (margin > 0))).flatten(2)
-        out = x.new_empty(batch, self.outputs, height * wide)
-        for image, result in zip(padded, out, strict=True):
-            self._prepare(image, before)
-            self._convolve(image, result, wide, after)
-        return out.reshape(batch, self.outputs, height, wide)[..., :width]
+        # All images in one row of columns per channel. Rows and images have zeros before them,
+        # which are the zeros behind the last row or image too; the last taps get room at the end.
+        high, wide = height + margin, width + margin
+        total, room = batch * high * wide, 2 * margin * (wide + 1)
+        flat = x.new_zeros(channels, total + room)
+        inner = (slice(margin, margin + height), slice(margin, margin + width))
+        maps = flat[:, :total].view(channels, batch, high, wide)
+        maps[(slice(None), slice(None), *inner)] = x.transpose(0, 1)
+        self._prepare(flat, before)
+        out = x.new_empty(self.outputs, total)
+        self._convolve(flat, out, wide, after)
+        kept = out.view(self.outputs, batch, high, wide)[..., :height, :width]
+        return kept.transpose(0, 1).contiguous()
 
-    def _prepare(self, image: Tensor, before: bool) -> None:
+    def _prepare(self, flat: Tensor, before: bool) -> None:
         """Activate and limit in place, run by run."""
-        run = _run(len(image))
-        for first in range(0, image.shape[1], run):
-            part = image[:, first : first + run]
+        run = _run(len(flat))
+        for first in range(0, flat.shape[1], run):
+            part = flat[:, first : first + run]
             if before:
                 leaky_relu_(part)
             part.clamp_(-LIMIT, LIMIT)
 
-    def _convolve(self, image: Tensor, result: Tensor, wide: int, after: bool) -> None:
+    def _convolve(self, flat: Tensor, out: Tensor, wide: int, after: bool) -> None:
         starts = [(row + self.margin) * wide + column + self.margin for row, column in self.offsets]
-        total, run = result.shape[1], _run(self.outputs)
+        total, run = out.shape[1], _run(self.outputs)
         for first in range(0, total, run):
             last = min(first + run, total)
             sums = self.bias[:, None].expand(-1, last - first)
-            sums = torch.addmm(sums, self.weight[0], image[:, first + starts[0] : last + starts[0]])
+            sums = torch.addmm(sums, self.weight[0], flat[:, first + starts[0] : last + starts[0]])
             for weight, start in zip(self.weight[1:], starts[1:], strict=True):
-                sums.addmm_(weight, image[:, first + start : last + start])
+                sums.addmm_(weight, flat[:, first + start : last + start])
             shift_(sums, WEIGHT_BITS)
-            result[:, first:last] = leaky_relu_(sums) if after else sums
+            out[:, first:last] = leaky_relu_(sums) if after else sums
 
     def at(self, flat: Tensor, positions: Tensor, wide: int) -> Tensor:
         """The convolution at some positions of padded maps.
