@@ -15,7 +15,7 @@ Source: Ullrich 1.4 (bits-back with feedback); Flamich 1.7 (relative entropy cod
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from itertools import accumulate, pairwise
 from typing import Any, Final, TypeVar
 
@@ -126,10 +126,12 @@ class ChainCoder:
 
         if self.threads == 1 or len(parts[0]) == 1:
             return list(map(quietly, *parts))
-        with ThreadPoolExecutor(
-            self.threads, initializer=torch.set_num_threads, initargs=(1,)
-        ) as pool:
-            return list(pool.map(quietly, *parts))
+        return list(self._pool.map(quietly, *parts))
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        """Kept, since threads of torch are dear to begin; each computes on its own core."""
+        return ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,))
 
 
 class _Writer:
