@@ -223,6 +223,8 @@ def targets(document: dict[str, Any]) -> list[dict[str, Any]]:
             if "photo-ladder" in tables[name]:
                 ours = tables[name]["photo-ladder"]
                 add(f"{name}, ladder chained over negative ELBO, %", 1.0, ours["overhead_percent"])
+                for way in ("encode", "decode"):
+                    add(f"{name}, ladder, {way}, MB/s", 1.0, ours[f"{way}_mb_per_s"], below=False)
     if "kodak" in tables:
         means = {name: row["mean_bits_per_pixel"] for name, row in tables["kodak"].items()}
         add("Kodak, bits per pixel, 85 % of optimised PNG", 0.85 * means["png"], means[EMBEDDED])
