@@ -207,13 +207,16 @@ def targets(document: dict[str, Any]) -> list[dict[str, Any]]:
         met = ours <= bound if below else ours >= bound
         rows.append({"name": f"lossless: {name}", "target": target, "ours": ours, "met": met})
 
+    def speeds(name: str, ours: dict[str, float]) -> None:
+        for way in ("encode", "decode"):
+            add(f"{name}, {way}, MB/s", 1.0, ours[f"{way}_mb_per_s"], below=False)
+
     for name, bound in (("binary-mnist", 0.19), ("mnist", 1.35)):
         if name in tables:
             ours = tables[name][name]
             add(f"{name} test set, bits per pixel", bound, ours["bits_per_sample"])
             add(f"{name}, archive over negative ELBO, %", 1.0, ours["overhead_percent"])
-            for way in ("encode", "decode"):
-                add(f"{name}, {way}, MB/s", 1.0, ours[f"{way}_mb_per_s"], below=False)
+            speeds(name, ours)
     for name in ("cifar", "crops"):
         if name in tables:
             ours = tables[name][EMBEDDED]
@@ -223,8 +226,7 @@ def targets(document: dict[str, Any]) -> list[dict[str, Any]]:
             if "photo-ladder" in tables[name]:
                 ours = tables[name]["photo-ladder"]
                 add(f"{name}, ladder chained over negative ELBO, %", 1.0, ours["overhead_percent"])
-                for way in ("encode", "decode"):
-                    add(f"{name}, ladder, {way}, MB/s", 1.0, ours[f"{way}_mb_per_s"], below=False)
+                speeds(f"{name}, ladder", ours)
     if "kodak" in tables:
         means = {name: row["mean_bits_per_pixel"] for name, row in tables["kodak"].items()}
         add("Kodak, bits per pixel, 85 % of optimised PNG", 0.85 * means["png"], means[EMBEDDED])
