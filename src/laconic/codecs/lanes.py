@@ -17,7 +17,7 @@ from laconic.coding.normal_bins import NormalBins
 from laconic.coding.stack import IntArray, Stack
 from laconic.distributions.rated import RatedNormal
 from laconic.errors import CorruptFileError
-from laconic.models.exact import ExactLadder, ExactLikelihood, Known, Shape
+from laconic.models.exact import ExactLadder, ExactLikelihood, Known, Shape, to_integers
 from laconic.networks import fixed_point
 
 LATENT_BITS: Final = 12
@@ -25,7 +25,6 @@ LATENT_BITS: Final = 12
 MOST_CHAINS: Final = 16
 CHAIN_SAMPLES: Final = 1 << 16
 """A chain has at least so many samples, if there are enough: it costs some bytes to begin one."""
-_INT: Final = 2.0**30
 
 
 class GroupShape(NamedTuple):
@@ -122,8 +121,7 @@ class Walk:
 
 def rows(x: Tensor) -> NDArray[np.int32]:
     """One row per picture."""
-    flat: NDArray[np.int32] = x.flatten(1).clamp(-_INT, _INT).to(torch.int32).numpy()
-    return flat
+    return to_integers(x.flatten(1))
 
 
 def target(known: Known, mean: Tensor, log_scale: Tensor) -> Normal:

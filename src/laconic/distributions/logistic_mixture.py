@@ -1,6 +1,5 @@
 """Pixels under mixtures of discretised logistics: colours one by one, or grey."""
 
-import math
 from typing import Final
 
 import torch
@@ -157,8 +156,3 @@ class SharedMixture(Distribution):
         steps = torch.arange(LEVELS, device=self.table.device, dtype=self.table.dtype)
         centres = steps @ (self.table / self.table.sum(0)) / (LEVELS - 1)
         return (self.weights @ centres / self.weights.sum(3))[:, None]
-
-
-def bits(nats: Tensor) -> Tensor:
-    """Nats to bits."""
-    return nats / math.log(2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +15,12 @@ from laconic.models.cells import cut, join
 from laconic.models.exact import (
     BernoulliParameters,
     ExactLikelihood,
-    Integers,
     Known,
     MixtureParameters,
+    OneWave,
     PixelParameters,
     Shape,
+    to_integers,
 )
 from laconic.networks.fixed_convolution import FixedConvolution
 from laconic.networks.fixed_point import FRACTION_BITS, FixedAffine, from_float, leaky_relu
@@ -32,7 +32,6 @@ LOG_SCALES = (-3.5, 1.0)
 """Range of a posterior's log-scale in nats: 2^12 bins of equal prior mass resolve the least of
 them up to 2.75 standard deviations from the prior's mean."""
 _ONE = 2.0**FRACTION_BITS
-_INT_LIMIT = 2.0**30
 _LOGIT_LIMIT = LOGIT_LIMIT * _ONE
 
 
@@ -93,7 +92,7 @@ class IntegerDenseVAE:
         if model.config.likelihood == "mixture":
             means, log_scales = model.components()
             parts = means, log_scales.clamp_min(LEAST_LOG_SCALE)
-            self.components = [_integers(from_float(part.detach())) for part in parts]
+            self.components = [to_integers(from_float(part.detach())) for part in parts]
 
     def climb(self, pixels: Tensor) -> Tensor:
         """Means and log-scales, `(batch, 2 latents, rows, columns)` of cells."""
@@ -132,36 +131,7 @@ class IntegerDenseVAE:
     def _parameters(self, told: Tensor) -> PixelParameters:
         """Of one image, `told`: `(pixels, parameters)`."""
         if not self.components:
-            return BernoulliParameters(_integers(told))
-        logits = _integers(told.clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT))[:, None]
+            return BernoulliParameters(to_integers(told))
+        logits = to_integers(told.clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT))[:, None]
         means, log_scales = (np.tile(part, (len(told), 1, 1)) for part in self.components)
         return MixtureParameters(logits, means, log_scales, None)
-
-
-class OneWave:
-    """Pixels independent given the latents, in reading order."""
-
-    def __init__(self, parameters: list[PixelParameters], shape: Shape) -> None:
-        self.parameters, self.shape = parameters, shape
-
-    def given(self, pixels: Tensor) -> list[PixelParameters]:
-        """The same whatever the pixels are."""
-        return self.parameters
-
-    def waves(self) -> Sequence[Integers]:
-        """All positions at once."""
-        return [np.arange(self.shape.height * self.shape.width)]
-
-    def read(self) -> Iterator[list[PixelParameters]]:
-        """All parameters at once."""
-        yield self.parameters
-
-    def put(self, values: Sequence[NDArray[np.float64]]) -> None:
-        """Nothing depends on them."""
-
-
-def _integers(x: Tensor) -> NDArray[np.int32]:
-    limited: NDArray[np.int32] = (
-        x.clamp(-_INT_LIMIT, _INT_LIMIT).to(torch.int32).contiguous().numpy()
-    )
-    return limited

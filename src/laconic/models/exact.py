@@ -13,9 +13,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+_LIMIT = 2.0**30
 Integers = NDArray[np.int64] | NDArray[np.int32]
 
 
@@ -135,3 +137,36 @@ class ExactLadder(Protocol):
     def likelihood(self, state: Any, shape: Shape) -> ExactLikelihood:
         """Of the pixels of images before padding."""
         ...
+
+
+class OneWave:
+    """An `ExactLikelihood` of pixels that are independent given the latents, in reading order.
+
+    Args:
+        parameters: per image.
+        shape: of the images.
+    """
+
+    def __init__(self, parameters: Sequence[PixelParameters], shape: Shape) -> None:
+        self.parameters, self.shape = parameters, shape
+
+    def given(self, pixels: Tensor) -> Sequence[PixelParameters]:
+        """The same whatever the pixels are."""
+        return self.parameters
+
+    def waves(self) -> Sequence[Integers]:
+        """All positions at once."""
+        return [np.arange(self.shape.height * self.shape.width)]
+
+    def read(self) -> Iterator[Sequence[PixelParameters]]:
+        """All parameters at once."""
+        yield self.parameters
+
+    def put(self, values: Sequence[NDArray[np.float64]]) -> None:
+        """Nothing depends on them."""
+
+
+def to_integers(x: Tensor) -> NDArray[np.int32]:
+    """Integers in float64, of any shape, as coders take them; limited to +-2^30."""
+    limited: NDArray[np.int32] = x.clamp(-_LIMIT, _LIMIT).to(torch.int32).contiguous().numpy()
+    return limited

@@ -17,8 +17,10 @@ from laconic.models.exact import (
     Integers,
     Known,
     MixtureParameters,
+    OneWave,
     PixelParameters,
     Shape,
+    to_integers,
 )
 from laconic.networks import fixed_point
 from laconic.networks.fixed_convolution import FixedConvolution
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 LOG_SCALE_LIMIT = 8
 """Bound of a prior's log-scale in nats."""
 _ONE = 2.0**FRACTION_BITS
-_INT_LIMIT = 2.0**30
 _LEAST_LOG_SCALE = LEAST_LOG_SCALE * _ONE
 _SPREAD_BITS = 6
 _FINE_BITS = 4
@@ -198,33 +199,9 @@ class IntegerPixelLadder:
             return CausalLikelihood(self.context, pivot, said, shape)
         assert pivot is not None
         assert said is not None
-        return ParallelLikelihood(pivot, said, shape)
-
-
-class ParallelLikelihood:
-    """Pixels independent given the latents: one wave in reading order."""
-
-    def __init__(self, pivot: Tensor, said: Tensor, shape: Shape) -> None:
-        self.shape = shape
-        self.parameters = [
-            _parameters(p.flatten(1).T, s.flatten(1).T, shape.colours)
-            for p, s in zip(pivot, said, strict=True)
-        ]
-
-    def given(self, pixels: Tensor) -> Sequence[PixelParameters]:
-        """The same whatever the pixels are."""
-        return self.parameters
-
-    def waves(self) -> Sequence[Integers]:
-        """All positions at once."""
-        return [np.arange(self.shape.height * self.shape.width)]
-
-    def read(self) -> Iterator[Sequence[PixelParameters]]:
-        """All parameters at once."""
-        yield self.parameters
-
-    def put(self, values: Sequence[NDArray[np.float64]]) -> None:
-        """Nothing depends on them."""
+        pairs = zip(pivot, said, strict=True)
+        likely = [_parameters(p.flatten(1).T, s.flatten(1).T, shape.colours) for p, s in pairs]
+        return OneWave(likely, shape)
 
 
 class CausalLikelihood:
@@ -360,16 +337,11 @@ def _parameters(pivot: Tensor, said: Tensor, colours: int) -> MixtureParameters:
     log_scale = (log_scale + _ONE).clamp_min(_LEAST_LOG_SCALE)
     means = CENTRE * _ONE + centre + distance * 2**_FINE_BITS
     if colours == 1:
-        first = [_integers(part[:, :1]) for part in (logits, means, log_scale)]
+        first = [to_integers(part[:, :1]) for part in (logits, means, log_scale)]
         return MixtureParameters(first[0], first[1], first[2], None)
     green = shift(couplings[:, 0] * centre[:, 0], FRACTION_BITS)
     blue = shift(couplings[:, 1] * centre[:, 0] + couplings[:, 2] * centre[:, 1], FRACTION_BITS)
     means = means - torch.stack([torch.zeros_like(green), green, blue], dim=1)
     return MixtureParameters(
-        _integers(logits), _integers(means), _integers(log_scale), _integers(couplings)
+        to_integers(logits), to_integers(means), to_integers(log_scale), to_integers(couplings)
     )
-
-
-def _integers(x: Tensor) -> Integers:
-    limited: Integers = x.clamp(-_INT_LIMIT, _INT_LIMIT).to(torch.int32).contiguous().numpy()
-    return limited
