@@ -1,5 +1,6 @@
 """A codec and two pictures for the tests of evaluations."""
 
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,22 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.distributions import Normal
+from torch.distributions import (
+    Bernoulli,
+    Categorical,
+    Distribution,
+    Independent,
+    MultivariateNormal,
+    Normal,
+    Transform,
+    TransformedDistribution,
+    constraints,
+)
 
 from laconic.evaluation.anchors import ANCHORS
 from laconic.evaluation.rate_distortion import rate_distortion
 from laconic.evaluation.results import CodeLength, LevelBits, Study
-from laconic.models.base import Context, Features, LatentVariableModel
+from laconic.models.base import Context, Features, NormalLadder
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,7 @@ class Rounding:
         return CodeLength(bits, 0.8 * bits, 0.85 * bits, (level,))
 
 
-class Pixels(LatentVariableModel):
+class Pixels(NormalLadder):
     """One latent: 8x8 blocks' means plus noise of the known scale sqrt(beta); no weights."""
 
     levels, stride, beta_range = 1, 8, (1e-4, 1e-2)
@@ -111,6 +122,200 @@ def study(folder: Path) -> Study:
 
 
 @pytest.fixture(scope="session")
-def tiny_model() -> LatentVariableModel:
+def tiny_model() -> NormalLadder:
     """A model without weights whose every draw can be predicted."""
     return Pixels().eval()
+
+
+class LinearGaussian(NormalLadder):
+    """z ~ N(0, I), x ~ N(W z, noise²), e(z | x) = N(A x + shift, scale²): all measures are known.
+
+    W has orthogonal columns, so that `LinearGaussian()` has the exact posterior.
+    """
+
+    levels, stride, beta_range = 1, 1, (1.0, 1.0)
+    height, width, noise = 2, 3, 0.5
+
+    def __init__(self, spread: float = 1.0, shift: float = 0.0, shrink: float = 1.0) -> None:
+        super().__init__()
+        directions = torch.tensor([[1.0, 1, 1, -1, 1, 0.5], [1.0, -1, 0.5, 0.5, 0, 0]]).double().T
+        self.weight = torch.linalg.qr(directions)[0] * torch.tensor([1.5, 0.7]).double()
+        precision = 1 + self.weight.square().sum(0) / self.noise**2
+        self.reader = shrink * self.weight / self.noise**2 / precision
+        self.scale, self.shift = spread * precision.rsqrt(), shift
+
+    def draw(self, count: int) -> Tensor:
+        """Images from the model itself, `(count, 1, 2, 3)`."""
+        z = torch.randn(count, 2).double()
+        x = z @ self.weight.T + self.noise * torch.randn(count, 6).double()
+        return x.reshape(count, 1, self.height, self.width)
+
+    def encode(self, x: Tensor, context: Context) -> Features:
+        return [x.flatten(1) @ self.reader + self.shift]
+
+    def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
+        zeros = torch.zeros(context.batch, 2).double()
+        return Normal(zeros, torch.ones_like(zeros))
+
+    def posterior(
+        self,
+        level: int,
+        features: Features,
+        above: Sequence[Tensor],
+        prior: Normal,
+        context: Context,
+    ) -> Normal:
+        return Normal(features[0], self.scale.expand_as(features[0]))
+
+    def likelihood(self, latents: Sequence[Tensor], context: Context) -> Normal:
+        mean = (latents[0] @ self.weight.T).reshape(-1, 1, self.height, self.width)
+        return Normal(mean, torch.full_like(mean, self.noise))
+
+    def rate(self, x: Tensor) -> Tensor:
+        mean, variance = self.encode(x, self.context(1, 1, 0, 1))[0], self.scale.square()
+        return 0.5 * (mean.square() + variance - 1 - variance.log()).sum(1)
+
+    def distortion(self, x: Tensor) -> Tensor:
+        mean = self.encode(x, self.context(1, 1, 0, 1))[0]
+        left = (x.flatten(1) - mean @ self.weight.T).square().sum(1)
+        left = left + (self.scale.square() * self.weight.square()).sum()
+        return left / (2 * self.noise**2) + 3 * math.log(2 * math.pi * self.noise**2)
+
+    @property
+    def covariance(self) -> Tensor:
+        return self.weight @ self.weight.T + self.noise**2 * torch.eye(6).double()
+
+    def surprise(self, x: Tensor) -> Tensor:
+        """-ln p(x), nats."""
+        zeros = torch.zeros(6).double()
+        return -MultivariateNormal(zeros, self.covariance).log_prob(x.flatten(1))
+
+    @property
+    def entropy(self) -> float:
+        """Of the images that `draw` gives, nats."""
+        return float(0.5 * torch.logdet(2 * math.pi * math.e * self.covariance))
+
+    @property
+    def information(self) -> float:
+        """I(X; Z) under the encoder, of the images that `draw` gives."""
+        told = self.reader.T @ self.covariance @ self.reader
+        whole = torch.diag(self.scale.square()) + told
+        return float(0.5 * torch.logdet(whole) - self.scale.log().sum())
+
+
+class Stretch(Transform):
+    """z = 2 u + sinh u, the inverse by bisection; equal to itself only."""
+
+    domain = codomain = constraints.real
+    bijective, sign = True, 1
+
+    def _call(self, x: Tensor) -> Tensor:
+        return 2 * x + torch.sinh(x)
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        low, high = torch.full_like(y, -30.0), torch.full_like(y, 30.0)
+        for _ in range(80):
+            middle = (low + high) / 2
+            above = self._call(middle) > y
+            low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+        return (low + high) / 2
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.log(2 + torch.cosh(x))
+
+
+class Flowed(LatentVariableModel):
+    """`LinearGaussian` with another encoder: a normal seen through a `Stretch`."""
+
+    levels, stride, beta_range = 1, 1, (1.0, 1.0)
+
+    def __init__(self, plain: LinearGaussian, shared: bool) -> None:
+        super().__init__()
+        self.plain, self.shared, self.stretch = plain, shared, Stretch(cache_size=1)
+
+    def encode(self, x: Tensor, context: Context) -> Features:
+        return [0.4 * self.plain.encode(x, context)[0]]
+
+    def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
+        return self.plain.prior(level, above, context)
+
+    def posterior(
+        self,
+        level: int,
+        features: Features,
+        above: Sequence[Tensor],
+        prior: Distribution,
+        context: Context,
+    ) -> Distribution:
+        base = Normal(features[0], 0.4 * self.plain.scale.expand_as(features[0]))
+        stretch = self.stretch if self.shared else Stretch(cache_size=1)
+        return TransformedDistribution(Independent(base, 1), [stretch])
+
+    def likelihood(self, latents: Sequence[Tensor], context: Context) -> Normal:
+        return self.plain.likelihood(latents, context)
+
+
+class Choices(LatentVariableModel):
+    """z is one of four, x four binary pixels: everything can be summed up."""
+
+    levels, stride, beta_range = 1, 2, (1.0, 1.0)
+
+    def __init__(self, strength: float = 1.5) -> None:
+        super().__init__()
+        source = torch.Generator().manual_seed(3)
+        self.shares = torch.tensor([0.1, 0.4, 0.3, 0.2]).double()
+        self.logits = strength * torch.randn(4, 4, generator=source).double()
+        self.reader = torch.randn(4, 4, generator=source).double()
+
+    @property
+    def all_images(self) -> Tensor:
+        """All 16, `(16, 1, 2, 2)`."""
+        return torch.cartesian_prod(*[torch.tensor([0.0, 1.0]).double()] * 4).reshape(16, 1, 2, 2)
+
+    def encode(self, x: Tensor, context: Context) -> Features:
+        return [x.flatten(1) @ self.reader]
+
+    def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Categorical:
+        return Categorical(self.shares.expand(context.batch, 4))
+
+    def posterior(
+        self,
+        level: int,
+        features: Features,
+        above: Sequence[Tensor],
+        prior: Distribution,
+        context: Context,
+    ) -> Categorical:
+        return Categorical(logits=features[0])
+
+    def likelihood(self, latents: Sequence[Tensor], context: Context) -> Distribution:
+        return Independent(Bernoulli(logits=self.logits[latents[0]].reshape(-1, 1, 2, 2)), 3)
+
+    @property
+    def encoder(self) -> Tensor:
+        """ln e(z | x), `(16, 4)`."""
+        return torch.log_softmax(self.all_images.flatten(1) @ self.reader, 1)
+
+    @property
+    def decoder(self) -> Tensor:
+        """ln d(x | z), `(16, 4)`."""
+        x = self.all_images.flatten(1)[:, None]
+        return -torch.nn.functional.softplus(torch.where(x == 1, -self.logits, self.logits)).sum(2)
+
+
+@pytest.fixture(scope="session")
+def linear_gaussian() -> type[LinearGaussian]:
+    """The class, so that tests can spoil the encoder."""
+    return LinearGaussian
+
+
+@pytest.fixture(scope="session")
+def flowed() -> type[Flowed]:
+    """The class."""
+    return Flowed
+
+
+@pytest.fixture(scope="session")
+def choices() -> type[Choices]:
+    """The class."""
+    return Choices

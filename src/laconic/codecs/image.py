@@ -31,7 +31,7 @@ from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.stream import QueueDecoder, QueueEncoder
 from laconic.container import Container, Section, pack
 from laconic.errors import ConfigError, CorruptFileError, InputError, UnsupportedFileError
-from laconic.models.base import Context, LatentVariableModel
+from laconic.models.base import Context, LatentVariableModel, NormalLadder
 
 SEED = 0
 Progress = Callable[[int, int], None]
@@ -61,9 +61,10 @@ class ImageCodec:
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        if not model.shows_pictures:
+        if not (isinstance(model, NormalLadder) and model.shows_pictures):
             raise ConfigError(
-                f"the model {model_name!r} is for lossless compression; ask for that (--lossless)"
+                f"the model {model_name!r} shows no pictures of its own: it is for lossless "
+                "compression (--lossless) or for the laboratory"
             )
         self.progress: Progress = progress or (lambda done, total: None)
         self.model_name = model_name

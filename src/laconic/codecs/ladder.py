@@ -13,11 +13,11 @@ from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.stream import QueueDecoder, QueueEncoder
 from laconic.distributions.rated import RatedNormal
-from laconic.models.base import Context, LatentVariableModel, Prior
+from laconic.models.base import Context, NormalLadder, Prior
 
 
 def tell(
-    model: LatentVariableModel,
+    model: NormalLadder,
     exact_prior: Prior,
     coders: Sequence[RelativeEntropyCoder],
     x: Tensor,

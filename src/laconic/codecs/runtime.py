@@ -8,7 +8,7 @@ from typing import Final
 import torch
 
 from laconic.errors import ConfigError
-from laconic.models.base import LatentVariableModel
+from laconic.models.base import NormalLadder
 
 DTYPES: Final = ("float32", "bfloat16", "float64")
 
@@ -23,7 +23,7 @@ class Runtime:
     """
 
     def __init__(
-        self, model: LatentVariableModel, dtype: str = "float32", threads: int | None = None
+        self, model: NormalLadder, dtype: str = "float32", threads: int | None = None
     ) -> None:
         if dtype not in DTYPES:
             raise ConfigError(f"dtype is {dtype!r}, choose one of {', '.join(DTYPES)}")

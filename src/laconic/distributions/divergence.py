@@ -4,7 +4,7 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import LogNormal, Normal
+from torch.distributions import Distribution, LogNormal, Normal
 from torch.nn import functional
 
 
@@ -16,6 +16,39 @@ def kl_normal(posterior: Normal, prior: Normal) -> Tensor:
     ratio = (posterior.scale / prior.scale).square()
     shift = ((posterior.loc - prior.loc) / prior.scale).square()
     return 0.5 * (ratio - 1 - torch.log(ratio) + shift)
+
+
+def density(distribution: Distribution, value: Tensor) -> Tensor:
+    """Log density of every example, in nats, whichever of its axes the distribution declares.
+
+    Args:
+        distribution: over values of shape `(batch, ...)`.
+        value: `(batch, ...)`.
+
+    Returns:
+        `(batch,)`: the sum over all axes but the first.
+    """
+    told: Tensor = distribution.log_prob(value)
+    return told.reshape(len(value), -1).sum(1)
+
+
+def rate(posterior: Distribution, prior: Distribution, draw: Tensor) -> Tensor:
+    """What a draw costs, in nats: the KL where both are normal, else its estimate from the draw.
+
+    Formula: log q(z) - log p(z), z ~ q; its mean is KL(q || p).
+    Source: Alemi, eq. 2.
+
+    Args:
+        posterior: q, over `(batch, ...)`.
+        prior: p, over the same.
+        draw: z ~ q, `(batch, ...)`.
+
+    Returns:
+        `(batch,)`.
+    """
+    if isinstance(posterior, Normal) and isinstance(prior, Normal):
+        return kl_normal(posterior, prior).reshape(len(draw), -1).sum(1)
+    return density(posterior, draw) - density(prior, draw)
 
 
 def kl_log_uniform(log_alpha: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from laconic.codecs.image import ImageCodec, quality_step
 from laconic.codecs.info import FileInfo, describe
 from laconic.evaluation.results import CodeLength, LevelBits
 from laconic.metrics.images import Image8
-from laconic.models.base import Context, LatentVariableModel
+from laconic.models.base import Context, NormalLadder
 
 
 @final
@@ -65,7 +65,7 @@ def code_length(info: FileInfo) -> CodeLength:
 
 
 def exact_draw(
-    model: LatentVariableModel, pixels: Image8, quality: float, generator: torch.Generator
+    model: NormalLadder, pixels: Image8, quality: float, generator: torch.Generator
 ) -> Image8:
     """The picture decoded from an exact draw of every posterior, as if bits cost nothing.
 
@@ -99,6 +99,6 @@ def exact_draw(
     return np.asarray(np.round(values.clip(0, 1) * 255), dtype=np.uint8)
 
 
-def context_of(model: LatentVariableModel, height: int, width: int, quality: float) -> Context:
+def context_of(model: NormalLadder, height: int, width: int, quality: float) -> Context:
     """The context in which `ImageCodec` codes a picture of this size at this quality."""
     return model.context(height, width, quality_step(quality), QUALITY_STEPS)

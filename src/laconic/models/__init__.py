@@ -6,6 +6,7 @@ from typing import Any
 from laconic.errors import ConfigError
 from laconic.models.base import LatentVariableModel
 from laconic.models.dense import DenseConfig, DenseVAE
+from laconic.models.families import Family, FamilyConfig
 from laconic.models.pixel_ladder import PixelLadder, PixelLadderConfig
 from laconic.models.pln import PLN, PLNConfig
 from laconic.models.sliced import SlicedConfig, SlicedLadder
@@ -18,6 +19,7 @@ MODELS: dict[str, tuple[type[Any], type[LatentVariableModel]]] = {
     "sliced": (SlicedConfig, SlicedLadder),
     "pixels": (PixelLadderConfig, PixelLadder),
     "dense": (DenseConfig, DenseVAE),
+    "family": (FamilyConfig, Family),
 }
 """By name: the dataclass of its sizes and the class."""
 

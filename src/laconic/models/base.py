@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -56,8 +56,8 @@ POSITION_BITS = 12
 class Rung:
     """One level of the ladder as the sender sees it: who knew what, and what was drawn."""
 
-    posterior: Normal
-    prior: Normal
+    posterior: Distribution
+    prior: Distribution
     latent: Tensor
 
 
@@ -102,18 +102,6 @@ class LatentVariableModel(nn.Module, ABC):
         values = torch.tensor([log_beta], dtype=dtype, device=device)
         return Context(rows, columns, values, (steps - 2 * step) * 2**POSITION_BITS // steps)
 
-    def exact_prior(self) -> Prior:
-        """The prior as a codec asks for it: if possible, the same bits on every machine.
-
-        Here the networks' own, in floats, for models that have no integer one; those return
-        `RatedNormal`s.
-        """
-
-        def prior(level: int, above: Sequence[Tensor], context: Context) -> Normal:
-            return self.prior(level, [z.to(context.log_beta) for z in above], context)
-
-        return prior
-
     def exact_ladder(self) -> ExactLadder:
         """The whole model in integers, as lossless codecs ask for it.
 
@@ -130,6 +118,55 @@ class LatentVariableModel(nn.Module, ABC):
         """Bottom-up pass of the sender. `x`: `(batch, 3, height, width)` in [0, 1]."""
 
     @abstractmethod
+    def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Distribution:
+        """What both sides know before `level` is sent; `above` holds the latents already told."""
+
+    @abstractmethod
+    def posterior(
+        self,
+        level: int,
+        features: Features,
+        above: Sequence[Tensor],
+        prior: Any,
+        context: Context,
+    ) -> Distribution:
+        """What the sender knows about `level`; `prior` is what `prior(level, ...)` gave."""
+
+    @abstractmethod
+    def likelihood(self, latents: Sequence[Tensor], context: Context) -> Distribution:
+        """p(x | z); its mean, `(batch, 3, height, width)`, is the picture that is shown."""
+
+    def climb(self, x: Tensor, context: Context, pathwise: bool = True) -> list[Rung]:
+        """Draw every level once, top first.
+
+        Args:
+            x: what is told.
+            context: of `x`.
+            pathwise: reparametrised draws, through which gradients reach the posterior; else the
+                draws are constants, as score-function gradients ask.
+        """
+        features = self.encode(x, context)
+        rungs: list[Rung] = []
+        above: list[Tensor] = []
+        for level in range(self.levels):
+            prior = self.prior(level, above, context)
+            posterior = self.posterior(level, features, above, prior, context)
+            above.append(posterior.rsample() if pathwise else posterior.sample())
+            rungs.append(Rung(posterior, prior, above[-1]))
+        return rungs
+
+    def pass_through(
+        self, x: Tensor, context: Context, pathwise: bool = True
+    ) -> tuple[list[Rung], Distribution]:
+        """One draw of every level (see `climb`), and the likelihood of the pixels given them."""
+        rungs = self.climb(x, context, pathwise)
+        return rungs, self.likelihood([rung.latent for rung in rungs], context)
+
+
+class NormalLadder(LatentVariableModel):
+    """A ladder whose priors and posteriors are normal, dimension by dimension, as coders ask."""
+
+    @abstractmethod
     def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
         """What both sides know before `level` is sent; `above` holds the latents already told."""
 
@@ -144,26 +181,17 @@ class LatentVariableModel(nn.Module, ABC):
     ) -> Normal:
         """What the sender knows about `level`; `prior` is what `prior(level, ...)` gave."""
 
-    @abstractmethod
-    def likelihood(self, latents: Sequence[Tensor], context: Context) -> Distribution:
-        """p(x | z); its mean, `(batch, 3, height, width)`, is the picture that is shown."""
+    def exact_prior(self) -> Prior:
+        """The prior as a codec asks for it: if possible, the same bits on every machine.
 
-    def climb(self, x: Tensor, context: Context) -> list[Rung]:
-        """Draw every level once, top first, by reparametrised sampling."""
-        features = self.encode(x, context)
-        rungs: list[Rung] = []
-        above: list[Tensor] = []
-        for level in range(self.levels):
-            prior = self.prior(level, above, context)
-            posterior = self.posterior(level, features, above, prior, context)
-            above.append(posterior.rsample())
-            rungs.append(Rung(posterior, prior, above[-1]))
-        return rungs
+        Here the networks' own, in floats, for models that have no integer one; those return
+        `RatedNormal`s.
+        """
 
-    def pass_through(self, x: Tensor, context: Context) -> tuple[list[Rung], Distribution]:
-        """One draw of every level, and the likelihood of the pixels given them."""
-        rungs = self.climb(x, context)
-        return rungs, self.likelihood([rung.latent for rung in rungs], context)
+        def prior(level: int, above: Sequence[Tensor], context: Context) -> Normal:
+            return self.prior(level, [z.to(context.log_beta) for z in above], context)
+
+        return prior
 
 
 def combine(encoder: Normal, prior: Normal) -> Normal:

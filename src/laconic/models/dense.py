@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from laconic.distributions.logistic_mixture import CENTRE, LEVELS, SharedMixture
 from laconic.errors import ConfigError
-from laconic.models.base import Context, Features, LatentVariableModel
+from laconic.models.base import Context, Features, NormalLadder
 from laconic.models.cells import cut, join
 from laconic.models.dense_exact import LOG_SCALES, IntegerDenseVAE
 from laconic.models.pixel_ladder import Block
@@ -136,7 +136,7 @@ class Components(nn.Module):
 
 
 @final
-class DenseVAE(LatentVariableModel):
+class DenseVAE(NormalLadder):
     """One level of latents under a standard normal prior; see the module."""
 
     shows_pictures = False

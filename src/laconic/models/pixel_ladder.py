@@ -32,7 +32,7 @@ from torch.nn import functional
 
 from laconic.distributions.logistic_mixture import CENTRE
 from laconic.errors import ConfigError
-from laconic.models.base import Context, LatentVariableModel, Rung
+from laconic.models.base import Context, NormalLadder, Rung
 from laconic.models.causal_pixels import (
     FINE_SPREAD,
     SPREAD,
@@ -212,7 +212,7 @@ class Climber(nn.Module):
         return list(map(Feature, features[::-1], pictures))
 
 
-class PixelLadder(LatentVariableModel):
+class PixelLadder(NormalLadder):
     """Latents and a likelihood of 8-bit pixels; see the module."""
 
     shows_pictures = False
@@ -279,7 +279,9 @@ class PixelLadder(LatentVariableModel):
             return CausalPixels(self.context_network, None, None, shape)
         return self._likelihood(*self._known(self.levels, latents, context), shape)
 
-    def pass_through(self, x: Tensor, context: Context) -> tuple[list[Rung], Distribution]:
+    def pass_through(
+        self, x: Tensor, context: Context, pathwise: bool = True
+    ) -> tuple[list[Rung], Distribution]:
         """The same numbers as the contract's functions one by one, every network run once."""
         features = self.encode(x, context)
         shape = (context.batch, 3, context.height, context.width)
@@ -291,7 +293,7 @@ class PixelLadder(LatentVariableModel):
             hidden, base = level.descend(hidden, base)
             prior = level.prior(hidden)
             posterior = level.posterior(hidden, base, feature, prior)
-            latent = posterior.rsample()
+            latent = posterior.rsample() if pathwise else posterior.rsample().detach()
             rungs.append(Rung(posterior, prior, latent))
             hidden, base = level.take_in(hidden, base, latent)
         return rungs, self._likelihood(hidden, base, shape)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Laplace, Normal
 
-from laconic.models.base import Context, Features, LatentVariableModel, combine
+from laconic.models.base import Context, Features, NormalLadder, combine
 from laconic.models.pixels import LaplaceLikelihood
 from laconic.models.vae import BETA_RANGE, bounded_exp, standard_normal
 from laconic.networks.analysis import (
@@ -70,7 +70,7 @@ PLN_PRESETS: dict[str, PLNConfig] = {
 
 
 @final
-class PLN(LatentVariableModel):
+class PLN(NormalLadder):
     """Two levels of latents; the upper tells the prior of the lower and refines its posterior."""
 
     def __init__(self, config: PLNConfig = PLN_PRESETS["base"]) -> None:

@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.distributions import Distribution, Normal
 from torch.nn import functional
 
-from laconic.models.base import Context, Features, LatentVariableModel, combine
+from laconic.models.base import Context, Features, NormalLadder, combine
 
 COARSE = 8
 FINE = 2
 
 
-class Pyramid(LatentVariableModel):
+class Pyramid(NormalLadder):
     """Two levels of block means with fixed Gaussian priors, refined by precision weighting.
 
     Level 0 has shape `(batch, 3, height / 8, width / 8)`, level 1 `(batch, 48, height / 8, width /

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 from torch.nn import functional
 
-from laconic.models.base import Context, Features, LatentVariableModel, Prior, combine
+from laconic.models.base import Context, Features, NormalLadder, Prior, combine
 from laconic.models.sliced_prior import LOG_SCALE_LIMIT, IntegerPrior
 from laconic.networks.linear_transform import BlockTransform
 from laconic.networks.residual import Head, OperatingPoint, SteeredStack
@@ -114,7 +114,7 @@ class SlicedDecoder(nn.Module):
         return functional.pixel_shuffle(correction, self.fine_stride).to(linear.dtype)
 
 
-class SlicedLadder(LatentVariableModel):
+class SlicedLadder(NormalLadder):
     """A ladder over KLT slices with one set of weights for every quality."""
 
     def __init__(self, config: SlicedConfig = SlicedConfig()) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Laplace, Normal
 
-from laconic.models.base import Context, Features, LatentVariableModel
+from laconic.models.base import Context, Features, NormalLadder
 from laconic.models.pixels import LaplaceLikelihood
 from laconic.networks.analysis import LATENT_STRIDE, ImageAnalysis, ImageSynthesis
 from laconic.networks.residual import OperatingPoint
@@ -59,7 +59,7 @@ VAE_PRESETS: dict[str, VAEConfig] = {
 
 
 @final
-class VAE(LatentVariableModel):
+class VAE(NormalLadder):
     """One level of latents under a standard normal prior."""
 
     def __init__(self, config: VAEConfig = VAE_PRESETS["base"]) -> None:

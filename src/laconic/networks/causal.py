@@ -26,22 +26,30 @@ class CausalConvolution(nn.Module):
         outputs: channels out.
         kernel: side of the square, odd.
         centre: whether the pixel itself is seen (not in the first layer).
+        stride: pixels from one output to the next, along both axes.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, centre: bool) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, centre: bool, stride: int = 1
+    ) -> None:
         super().__init__()
-        self.kernel, self.taps = kernel, causal_taps(kernel, centre)
+        self.kernel, self.taps, self.stride = kernel, causal_taps(kernel, centre), stride
         spread = (inputs * len(self.taps)) ** -0.5
         self.weight = nn.Parameter(torch.randn(outputs, inputs, len(self.taps)) * spread)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(batch, inputs, h, w)` -> `(batch, outputs, h, w)`."""
+        """`(batch, inputs, h, w)` -> `(batch, outputs, h / stride, w / stride)`."""
         reach = self.kernel // 2
-        flat = functional.pad(self.weight, (0, self.kernel * (reach + 1) - len(self.taps)))
-        weight = flat.reshape(*flat.shape[:2], reach + 1, self.kernel)
         x = functional.pad(x, (reach, reach, reach, 0))
-        return functional.conv2d(x, weight, self.bias)
+        return functional.conv2d(x, self.rectangle, self.bias, self.stride)
+
+    @property
+    def rectangle(self) -> Tensor:
+        """Weights `(outputs, inputs, kernel // 2 + 1, kernel)`, zero where nothing is seen."""
+        rows = self.kernel // 2 + 1
+        flat = functional.pad(self.weight, (0, self.kernel * rows - len(self.taps)))
+        return flat.reshape(*flat.shape[:2], rows, self.kernel)
 
 
 class CausalBlock(nn.Module):
