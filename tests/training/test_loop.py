@@ -147,3 +147,37 @@ def test_a_new_sitting_warms_up_again(tmp_path: Path) -> None:
     again = trainer(tmp_path / "second", steps=8)
     again.resume()
     assert (again.step, again.sitting_start) == (8, 5)
+
+
+def test_half_a_step_is_never_saved(tmp_path: Path) -> None:
+    """Stopped between the weights' change and the count of it: the last checkpoint stays."""
+    run = trainer(tmp_path, steps=8, checkpoint_minutes=0.0)
+
+    def stop() -> None:
+        if run.step == 5:
+            raise KeyboardInterrupt
+
+    run.after_step = stop
+    with pytest.raises(KeyboardInterrupt):
+        run.run()
+    assert checkpoints.load(run.checkpoint)[1]["step"] == 5
+    whole = trainer(tmp_path / "whole", steps=8)
+    whole.run()
+    again = trainer(tmp_path, steps=8)
+    again.resume()
+    again.run()
+    pairs = zip(again.model.parameters(), whole.model.parameters(), strict=True)
+    assert all(torch.equal(left, right) for left, right in pairs)
+
+
+def test_a_resumed_log_has_every_row_once(tmp_path: Path) -> None:
+    """Rows after the checkpoint, one of them cut off by a kill, are written again."""
+    trainer(tmp_path, steps=10).run()
+    log = tmp_path / "log.csv"
+    rows = log.read_text().splitlines()
+    log.write_text("\n".join([*rows, rows[-1].replace("10.0", "15.0", 1), "20.0,0.0"]))
+    run = trainer(tmp_path, steps=20)
+    run.resume()
+    run.run()
+    steps = [row.split(",")[0] for row in log.read_text().splitlines()]
+    assert steps == ["step", "5.0", "10.0", "15.0", "20.0"]

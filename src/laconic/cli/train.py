@@ -30,9 +30,13 @@ def train(
 
 def show(step: int, row: dict[str, float]) -> None:
     """One row of the log on stderr."""
+    if "psnr_db" in row:
+        told = f"{row['bits_per_pixel']:.3f} bits/pixel  {row['psnr_db']:.2f} dB"
+    else:
+        told = f"rate {row['rate_nats']:.2f}  distortion {row['distortion_nats']:.2f} nats/image"
     print(
-        f"step {step}  loss {row['loss']:.4f} nats/pixel  {row['bits_per_pixel']:.3f} bits/pixel  "
-        f"{row['psnr_db']:.2f} dB  {row['steps_per_second']:.1f} steps/s",
+        f"step {step}  loss {row['loss']:.4f} nats/pixel  {told}  "
+        f"{row['steps_per_second']:.1f} steps/s",
         file=sys.stderr,
         flush=True,
     )

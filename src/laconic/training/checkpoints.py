@@ -60,19 +60,24 @@ def save(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         part.unlink(missing_ok=True)
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load(path: Path, tensors: bool = True) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `save` wrote.
+
+    Args:
+        path: of the checkpoint.
+        tensors: whether they are wanted, or `meta` alone.
 
     Raises:
         ConfigError: the file is missing, damaged, or not one of ours.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            names = list(file.keys()) if tensors else []
+            found = {name: file.get_tensor(name) for name in names}
             meta = json.loads((file.metadata() or {})["meta"])
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ConfigError(f"{path}: not a readable checkpoint ({error})") from error
-    return tensors, meta
+    return found, meta
 
 
 def load_average(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

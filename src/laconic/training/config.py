@@ -73,8 +73,8 @@ def _checked(value: Any, default: Any, where: str) -> Any:
             raise ConfigError(f"{where}: '{value}' is not a number") from error
     if default is not None and type(value) is not type(default):
         raise ConfigError(f"{where}: expected {type(default).__name__}, got {value!r}")
-    if isinstance(default, tuple):
-        value = tuple(float(v) if isinstance(v, str) else v for v in value)
+    if isinstance(default, tuple) and default and not isinstance(default[0], str):
+        value = tuple(_checked(v, 0.0, where) if isinstance(v, str) else v for v in value)
     return value
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from laconic.training.choice import draws_of
 from laconic.training.loop import LoopConfig
 from laconic.training.objectives import Objective, Rung, Terms, kl_warmup
 
@@ -22,6 +23,8 @@ class Climb(Protocol):
 
 class LadderLoss:
     """Every example draws its beta log-uniformly, stratified over the batch, and weighs beta^power.
+
+    Objectives of several draws get every example as often, the copies side by side.
 
     Args:
         climb: one pass of the model.
@@ -38,13 +41,16 @@ class LadderLoss:
         config: LoopConfig,
     ) -> None:
         self.climb: Climb = torch.compile(climb) if config.compile else climb
-        self.objective, self.config = objective, config
+        self.objective, self.config, self.draws = objective, config, draws_of(objective)
         self.log_range = (math.log(beta_range[0]), math.log(beta_range[1]))
 
     def __call__(self, batch: Sequence[Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
         """The batch's loss in nats per pixel; `batch` holds `(batch, 3, height, width)`."""
         x = batch[0].contiguous(memory_format=torch.channels_last)
         log_beta = self._draw_log_beta(len(x), step).to(x.device)
+        if self.draws > 1:
+            x = x.repeat_interleave(self.draws, 0)
+            log_beta = log_beta.repeat_interleave(self.draws)
         rungs, likelihood = self.climb(x, log_beta)
         with torch.autocast(x.device.type, enabled=False):
             warmup = kl_warmup(step, self.config.kl_warmup_steps)
@@ -62,6 +68,12 @@ class LadderLoss:
 
 def _numbers(terms: Terms) -> dict[str, float]:
     levels = [float(bits.detach().mean()) for bits in terms.level_bits]
+    numbers = {
+        "bits_per_pixel": sum(levels),
+        "rate_nats": float(terms.rate_nats.mean()),
+        "distortion_nats": float(terms.distortion_nats.mean()),
+    }
     psnr = -10 * terms.squared_error.detach().clamp_min(1e-10).log10().mean()
-    numbers = {"bits_per_pixel": sum(levels), "psnr_db": float(psnr)}
+    if bool(psnr.isfinite()):
+        numbers["psnr_db"] = float(psnr)
     return numbers | {f"bits_level_{k}": bits for k, bits in enumerate(levels)}

@@ -1,6 +1,7 @@
 """The training loop: from batches to weights, the same for every model and loss."""
 
 import csv
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -89,9 +90,20 @@ class Log:
         elif kind != "csv":
             raise ConfigError(f"logger: '{kind}' is not one of csv, tensorboard")
 
+    def rewind(self, step: int) -> None:
+        """Drop the rows after `step`, which a resumed run writes again."""
+        if not self.path.exists():
+            return
+        lines = self.path.read_text().splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]  # The last may have been cut off.
+        kept = whole[:1] + [row for row in whole[1:] if float(row.split(",")[0]) <= step]
+        part = self.path.with_name(f".{self.path.name}.part{os.getpid()}")
+        part.write_text("".join(kept))
+        os.replace(part, self.path)
+
     def write(self, row: dict[str, float]) -> None:
         """Append one row; the first decides the columns."""
-        new = not self.path.exists()
+        new = not self.path.exists() or not self.path.stat().st_size
         with self.path.open("a", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(row))
             if new:
@@ -136,6 +148,10 @@ class Trainer:
         factors: parts of the model by prefix of their parameters' names, and how much faster they
             learn than the rest; beside `config.slow_prefix`.
         after_step: called after every change of the weights, for constraints.
+
+    Attributes:
+        step: steps done.
+        seconds: that they took, over all sittings.
     """
 
     def __init__(
@@ -149,17 +165,21 @@ class Trainer:
         identity: dict[str, Any],
         factors: Mapping[str, float] | None = None,
         after_step: Callable[[], None] | None = None,
+        state: nn.Module | None = None,
     ) -> None:
         self.fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)  # type: ignore[arg-type]
         self.model = model.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = deepcopy(self.model).eval()
         self.loss, self.batches, self.after_step = loss, batches, after_step
+        self.state = (nn.Module() if state is None else state).to(self.fabric.device)
         self.rate, self.config, self.folder, self.identity = rate, config, folder, identity
         slow = {config.slow_prefix: config.slow_factor} if config.slow_prefix else {}
         self.optimizer = torch.optim.Adam(
             self._groups({**slow, **(factors or {})}), lr=rate.peak, fused=True
         )
         self.step = self.sitting_start = 0
+        self.seconds = 0.0
+        self._between_steps = True
         folder.mkdir(parents=True, exist_ok=True)
         self.log = Log(folder, config.logger)
 
@@ -171,6 +191,7 @@ class Trainer:
     def run(self, progress: Callable[[int, dict[str, float]], None] | None = None) -> None:
         """Train until the step or minute limit; checkpoint on the way, at the end, on Ctrl-C."""
         started = saved = time.monotonic()
+        before = self.seconds
         window = Window()
         try:
             while self.step < self.config.steps:
@@ -182,13 +203,15 @@ class Trainer:
                     if progress is not None:
                         progress(self.step, row)
                 now = time.monotonic()
+                self.seconds = before + now - started
                 if now - saved > 60 * self.config.checkpoint_minutes:
                     self.save()
                     saved = time.monotonic()
                 if 0 < 60 * self.config.minutes < now - started:
                     break
         finally:
-            self.save()
+            if self._between_steps:  # Half a step is no state to go on from.
+                self.save()
 
     def _advance(self) -> dict[str, float]:
         given = self.batches.batch(self.step)
@@ -202,12 +225,14 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self._between_steps = False
         if bool(torch.isfinite(norm)):
             self.optimizer.step()
         if self.after_step is not None:
             self.after_step()
         self._update_average()
         self.step += 1
+        self._between_steps = True
         rate = self.optimizer.param_groups[0]["lr"]
         common = {"learning_rate": rate, "loss": float(loss.detach()), "gradient_norm": float(norm)}
         return common | numbers
@@ -230,17 +255,28 @@ class Trainer:
         """Write the state of the run atomically."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        tensors |= {f"state.{name}": value for name, value in self.state.state_dict().items()}
         tensors |= checkpoints.pack_optimizer(self.optimizer)
         checkpoints.save(self.checkpoint, tensors, self._meta())
 
     def resume(self) -> None:
-        """Continue exactly where the checkpoint in the run's folder stopped."""
+        """Continue exactly where the checkpoint in the run's folder stopped.
+
+        Raises:
+            ConfigError: no checkpoint, or one of another objective.
+        """
         tensors, meta = checkpoints.load(self.checkpoint)
-        for prefix, module in (("model.", self.model), ("average.", self.average)):
+        held = {name for name in tensors if name.startswith("state.")}
+        if held != {f"state.{name}" for name in self.state.state_dict()}:
+            raise ConfigError(f"{self.checkpoint}: of a run with another objective; start anew")
+        modules = {"model.": self.model, "average.": self.average, "state.": self.state}
+        for prefix, module in modules.items():
             part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             module.load_state_dict(part)
         checkpoints.unpack_optimizer(self.optimizer, tensors)
         self.step, self.sitting_start = int(meta["step"]), int(meta.get("sitting_start", 0))
+        self.seconds = float(meta.get("seconds", 0.0))
+        self.log.rewind(self.step)
 
     def start_from(self, state: dict[str, Tensor], step: int) -> None:
         """Begin a new sitting from released weights; Adam starts afresh."""
@@ -249,4 +285,5 @@ class Trainer:
         self.step = self.sitting_start = step
 
     def _meta(self) -> dict[str, Any]:
-        return {"step": self.step, "sitting_start": self.sitting_start, **self.identity}
+        clock = {"seconds": self.seconds}
+        return {"step": self.step, "sitting_start": self.sitting_start, **clock, **self.identity}

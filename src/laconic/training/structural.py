@@ -1,7 +1,7 @@
 """The ELBO with part of its squared error told as structural similarity."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 from torch.distributions import Distribution
@@ -52,9 +52,7 @@ class Structural:
         similarity = _similarity(likelihood.mean, x)
         squared = terms.squared_error * x.shape[1] / 2
         trade = self.exchange * (1 - similarity) - squared
-        return Terms(
-            terms.loss + self.share * trade / log_beta.exp(), terms.level_bits, terms.squared_error
-        )
+        return replace(terms, loss=terms.loss + self.share * trade / log_beta.exp())
 
 
 def _similarity(shown: Tensor, x: Tensor) -> Tensor:

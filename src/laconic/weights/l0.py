@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from laconic.distributions.hard_concrete import LEFT, RIGHT, TEMPERATURE, HardConcrete
 from laconic.errors import ConfigError
+from laconic.training.dual import ascend
 from laconic.weights.base import (
     Apply,
     LayerInfo,
@@ -299,10 +300,13 @@ class TargetedPrior(SharedPrior):
         """Bound the gates, then one step of ascent."""
         super().constrain()
         excess = self.share.to(self.multiplier) - self.settings.target
-        if self.settings.restarts and float(excess) <= 0:
-            self.multiplier.zero_()
-        else:
-            self.multiplier.add_(self.settings.dual_rate * excess).clamp_(min=0)
+        ascend(
+            self.multiplier,
+            excess,
+            self.settings.dual_rate,
+            inequality=True,
+            restarts=self.settings.restarts,
+        )
 
 
 def _log_odds(dropout: float) -> float:

@@ -1,0 +1,50 @@
+"""The price of a constrained quantity: it rises while there is more of it than the target says.
+
+min f(w) subject to c(w) = target: descend f + price x c in w, ascend in the price.
+Source: Gallego-Posada et al. 2022 (arXiv 2208.04425) for ascent with restarts; the augmented
+Lagrangian of Hestenes 1969 and Powell 1969 for the stiffness.
+"""
+
+import torch
+from torch import Tensor
+
+
+@torch.no_grad()
+def ascend(
+    multiplier: Tensor,
+    excess: Tensor,
+    rate: float,
+    *,
+    inequality: bool = False,
+    restarts: bool = False,
+) -> None:
+    """One step of ascent, in place; a step whose excess is not finite changes nothing.
+
+    Formula: multiplier += rate excess.
+
+    Args:
+        multiplier: any shape, for as many problems.
+        excess: the quantity over its target, of the same shape.
+        rate: step size.
+        inequality: less than the target is welcome: the multiplier is at least 0.
+        restarts: the multiplier falls to 0 as soon as the target is met.
+    """
+    excess = torch.nan_to_num(excess.to(multiplier), nan=0.0, posinf=0.0, neginf=0.0)
+    multiplier.add_(rate * excess)
+    if inequality:
+        multiplier.clamp_(min=0)
+    if restarts:
+        multiplier.masked_fill_(excess <= 0, 0.0)
+
+
+@torch.no_grad()
+def price(multiplier: Tensor, excess: Tensor, stiffness: float) -> Tensor:
+    """What a unit of the quantity costs now, by the augmented Lagrangian.
+
+    f + multiplier c + stiffness (c - target)² / 2 has the gradient of f + price x c. Where the
+    frontier is straight, as with Alemi's diagonal D = H - R, the multiplier alone would swing
+    from one end to the other; the stiffness holds it in between.
+
+    Formula: multiplier + stiffness excess.
+    """
+    return multiplier + stiffness * excess
