@@ -1,8 +1,9 @@
 """A codec and two pictures for the tests of evaluations."""
 
+import json
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from torch.distributions import (
 from laconic.evaluation.anchors import ANCHORS
 from laconic.evaluation.rate_distortion import rate_distortion
 from laconic.evaluation.results import CodeLength, LevelBits, Study
-from laconic.models.base import Context, Features, NormalLadder
+from laconic.models.base import Context, Features, LatentVariableModel, NormalLadder
 
 
 @dataclass(frozen=True)
@@ -213,8 +214,8 @@ class Stretch(Transform):
         return 2 * x + torch.sinh(x)
 
     def _inverse(self, y: Tensor) -> Tensor:
-        low, high = torch.full_like(y, -30.0), torch.full_like(y, 30.0)
-        for _ in range(80):
+        low, high = torch.full_like(y, -20.0), torch.full_like(y, 20.0)
+        for _ in range(52):
             middle = (low + high) / 2
             above = self._call(middle) > y
             low, high = torch.where(above, low, middle), torch.where(above, middle, high)
@@ -234,7 +235,7 @@ class Flowed(LatentVariableModel):
         self.plain, self.shared, self.stretch = plain, shared, Stretch(cache_size=1)
 
     def encode(self, x: Tensor, context: Context) -> Features:
-        return [0.4 * self.plain.encode(x, context)[0]]
+        return [self.plain.encode(x, context)[0] / 3]
 
     def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
         return self.plain.prior(level, above, context)
@@ -247,7 +248,7 @@ class Flowed(LatentVariableModel):
         prior: Distribution,
         context: Context,
     ) -> Distribution:
-        base = Normal(features[0], 0.4 * self.plain.scale.expand_as(features[0]))
+        base = Normal(features[0], self.plain.scale.expand_as(features[0]) / 3)
         stretch = self.stretch if self.shared else Stretch(cache_size=1)
         return TransformedDistribution(Independent(base, 1), [stretch])
 
@@ -319,3 +320,32 @@ def flowed() -> type[Flowed]:
 def choices() -> type[Choices]:
     """The class."""
     return Choices
+
+
+@pytest.fixture
+def write_run(tmp_path: Path) -> Callable[..., Path]:
+    """Write one point of the rate-distortion plane as a run's folder; return its result.json."""
+
+    def write(family: str, beta: float, rate: float, distortion: float, **more: object) -> Path:
+        values = {"rate_nats": rate, "distortion_nats": distortion}
+        measures = {name: {"value": value, "error": 0.1} for name, value in values.items()}
+        measures |= more.pop("measures", {})  # type: ignore[arg-type]
+        document = {
+            "format": "laconic rd point 1",
+            "name": f"{family} beta {beta:g}",
+            "family": family,
+            "preset": "small",
+            "objective": {"name": "beta", "beta": beta},
+            "annealed": False,
+            "data": "binary-mnist",
+            "seed": 0,
+            "steps": 1000,
+            "measures": measures,
+        }
+        count = len(list((tmp_path / "runs").glob("*")))
+        folder = tmp_path / "runs" / f"{count:03d}"
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(document | more))
+        return folder / "result.json"
+
+    return write
