@@ -1,5 +1,6 @@
 """Rate-distortion figures for papers and web pages: PNG and SVG through matplotlib."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,14 +80,21 @@ def save_figure(sheet: "Figure", stem: Path) -> list[Path]:
     Returns:
         The two paths.
     """
-    import matplotlib
-
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(stem.name + ending) for ending in (".png", ".svg")]
-    with matplotlib.rc_context({"svg.hashsalt": "laconic", "svg.fonttype": "none"}):
-        sheet.savefig(paths[0], dpi=160, metadata={"Software": None})
-        sheet.savefig(paths[1], metadata={"Date": None})
+    sheet.savefig(paths[0], dpi=160, metadata={"Software": None})
+    paths[1].write_bytes(render_svg(sheet))
     return paths
+
+
+def render_svg(sheet: "Figure") -> bytes:
+    """A figure as an SVG file whose text stays text; the same figure gives the same bytes."""
+    import matplotlib
+
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "laconic", "svg.fonttype": "none"}):
+        sheet.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
 
 
 def _values(curve: Curve, image: str | None, figure: str) -> list[float]:

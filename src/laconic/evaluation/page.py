@@ -79,8 +79,8 @@ def render_page(
     names += [(name, curve.label) for name, curve in published.items()]
     first, count = study.curves[0], len(study.images)
     pictures = "1 picture" if count == 1 else f"{count} pictures"
-    template = resources.files("laconic.evaluation").joinpath("page.html")
-    return Template(template.read_text(encoding="utf-8")).substitute(
+    return fill_template(
+        "page.html",
         title=escape(f"{first.label} on {study.title}"),
         subtitle=escape(f"{pictures}. {first.label}: {first.description}."),
         legend="".join(_legend(i, name, label) for i, (name, label) in enumerate(names)),
@@ -91,6 +91,19 @@ def render_page(
         lengths=_lengths(first),
         pictures=_pictures(comparisons),
     )
+
+
+def fill_template(name: str, **parts: str) -> str:
+    """A page from a template of this package, with the style sheet that all pages share.
+
+    Args:
+        name: the template's file name.
+        parts: HTML by placeholder.
+    """
+    here = resources.files("laconic.evaluation")
+    template = here.joinpath(name).read_text(encoding="utf-8")
+    style = here.joinpath("page.css").read_text(encoding="utf-8")
+    return Template(template).substitute(parts, style=style)
 
 
 def _legend(index: int, name: str, label: str) -> str:
@@ -223,7 +236,7 @@ def _pictures(comparisons: Sequence[Comparison]) -> str:
 def _figure(comparison: Comparison) -> str:
     name, shown = escape(comparison.name), comparison.shown
     left = "".join(
-        f'<img class="left" src="{_data_uri(version)}" alt="{name}: {escape(version.label)}"'
+        f'<img class="left" src="{data_uri(version)}" alt="{name}: {escape(version.label)}"'
         f"{'' if index == 0 else ' hidden'}>"
         for index, version in enumerate(comparison.others)
     )
@@ -235,7 +248,7 @@ def _figure(comparison: Comparison) -> str:
     return (
         '<figure class="card compare"><div class="stage" '
         f'style="aspect-ratio:{comparison.width}/{comparison.height}">'
-        f'<img src="{_data_uri(shown)}" alt="{name}: {escape(shown.label)}">{left}'
+        f'<img src="{data_uri(shown)}" alt="{name}: {escape(shown.label)}">{left}'
         f'<span class="tag l">{escape(comparison.others[0].label)}</span>'
         f'<span class="tag r">{escape(shown.label)}</span><div class="bar"></div>'
         f'<input type="range" min="0" max="100" step="0.5" value="50" '
@@ -245,6 +258,7 @@ def _figure(comparison: Comparison) -> str:
     )
 
 
-def _data_uri(version: Version) -> str:
+def data_uri(version: Version) -> str:
+    """A file as an address that needs no network."""
     encoded = base64.b64encode(version.data).decode("ascii")
     return f"data:{version.media_type};base64,{encoded}"
