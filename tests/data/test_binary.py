@@ -1,12 +1,13 @@
 """Packed binary images: every pixel as it was written; other files refused."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from laconic.data.binary import read_binary
+from laconic.data.binary import draw_binary, read_binary
 from laconic.errors import InputError
 
 
@@ -63,3 +64,28 @@ def test_arrays_of_other_things_are_refused(tmp_path: Path, array: np.ndarray) -
     path = write(tmp_path / "a.npz", train=array)
     with pytest.raises(InputError, match="square images"):
         read_binary(path, "train")
+
+
+def test_greys_are_drawn_once_and_for_all(tmp_path: Path) -> None:
+    """A false alarm once in 10,000 for each grey; other images and greys change no draw."""
+    path = tmp_path / "grey.npz"
+    greys = np.repeat(np.array([0, 64, 200, 255], np.uint8), 25)[:, None, None, None]
+    grey = np.broadcast_to(greys, (100, 2, 6, 6)).copy()
+    write(path, train=grey, fewer=grey[:30])
+    bits = draw_binary(path, "train")
+    assert (bits.shape, bits.dtype) == ((200, 1, 6, 6), torch.uint8)
+    assert torch.equal(bits, draw_binary(path, "train"))
+    assert torch.equal(bits[:60], draw_binary(path, "fewer"))
+    shares = bits.double().reshape(4, -1).mean(1)
+    for share, level in zip(shares.tolist(), [0, 64, 200, 255], strict=True):
+        expected = level / 255
+        assert abs(share - expected) <= 3.9 * math.sqrt(expected * (1 - expected) / 1800)
+
+
+def test_what_holds_no_greys_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "grey.npz"
+    short = {"flat": np.zeros((3, 4), np.uint8), "long": np.zeros((2, 3, 4), np.uint8)}
+    write(path, float=np.zeros((3, 4, 4)), **short)
+    for split in ("flat", "float", "long"):
+        with pytest.raises(InputError, match=f"'{split}' does not hold square images"):
+            draw_binary(path, split)

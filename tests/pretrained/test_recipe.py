@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from laconic.cli.train import show
 from laconic.errors import ConfigError
 from laconic.pretrained import load, release
 from laconic.pretrained.recipe import DataConfig, make_batches, train_from_config
+from laconic.training import checkpoints
 
 SMALL = """
 model: {name: dense, side: 8, latents: 3, hidden: [16], planes: 2, width: 4, LIKELIHOOD}
@@ -76,3 +78,35 @@ def test_small_images_train_a_model(
     released = load(tmp_path / "small.safetensors")
     assert released.steps == 3
     assert released.model.exact_ladder().colours == 1
+
+
+def test_a_constrained_run_resumes_exactly(small: Tensor, tmp_path: Path) -> None:
+    """Weights and multiplier of 3 + 3 steps are those of 6."""
+    text = SMALL.replace("KIND", "binary").replace("LIKELIHOOD", "likelihood: bernoulli")
+    text += "objective: {name: target-rate, rate_nats: 2.0, dual_rate: 0.1}\n"
+    config = tmp_path / "config.yaml"
+    config.write_text(text)
+    found = []
+    for name, sittings in (("whole", [6]), ("parts", [3, 6])):
+        for index, steps in enumerate(sittings):
+            settings = [f"folder={tmp_path / name}", f"loop.steps={steps}"]
+            train_from_config(config, settings, resume=index > 0)
+        found.append(checkpoints.load(tmp_path / name / "checkpoint.safetensors")[0])
+    assert float(found[0]["state.multiplier"]) != 1.0
+    assert found[0].keys() == found[1].keys()
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, rtol=0, atol=0, msg=name)
+
+
+def test_the_log_has_rate_and_distortion(small: Tensor, tmp_path: Path) -> None:
+    """Per image; dB only where there is a picture worth showing."""
+    text = SMALL.replace("KIND", "binary").replace("LIKELIHOOD", "likelihood: bernoulli")
+    config = tmp_path / "config.yaml"
+    config.write_text(text)
+    rows: list[dict[str, float]] = []
+    train_from_config(config, [f"folder={tmp_path}"], progress=lambda step, row: rows.append(row))
+    for row in rows:
+        both = row["rate_nats"] + row["distortion_nats"]
+        assert 64 * row["loss"] == pytest.approx(both, rel=1e-5)
+        assert "psnr_db" not in row
+        show(int(row["step"]), row)

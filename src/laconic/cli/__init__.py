@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from laconic.cli import bench, compress, decompress, demo, info, shrink, train
+from laconic.cli import bench, compress, decompress, demo, info, rd, shrink, train
 from laconic.cli.common import INTERRUPTED, Group
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ if importlib.util.find_spec("laconic.cli.evaluate"):
 app.command("shrink")(shrink.shrink)
 app.command("expand")(shrink.expand)
 app.command("train")(train.train)
+app.add_typer(rd.app, name="rd")
 app.command("bench")(bench.bench)
 app.command("demo")(demo.demo)
 

@@ -1,13 +1,15 @@
-"""Binary images, eight pixels to a byte, in an .npz file -> tensors."""
+"""Binary images in an .npz file, as packed bits or as greys to draw them from -> tensors."""
 
 import math
 import zipfile
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
 from torch import Tensor
 
 from laconic.errors import InputError
@@ -27,16 +29,48 @@ def read_binary(path: Path, split: str) -> Tensor:
     Raises:
         InputError: the file is missing or damaged, or the array is none of packed square images.
     """
-    try:
-        arrays = np.load(BytesIO(path.read_bytes()), allow_pickle=False)
-        names = list(arrays) if isinstance(arrays, NpzFile) else []
-        packed = arrays[split] if split in names else None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: cannot be read as an .npz file ({error})") from error
-    if packed is None:
-        raise InputError(f"{path}: there is no array '{split}', but {', '.join(names) or 'none'}")
+    packed = _read_array(path, split)
     side = math.isqrt(8 * packed.shape[1]) if packed.ndim == 2 else 0
     if packed.dtype != np.uint8 or not side or side**2 != 8 * packed.shape[1]:
         raise InputError(f"{path}: '{split}' does not hold square images, 8 pixels to a byte")
     bits = np.unpackbits(packed, axis=1)
     return torch.from_numpy(bits.reshape(-1, 1, side, side))
+
+
+def draw_binary(path: Path, split: str) -> Tensor:
+    """Grey square images, as Omniglot's, made black and white once and for all.
+
+    A pixel is 1 with probability grey / 255, as in static binarised MNIST. The draws are the bits
+    of Philox4x64 with key 0, pixel after pixel: the same images everywhere, whatever is read.
+    Source: Burda et al. 2015, 5 (there every pass draws anew; Alemi's static images are one draw).
+
+    Args:
+        path: an .npz file of arrays `(..., side, side)` of bytes, ink 255.
+        split: name of the array.
+
+    Returns:
+        `(count, 1, side, side)`, uint8, 0 or 1, in the file's order.
+
+    Raises:
+        InputError: the file is missing or damaged, or the array is none of square images.
+    """
+    grey = _read_array(path, split)
+    if grey.dtype != np.uint8 or grey.ndim < 3 or grey.shape[-1] != grey.shape[-2]:
+        raise InputError(f"{path}: '{split}' does not hold square images of bytes")
+    words = np.random.Philox(key=0).random_raw(-(-grey.size // 4))
+    drawn = words.astype("<u8").view("<u2")[: grey.size].astype(np.uint32)
+    threshold = (drawn * 255 >> 16).reshape(grey.shape)  # Uniform on 0 ... 254.
+    bits = (grey > threshold).astype(np.uint8)
+    return torch.from_numpy(bits.reshape(-1, 1, *grey.shape[-2:]))
+
+
+def _read_array(path: Path, name: str) -> NDArray[Any]:
+    try:
+        arrays = np.load(BytesIO(path.read_bytes()), allow_pickle=False)
+        names = list(arrays) if isinstance(arrays, NpzFile) else []
+        found = arrays[name] if name in names else None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: cannot be read as an .npz file ({error})") from error
+    if found is None:
+        raise InputError(f"{path}: there is no array '{name}', but {', '.join(names) or 'none'}")
+    return np.asarray(found)

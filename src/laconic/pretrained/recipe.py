@@ -1,7 +1,7 @@
 """From a YAML configuration to trained weights: the one place where data, model and loop meet."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Distribution
 
-from laconic.data.binary import read_binary
+from laconic.data.binary import draw_binary, read_binary
 from laconic.data.idx import load_digits
 from laconic.data.patches import (
     PatchSampler,
@@ -24,20 +24,22 @@ from laconic.data.patches import (
 from laconic.errors import ConfigError
 from laconic.models import make_model
 from laconic.models.base import Context, LatentVariableModel, Rung
+from laconic.models.families import Family
 from laconic.models.sliced import SlicedLadder
+from laconic.training.choice import choose, is_pathwise
 from laconic.training.classification import LabelledBatches
 from laconic.training.config import build, plain, read_config
 from laconic.training.ladder import LadderLoss
 from laconic.training.loop import Batches, LoopConfig, Trainer
-from laconic.training.objectives import OBJECTIVES, Objective
+from laconic.training.objectives import LearningObjective, Objective
 from laconic.training.schedules import LearningRate
-from laconic.training.structural import Structural
+from laconic.training.target import TargetRate
 
-SECTIONS = ("model", "data", "objective", "structure", "rate", "loop", "folder", "start_from")
+RECIPE = ("model", "data", "objective", "structure", "rate", "loop", "folder", "start_from")
 
-
-KINDS = ("photos", "digits", "binary")
+KINDS = ("photos", "digits", "binary", "omniglot")
 BINARY_FILE = "binarized_mnist.npz"
+OMNIGLOT_FILE = "omniglot28.npz"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class DataConfig:
     """Where the images are; photographs are cut into patches, small images taken whole.
 
     Attributes:
-        kind: "photos"; "digits": MNIST's idx files; "binary": an .npz file of packed bits.
+        kind: "photos"; "digits": MNIST's idx files; "binary": an .npz file of packed bits;
+            "omniglot": an .npz file of grey images, made black and white once and for all.
         folder: photographs with a `split.txt`, or the files, inside the data root
             (`LACONIC_DATA`, or `../shared/data`).
         split: which lines of `split.txt`, or which file or array.
@@ -100,12 +103,14 @@ def train_from_config(
     trainer.run(progress)
 
 
-def make_trainer(config: dict[str, Any], resume: bool) -> Trainer:
-    """Assemble data, model, objective and loop."""
-    unknown = set(config) - set(SECTIONS)
+def make_trainer(
+    config: dict[str, Any], resume: bool, notes: Mapping[str, Any] | None = None
+) -> Trainer:
+    """Assemble data, model, objective and loop; `notes` are kept in the checkpoint."""
+    unknown = set(config) - set(RECIPE)
     if unknown:
         raise ConfigError(
-            f"unknown section(s) {', '.join(sorted(unknown))}; known are {', '.join(SECTIONS)}"
+            f"unknown section(s) {', '.join(sorted(unknown))}; known are {', '.join(RECIPE)}"
         )
     data = build(DataConfig, config.get("data"), "data")
     loop = build(LoopConfig, config.get("loop"), "loop")
@@ -114,14 +119,25 @@ def make_trainer(config: dict[str, Any], resume: bool) -> Trainer:
     model = make_model(config.get("model", {}))
     images = _photos(data) if data.kind == "photos" else []
     batches = make_batches(data, images)
-    if isinstance(model, SlicedLadder) and not resume and "start_from" not in config:
-        fit = PatchSampler(images, data.patch, 16, data.seed)
-        model.transform.fit(block_covariance(fit, model.config.block, data.covariance_batches))
+    if not resume and "start_from" not in config:
+        _look_at_data(model, data, images, batches)
     rate = build(LearningRate, config.get("rate"), "rate")
-    identity = {"model": config.get("model", {}), "data": plain(data)}
-    loss = LadderLoss(_climb(model), objective, model.beta_range, loop)
+    identity = {"model": config.get("model", {}), "data": plain(data), **(notes or {})}
+    climb = _climb(model, is_pathwise(objective))
+    loss = LadderLoss(climb, objective, model.beta_range, loop)
     folder = Path(config.get("folder", "runs/default"))
-    trainer = Trainer(model, loss, batches, rate, loop, folder, identity)
+    learning = objective if isinstance(objective, LearningObjective) else None
+    trainer = Trainer(
+        model,
+        loss,
+        batches,
+        rate,
+        loop,
+        folder,
+        identity,
+        after_step=learning.after_step if learning else None,
+        state=learning,
+    )
     if resume:
         trainer.resume()
     elif "start_from" in config:
@@ -130,6 +146,24 @@ def make_trainer(config: dict[str, Any], resume: bool) -> Trainer:
         released = load(config["start_from"])
         trainer.start_from(released.model.state_dict(), released.steps)
     return trainer
+
+
+def _look_at_data(
+    model: LatentVariableModel,
+    data: DataConfig,
+    photos: Sequence[NDArray[np.uint8]],
+    batches: Batches,
+) -> None:
+    """What some models take from the data before they learn: a transform, pseudo-inputs."""
+    if isinstance(model, SlicedLadder):
+        fit = PatchSampler(photos, data.patch, 16, data.seed)
+        model.transform.fit(block_covariance(fit, model.config.block, data.covariance_batches))
+    if isinstance(model, Family) and isinstance(batches, LabelledBatches):
+        count, images = model.sizes.pseudo_inputs, batches.inputs
+        if model.marginal_kind == "v" and len(images) < count:
+            raise ConfigError(f"model.sizes.pseudo_inputs: {count}, for {len(images)} images")
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(data.seed))
+        model.adopt(images[order[:count]])
 
 
 def make_batches(data: DataConfig, photos: Sequence[NDArray[np.uint8]]) -> Batches:
@@ -150,6 +184,8 @@ def read_small(data: DataConfig) -> Tensor:
     folder = data_root() / data.folder
     if data.kind == "binary":
         return read_binary(folder / BINARY_FILE, data.split).float()
+    if data.kind == "omniglot":
+        return draw_binary(folder / OMNIGLOT_FILE, data.split).float()
     return load_digits(folder, data.split)[0]
 
 
@@ -161,20 +197,21 @@ def _photos(data: DataConfig) -> list[NDArray[np.uint8]]:
 
 
 def make_objective(config: dict[str, Any]) -> Objective:
-    """The objective that the sections `objective` and `structure` describe."""
-    name = config.get("objective", "elbo")
-    if name == "structural":
-        return build(Structural, config.get("structure"), "structure")
-    if name not in OBJECTIVES:
-        known = ", ".join([*OBJECTIVES, "structural"])
-        raise ConfigError(f"objective: '{name}' is not one of {known}")
-    return OBJECTIVES[name]
+    """The objective that the sections `objective` and `structure` describe.
+
+    Raises:
+        ConfigError: an unknown name or setting, or one that the loop contradicts.
+    """
+    objective = choose(config.get("objective", "elbo"), config.get("structure"))
+    if isinstance(objective, TargetRate) and (config.get("loop") or {}).get("kl_warmup_steps"):
+        raise ConfigError("loop.kl_warmup_steps: the target-rate objective takes none, write 0")
+    return objective
 
 
 def _climb(
-    model: LatentVariableModel,
+    model: LatentVariableModel, pathwise: bool = True
 ) -> Callable[[Tensor, Tensor], tuple[list[Rung], Distribution]]:
     def climb(x: Tensor, log_beta: Tensor) -> tuple[list[Rung], Distribution]:
-        return model.pass_through(x, Context(x.shape[-2], x.shape[-1], log_beta))
+        return model.pass_through(x, Context(x.shape[-2], x.shape[-1], log_beta), pathwise)
 
     return climb

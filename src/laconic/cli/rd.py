@@ -1,0 +1,150 @@
+"""`laconic rd`: the rate-distortion laboratory, sweeps of models and their plane."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from laconic.cli.common import print_json, progress
+from laconic.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from laconic.pretrained.sweep import Run, Sweep
+
+app = typer.Typer(
+    help="The rate-distortion laboratory: train sweeps of models, draw their plane.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+WORKER = (sys.executable, "-c", "from laconic.cli import main; main()", "rd", "work")
+"""Starts a worker of a sweep."""
+
+
+@app.command("run")
+def run(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="The sweep.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, list the runs, train nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Train and measure every model of a sweep; started again, it goes on where it was."""
+    for item in settings or []:
+        if "=" not in item.strip("="):
+            raise typer.BadParameter(f"--set takes key=value, not {item!r}")
+    if not config.is_file():
+        raise InputError(f"{config} is no file; see experiments/rd for examples")
+    with _extras():
+        from laconic.evaluation.laboratory import Laboratory
+        from laconic.pretrained.sweep import read_sweep
+        from laconic.pretrained.workers import check, run_sweep
+        from laconic.training.config import read_config
+
+    sweep = read_sweep(read_config(config, settings or []), Laboratory().resolve)
+    if dry_run:
+        left = {run.name for run in check(sweep, Laboratory())}
+        _list(sweep, left, as_json)
+        return
+    with progress(f"{len(sweep.runs)} runs") as tick:
+        outcome = run_sweep(
+            sweep,
+            Laboratory(),
+            WORKER,
+            lambda run, why: _report(run, why, as_json),
+            lambda done, runs: tick(round(1000 * done), 1000 * runs),
+        )
+    summary = {
+        "folder": str(sweep.folder),
+        "runs": len(sweep.runs),
+        "done": outcome.done,
+        "skipped": outcome.skipped,
+        "failed": outcome.failed,
+    }
+    if as_json:
+        print_json(summary)
+    else:
+        typer.echo(
+            f"{sweep.folder}: {len(outcome.done)} done, {len(outcome.skipped)} had been done, "
+            f"{len(outcome.failed)} failed"
+        )
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+@app.command("plot")
+def plot(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUNS...", help="Folders of runs.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder of the report and its figures.")
+    ] = Path("rd"),
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Draw the rate-distortion plane of finished runs, and write a report."""
+    with _extras():
+        from laconic.evaluation.plane_report import write_report
+
+        written = write_report(runs, out)
+    if as_json:
+        print_json({"files": [str(path) for path in written]})
+    else:
+        for path in written:
+            typer.echo(str(path))
+
+
+@app.command("work", hidden=True)
+def work() -> None:
+    """A worker of `rd run`: one run, as the parent tells it on stdin."""
+    from laconic.evaluation.laboratory import Laboratory
+    from laconic.pretrained.workers import work
+
+    work(Laboratory(), sys.stdin, sys.stdout)
+
+
+@contextlib.contextmanager
+def _extras() -> Iterator[None]:
+    """Say which extra is missing, in one line."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"the laboratory needs {error.name}: install laconic[train,eval]"
+        ) from error
+
+
+def _report(run: "Run", why: str, as_json: bool) -> None:
+    """One line for a run that has ended."""
+    if why:
+        typer.echo(f"laconic: error: {run.name}: {why.removeprefix('laconic: error: ')}", err=True)
+        return
+    from laconic.pretrained.runs import read_result
+
+    measures = (read_result(run) or {})["measures"]
+    told = [
+        f"{label} {measures[key]['value']:.2f}"
+        for key, label in (
+            ("rate_nats", "R"),
+            ("distortion_nats", "D"),
+            ("negative_elbo_nats", "-ELBO"),
+        )
+        if key in measures
+    ]
+    typer.echo(f"{run.name}  {'  '.join(told)} nats", err=as_json)
+
+
+def _list(sweep: "Sweep", left: set[str], as_json: bool) -> None:
+    """What a sweep would do."""
+    runs: list[dict[str, Any]] = [
+        {"name": run.name, "finished": run.name not in left} for run in sweep.runs
+    ]
+    if as_json:
+        print_json({"folder": str(sweep.folder), "runs": runs, "left": len(left)})
+        return
+    for run in runs:
+        typer.echo(f"{run['name']}{'  finished' * run['finished']}")
