@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from laconic.errors import ConfigError
+from laconic.evaluation.amortisation import amortisation_gap
 from laconic.evaluation.annealed import Annealing, annealed
 from laconic.evaluation.estimates import (
     DEFAULT,
@@ -36,6 +37,7 @@ from laconic.evaluation.estimates import (
 from laconic.evaluation.generative import generative
 from laconic.evaluation.information import information, iwae, rate_distortion
 from laconic.models.base import LatentVariableModel
+from laconic.training.refinement import Refinement
 
 Measures = dict[str, dict[str, Any]]
 """By name; each has `value` and `error`, and how it was taken.
@@ -66,6 +68,8 @@ class MeasureConfig:
         ais_leapfrogs: steps of one Hamiltonian move.
         ais_start: "posterior" or "marginal".
         ais_images: images for AIS.
+        refine_steps: of every image's own posterior, for the amortisation gap.
+        refine_images: images for that.
         information_images: N of the mixture bounds; they end at ln N.
         generated: pictures for the generative bounds.
         reference: draws of z that the generative upper bound's density is made of.
@@ -83,6 +87,8 @@ class MeasureConfig:
     ais_leapfrogs: int = 4
     ais_start: str = "posterior"
     ais_images: int = 64
+    refine_steps: int = 0
+    refine_images: int = 64
     information_images: int = 1_000
     generated: int = 256
     reference: int = 128
@@ -98,7 +104,10 @@ class MeasureConfig:
                 raise ConfigError(f"measure.{field.name}: {value} is below 0")
         if min(self.draws, self.batch) < 1:
             raise ConfigError("measure.draws and measure.batch must be 1 or more")
-        counts = ("train_images", "iwae_images", "ais_images", "information_images", "generated")
+        counts = (
+            "train_images", "iwae_images", "ais_images", "refine_images", "information_images",
+            "generated",
+        )  # fmt: skip
         for name in counts:
             if getattr(self, name) == 1:
                 raise ConfigError(
@@ -150,7 +159,13 @@ def measure(
     if config.iwae_draws and config.iwae_images:
         found |= sampler.iwae()
     rate = Estimate(**found["rate_nats"])
-    for taken in (sampler.ais, lambda: sampler.information(rate), sampler.generative):
+    rest = (
+        sampler.ais,
+        sampler.amortisation,
+        lambda: sampler.information(rate),
+        sampler.generative,
+    )
+    for taken in rest:
         with suppress(UnavailableMeasureError):
             found |= taken()
     return found
@@ -210,6 +225,16 @@ class _Sampler:
             "effective_chains": found.effective_chains,
         }
         return {"ais_nats": found.bound.plain() | facts}
+
+    def amortisation(self) -> Measures:
+        """What refining every image's own posterior gains."""
+        steps = self.config.refine_steps
+        if not (steps and self.config.refine_images):
+            return {}
+        images = self.some(self.images, self.config.refine_images)
+        settings = Refinement(steps)
+        gap = amortisation_gap(self.model, images, settings, *self.how("amortisation"))
+        return {"amortisation_gap_nats": gap.plain() | {"steps": steps, "images": len(images)}}
 
     def information(self, rate: Estimate) -> Measures:
         """The mixture bounds, and the aggregate posterior's gap.

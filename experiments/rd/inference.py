@@ -1,0 +1,142 @@
+"""How tight the bounds are, what the encoder loses, and whose gradients are quiet.
+
+    python experiments/rd/inference.py runs/rd/mnist
+
+Takes the sweep's models at beta 1: importance weighting and annealed importance sampling bound
+-log p(x) on the same test images, each image's posterior is refined, and the gradient of the
+encoder by reparametrisation is put beside REINFORCE's. Writes inference/results.json.
+"""
+
+import argparse
+import json
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from laconic.evaluation.measures import MeasureConfig, measure
+from laconic.evaluation.provenance import describe_run
+from laconic.evaluation.results import finite
+from laconic.models import make_model
+from laconic.models.base import Context
+from laconic.models.families import Family
+from laconic.pretrained.recipe import DataConfig, make_objective, read_small
+from laconic.training.checkpoints import load_average
+from laconic.training.choice import is_pathwise
+from laconic.training.config import build
+from laconic.training.gradients import gradient_comparison
+
+HERE = Path(__file__).resolve().parent
+BETA = 1.0
+GRADIENT_FAMILY = "---"
+GRADIENT_DRAWS, GRADIENT_IMAGES = 200, 32
+REINFORCE_DRAWS = 4
+SETTINGS = MeasureConfig(
+    train_images=0,
+    iwae_draws=500,
+    iwae_images=64,
+    ais_steps=60,
+    ais_chains=4,
+    ais_images=64,
+    refine_steps=200,
+    refine_images=64,
+    information_images=0,
+    generated=0,
+)
+ESTIMATORS: dict[str, dict[str, Any]] = {
+    "reparametrised": {"name": "rate-distortion", "beta": BETA},
+    "reinforce, leave one out": {
+        "name": "reinforce",
+        "beta": BETA,
+        "draws": REINFORCE_DRAWS,
+        "baseline": "leave-one-out",
+    },
+    "reinforce, no baseline": {
+        "name": "reinforce",
+        "beta": BETA,
+        "draws": REINFORCE_DRAWS,
+        "baseline": "none",
+    },
+}
+
+
+def main() -> None:
+    """Every model of the sweep at beta 1."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sweep", type=Path)
+    sweep = parser.parse_args().sweep
+    started = time.time()
+    rows, gradients = [], {}
+    for result in sorted(sweep.rglob("result.json")):
+        found = json.loads(result.read_text(encoding="utf-8"))
+        if found["objective"].get("beta") != BETA:
+            continue
+        model, test = trained(result, found)
+        measures = measure(model, test, SETTINGS)
+        rows.append({"name": found["name"], "family": found["family"], "measures": measures})
+        print(found["name"], {k: round(v["value"], 2) for k, v in measures.items()}, flush=True)
+        if found["family"] == GRADIENT_FAMILY and not gradients:
+            gradients = compare(model, found["settings"]["training"], test)
+    document = {
+        "title": "Bounds, amortisation and gradients at beta 1",
+        "run": describe_run(
+            f"python experiments/rd/inference.py {sweep}", started, HERE.parents[1], seeds=[0]
+        ),
+        "models": rows,
+        "gradients": {
+            "family": GRADIENT_FAMILY,
+            "parameters": "the encoder's read-out to means",
+            "images": GRADIENT_IMAGES,
+            "estimators": gradients,
+        },
+    }
+    (HERE / "inference").mkdir(exist_ok=True)
+    path = HERE / "inference" / "results.json"
+    path.write_text(json.dumps(finite(document), indent=1) + "\n", encoding="utf-8")
+
+
+def trained(result: Path, found: dict[str, Any]) -> tuple[Family, Tensor]:
+    """A run's averaged weights, and the images that it was measured on."""
+    settings = found["settings"]
+    model = make_model(settings["training"]["model"])
+    model.load_state_dict(load_average(result.parent / "checkpoint.safetensors")[0])
+    test = dict(settings["measuring"]["test"])
+    test.pop("images", None)
+    assert isinstance(model, Family)
+    return model.eval(), read_small(build(DataConfig, test, "test"))
+
+
+def compare(model: Family, training: dict[str, Any], images: Tensor) -> dict[str, Any]:
+    """Gradients by the encoder's last weights, one batch of images, in nats per image.
+
+    Every estimator has as many draws of z; the copies of an image come side by side.
+    """
+    x = images[:GRADIENT_IMAGES].repeat_interleave(REINFORCE_DRAWS, dim=0)
+    context = Context(*x.shape[-2:], torch.zeros(len(x)))
+
+    def loss(settings: dict[str, Any]) -> Tensor:
+        objective = make_objective({**training, "objective": settings})
+        rungs, likelihood = model.pass_through(x, context, is_pathwise(objective))
+        terms = objective(x, rungs, likelihood, context.log_beta, 1.0)
+        return terms.loss.mean() * x.shape[-1] * x.shape[-2]
+
+    losses = {name: partial(loss, settings) for name, settings in ESTIMATORS.items()}
+    moments = gradient_comparison(losses, list(model.encoder.mean.parameters()), GRADIENT_DRAWS)
+    reference = moments["reparametrised"].mean
+    return {
+        name: {
+            "total_variance": one.total_variance,
+            "squared_norm_of_mean": float(one.mean.square().sum()),
+            "distance_from_reparametrised": float((one.mean - reference).norm()),
+            "standard_error_of_mean": float(one.error.square().sum().sqrt()),
+            "draws": one.draws,
+        }
+        for name, one in moments.items()
+    }
+
+
+if __name__ == "__main__":
+    main()
