@@ -65,7 +65,13 @@ def readme_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
     """The README's numbers: targets of the lossy and lossless codecs, and networks made small."""
     document = found.get(Path("experiments/kodak/results.json"))
     lossless = found.get(Path("experiments/lossless/results.json"), {})
-    blocks = [_targets(document) if document else "", _targets(lossless), _shrunk(found.values())]
+    plane = [found.get(Path(f"experiments/{name}/results.json"), {}) for name in ("toy", "rd")]
+    blocks = [
+        _targets(document) if document else "",
+        _targets(lossless),
+        *map(_targets, plane),
+        _shrunk(found.values()),
+    ]
     return "\n".join(block for block in blocks if block) or "Not measured yet.\n"
 
 
@@ -92,6 +98,72 @@ def coder_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
             ]
         )
     return table(head, rows)
+
+
+def plane_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
+    """The tables of "The rate-distortion laboratory": runs, claims, bounds, gradients."""
+    document = found.get(Path("experiments/rd/results.json"), {})
+    parts = []
+    for name, one in document.get("sets", {}).items():
+        parts.append(
+            f"{name}: nats per image on test images, IWAE of some of them; files in bits.\n"
+        )
+        parts.append(table(PLANE_HEAD, [_plane_row(point) for point in one["points"]]))
+        rows = [[c["claim"], c["verdict"], c["numbers"]] for c in one["claims"]]
+        parts.append(f"The source's claims, on {name}:\n")
+        parts.append(table(["claim", "verdict", "numbers"], rows))
+    inference = found.get(Path("experiments/rd/inference/results.json"), {})
+    if inference:
+        parts += _inference(inference)
+    return "\n".join(parts) or "Not measured yet.\n"
+
+
+PLANE_HEAD = (
+    "run", "rate", "distortion", "negative ELBO", "IWAE", "bits-back file", "its ideal",
+    "relative entropy file",
+)  # fmt: skip
+
+
+def _plane_row(point: Mapping[str, Any]) -> list[str]:
+    value = {name: one.get("value") for name, one in point["measures"].items()}
+    bits_back = point["files"].get("bits_back", {})
+    told = point["files"].get("relative_entropy", {})
+    return [
+        f"`{point['name']}`",
+        number(value.get("rate_nats"), 2),
+        number(value.get("distortion_nats"), 2),
+        number(value.get("negative_elbo_nats"), 2),
+        number(value.get("iwae_nats"), 2),
+        number(bits_back.get("bits_per_image"), 1),
+        number(bits_back.get("ideal_bits_per_image"), 1),
+        number(told.get("bits_per_image"), 1),
+    ]
+
+
+def _inference(document: Mapping[str, Any]) -> list[str]:
+    names = ("negative_elbo_nats", "iwae_nats", "ais_nats", "amortisation_gap_nats")
+    rows = [
+        [f"`{one['name']}`", *(_with_error(one["measures"].get(name)) for name in names)]
+        for one in document["models"]
+    ]
+    head = ("run", "negative ELBO", "IWAE-500", "AIS", "amortisation gap")
+    gradients = document["gradients"]["estimators"]
+    quiet = [
+        [name, number(one["total_variance"], 1), number(one["squared_norm_of_mean"], 1)]
+        for name, one in gradients.items()
+    ]
+    return [
+        "Bounds and gap at beta 1; negative ELBO of all test images, the rest of 64:\n",
+        table(head, rows),
+        "Gradient by the encoder's means, family `---`, 32 images of 4 draws:\n",
+        table(["estimator", "variance, summed", "squared norm of the mean"], quiet),
+    ]
+
+
+def _with_error(measure: Mapping[str, Any] | None) -> str:
+    if not measure:
+        return "–"
+    return f"{number(measure['value'], 2)} ± {number(measure['error'], 2)}"
 
 
 def card_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
@@ -433,6 +505,7 @@ def main() -> int:
         REPOSITORY / "docs" / "networks.md": network_numbers(found),
         REPOSITORY / "docs" / "weights.md": weights_numbers(found),
         REPOSITORY / "docs" / "lossless.md": lossless_numbers(found),
+        REPOSITORY / "docs" / "rate-distortion.md": plane_numbers(found),
         REPOSITORY / "src" / "laconic" / "pretrained" / "default.md": card_numbers(found),
     }
     for path, numbers in parts.items():
