@@ -20,7 +20,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")])
 FENCE = re.compile(r"(<!-- not run: .+? -->\n)?^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 MACHINE_PATH = re.compile(r"/(root|home/[a-z]\w*|work/(main|shared)|tmp/[a-z]\w*|opt/[a-z]\w*)\b")
-EXTRAS = ["lightning", "tensorboard", "yaml", "scipy", "matplotlib", "pillow_heif", "pillow_jxl"]
+EXTRAS = [
+    "lightning", "tensorboard", "yaml", "scipy", "matplotlib", "zuko", "pillow_heif", "pillow_jxl",
+]  # fmt: skip
 
 
 def tracked_files() -> list[Path]:
@@ -177,3 +179,16 @@ def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, page.stem, type(sys)(page.stem))
     for code in blocks:
         exec(compile(code, str(page), "exec"), namespace)
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path / "site")],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "site" / "experiments").rglob("*.json"))
