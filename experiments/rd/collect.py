@@ -8,6 +8,7 @@ The first folder's data set is held to the targets.
 import argparse
 import json
 import math
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,11 @@ LEAST_FAMILIES, LEAST_BETAS = 6, 6
 BEST_NATS, LOW_NATS, HIGH_NATS = 86.0, 0.1, 100.0
 OVERHEAD_PERCENT = 1.0
 CODED_FAMILY = "---"
+KEPT = (
+    "_plane.svg", "_plane.png", "_skew.svg", "_skew_log.svg", "points.csv",
+    "_-+v_reconstructions.png", "_-+v_generations.png", "_-+-_reconstructions.png",
+)  # fmt: skip
+"""Endings of the report's files that are kept beside the results."""
 
 
 def main() -> None:
@@ -34,9 +40,9 @@ def main() -> None:
     started = time.time()
     sets = {folder.name: read_points([folder]) for folder in arguments.sweeps}
     first = next(iter(sets.values()))
-    for name, points in sets.items():
-        write_report([arguments.sweeps[list(sets).index(name)]], HERE / name, title=name)
-        print(f"{name}: {len(points)} runs")
+    for folder in arguments.sweeps:
+        keep_figures(write_report([folder], folder / "report"), HERE / folder.name)
+        print(f"{folder.name}: {len(sets[folder.name])} runs")
     command = " ".join(["python experiments/rd/collect.py", *map(str, arguments.sweeps)])
     document = {
         "title": "The rate-distortion plane",
@@ -46,6 +52,14 @@ def main() -> None:
     }
     path = HERE / "results.json"
     path.write_text(json.dumps(finite(document), indent=1) + "\n", encoding="utf-8")
+
+
+def keep_figures(written: Sequence[Path], folder: Path) -> None:
+    """Copy what a reader of the source would look for; the report itself stays with the runs."""
+    folder.mkdir(exist_ok=True)
+    for path in written:
+        if path.name.endswith(KEPT):
+            shutil.copyfile(path, folder / path.name)
 
 
 def targets(points: Sequence[PlanePoint]) -> list[dict[str, Any]]:
