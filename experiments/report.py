@@ -65,7 +65,8 @@ def readme_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
     """The README's numbers: targets of the lossy and lossless codecs, and networks made small."""
     document = found.get(Path("experiments/kodak/results.json"))
     lossless = found.get(Path("experiments/lossless/results.json"), {})
-    plane = [found.get(Path(f"experiments/{name}/results.json"), {}) for name in ("toy", "rd")]
+    parts = ("toy", "rd", "rd/inference")
+    plane = [found.get(Path(f"experiments/{name}/results.json"), {}) for name in parts]
     blocks = [
         _targets(document) if document else "",
         _targets(lossless),
@@ -153,7 +154,7 @@ def _inference(document: Mapping[str, Any]) -> list[str]:
         for name, one in gradients.items()
     ]
     return [
-        "Bounds and gap at beta 1; negative ELBO of all test images, the rest of 64:\n",
+        "Bounds and gap at beta 1; negative ELBO of all test images, the rest of 32:\n",
         table(head, rows),
         "Gradient by the encoder's means, family `---`, 32 images of 4 draws:\n",
         table(["estimator", "variance, summed", "squared norm of the mean"], quiet),
