@@ -1,5 +1,6 @@
 """`laconic rd`: sweeps are checked, done once, and go on after any kill; exit codes hold."""
 
+import importlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from laconic.cli import app
@@ -95,7 +97,98 @@ def test_impossible_families_and_files_and_missing_extras(
     monkeypatch.setitem(sys.modules, "laconic.pretrained.workers", None)
     result = run("run", config)
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-    assert "install laconic[train,eval]" in result.stderr
+    assert "install laconic[train,eval,flows]" in result.stderr
+
+
+LOOP = ("laconic.pretrained.workers", "laconic.pretrained.recipe", "laconic.training.loop")
+"""What is imported anew, so that it asks for lightning."""
+
+
+@pytest.mark.parametrize("name", ["zuko.nn", "lightning.fabric", "yaml", "matplotlib.figure"])
+def test_a_missing_extra_is_one_line_before_anything_is_done(
+    config: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder, report = config.with_name("point"), config.with_name("report")
+    folder.mkdir()
+    told = {f"{key}_nats": {"value": 0.0, "error": 0.0} for key in ("rate", "distortion")}
+    point = {"format": "laconic rd point 1", "name": "a", "family": "a", "data": "d"}
+    (folder / "result.json").write_text(json.dumps(point | {"measures": told}))
+    for module in LOOP if name == "lightning.fabric" else ():
+        importlib.import_module(module)
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, name, None)
+    family = ["--set", "model={name: family, side: 8}", "--set", 'families=["-++"]']
+    if name == "matplotlib.figure":
+        result = run("plot", folder, "-o", report)
+    else:
+        result = run("run", config, *(family if name == "zuko.nn" else ()))
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert name.partition(".")[0] in result.stderr.lower()
+    assert "install" in result.stderr
+    assert "laconic[" in result.stderr
+    assert not config.with_name("sweep").exists()
+    assert not report.exists()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Three pictures of noise, and one that is too small."""
+    folder = tmp_path / "holiday"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for index, side in enumerate((72, 80, 96, 8)):
+        pixels = rng.integers(256, size=(side, side, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{index}.png")
+    return folder
+
+
+def test_a_model_of_pictures_is_measured_at_every_beta_and_drawn(
+    pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "points"
+    arguments = [pictures, "--patch", 72, "--points", 3, "-o", out]
+    result = run("measure", "default", *arguments, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert "smaller than 72 pixels: 3.png" in result.stderr
+    done = json.loads(result.stdout)["done"]
+    assert [point["name"] for point in done] == [
+        f"pyramid beta {beta}" for beta in ("0.0001", "0.0016", "0.0256")
+    ]
+    assert all({"iwae_nats", "negative_elbo_nats"} <= set(point["measures"]) for point in done)
+    rates = [point["measures"]["rate_nats"]["value"] for point in done]
+    assert rates == sorted(rates, reverse=True)
+    noise = []
+    for beta in ("0.0001", "0.0016"):
+        with np.load(out / f"pyramid-beta-{beta}" / "grids.npz") as grids:
+            assert grids["inputs"].shape == (3, 64, 64, 3)
+            noise.append(grids["reconstructions"].std(axis=1, ddof=1).mean() / 255)
+    assert noise == pytest.approx([0.94 * 0.01, 0.94 * 0.04], rel=0.05)  # of five draws
+    again = run("measure", "default", *arguments)
+    assert again.stdout.splitlines() == [f"{out}: 0 measured, 3 had been measured"]
+    drawn = run("plot", out, "-o", tmp_path / "report")
+    assert drawn.exit_code == 0, drawn.stderr
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "holiday 72x72, densities" in page
+    assert "Family pyramid" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--betas", "0.01,x"], 2, "numbers separated by commas"),
+        (["--betas", "0.01,7"], 1, "beta: 7 is not between"),
+        (["--patch", 63], 1, "multiples of 8"),
+        (["--patch", 800], 1, "0 pictures with both sides of 800"),
+        (["--images", 1], 2, "--images"),
+    ],
+)
+def test_what_cannot_be_measured_is_said(
+    pictures: Path, tmp_path: Path, arguments: list[object], status: int, message: str
+) -> None:
+    result = run("measure", "default", pictures, "-o", tmp_path / "points", *arguments)
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert message in result.stderr
+    assert not (tmp_path / "points").exists()
 
 
 def test_a_point_cannot_be_plotted_before_it_is_measured(tmp_path: Path) -> None:
@@ -121,8 +214,8 @@ def test_a_killed_sweep_goes_on_and_is_done_once(config: Path) -> None:
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not plan.result.exists()
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr
+    done = run("run", config, "--json", "--set", slow)
+    assert done.exit_code == 0, done.stderr
     summary = json.loads(done.stdout)
     assert (summary["done"], summary["skipped"]) == ([plan.name], [])
     result = json.loads(plan.result.read_text())

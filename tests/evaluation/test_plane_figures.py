@@ -77,6 +77,25 @@ def test_the_skew_plane(points: list[PlanePoint], log_rate: bool) -> None:
         assert set(line.get_ydata()) == {high}
 
 
+def test_densities_have_distortions_below_zero(write_run: Write, tmp_path: Path) -> None:
+    for rate, distortion in ((300.0, -10_000.0), (1000.0, -20_000.0), (9000.0, -27_000.0)):
+        write_run("default", 0.1, rate, distortion, density=True)
+    points = read_points([tmp_path])
+    (axes,) = draw_plane(points, "title").axes
+    low, high = axes.get_ylim()
+    assert low < -27_000
+    assert -10_000 < high < 0
+    assert lines(axes, "R + D = -19000.00 (best ELBO)").sum(1) == pytest.approx([-19_000] * 2)
+    dashed = [line for line in axes.get_lines() if line.get_linestyle() == "--"]
+    assert len(dashed) > 4  # isolines too
+    for log_rate in (False, True):
+        (axes,) = draw_skew(points, "title", log_rate=log_rate).axes
+        low, high = axes.get_ylim()
+        assert low < -19_000 < high
+        assert (high > -9700) != log_rate
+    assert draw_plane(points[:1], "one").axes
+
+
 def test_files_beside_their_ideal(points: list[PlanePoint]) -> None:
     (point,) = [point for point in points if point.files]
     for coder, excess in (("bits_back", 10), ("relative_entropy", 20)):

@@ -65,6 +65,26 @@ def test_pairs_of_sample_and_mean(runs: list[PlanePoint], kind: str) -> None:
     assert "β = 1\nR 10" in sheet.axes[-1].get_title()
 
 
+def test_pictures_in_colour(write_run: Write, tmp_path: Path) -> None:
+    file = write_run("default", 0.01, 4321.0, -12345.6, grids="grids.npz", density=True)
+    samples = np.zeros((2, SAMPLES, 64, 64, 3), np.uint8)
+    samples[..., 2] = 90
+    inputs = samples[:, 0]
+    np.savez(
+        file.with_name("grids.npz"), inputs=inputs, reconstructions=samples, generations=samples
+    )
+    (point,) = read_points([tmp_path])
+    sheet = draw_grid([point], "reconstructions", "title")
+    pictures = [np.asarray(axes.get_images()[0].get_array()) for axes in sheet.axes]
+    assert [one.shape for one in pictures] == [(130, 64, 3), (130, 130, 3)]
+    assert pictures[1][10, 10].tolist() == [0, 0, 90]
+    assert "R 4321\nD −12346" in sheet.axes[-1].get_title()
+    assert point.grids is not None
+    np.savez(point.grids, inputs=inputs, reconstructions=samples[..., :2], generations=samples)
+    with pytest.raises(InputError, match="grids of shapes"):
+        load_grids(point.grids)
+
+
 def test_the_objective_in_words(write_run: Write) -> None:
     target = {"name": "target rate", "rate": 20.0}
     (point,) = read_points([write_run("---", 1.0, 20.0, 62.0, objective=target, annealed=True)])

@@ -97,6 +97,28 @@ def test_two_data_sets_with_everything(write_run: Write, tmp_path: Path) -> None
     assert [row["on_frontier"] for row in rows.values()] == ["True", "True", "True", "False"]
 
 
+def test_densities_have_a_plane_of_their_own(write_run: Write, tmp_path: Path) -> None:
+    """No claims of the source, no entropy; the lossless model of the same data is apart."""
+    for beta, rate, distortion in ((0.01, 300.0, -10_000.0), (0.001, 3000.0, -20_000.0)):
+        write_run("default", beta, rate, distortion, data="kodak", density=True)
+    write_run("pixels", 1.0, 0.0, 27_000.0, data="kodak", density=False)
+    told: list[tuple[int, int]] = []
+    written = write_report(
+        [tmp_path], tmp_path / "out", progress=lambda done, total: told.append((done, total))
+    )
+    _, text = read(written[0])
+    lossless, dense = text.split("<section>")[1:]
+    assert "<h2>kodak</h2>" in lossless
+    assert "<h2>kodak, densities</h2>" in dense
+    assert "Claims of the source" in lossless
+    assert "densities of pixels" in dense
+    for absent in ("Claims of the source", "claims that hold", "H − D, at most", "entropy H is"):
+        assert absent not in dense
+    assert told == [(done, 4) for done in range(1, 5)]
+    names = {path.name for path in written}
+    assert {"kodak_plane.png", "kodak-densities_plane.png"} <= names
+
+
 def test_a_single_run_with_nothing_but_its_place(write_run: Write, tmp_path: Path) -> None:
     written = write_report([write_run("dense", 1.0, 20.0, 62.0)], tmp_path / "out")
     reader, text = read(written[0])

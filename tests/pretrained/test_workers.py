@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from laconic.pretrained import workers
-from laconic.pretrained.runs import Progress
+from laconic.pretrained.points import Progress
 from laconic.pretrained.sweep import Run, Sweep
 from laconic.pretrained.workers import run_sweep
 

@@ -1,21 +1,21 @@
-"""`laconic rd`: the rate-distortion laboratory, sweeps of models and their plane."""
+"""`laconic rd`: the rate-distortion laboratory, sweeps of models, pictures, and their plane."""
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from laconic.cli.common import print_json, progress
+from laconic.cli.common import print_json, progress, warnings_for
 from laconic.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from laconic.pretrained.sweep import Run, Sweep
 
 app = typer.Typer(
-    help="The rate-distortion laboratory: train sweeps of models, draw their plane.",
+    help="The rate-distortion laboratory: train sweeps of models, measure, draw their plane.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -78,6 +78,53 @@ def run(
         raise typer.Exit(1)
 
 
+@app.command("measure")
+def measure(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name, or released weights.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Pictures.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="RUNS", help="Folder of the points: runs/rd/FOLDER."),
+    ] = None,
+    betas: Annotated[
+        str | None, typer.Option(help="Operating points, separated by commas.")
+    ] = None,
+    points: Annotated[
+        int, typer.Option(min=1, help="How many, spread over the model's range, without --betas.")
+    ] = 8,
+    patch: Annotated[int, typer.Option(min=1, help="Side of the centre crops, in pixels.")] = 128,
+    images: Annotated[int, typer.Option(min=2, help="How many pictures, one crop each.")] = 24,
+    seed: Annotated[int, typer.Option(help="Of which pictures, and of every draw.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Measure a released model of pictures at one operating point or many; nothing is trained."""
+    asked = _numbers(betas) if betas is not None else []
+    with _extras():
+        from laconic.evaluation.laboratory import Laboratory
+        from laconic.pretrained import load, pictures
+
+    weights, config = load(model), pictures.CropConfig(patch, images, seed)
+    pictures.check_model(weights.model, config)
+    chosen = pictures.choose_betas(weights.model, asked, points)
+    with warnings_for(folder):
+        crops = pictures.read_crops(folder, config)
+    where = Path("runs/rd") / crops.source if out is None else out
+    found: list[dict[str, Any]] = []
+
+    def report(result: dict[str, Any]) -> None:
+        found.append({key: result[key] for key in ("name", "objective", "data", "measures")})
+        typer.echo(f"{result['name']}  {_told(result['measures'])}", err=as_json)
+
+    with progress(f"{len(chosen)} operating points") as tick:
+        skipped = pictures.measure_pictures(
+            weights, crops, chosen, config, Laboratory(), where, report, tick
+        )
+    if as_json:
+        print_json({"folder": str(where), "done": found, "skipped": skipped})
+    else:
+        typer.echo(f"{where}: {len(found)} measured, {len(skipped)} had been measured")
+
+
 @app.command("plot")
 def plot(
     runs: Annotated[list[Path], typer.Argument(metavar="RUNS...", help="Folders of runs.")],
@@ -90,7 +137,8 @@ def plot(
     with _extras():
         from laconic.evaluation.plane_report import write_report
 
-        written = write_report(runs, out)
+        with progress("figures") as tick:
+            written = write_report(runs, out, progress=tick)
     if as_json:
         print_json({"files": [str(path) for path in written]})
     else:
@@ -114,7 +162,7 @@ def _extras() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"the laboratory needs {error.name}: install laconic[train,eval]"
+            f"the laboratory needs {error.name}: install laconic[train,eval,flows]"
         ) from error
 
 
@@ -125,7 +173,11 @@ def _report(run: "Run", why: str, as_json: bool) -> None:
         return
     from laconic.pretrained.runs import read_result
 
-    measures = (read_result(run) or {})["measures"]
+    typer.echo(f"{run.name}  {_told((read_result(run) or {})['measures'])}", err=as_json)
+
+
+def _told(measures: Mapping[str, Any]) -> str:
+    """Rate, distortion and their sum."""
     told = [
         f"{label} {measures[key]['value']:.2f}"
         for key, label in (
@@ -135,7 +187,19 @@ def _report(run: "Run", why: str, as_json: bool) -> None:
         )
         if key in measures
     ]
-    typer.echo(f"{run.name}  {'  '.join(told)} nats", err=as_json)
+    return f"{'  '.join(told)} nats"
+
+
+def _numbers(text: str) -> list[float]:
+    """Numbers between commas.
+
+    Raises:
+        typer.BadParameter: anything else; the command then exits with 2.
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: give numbers separated by commas") from error
 
 
 def _list(sweep: "Sweep", left: set[str], as_json: bool) -> None:

@@ -7,13 +7,19 @@ from typing import Any
 from torch import Tensor
 
 from laconic.codecs.coded_length import WAYS, coded_bits
-from laconic.evaluation.estimates import UnavailableMeasureError
+from laconic.evaluation.estimates import Sampling, UnavailableMeasureError
 from laconic.evaluation.measures import MeasureConfig, Measures, grids, measure
 from laconic.models.base import LatentVariableModel
 from laconic.training.config import build
 
 SHOWN = 10
 """Pictures in a column of the grids."""
+
+WINDOW = 64
+"""Pixels; of larger pictures, a part from the centre is shown, of this side or so."""
+
+SHOWN_WINDOWS = 4
+"""Such parts in a column of the grids."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,23 @@ class Laboratory:
         for way in self._ways(settings):
             watch(way, 0, 1)
             files[way] = asdict(coded_bits(model, test[: settings["code"]["images"]], way))
+        seen, sampling = _to_show(test, model.stride), Sampling(beta=config.beta or None)
         try:
-            pictures: dict[str, Any] = dict(grids(model, test, SHOWN))
+            pictures: dict[str, Any] = dict(grids(model, seen, len(seen), sampling=sampling))
         except UnavailableMeasureError:  # Some likelihoods cannot be drawn from.
             pictures = {}
         return Readings(found, files, pictures)
 
     def _ways(self, settings: Mapping[str, Any]) -> list[str]:
         return [way for way in WAYS if settings["code"][way]]
+
+
+def _to_show(images: Tensor, stride: int) -> Tensor:
+    """The first few images, or parts from the centres of large ones, which the model can take."""
+    sides = images.shape[-2:]
+    if max(sides) <= WINDOW:
+        return images[:SHOWN]
+    kept = [min(side, max(stride, WINDOW // stride * stride)) for side in sides]
+    first = [(side - part) // 2 for side, part in zip(sides, kept, strict=True)]
+    rows, columns = (slice(a, a + part) for a, part in zip(first, kept, strict=True))
+    return images[:SHOWN_WINDOWS, :, rows, columns]

@@ -118,6 +118,16 @@ class PlanePoint:
         return self.rate, self.distortion
 
     @property
+    def density(self) -> bool:
+        """Whether the distortion is that of a density, and so may be below 0."""
+        return bool(self.settings.get("density"))
+
+    @property
+    def plane(self) -> str:
+        """The plane that the point lies on: densities and probabilities are never compared."""
+        return f"{self.data}, densities" if self.density else self.data
+
+    @property
     def annealed(self) -> bool:
         """Whether the weight of the rate rose during training."""
         return bool(self.settings.get("annealed"))

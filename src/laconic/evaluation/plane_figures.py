@@ -65,15 +65,15 @@ def draw_plane(points: Sequence[PlanePoint], title: str, theme: Theme = LIGHT) -
     sheet = new_figure(theme, 8.4, 5.6)
     axes = sheet.add_subplot()
     right = 1.06 * max(max(rate for rate, _ in _extent(shown)), 1.0)
-    top = 1.04 * max(max(distortion for _, distortion in places), best_negative_elbo(places))
-    axes.set(xlim=(-0.02 * right, right), ylim=(0, top))
     best = best_negative_elbo(places)
+    bottom, top = _heights([distortion for _, distortion in places], best)
+    axes.set(xlim=(-0.02 * right, right), ylim=(bottom, top))
     for level in _levels(best, right + top):
-        axes.plot(
-            [0, level], [level, 0], "--", color=theme.soft, alpha=0.5, linewidth=0.8, zorder=1
-        )
+        ends = [0, level - bottom], [level, bottom]
+        axes.plot(*ends, "--", color=theme.soft, alpha=0.5, linewidth=0.8, zorder=1)
     label = f"R + D = {best:.2f} (best ELBO)"
-    axes.plot([0, best], [best, 0], "--", color=theme.ink, linewidth=1.2, label=label, zorder=2)
+    ends = [0, best - bottom], [best, bottom]
+    axes.plot(*ends, "--", color=theme.ink, linewidth=1.2, label=label, zorder=2)
     _draw_geometry(axes, places, theme, right, skew=False)
     _draw_points(axes, shown, theme, skew=False)
     _draw_files(axes, shown, theme, skew=False)
@@ -103,7 +103,7 @@ def draw_skew(
     places = [point.place for point in shown]
     best, extent = best_negative_elbo(places), _extent(shown)
     worst, right = max(map(sum, extent)), max(rate for rate, _ in extent)
-    top = min(worst, best * (1 + ZOOM)) if log_rate else worst
+    top = min(worst, best + ZOOM * abs(best)) if log_rate else worst
     margin = 0.05 * (top - best) + 0.5
     sheet = new_figure(theme, 8.4, 5.6)
     axes = sheet.add_subplot()
@@ -142,6 +142,13 @@ def _extent(points: Sequence[PlanePoint]) -> list[RatePoint]:
         place for p in points for c in p.files.keys() & CODERS.keys() for place in file_places(p, c)
     ]
     return [point.place for point in points] + files
+
+
+def _heights(distortions: Sequence[float], best: float) -> tuple[float, float]:
+    """Limits of the distortions' axis: from 0 up, or from the lowest where that is below 0."""
+    lowest, highest = min(distortions), max(*distortions, best)
+    margin = 0.04 * (highest - min(lowest, 0.0)) or 1.0
+    return (lowest - margin if lowest < 0 else 0.0), highest + margin
 
 
 def _levels(best: float, top: float) -> list[float]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from laconic.errors import InputError
 from laconic.evaluation.plane import PlanePoint
 from laconic.evaluation.plane_figures import new_figure
+from laconic.evaluation.plane_groups import short
 from laconic.evaluation.plane_style import LIGHT, Theme, sort_families
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 Images = NDArray[np.uint8]
 
 SIDE = 0.46
-"""Inches of a picture's side in a figure."""
+"""Inches of a small picture's side in a figure; larger ones have more, by the root."""
+
+SMALL = 28
+"""Pixels of a small picture's side."""
 
 COLUMNS = 6
 """Runs in one figure; of more, those spread over the rates."""
@@ -28,7 +32,7 @@ COLUMNS = 6
 
 @dataclass(frozen=True)
 class Grids:
-    """Samples of one model, bytes of grey.
+    """Samples of one model, bytes of grey, or of three colours along one more axis, the last.
 
     Attributes:
         inputs: `(images, height, width)`.
@@ -54,7 +58,11 @@ def load_grids(path: Path) -> Grids:
         raise InputError(f"{path}: no grids of samples ({error}); repeat this run") from error
     found = {name: getattr(grids, name).shape for name in Grids.__dataclass_fields__}
     dims = [len(shape) for shape in found.values()]
-    if dims != [3, 4, 4] or len({shape[-2:] for shape in found.values()}) > 1:
+    grey = dims == [3, 4, 4] and len({shape[-2:] for shape in found.values()}) == 1
+    colour = dims == [4, 5, 5] and {shape[-3:] for shape in found.values()} == {
+        (*found["inputs"][1:3], 3)
+    }
+    if not (grey or colour):
         raise InputError(f"{path}: grids of shapes {found}; repeat this run")
     return grids
 
@@ -94,7 +102,8 @@ def draw_grid(runs: Sequence[PlanePoint], kind: str, title: str, theme: Theme = 
         columns.append(([samples[:, 0], mean], "sample   mean", label_run(point)))
     sheets = [_sheet(images) for images, _, _ in columns]
     widths = [pixels.shape[1] for pixels in sheets]
-    scale = SIDE / loaded[0].inputs.shape[2]
+    width = loaded[0].inputs.shape[2]
+    scale = SIDE / math.sqrt(width * min(width, SMALL))
     height = scale * max(len(pixels) for pixels in sheets) + 1.1
     sheet = new_figure(theme, scale * sum(widths) + 0.12 * len(widths) + 0.2, height)
     sheet.suptitle(title, color=theme.ink, fontsize=10)
@@ -112,8 +121,8 @@ def draw_grid(runs: Sequence[PlanePoint], kind: str, title: str, theme: Theme = 
 
 def label_run(point: PlanePoint) -> str:
     """What a run was asked for and what it reached, on three lines."""
-    lines = (describe_objective(point), f"R {point.rate:.3g}", f"D {point.distortion:.3g}")
-    return "\n".join(lines)
+    told = (f"{name} {short(value)}" for name, value in zip("RD", point.place, strict=True))
+    return "\n".join((describe_objective(point), *told))
 
 
 def describe_objective(point: PlanePoint) -> str:
@@ -140,8 +149,8 @@ def _load_all(runs: Sequence[PlanePoint]) -> list[Grids]:
 
 
 def _sheet(columns: Sequence[Images], gap: int = 2) -> Images:
-    """Columns of pictures on one sheet with a grey gap between them, `(height, width)`."""
-    frame = ((0, 0), (0, gap), (0, gap))
+    """Columns of pictures on one sheet with a grey gap between, `(height, width)`, or colours."""
+    frame = ((0, 0), (0, gap), (0, gap), (0, 0))[: columns[0].ndim]
     strips = [np.concatenate(np.pad(c, frame, constant_values=GAP), axis=0) for c in columns]
     sheet: Images = np.concatenate(strips, axis=1)[:-gap, :-gap]
     return sheet

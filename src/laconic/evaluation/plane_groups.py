@@ -141,8 +141,8 @@ def missing(what: str) -> Finding:
 
 
 def short(rate: float) -> str:
-    """Three digits, without trailing zeros."""
-    return f"{rate:.3g}".replace("-", "−")
+    """Three digits, without trailing zeros; of large ones all that stand before the point."""
+    return format(rate, ".3g" if abs(rate) < 1000 else ".0f").replace("-", "−")
 
 
 def say(measure: Measure, sign: str = "") -> str:

@@ -12,9 +12,9 @@ from laconic.evaluation.claims import Claim, check_claims
 from laconic.evaluation.figures import render_svg, save_figure
 from laconic.evaluation.page import Version, data_uri, fill_template
 from laconic.evaluation.plane import PlanePoint, read_points
-from laconic.evaluation.plane_figures import draw_plane, draw_skew, spans_decades
+from laconic.evaluation.plane_figures import draw_plane, draw_skew, new_figure, spans_decades
 from laconic.evaluation.plane_grids import draw_grid, families_with_grids
-from laconic.evaluation.plane_groups import FAILS, HOLDS, UNKNOWN, best_of
+from laconic.evaluation.plane_groups import FAILS, HOLDS, UNKNOWN, best_of, short
 from laconic.evaluation.plane_style import DARK, LIGHT, Theme
 from laconic.evaluation.plane_tables import (
     claims_table,
@@ -46,6 +46,11 @@ KINDS = {
 }
 """Grids and where their samples come from."""
 
+DENSITIES = (
+    "These models tell densities of pixels in [0, 1]: a distortion may be below 0, and no sum "
+    "R + D bounds an entropy. Each β has a likelihood of its own."
+)
+
 FAVOURITE = "-+v"
 """The family whose grids the source shows; the page opens these."""
 
@@ -67,8 +72,44 @@ class Plot:
     draw: Callable[[Theme], "Figure"]
 
 
+@dataclass(frozen=True)
+class Section:
+    """One plane of the report.
+
+    Attributes:
+        name: of the data set.
+        points: on this plane.
+        plots: of rate and distortion.
+        grids: by family, reconstructions and generations.
+    """
+
+    name: str
+    points: Sequence[PlanePoint]
+    plots: Sequence[Plot]
+    grids: Mapping[str, Sequence[Plot]]
+
+    @property
+    def count(self) -> int:
+        """Figures to draw."""
+        return len(self.plots) + sum(map(len, self.grids.values()))
+
+
+Tick = Callable[[], None]
+"""Called after every figure."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of figures drawn and the number there will be."""
+
+
+def silent(done: int, total: int) -> None:
+    """No progress at all."""
+
+
 def write_report(
-    runs: Sequence[Path], out: Path, title: str = "Rate-distortion report"
+    runs: Sequence[Path],
+    out: Path,
+    title: str = "Rate-distortion report",
+    progress: Progress = silent,
 ) -> list[Path]:
     """Figures (SVG and PNG), points.csv and report.html, data set by data set.
 
@@ -76,6 +117,7 @@ def write_report(
         runs: folders of runs, searched to any depth, or result.json files.
         out: folder to write into; it is made, and files of the same names are replaced.
         title: of the page.
+        progress: told after every figure.
 
     Returns:
         The files written, the page first.
@@ -85,12 +127,17 @@ def write_report(
         InputError: no runs, or a run cannot be read; the message names the file.
     """
     points = sort_points(read_points(runs))
+    planes = sorted({point.plane for point in points})
+    plan = [_plan(name, [p for p in points if p.plane == name]) for name in planes]
+    steps = Steps(sum(section.count for section in plan), progress)
+    if steps.total:
+        new_figure(LIGHT, 1, 1)  # Without matplotlib nothing is written.
     out.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     sections = []
-    for data in sorted({point.data for point in points}):
-        section, files = _write_section([p for p in points if p.data == data], data, out)
-        sections.append(section)
+    for section in plan:
+        text, files = _write_section(section, out, steps.tick)
+        sections.append(text)
         written += files
     page = fill_template(
         "plane.html",
@@ -117,35 +164,40 @@ def _count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def _write_section(points: Sequence[PlanePoint], data: str, out: Path) -> tuple[str, list[Path]]:
-    """One data set: its HTML and the files written for it."""
-    slug = _slug(data)
+def _plan(name: str, points: Sequence[PlanePoint]) -> Section:
+    slug = _slug(name)
+    return Section(name, points, list(_plots(points, name, slug)), _grid_plots(points, slug))
+
+
+def _write_section(section: Section, out: Path, tick: Tick) -> tuple[str, list[Path]]:
+    """One plane: its HTML and the files written for it."""
     written: list[Path] = []
     figures: list[str] = []
     grids: list[str] = []
-    for plot in _plots(points, data, slug):
-        shown, files = _save(plot, out)
+    for plot in section.plots:
+        shown, files = _save(plot, out, tick)
         figures.append(f'<figure class="card plot">{shown}</figure>')
         written += files
-    for family, plots in _grid_plots(points, slug).items():
-        saved = [_save(plot, out) for plot in plots]
+    for family, plots in section.grids.items():
+        saved = [_save(plot, out, tick) for plot in plots]
         opened = " open" if family == FAVOURITE or not grids else ""
         cards = "".join(f'<figure class="card grids">{shown}</figure>' for shown, _ in saved)
         grids.append(
             f"<details{opened}><summary>Family {escape(family)}</summary>{cards}</details>"
         )
         written += [file for _, files in saved for file in files]
-    return _section(points, data, figures, grids), written
+    return _page_section(section, figures, grids), written
 
 
-def _section(
-    points: Sequence[PlanePoint], data: str, figures: Sequence[str], grids: Sequence[str]
-) -> str:
-    """The HTML of one data set."""
-    claims = check_claims(points)
+def _page_section(section: Section, figures: Sequence[str], grids: Sequence[str]) -> str:
+    """The HTML of one plane."""
+    points = section.points
+    dense = any(point.density for point in points)
+    claims = [] if dense else check_claims(points)
     parts = {
         "The plane": f'<div class="pictures">{"".join(figures)}</div>' if figures else "",
-        "Claims of the source": claims_table(claims)
+        "Claims of the source": claims
+        and claims_table(claims)
         + _note(
             "Alemi et al., Fixing a broken ELBO. Differences count beyond two standard errors, "
             "taken as independent. Groups of families are compared on their lower convex hulls."
@@ -154,36 +206,44 @@ def _section(
         + _note(
             "Nats per image, ± one standard error. IWAE and AIS are bounds on −log p(x). "
             "×: no other model has both a lower rate and a lower distortion."
-        ),
-        "Information": information_table(points)
-        + _note(
-            "H − D ≤ I(X; Z) ≤ R. The entropy H is unknown; the lowest bound of any model, "
-            f"{number(entropy_bound(points))} nats, stands for it, so that H − D is at most what "
-            "is told. E ≤ I ≤ G for samples of the model itself. Aggregate gap: KL of the "
-            "aggregate posterior and the marginal."
-        ),
+        )
+        + (_note(DENSITIES) if dense else ""),
+        "Information": information_table(points) + _note(_bounds(points, dense)),
         "Ideal against file": _files(points),
         "Samples": _grids_head(grids) + "".join(grids) if grids else "",
         "Settings": settings_table(points),
     }
     body = "".join(f"<h3>{head}</h3>{part}" for head, part in parts.items() if part)
-    return f"<section><h2>{escape(data)}</h2>{_facts(points, claims)}{body}</section>"
+    return f"<section><h2>{escape(section.name)}</h2>{_facts(points, claims)}{body}</section>"
+
+
+def _bounds(points: Sequence[PlanePoint], dense: bool) -> str:
+    """What the columns of the information table are."""
+    entropy = (
+        "The entropy H is unknown; the lowest bound of any model, "
+        f"{number(entropy_bound(points))} nats, stands for it, so that H − D is at most what "
+        "is told. "
+    )
+    return (
+        f"H − D ≤ I(X; Z) ≤ R. {'' if dense else entropy}E ≤ I ≤ G for samples of the model "
+        "itself. Aggregate gap: KL of the aggregate posterior and the marginal."
+    )
 
 
 def _facts(points: Sequence[PlanePoint], claims: Sequence[Claim]) -> str:
     """The few figures that a reader wants first."""
     shown = [point for point in points if point.on_plane]
     verdicts = [claim.verdict for claim in claims]
-    facts = {
-        "claims that hold": (
+    facts = {}
+    if claims:
+        facts["claims that hold"] = (
             f"{verdicts.count(HOLDS)} of {len(verdicts)}",
             f"{verdicts.count(FAILS)} do not, {verdicts.count(UNKNOWN)} not measured",
-        ),
-    }
+        )
     if shown:
         best = best_of(shown)
         rates = sorted(point.rate for point in shown)
-        ends = [f"{rate:.3g}".replace("-", "−") for rate in (rates[0], rates[-1])]
+        ends = [short(rate) for rate in (rates[0], rates[-1])]
         facts = {
             "best negative ELBO, nats": (figure(best.negative_elbo), escape(best.name)),
             "rates, nats": (f"{ends[0]} to {ends[1]}", _count(len(shown), "model")),
@@ -256,7 +316,7 @@ def _grid_plots(points: Sequence[PlanePoint], slug: str) -> Mapping[str, list[Pl
 
 
 def _grid_plot(runs: Sequence[PlanePoint], family: str, kind: str, slug: str) -> Plot:
-    rates = f"{runs[0].rate:.3g} to {runs[-1].rate:.3g} nats"
+    rates = f"{short(runs[0].rate)} to {short(runs[-1].rate)} nats"
     words = f"{kind.capitalize()} of family {family}, {KINDS[kind]}"
     return Plot(
         f"{slug}_{_slug(family)}_{kind}",
@@ -271,13 +331,31 @@ def _slug(name: str) -> str:
     return re.sub(r"[^-+.\w]+", "-", name)
 
 
-def _save(plot: Plot, out: Path) -> tuple[str, list[Path]]:
+class Steps:
+    """Counts figures.
+
+    Args:
+        total: to come.
+        progress: told after each.
+    """
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self.total, self.progress, self.done = total, progress, 0
+
+    def tick(self) -> None:
+        """One more is drawn."""
+        self.done += 1
+        self.progress(self.done, self.total)
+
+
+def _save(plot: Plot, out: Path, tick: Tick) -> tuple[str, list[Path]]:
     """Write a figure, and put it in HTML as it looks on a light and on a dark page."""
     files = save_figure(plot.draw(LIGHT), out / plot.name)
     light, dark = (
         data_uri(Version(plot.name, "image/svg+xml", data))
         for data in (files[1].read_bytes(), render_svg(plot.draw(DARK)))
     )
+    tick()
     return (
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
         f'<img src="{light}" alt="{escape(plot.alt)}"></picture>'

@@ -42,7 +42,11 @@ def frontier_of(points: Sequence[PlanePoint]) -> set[str]:
 
 
 def entropy_bound(points: Sequence[PlanePoint]) -> float:
-    """The lowest upper bound on the entropy of the data by any model, nats; NaN without any."""
+    """The lowest upper bound on the entropy of the data by any model, nats; NaN without any.
+
+    Densities bound no entropy of pixels that are whole steps: they count for nothing.
+    """
+    points = [point for point in points if not point.density]
     values = [point.value(name) for point in points for name in BOUNDS]
     values += [point.negative_elbo.value for point in points]
     return min((value for value in values if math.isfinite(value)), default=math.nan)

@@ -7,84 +7,33 @@
 """
 
 import contextlib
-import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from io import BytesIO
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from laconic.container import write_atomically
-from laconic.errors import ConfigError, InputError
-from laconic.models.base import LatentVariableModel
+from laconic.errors import ConfigError
+from laconic.pretrained.points import (
+    Instruments,
+    Point,
+    Progress,
+    read_point,
+    refuse_changes,
+    write_point,
+)
 from laconic.pretrained.recipe import RECIPE, DataConfig, make_trainer, read_small
-from laconic.pretrained.sweep import Run, comparable, digest
+from laconic.pretrained.sweep import Run, digest
 from laconic.training import checkpoints
 from laconic.training.config import build
 from laconic.training.loop import Trainer
+from laconic.training.target import TargetRate
 
-FORMAT = "laconic rd point 1"
 PATIENCE_SECONDS = 15.0
 """How long a run's lock is waited for: a worker whose parent was killed saves before it ends."""
-Progress = Callable[[str, int, int], None]
-"""Told the stage, and how much of how much is done."""
-
-
-class Point(Protocol):
-    """What was measured of a trained model."""
-
-    @property
-    def measures(self) -> Mapping[str, Any]:
-        """By name, each with its value and standard error, in nats per image."""
-        ...
-
-    @property
-    def files(self) -> Mapping[str, Any]:
-        """Real codes by the way they were made, in bits per image."""
-        ...
-
-    @property
-    def grids(self) -> Mapping[str, Any]:
-        """Arrays of pictures by name, uint8."""
-        ...
-
-
-class Instruments(Protocol):
-    """What measures; it lives above training, and is handed down."""
-
-    def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The section `measure` with every default; raises `ConfigError` for what cannot be."""
-        ...
-
-    def rehearse(
-        self, model: LatentVariableModel, images: Tensor, settings: Mapping[str, Any]
-    ) -> None:
-        """Raise a `LaconicError` for what this model, still untrained, can never be coded by."""
-        ...
-
-    def take(
-        self,
-        model: LatentVariableModel,
-        train: Tensor,
-        test: Tensor,
-        settings: Mapping[str, Any],
-        watch: Progress,
-    ) -> Point:
-        """The point of a model.
-
-        Args:
-            model: trained.
-            train: images that it was trained on, `(count, 1, height, width)` in [0, 1].
-            test: images that it was not.
-            settings: `Run.measuring`.
-            watch: told the stage, how much is done and of how much.
-        """
-        ...
 
 
 def is_finished(run: Run) -> bool:
@@ -96,13 +45,13 @@ def is_finished(run: Run) -> bool:
     checkpoint = Path(run.folder) / "checkpoint.safetensors"
     if checkpoint.exists():
         _, meta = checkpoints.load(checkpoint, tensors=False)
-        _compare(meta.get("settings"), run.training, run, f"remove {run.folder} to train it anew")
+        _refuse(meta.get("settings"), run.training, run, f"remove {run.folder} to train it anew")
     result = read_result(run)
     if result is None:
         return False
     told = result.get("settings", {})
-    _compare(told.get("training"), run.training, run, f"remove {run.folder} to train it anew")
-    _compare(told.get("measuring"), run.measuring, run, f"remove {run.result} to measure it anew")
+    _refuse(told.get("training"), run.training, run, f"remove {run.folder} to train it anew")
+    _refuse(told.get("measuring"), run.measuring, run, f"remove {run.result} to measure it anew")
     return True
 
 
@@ -112,15 +61,7 @@ def read_result(run: Run) -> dict[str, Any] | None:
     Raises:
         InputError: the file is none of ours.
     """
-    try:
-        result = json.loads(run.result.read_text())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{run.result}: no readable result ({error}); remove it") from error
-    if not isinstance(result, dict) or result.get("format") != FORMAT:
-        raise InputError(f"{run.result}: not a '{FORMAT}'; remove it")
-    return result
+    return read_point(Path(run.folder))
 
 
 def complete(run: Run, instruments: Instruments, progress: Progress) -> dict[str, Any]:
@@ -138,12 +79,7 @@ def complete(run: Run, instruments: Instruments, progress: Progress) -> dict[str
         _sweep_up(folder)
         trainer = _train(run, progress)
         point = _measure(run, trainer, instruments, progress)
-        result = _describe(run, trainer, point)
-        if point.grids:
-            write_atomically(folder / result["grids"], _packed(point.grids))
-        text = json.dumps(result, indent=1, allow_nan=False)
-        write_atomically(run.result, (text + "\n").encode())
-        return result
+        return write_point(folder, _describe(run, trainer), point)
 
 
 def _train(run: Run, progress: Progress) -> Trainer:
@@ -179,13 +115,12 @@ def shuffled(data: DataConfig) -> Tensor:
     return kept[torch.randperm(len(kept), generator=torch.Generator().manual_seed(0))]
 
 
-def _describe(run: Run, trainer: Trainer, point: Point) -> dict[str, Any]:
-    training = run.training
+def _describe(run: Run, trainer: Trainer) -> dict[str, Any]:
+    """Everything about a run but what was measured."""
+    training, state = run.training, trainer.state
     model, loop, objective = (training[key] for key in ("model", "loop", "objective"))
-    grids = {"grids": "grids.npz"} if point.grids else {}
-    files = {"files": dict(point.files)} if point.files else {}
+    found = {"multiplier": float(state.multiplier)} if isinstance(state, TargetRate) else {}
     return {
-        "format": FORMAT,
         "name": run.title,
         "family": model.get("family", model["name"]),
         "preset": model.get("preset", ""),
@@ -196,28 +131,13 @@ def _describe(run: Run, trainer: Trainer, point: Point) -> dict[str, Any]:
         "steps": trainer.step,
         "train_seconds": round(trainer.seconds, 1),
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
-        "measures": dict(point.measures),
-        **files,
-        **grids,
+        **found,
         "settings": {"training": training, "measuring": run.measuring, "digest": digest(run)},
     }
 
 
-def _packed(grids: Mapping[str, Any]) -> bytes:
-    buffer = BytesIO()
-    np.savez_compressed(buffer, **dict(grids))
-    return buffer.getvalue()
-
-
-def _compare(told: Any, wanted: Mapping[str, Any], run: Run, remedy: str) -> None:
-    """Raise `ConfigError` at the first setting that is not what it was."""
-    before, now = comparable(told or {}), comparable(wanted)
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
-            raise ConfigError(
-                f"{run.name} was made with other settings: {key} was {before.get(key)}, is now "
-                f"{now.get(key)}; {remedy}, or give the sweep another folder"
-            )
+def _refuse(told: Any, wanted: Mapping[str, Any], run: Run, remedy: str) -> None:
+    refuse_changes(told, wanted, run.name, f"{remedy}, or give the sweep another folder")
 
 
 def _sweep_up(folder: Path) -> None:

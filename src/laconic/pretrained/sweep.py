@@ -35,6 +35,7 @@ from typing import Any
 
 from laconic.errors import ConfigError
 from laconic.models import MODELS
+from laconic.pretrained.points import comparable
 from laconic.pretrained.recipe import KINDS, DataConfig, make_objective
 from laconic.training.config import build, plain
 from laconic.training.loop import LoopConfig
@@ -42,8 +43,6 @@ from laconic.training.schedules import LearningRate
 
 SECTIONS = ("model", "loop", "rate")
 """Sections that an override changes key by key."""
-IGNORED = ("checkpoint_minutes", "log_steps", "logger", "minutes", "compile")
-"""Settings of the loop that change nothing about where it ends."""
 
 CODINGS = ("bits_back", "relative_entropy")
 
@@ -321,18 +320,6 @@ def digest(run: Run) -> str:
     """Sixteen digits that tell a run's training from every other."""
     text = json.dumps(comparable(run.training), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def comparable(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Settings by their dotted names, without those that change no result."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        name = f"{before}{key}"
-        if isinstance(value, Mapping):
-            found |= comparable(value, f"{name}.")
-        elif key not in IGNORED:
-            found[name] = value
-    return found
 
 
 def _model(given: Mapping[str, Any], family: str) -> dict[str, Any]:

@@ -25,8 +25,9 @@ import torch
 
 from laconic.errors import InputError
 from laconic.models import make_model
+from laconic.pretrained.points import Instruments
 from laconic.pretrained.recipe import DataConfig
-from laconic.pretrained.runs import Instruments, complete, is_finished, shuffled
+from laconic.pretrained.runs import complete, is_finished, shuffled
 from laconic.pretrained.sweep import Run, Sweep
 from laconic.training.config import build
 
