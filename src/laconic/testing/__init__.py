@@ -1,6 +1,7 @@
-"""Conformance suites that ship with the package: coders from outside can be held to them too.
+"""Conformance suites that ship with the package, for coders and weight methods from outside too.
 
-Subclass `CoderSuite`, say how to make the coder, and pytest finds the laws:
+Subclass `CoderSuite`, say how to make the coder, and pytest finds the laws; likewise `WeightSuite`
+for methods of `laconic.weights`:
 
 ```
 class TestMine(CoderSuite):
@@ -8,7 +9,7 @@ class TestMine(CoderSuite):
         return MyCoder()
 ```
 
-Statistical checks have fixed seeds; each fails a right coder at a rate of at most `FALSE_ALARM`.
+Statistical checks have fixed seeds; each fails what is right at a rate of at most `FALSE_ALARM`.
 """
 
 from laconic.testing.checks import (
@@ -26,10 +27,12 @@ from laconic.testing.checks import (
     transmit,
 )
 from laconic.testing.coders import CoderSuite
+from laconic.testing.weights import WeightSuite
 
 __all__ = [
     "FALSE_ALARM",
     "CoderSuite",
+    "WeightSuite",
     "bias",
     "check_damage",
     "check_garbage",

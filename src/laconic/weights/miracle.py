@@ -197,13 +197,14 @@ class Budget(SharedPrior):
     """
 
     log_beta: Tensor
+    excess: Tensor
 
     def __init__(self, posteriors: Mapping[str, WeightPosterior], settings: Miracle) -> None:
         super().__init__(posteriors)
         self.settings, self.budget_nats = settings, settings.budget_bytes * NATS_PER_BYTE
         self.register_buffer("log_beta", torch.tensor(math.log(settings.beta)))
+        self.register_buffer("excess", torch.tensor(math.nan))  # a buffer, to resume exactly
         self._nats: Tensor | None = None
-        self._excess: Tensor | None = None
 
     @property
     def beta(self) -> float:
@@ -233,9 +234,9 @@ class Budget(SharedPrior):
         if self._nats is None:
             return
         excess = torch.log(self._nats / self.budget_nats).clamp(-1, 1).to(self.log_beta)
-        change = 0.0 if self._excess is None else excess - self._excess
+        change = (excess - self.excess).nan_to_num(0.0)
         self.log_beta += self.settings.beta_rate * excess + change
-        self._excess = excess
+        self.excess.copy_(excess)
 
     def parts(self) -> Iterator[tuple[str, DrawnTensor]]:
         """All tensors, named as in the ordinary network, in order of the layers."""
