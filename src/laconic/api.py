@@ -268,7 +268,8 @@ def expand(source: PathLike | bytes, into: "Module | None" = None) -> "dict[str,
 
     Args:
         source: path of the file, or its bytes.
-        into: a network that takes them for its own.
+        into: a network that takes them for its own. Where the file's network was trained by "rq" to
+            round a layer's inputs, and this one does not, it will from now on.
 
     Raises:
         CorruptFileError: the file is damaged.
@@ -279,15 +280,12 @@ def expand(source: PathLike | bytes, into: "Module | None" = None) -> "dict[str,
         `laconic.expand("net.lac", into=net)`
     """
     from laconic.codecs.network import NetworkFile
+    from laconic.codecs.posterior import expand_into
 
     file = NetworkFile.open(_read(source))
     if into is not None:
-        own = {name: tuple(value.shape) for name, value in into.state_dict().items()}
-        file.check_layout(own)
-    tensors = {entry.name: tensor for entry, tensor in file.tensors()}
-    if into is not None:
-        into.load_state_dict(tensors)
-    return tensors
+        return expand_into(file, into)
+    return {entry.name: tensor for entry, tensor in file.tensors()}
 
 
 class LaconicImage:

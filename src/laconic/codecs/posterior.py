@@ -1,4 +1,4 @@
-"""A network with weight posteriors -> the tensors that are stored, and how fine each must be."""
+"""A network with weight posteriors -> the tensors that are stored, and how fine; and back."""
 
 import math
 from collections.abc import Mapping
@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from laconic.codecs.miracle import shrink_drawn
-from laconic.codecs.network import Progress, named, shrink
+from laconic.codecs.network import NetworkFile, Progress, named, shrink
 from laconic.coding.codebook import LARGEST
 from laconic.errors import InputError
 from laconic.weights.base import ProbabilisticLayer
 from laconic.weights.convert import plain
 from laconic.weights.miracle import MiraclePosterior
+from laconic.weights.relaxed_quantization import STEP_NAME, add_roundings
 
 SHARE_OF_DEVIATION = 0.25
 """Steps where a method says nothing, in root mean squares of what is not zero: 5 bits or so."""
@@ -60,6 +61,30 @@ def shrink_posterior(
     return shrink(named(plain(net).state_dict()), metadata, 0.0, progress, steps)
 
 
+def expand_into(file: NetworkFile, net: nn.Module) -> dict[str, Tensor]:
+    """Give a network the tensors of a file, and the roundings that the file tells of.
+
+    Args:
+        file: of a network of this architecture.
+        net: takes them for its own; left as it was where anything is wrong.
+
+    Returns:
+        The tensors by name.
+
+    Raises:
+        CorruptFileError: a tensor is damaged.
+        InputError: the network has other tensors than the file.
+    """
+    rounded = [entry.name for entry in file.entries if entry.name.endswith(STEP_NAME)]
+    trial = deepcopy(net) if rounded else net
+    add_roundings(trial, rounded)
+    file.check_layout({name: tuple(own.shape) for name, own in trial.state_dict().items()})
+    tensors = {entry.name: tensor for entry, tensor in file.tensors()}
+    add_roundings(net, rounded)
+    net.load_state_dict(tensors)
+    return tensors
+
+
 def steps_of(net: nn.Module) -> dict[str, float]:
     """The quantiser's step of every weight and bias that a posterior stands for; 0: keep all."""
     steps = {}
@@ -67,9 +92,12 @@ def steps_of(net: nn.Module) -> dict[str, float]:
         if not isinstance(module, ProbabilisticLayer):
             continue
         point = module.posterior.point()
-        steps[f"{name}.weight"] = point.weight_step or _default(point.weight)
+        # The ordinary layer may stand behind something else, under a longer name.
+        stored = module.plain().state_dict()
+        own = {key.rpartition(".")[2]: f"{name}.{key}" for key in stored}
+        steps[own["weight"]] = point.weight_step or _default(point.weight)
         if point.bias is not None:
-            steps[f"{name}.bias"] = point.bias_step or _default(point.bias)
+            steps[own["bias"]] = point.bias_step or _default(point.bias)
     return steps
 
 

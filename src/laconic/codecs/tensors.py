@@ -186,11 +186,16 @@ def _in_steps(entry: Entry, tensor: Tensor, step: float) -> tuple[Entry, list[Bl
     if not step or float(tensor.abs().max()) > step * quantised.LARGEST / 2:
         raise InputError(f"tensor {entry.name!r} cannot be told in steps of {step:g}: too fine")
     matrix = tensor.reshape(entry.matrix)
-    blocks = [
-        quantised.quantise(matrix[rows].double().numpy(), step).astype(np.int32)
-        for rows in _blocks(entry)
-    ]
+    blocks = [_nearest(matrix[rows], step).astype(np.int32) for rows in _blocks(entry)]
     return replace(entry, method=Method.QUANTISED, step=step), blocks
+
+
+def _nearest(block: Tensor, step: float) -> IntArray:
+    """Multiples of the step as they are; of other numbers, the integers that cost least."""
+    values = block.double().numpy()
+    exact: IntArray = np.rint(values / step).astype(np.int64)
+    stored = torch.from_numpy(exact * step).to(block.dtype)
+    return exact if torch.equal(stored, block) else quantised.quantise(values, step)
 
 
 def _fitted(entry: Entry, tensor: Tensor, tolerance: float) -> tuple[Entry, list[Blocks]]:

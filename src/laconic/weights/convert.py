@@ -105,7 +105,7 @@ def convert(
     # What a method refuses, it has refused by now: the network is whole or converted, never half.
     prior = method.shared({name: layer.posterior for name, layer in layers.items()})
     for name, module in found.items():
-        _replace(net, module, layers[name])
+        replace_everywhere(net, module, layers[name])
     untouched = tuple(
         name
         for name, module in modules.items()
@@ -135,11 +135,11 @@ def plain(net: nn.Module) -> nn.Module:
     copy = deepcopy(net)
     for module in list(copy.modules()):
         if isinstance(module, ProbabilisticLayer):
-            _replace(copy, module, module.plain().train(module.training))
+            replace_everywhere(copy, module, module.plain().train(module.training))
     return copy
 
 
-def _replace(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
+def replace_everywhere(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
     """Put `new` wherever `old` is a child, in all places at once."""
     for parent in list(net.modules()):
         for name, child in list(parent._modules.items()):  # `named_children` tells twins once

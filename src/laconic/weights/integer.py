@@ -18,11 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from laconic.distributions.relaxed_grid import RelaxedGrid, round_half_up
+from laconic.distributions.relaxed_grid import Rounding, round_half_up
 from laconic.errors import ConfigError, InputError
 from laconic.networks.fixed_point import EXACT
-from laconic.weights.base import ProbabilisticLayer
-from laconic.weights.relaxed_quantization import RelaxedPosterior
+from laconic.weights.base import SUPPORTED, ProbabilisticLayer
+from laconic.weights.grids import GridLayer, grid_layer
+
+LAYERS: tuple[type[nn.Module], ...] = (ProbabilisticLayer, *SUPPORTED)
 
 LOGIT_BITS = 16
 """Logits count in 2^-16 of the last layer's product of steps, so that its bias keeps precision."""
@@ -204,35 +206,35 @@ def integer_network(
 
     Args:
         net: `nn.Sequential`, nested or not, of linear layers, 2-D convolutions, ReLU, MaxPool2d and
-            Flatten, converted by relaxed quantisation with bits for weights and activations.
+            Flatten, converted by relaxed quantisation with bits for weights and activations; or
+            the ordinary one that took the tensors of its file (`laconic.expand`).
         input_step: inputs are multiples of this; pictures of bytes over 255, of 1 / 255. Without
             meaning where the first layer quantises its input.
         input_limit: largest size of an input in these steps.
 
     Raises:
-        InputError: other modules, or layers that are not quantised.
+        InputError: other modules, or layers and inputs that are not quantised.
         ConfigError: sums could leave the integers that float64 holds.
 
     Example:
         `logits = integer_network(net)(pictures)`
     """
     modules = _in_a_row(net)
-    layers = [module for module in modules if isinstance(module, ProbabilisticLayer)]
+    layers = [module for module in modules if isinstance(module, GridLayer)]
     if not layers:
-        raise InputError("the network has no converted layer: convert and train it with 'rq' first")
-    first = _posterior(layers[0]).input_grid
+        raise InputError("the network has no layer on a grid: convert and train it with 'rq' first")
     inputs = (
         Inputs(input_step, -float(input_limit), float(input_limit), snap=False)
-        if first is None
-        else _as_inputs(first)
+        if layers[0].inputs is None
+        else _as_inputs(layers[0])
     )
-    grids = [inputs, *(_as_inputs(_posterior(layer).input_grid) for layer in layers[1:])]
+    grids = [inputs, *(_as_inputs(layer) for layer in layers[1:])]
     steps: list[IntegerLayer | nn.Module] = []
     unit, count = 1.0, 0
     for module in modules:
-        if isinstance(module, ProbabilisticLayer):
+        if isinstance(module, GridLayer):
             after = grids[count + 1] if count + 1 < len(grids) else None
-            unit = grids[count].step * _step(_weight_grid(module))
+            unit = grids[count].step * module.step
             steps.append(_integer_layer(module, grids[count], after))
             count += 1
         else:
@@ -241,13 +243,10 @@ def integer_network(
 
 
 @torch.no_grad()
-def _integer_layer(module: ProbabilisticLayer, given: Inputs, after: Inputs | None) -> IntegerLayer:
-    shell, grid = module.shell, _weight_grid(module)
+def _integer_layer(module: GridLayer, given: Inputs, after: Inputs | None) -> IntegerLayer:
+    shell, weight, bias = module.layer, module.weight, module.bias
     assert isinstance(shell, nn.Linear | nn.Conv2d)
-    posterior = _posterior(module)
-    weight = grid.integers(posterior.mean).double()
-    unit = given.step * _step(grid)
-    bias = posterior.point().bias
+    unit = given.step * module.step
     offset = weight.new_zeros(len(weight)) if bias is None else bias.detach().double() / unit
     worst = float(weight.abs().flatten(1).sum(1).max()) * max(-given.low, given.high)
     sums = worst if after is not None else (worst + float(offset.abs().max())) * 2.0**LOGIT_BITS
@@ -277,17 +276,33 @@ def _convolve(layer: nn.Conv2d, weight: Tensor, x: Tensor) -> Tensor:
     return sums.reshape(len(x), -1, *size)
 
 
-def _in_a_row(net: nn.Module) -> list[nn.Module]:
+def _in_a_row(net: nn.Module) -> list[nn.Module | GridLayer]:
+    """What nested rows do; a rounding belongs to the layer behind it."""
+    found: list[nn.Module | GridLayer] = []
+    rounding: Rounding | None = None
+    for module in _leaves(net):
+        layer = isinstance(module, LAYERS)
+        if rounding is not None and not layer:
+            raise InputError(f"no integer version of a rounding before {type(module).__name__}")
+        if isinstance(module, Rounding):
+            rounding = module
+        else:
+            found.append(grid_layer(module, rounding) if layer else module)
+            rounding = None
+    return found
+
+
+def _leaves(net: nn.Module) -> list[nn.Module]:
     """The modules of nested rows; those that integers can go through, and no others."""
     if isinstance(net, nn.Sequential):
-        return [module for part in net for module in _in_a_row(part)]
-    if isinstance(net, ProbabilisticLayer):
-        shell = net.shell
+        return [module for part in net for module in _leaves(part)]
+    if isinstance(net, LAYERS):
+        shell = net.shell if isinstance(net, ProbabilisticLayer) else net
         zeros = isinstance(shell, nn.Conv2d) and shell.padding_mode == "zeros"
         if isinstance(shell, nn.Linear) or zeros:
             return [net]
         raise InputError(f"no integer version of {shell}: only Linear, and Conv2d padded by zeros")
-    if isinstance(net, nn.ReLU | nn.Flatten):
+    if isinstance(net, nn.ReLU | nn.Flatten | Rounding):
         return [net]
     if isinstance(net, nn.MaxPool2d) and not net.return_indices:
         return [net]
@@ -297,26 +312,11 @@ def _in_a_row(net: nn.Module) -> list[nn.Module]:
     )
 
 
-def _posterior(layer: ProbabilisticLayer) -> RelaxedPosterior:
-    if not isinstance(layer.posterior, RelaxedPosterior):
-        raise InputError("a layer was converted by another method than 'rq'")
-    return layer.posterior
-
-
-def _weight_grid(layer: ProbabilisticLayer) -> RelaxedGrid:
-    grid = _posterior(layer).weight_grid
-    if grid is None:
-        raise InputError("a layer's weights are not quantised: convert with weight_bits")
-    return grid
-
-
-def _as_inputs(grid: RelaxedGrid | None) -> Inputs:
+def _as_inputs(layer: GridLayer) -> Inputs:
+    grid = layer.inputs
     if grid is None:
         raise InputError("a layer's inputs are not quantised: convert with activation_bits")
-    if not grid.fitted:
+    low, high = float(grid.low), float(grid.high)
+    if not high > low:
         raise InputError("the range of a layer's inputs is not known yet: train or calibrate first")
-    return Inputs(_step(grid), float(grid.low), float(grid.high), snap=True)
-
-
-def _step(grid: RelaxedGrid) -> float:
-    return float(grid.step.detach())
+    return Inputs(float(grid.step.detach()), low, high, snap=True)

@@ -12,20 +12,38 @@ is left as it is, and so are its logits, as in the source.
 Source: Louizos 8, appendix 10.6.1.
 """
 
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from laconic.distributions.relaxed_grid import FULL_BITS, NOISE_RANGE, NOISE_START, RelaxedGrid
+from laconic.distributions.relaxed_grid import (
+    FULL_BITS,
+    NOISE_RANGE,
+    NOISE_START,
+    RelaxedGrid,
+    Rounding,
+)
 from laconic.errors import ConfigError, InputError
 from laconic.training.modes import evaluation
-from laconic.weights.base import Apply, LayerInfo, Point, WeightMethod, WeightPosterior
+from laconic.weights.base import (
+    SUPPORTED,
+    Apply,
+    LayerInfo,
+    Point,
+    WeightMethod,
+    WeightPosterior,
+)
+from laconic.weights.convert import replace_everywhere
 
 BITS = range(2, 17)
 """Of a grid."""
+
+STEP_NAME = ".rounding.step"
+"""How the name of a layer whose inputs are rounded goes on, where the step is told."""
 
 LOW_BITS_RATE = 0.5
 """Grids that are used in full make noisy gradients and learn so much slower (10.6.1)."""
@@ -173,7 +191,7 @@ class RelaxedPosterior(WeightPosterior):
         if self.input_grid is None:
             return layer
         _require_range(self.input_grid)
-        return nn.Sequential(self.input_grid.plain(), layer)
+        return _behind(self.input_grid.plain(), layer)
 
     @torch.no_grad()
     def constrain(self) -> None:
@@ -213,6 +231,29 @@ def calibrate(net: nn.Module, inputs: Tensor) -> None:
             if isinstance(module, RelaxedPosterior):
                 module.collecting = module.input_grid is not None
         net(inputs)
+
+
+def add_roundings(net: nn.Module, names: Iterable[str]) -> None:
+    """Make an ordinary network one that rounds inputs where a finished one does, in place.
+
+    Args:
+        net: of the architecture that was converted.
+        names: of the finished network's tensors. Where they tell of a rounding, the layer gets
+            one, whose grid is yet to be loaded.
+    """
+    modules = dict(net.named_modules(remove_duplicate=False))
+    done: set[nn.Module] = set()
+    for name in names:
+        layer = modules.get(name.removesuffix(STEP_NAME)) if name.endswith(STEP_NAME) else None
+        if isinstance(layer, SUPPORTED) and layer not in done:
+            assert isinstance(layer.weight, Tensor)
+            step, low, high = layer.weight.detach().new_zeros(3)
+            replace_everywhere(net, layer, _behind(Rounding(step, low, high), layer))
+            done.add(layer)
+
+
+def _behind(rounding: Rounding, layer: nn.Module) -> nn.Module:
+    return nn.Sequential(OrderedDict(rounding=rounding, layer=layer)).train(layer.training)
 
 
 def _require_range(grid: RelaxedGrid) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree
 
+from laconic.distributions.relaxed_grid import Rounding
 from laconic.errors import InputError
 from laconic.weights.base import SUPPORTED
 from laconic.weights.channels import Channels, Layer, Value
@@ -63,7 +64,8 @@ def smaller(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> nn.Module:
     because they are pixels, gets a `Select` before it. Rectifiers go behind the maximum pooling
     that follows them, and pictures lie in memory pixel by pixel, which suits few channels: both
     compute the same, faster. Convolutions in groups (other than one channel per group), layers that
-    are used twice and operations that are unknown stay whole.
+    are used twice and operations that are unknown stay whole. Sums that are rounded (`rq`) and lie
+    on a tie may fall to its other side, since they are added in another order.
 
     Args:
         net: a converted network, or any with exact zeros where it is pruned; left as it is.
@@ -87,6 +89,9 @@ def smaller(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> nn.Module:
     """
     inputs = (example,) if isinstance(example, Tensor) else tuple(example)
     masked = plain(net).eval()
+    dtype = _widen(masked)
+    if dtype is not None:
+        inputs = tuple(x.double() if x.is_floating_point() else x for x in inputs)
     with torch.no_grad():
         expected = _run(masked, inputs)
         graph = traced(masked)
@@ -97,6 +102,8 @@ def smaller(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> nn.Module:
         _tidy(graph)
         graph.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         _compare(graph(*inputs), expected)
+        if dtype is not None:
+            graph.to(dtype)
     if channels.kept:
         warnings.warn(
             f"unknown, so kept whole with the channels around: {', '.join(sorted(channels.kept))}",
@@ -120,6 +127,19 @@ def widths(net: nn.Module) -> dict[str, tuple[int, int]]:
             assert isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
             found[name] = module.in_channels, module.out_channels
     return found
+
+
+def _widen(net: nn.Module) -> torch.dtype | None:
+    """Take a network that rounds to float64, where no last bit makes a whole step of a tie.
+
+    Returns:
+        The type of its numbers; None for a network that does not round, which is left as it is.
+    """
+    if not any(isinstance(module, Rounding) for module in net.modules()):
+        return None
+    dtype = next(net.parameters()).dtype
+    net.double()
+    return dtype
 
 
 def _run(net: nn.Module, inputs: tuple[Tensor, ...]) -> object:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from laconic.distributions.relaxed_grid import Rounding
 from laconic.errors import InputError
 
 ELEMENTWISE: frozenset[Any] = frozenset({
@@ -22,7 +23,7 @@ ELEMENTWISE: frozenset[Any] = frozenset({
     functional.leaky_relu, functional.elu, functional.selu, functional.celu, functional.gelu,
     functional.silu, functional.mish, functional.sigmoid, functional.logsigmoid, functional.tanh,
     functional.softplus, functional.softsign, functional.hardtanh, functional.hardswish,
-    functional.hardsigmoid, "relu", "sigmoid", "tanh", "contiguous", "clone",
+    functional.hardsigmoid, "relu", "sigmoid", "tanh", "contiguous", "clone", Rounding,
 })  # fmt: skip
 """Functions of single numbers: types of modules, functions, names of methods."""
 
@@ -84,7 +85,7 @@ def traced(net: nn.Module) -> fx.GraphModule:
         InputError: the forward pass cannot be written as one graph.
     """
     try:
-        graph = fx.symbolic_trace(net)
+        graph = fx.GraphModule(net, _Tracer().trace(net))
     except Exception as error:  # whatever the network's own code raises when it meets a proxy
         raise InputError(
             f"the network cannot be traced ({type(error).__name__}: {error}): its forward pass "
@@ -166,6 +167,13 @@ def asks_for_size_only(node: fx.Node, rank: int, axis: int) -> bool:
     else:
         return False
     return all(isinstance(dim, int) and dim % rank != axis for dim in asked)
+
+
+class _Tracer(fx.Tracer):
+    """Takes a rounding for one operation, as it takes torch's own modules."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Rounding) or super().is_leaf_module(m, module_qualified_name)
 
 
 class _Recorder(fx.Interpreter):
