@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,12 +132,14 @@ def test_an_interrupted_parent_lets_its_workers_save(
 
 
 def interrupt_when(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C as soon as two workers are at it."""
+    """Ctrl-C, once, as soon as two workers are at it: a second one would cut the waiting short."""
     hear = workers._Pool._hear
+    once = threading.Lock()
 
     def heard(pool: workers._Pool, run: Run, line: str) -> None:
         hear(pool, run, line)
-        if all((folder / f"long-{index}" / "told").exists() for index in range(2)):
+        both = all((folder / f"long-{index}" / "told").exists() for index in range(2))
+        if both and once.acquire(blocking=False):
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(workers._Pool, "_hear", heard)
