@@ -228,3 +228,23 @@ def test_a_killed_sweep_goes_on_and_is_done_once(config: Path) -> None:
     changed = run("run", config, "--set", slow.replace("100", "101"))
     assert changed.exit_code == 1
     assert f"{plan.name} was made with other settings: loop.steps was 100" in changed.stderr
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "point").mkdir()
+    point = {
+        "format": "laconic rd point 1",
+        "name": "a",
+        "family": "---",
+        "data": "d",
+        "measures": {
+            name: {"value": 1.0, "error": 0.1} for name in ("rate_nats", "distortion_nats")
+        },
+    }
+    (tmp_path / "point" / "result.json").write_text(json.dumps(point))
+    done = run("plot", tmp_path / "point", "-o", tmp_path / "file" / "report")
+    assert done.exit_code == 1
+    assert str(tmp_path / "file") in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

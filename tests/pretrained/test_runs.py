@@ -44,7 +44,9 @@ def weights(run: Run) -> dict[str, Tensor]:
     return checkpoints.load(Path(run.folder) / "checkpoint.safetensors")[0]
 
 
-def test_a_run_leaves_its_point(sweep_config: dict[str, Any], finish: Finish) -> None:
+def test_a_run_leaves_its_point(
+    sweep_config: dict[str, Any], finish: Finish, still: Instruments
+) -> None:
     run = plan(sweep_config)[0]
     result = finish(run)
     assert result == read_result(run)
@@ -62,7 +64,7 @@ def test_a_run_leaves_its_point(sweep_config: dict[str, Any], finish: Finish) ->
     assert result["train_seconds"] >= 0
     with np.load(Path(run.folder) / result["grids"]) as grids:
         assert grids["inputs"].shape == (2, 8, 8)
-    assert is_finished(run)
+    assert is_finished(run, still)
     before = run.result.stat().st_mtime_ns
     assert finish(run) == result
     assert run.result.stat().st_mtime_ns == before
@@ -79,22 +81,38 @@ def test_other_settings_are_never_mixed(
         check(longer, still)
     measured = plan(sweep_config | {"measure": {"draws": 2}})[0]
     with pytest.raises(ConfigError, match=r"draws was 1, is now 2; remove .*result\.json"):
-        is_finished(measured)
+        is_finished(measured, still)
     run.result.unlink()
     with pytest.raises(ConfigError, match=r"loop\.steps was 12"):
         complete(longer.runs[0], still, quiet)
     often = plan(sweep_config | {"loop": sweep_config["loop"] | {"checkpoint_minutes": 9.0}})[0]
-    assert not is_finished(often)
+    assert not is_finished(often, still)
     assert complete(measured, still, quiet)["steps"] == 12
 
 
-def test_a_file_that_is_no_result_is_named(sweep_config: dict[str, Any]) -> None:
+def test_a_result_from_before_a_measure_was_known_still_counts(
+    sweep_config: dict[str, Any], finish: Finish, still: Instruments
+) -> None:
+    run = plan(sweep_config)[0]
+    finish(run)
+    result = json.loads(run.result.read_text())
+    newer = result["settings"]["measuring"]["measure"].pop("draws")
+    run.result.write_text(json.dumps(result))
+    assert is_finished(run, still)
+    asked = plan(sweep_config | {"measure": {"draws": newer + 1}})[0]
+    with pytest.raises(ConfigError, match="draws was 1, is now 2"):
+        is_finished(asked, still)
+
+
+def test_a_file_that_is_no_result_is_named(
+    sweep_config: dict[str, Any], still: Instruments
+) -> None:
     run = plan(sweep_config)[0]
     Path(run.folder).mkdir(parents=True)
     for text in ("{", "[]", "{}"):
         run.result.write_text(text)
         with pytest.raises(InputError, match=r"result\.json"):
-            is_finished(run)
+            is_finished(run, still)
 
 
 def test_a_chain_starts_from_its_neighbours_weights(
@@ -177,7 +195,7 @@ NURSERY = """
 
 
 def test_a_kill_at_any_moment_costs_no_more_than_a_checkpoint(
-    sweep_config: dict[str, Any], finish: Finish, tmp_path: Path
+    sweep_config: dict[str, Any], finish: Finish, still: Instruments, tmp_path: Path
 ) -> None:
     """Killed before and after every n-th renaming; after each, all files are whole."""
     run = plan(sweep_config)[0]
@@ -206,7 +224,7 @@ def test_a_kill_at_any_moment_costs_no_more_than_a_checkpoint(
     assert steps == sorted(steps)
     assert ends.count(-signal.SIGKILL) >= 4
     assert ends[-1] == 0
-    assert is_finished(run)
+    assert is_finished(run, still)
     whole = plan(sweep_config | {"folder": str(tmp_path / "whole")})[0]
     assert finish(whole)["measures"] == (read_result(run) or {})["measures"]
     left, right = weights(run), weights(whole)

@@ -20,7 +20,7 @@ Tick = Callable[[int, int], None]
 
 
 class Group(TyperGroup):
-    """Turns every `LaconicError` into one line on stderr and exit status 1."""
+    """Turns every `LaconicError`, and a file that the system refuses, into one line on stderr."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
@@ -31,6 +31,11 @@ class Group(TyperGroup):
             raise typer.Exit(1) from error
         except (BrokenPipeError, KeyboardInterrupt) as error:
             raise typer.Exit(INTERRUPTED) from error
+        except OSError as error:  # A folder that is read-only, a full disk.
+            if error.filename is None:
+                raise
+            report(InputError(f"{error.filename}: {error.strerror}; give another place"))
+            raise typer.Exit(1) from error
 
 
 def report(error: Exception) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,6 +19,7 @@ from laconic.models.exact import (
     OneWave,
     PixelParameters,
     Shape,
+    StandardCells,
     to_integers,
 )
 from laconic.networks.fixed_convolution import FixedConvolution
@@ -69,7 +69,7 @@ class _Planes:
         return functional.pixel_shuffle(told[:, :, :height].transpose(0, 1), 2)
 
 
-class IntegerDenseVAE:
+class IntegerDenseVAE(StandardCells):
     """A `DenseVAE` in integers; later changes of its weights are not seen.
 
     Binary pixels are 0 and 255 of 8 bits.
@@ -81,11 +81,8 @@ class IntegerDenseVAE:
         ConfigError: the weights are too large for exact arithmetic.
     """
 
-    levels = 1
-    colours = 1
-
     def __init__(self, model: DenseVAE) -> None:
-        self.stride, self.latents = model.stride, model.config.latents
+        super().__init__(model.stride, model.config.latents)
         self.encoder, self.decoder = _DenseStack(model.encoder), _DenseStack(model.decoder)
         self.planes = _Planes(model.planes)
         self.components: list[NDArray[np.int32]] = []
@@ -101,23 +98,10 @@ class IntegerDenseVAE:
         rows, columns = (side // self.stride for side in pixels.shape[2:])
         return join(told[:, :, None, None], rows, columns)
 
-    def start(self, batch: int, height: int, width: int) -> Any:
-        """The shape of the latent."""
-        return batch, self.latents, height // self.stride, width // self.stride
-
-    def prior(self, level: int, state: Any) -> Known:
-        """N(0, I)."""
-        loc = torch.zeros(state, dtype=torch.float64)
-        return Known(state, loc, torch.ones_like(loc))
-
     def posterior(self, level: int, known: Known, features: Any) -> tuple[Tensor, Tensor]:
         """Mean and log-scale of the latent, both in units of 2^-16."""
-        mean, log_scale = features.chunk(2, dim=1)
+        mean, log_scale = super().posterior(level, known, features)
         return mean, log_scale.clamp(*(limit * _ONE for limit in LOG_SCALES))
-
-    def take_in(self, level: int, known: Known, latent: Tensor) -> Any:
-        """The latent is all there is."""
-        return latent
 
     def likelihood(self, state: Any, shape: Shape) -> ExactLikelihood:
         """Of the pixels of images before padding."""

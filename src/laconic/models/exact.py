@@ -139,6 +139,39 @@ class ExactLadder(Protocol):
         ...
 
 
+class StandardCells:
+    """What ladders of one level under N(0, I) share: a latent vector for each cell of the picture.
+
+    Args:
+        stride: side of a cell in pixels.
+        latents: numbers of a cell.
+    """
+
+    levels = 1
+    colours = 1
+
+    def __init__(self, stride: int, latents: int) -> None:
+        self.stride, self.latents = stride, latents
+
+    def start(self, batch: int, height: int, width: int) -> Any:
+        """The shape of the latent."""
+        return batch, self.latents, height // self.stride, width // self.stride
+
+    def prior(self, level: int, state: Any) -> Known:
+        """N(0, I)."""
+        loc = torch.zeros(state, dtype=torch.float64)
+        return Known(state, loc, torch.ones_like(loc))
+
+    def posterior(self, level: int, known: Known, features: Any) -> tuple[Tensor, Tensor]:
+        """Mean and log-scale of the latent, both in units of 2^-16, as `climb` says them."""
+        mean, log_scale = features.chunk(2, dim=1)
+        return mean, log_scale
+
+    def take_in(self, level: int, known: Known, latent: Tensor) -> Any:
+        """The latent is all there is."""
+        return latent
+
+
 class OneWave:
     """An `ExactLikelihood` of pixels that are independent given the latents, in reading order.
 

@@ -13,9 +13,9 @@ from laconic.models.cells import cut, join
 from laconic.models.exact import (
     BernoulliParameters,
     ExactLikelihood,
-    Known,
     OneWave,
     Shape,
+    StandardCells,
     to_integers,
 )
 from laconic.networks.fixed_gated import Curve, DownConvolution, UpConvolution, gate
@@ -46,7 +46,7 @@ def log_scale(least_variance: str) -> Curve:
     return Curve(curve, _VARIANCE_LIMIT, FRACTION_BITS)
 
 
-class IntegerFamily:
+class IntegerFamily(StandardCells):
     """A family in integers; later changes of its weights are not seen.
 
     Binary pixels are 0 and 255 of 8 bits. Pictures larger than the family's are cells of their own.
@@ -59,11 +59,8 @@ class IntegerFamily:
         ConfigError: the weights are too large for exact arithmetic.
     """
 
-    levels = 1
-    colours = 1
-
     def __init__(self, model: Family, least_variance: str) -> None:
-        self.stride, self.latents = model.config.side, model.sizes.latents
+        super().__init__(model.config.side, model.sizes.latents)
         encoder, decoder = model.encoder, model.decoder
         read = [*encoder.layers, encoder.read_out]
         self._read = [DownConvolution(_first(layer, nn.Conv2d)) for layer in read]
@@ -82,24 +79,6 @@ class IntegerFamily:
         told = torch.cat([self._mean(hidden), self._log_scale(self._variance(hidden))], 1)
         rows, columns = (side // self.stride for side in pixels.shape[2:])
         return join(told[:, :, None, None], rows, columns)
-
-    def start(self, batch: int, height: int, width: int) -> Any:
-        """The shape of the latent."""
-        return batch, self.latents, height // self.stride, width // self.stride
-
-    def prior(self, level: int, state: Any) -> Known:
-        """N(0, I)."""
-        loc = torch.zeros(state, dtype=torch.float64)
-        return Known(state, loc, torch.ones_like(loc))
-
-    def posterior(self, level: int, known: Known, features: Any) -> tuple[Tensor, Tensor]:
-        """Mean and log-scale of the latent, both in units of 2^-16."""
-        mean, log_scale = features.chunk(2, dim=1)
-        return mean, log_scale
-
-    def take_in(self, level: int, known: Known, latent: Tensor) -> Any:
-        """The latent is all there is."""
-        return latent
 
     def likelihood(self, state: Any, shape: Shape) -> ExactLikelihood:
         """Of the pixels of images before padding."""

@@ -21,7 +21,7 @@ from laconic.data.patches import (
     read_split,
     reducer,
 )
-from laconic.errors import ConfigError
+from laconic.errors import ConfigError, InputError
 from laconic.models import make_model
 from laconic.models.base import Context, LatentVariableModel, Rung
 from laconic.models.families import Family
@@ -182,6 +182,10 @@ def make_batches(data: DataConfig, photos: Sequence[NDArray[np.uint8]]) -> Batch
 def read_small(data: DataConfig) -> Tensor:
     """All small images of a split, `(count, 1, h, w)` in [0, 1]."""
     folder = data_root() / data.folder
+    if not folder.is_dir():
+        raise InputError(
+            f"data.folder: {folder} is no folder; LACONIC_DATA names the one with all data sets"
+        )
     if data.kind == "binary":
         return read_binary(folder / BINARY_FILE, data.split).float()
     if data.kind == "omniglot":

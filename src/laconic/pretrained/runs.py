@@ -36,8 +36,10 @@ PATIENCE_SECONDS = 15.0
 """How long a run's lock is waited for: a worker whose parent was killed saves before it ends."""
 
 
-def is_finished(run: Run) -> bool:
+def is_finished(run: Run, instruments: Instruments) -> bool:
     """Whether the run has its result.
+
+    What can be measured grows: a result that knows nothing of a newer measure has it as by default.
 
     Raises:
         ConfigError: it, or the checkpoint it left, was made with other settings.
@@ -51,7 +53,9 @@ def is_finished(run: Run) -> bool:
         return False
     told = result.get("settings", {})
     _refuse(told.get("training"), run.training, run, f"remove {run.folder} to train it anew")
-    _refuse(told.get("measuring"), run.measuring, run, f"remove {run.result} to measure it anew")
+    measuring = dict(told.get("measuring") or {})
+    measuring["measure"] = instruments.resolve(measuring.get("measure") or {})
+    _refuse(measuring, run.measuring, run, f"remove {run.result} to measure it anew")
     return True
 
 
@@ -74,7 +78,7 @@ def complete(run: Run, instruments: Instruments, progress: Progress) -> dict[str
     folder = Path(run.folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / "lock", run.name):
-        if is_finished(run):
+        if is_finished(run, instruments):
             return read_result(run) or {}
         _sweep_up(folder)
         trainer = _train(run, progress)

@@ -66,7 +66,7 @@ def check(sweep: Sweep, instruments: Instruments) -> list[Run]:
         if wanted not in checked:
             checked.append(wanted)
             _check_images(run, instruments)
-    return [run for run in sweep.runs if not is_finished(run)]
+    return [run for run in sweep.runs if not is_finished(run, instruments)]
 
 
 def _check_images(run: Run, instruments: Instruments) -> None:

@@ -76,7 +76,9 @@ def load(path: Path, tensors: bool = True) -> tuple[dict[str, Tensor], dict[str,
             found = {name: file.get_tensor(name) for name in names}
             meta = json.loads((file.metadata() or {})["meta"])
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ConfigError(f"{path}: not a readable checkpoint ({error})") from error
+        raise ConfigError(
+            f"{path}: not a readable checkpoint ({error}); remove it to begin anew"
+        ) from error
     return found, meta
 
 

@@ -169,7 +169,7 @@ def beta_elbo(
 class RateDistortion:
     """D + beta R for one beta, whatever range the model was made for.
 
-    At beta = 1 it is the negative ELBO; above, D is dear and R cheap to save; below, the reverse.
+    At beta = 1 it is the negative ELBO; above, the rate is dear; below, the distortion is.
     Source: Alemi, eq. 4; Higgins et al. 2017.
 
     Attributes:
