@@ -3,7 +3,9 @@
     python experiments/networks.py experiments/bayesian-compression [--recipe NAME] [--seeds 0 1 2]
 
 Recipes are the `*.yaml` files of the folder. Trained networks and checkpoints are kept under
-`runs/networks`, and what is there is not trained again.
+`runs/networks`, and what is there is not trained again. With `--validate COUNT` so many training
+examples are held out and tested on in place of the test set, which is how settings are chosen; its
+rows are printed only.
 """
 
 import argparse
@@ -14,9 +16,9 @@ from typing import Any
 
 import torch
 
-from laconic.data.idx import load_digits
-from laconic.evaluation.networks import Data, Recipe, read_recipe, run_recipe
+from laconic.evaluation.networks import Recipe, read_recipe, run_recipe
 from laconic.evaluation.provenance import describe_run
+from laconic.evaluation.tasks import TASKS, held_out
 from laconic.pretrained.recipe import data_root
 from laconic.training.config import read_config
 
@@ -43,23 +45,30 @@ def main() -> None:
     parser.add_argument("--recipe", help="run this one only")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--data", type=Path, default=data_root())
+    parser.add_argument("--validate", type=int, default=0, metavar="COUNT")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    digits = arguments.data / "mnist"
-    data = Data(*load_digits(digits, "train"), *load_digits(digits, "t10k"))
+    runs = REPOSITORY / "runs" / "networks"
+    if arguments.validate:
+        runs = runs / f"without-{arguments.validate}"
     results = arguments.folder / "results.json"
     for recipe in recipes(arguments.folder, arguments.recipe):
         started = time.time()
+        data = TASKS[recipe.data](arguments.data)
+        if arguments.validate:
+            data = held_out(data, arguments.validate)
 
         def say(step: int, row: dict[str, float], name: str = recipe.name) -> None:
             shown = {key: round(value, 4) for key, value in row.items()}
             print(name, shown, flush=True)
 
-        rows = run_recipe(recipe, data, arguments.seeds, REPOSITORY / "runs" / "networks", say)
-        document = json.loads(results.read_text()) if results.exists() else {}
+        rows = run_recipe(recipe, data, arguments.seeds, runs, say)
         for row in rows:
-            print(json.dumps(row))
+            print(json.dumps(row), flush=True)
+        if arguments.validate:
+            continue
+        document = json.loads(results.read_text()) if results.exists() else {}
         command = f"python experiments/networks.py {arguments.folder}"
         document = {
             "title": document.get("title", arguments.folder.name),

@@ -8,7 +8,6 @@ import torch
 from laconic.errors import ConfigError
 from laconic.evaluation.networks import (
     STEP_SCALES,
-    Data,
     coded,
     converted,
     measure,
@@ -16,6 +15,11 @@ from laconic.evaluation.networks import (
     run_recipe,
     widths_of,
 )
+from laconic.evaluation.tasks import Data, held_out
+from laconic.networks.resnet import ResNet
+from laconic.training import checkpoints
+from laconic.training.augmentation import shift_and_mirror
+from laconic.weights import plain
 
 RECIPE = {
     "name": "quick", "network": "lenet-300-100", "method": "sparse-vd",
@@ -96,10 +100,48 @@ def test_widths_count_what_is_left() -> None:
     assert widths_of({"conv": conv, "linear": linear}) == {"conv": 3, "linear": 4}
 
 
+def test_held_out_examples_are_not_trained_on() -> None:
+    data = digits()
+    part = held_out(data, 500)
+    assert torch.equal(torch.cat([part.inputs, part.test_inputs]), data.inputs)
+    assert torch.equal(part.test_labels, data.labels[-500:])
+    with pytest.raises(ConfigError, match="3000 examples cannot be held out"):
+        held_out(data, 3000)
+
+
+def test_a_stage_may_end_with_the_average_of_its_weights(tmp_path: Path) -> None:
+    """Not with the last weights, and a finished run is loaded as it ended."""
+    train = {"epochs": 1, "average": 0.9}
+    recipe = read_recipe({**RECIPE, "name": "averaged", "train": train})
+    nets = [converted(recipe, digits(), 0, tmp_path, silent)[0] for _ in range(2)]
+    tensors = checkpoints.load(tmp_path / "averaged/0/checkpoint.safetensors")[0]
+    mean = nets[0].get_parameter("fc1.posterior.mean")
+    assert torch.equal(mean, tensors["average.net.fc1.posterior.mean"])
+    assert not torch.equal(mean, tensors["model.net.fc1.posterior.mean"])
+    assert torch.equal(mean, nets[1].get_parameter("fc1.posterior.mean"))
+
+
+@pytest.mark.filterwarnings("ignore::laconic.weights.convert.UntouchedModules")
+def test_batch_norms_end_with_statistics_of_what_is_stored(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.randn(64, 3, 32, 32, generator=generator), torch.arange(64) % 10
+    task = Data(x, y, x, y, shift_and_mirror)
+    stage = {"epochs": 1, "batch": 32}
+    train = {**stage, "average": 0.5}
+    named = {"name": "norms", "network": "resnet-20", "method": "l0"}
+    recipe = read_recipe({**named, "pretrain": stage, "train": train})
+    net, _ = converted(recipe, task, 0, tmp_path, silent)
+    stored = plain(net)
+    assert isinstance(stored, ResNet)
+    expected = stored.conv(x).mean((0, 2, 3))
+    torch.testing.assert_close(stored.norm.running_mean, expected, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"network": "alexnet"}, "alexnet"),
+        ({"data": "cifar11"}, "cifar11"),
         ({"train": {"epoch": 3}}, r"train\.epoch"),
         ({"colour": 3}, "colour"),
         ({"method": None}, "method"),

@@ -4,6 +4,7 @@ Three units that must never be mixed are always reported by name: weights that a
 the accounting of Deep Compression (CSR and Huffman), and bytes of the .lac file.
 """
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,38 +20,25 @@ from laconic.codecs.network import NetworkFile
 from laconic.codecs.posterior import is_drawn, shrink_posterior, steps_of
 from laconic.coding.sparse import count_sparse
 from laconic.errors import ConfigError
-from laconic.networks.lenet import lenet_5_caffe, lenet_300_100
+from laconic.evaluation.tasks import NETWORKS, TASKS, Data
 from laconic.training import checkpoints
 from laconic.training.classification import ClassifierLoss, LabelledBatches, error_percent
 from laconic.training.config import build
 from laconic.training.loop import LoopConfig, Trainer
 from laconic.training.schedules import LearningRate
 from laconic.weights import Penalty, convert, plain
-
-NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
-    "lenet-300-100": lenet_300_100,
-    "lenet-5-caffe": lenet_5_caffe,
-    "lenet-5-32-64": lambda: lenet_5_caffe((32, 64), 512),
-}
-"""By the name in recipes."""
+from laconic.weights.batch_norm import reestimate
 
 GAP_BITS = {2: 5, 4: 8}
 """Of the accounting, by axes of the weight: linear and convolutional layers."""
+
+STATISTICS = 10_000
+"""Training examples, as they are, that batch norms take their final statistics from."""
 
 STEP_SCALES = tuple(2 ** (k / 2) for k in range(8, -17, -1))
 """Factors on the steps that posteriors ask for, tried from the coarsest on."""
 
 Progress = Callable[[int, dict[str, float]], None]
-
-
-@dataclass(frozen=True)
-class Data:
-    """A classification task in memory: inputs `(count, ...)` and labels `(count,)`."""
-
-    inputs: Tensor
-    labels: Tensor
-    test_inputs: Tensor
-    test_labels: Tensor
 
 
 @dataclass(frozen=True)
@@ -65,6 +53,8 @@ class Stage:
         penalty_start: epochs before the penalty begins to count.
         penalty_warmup: epochs over which its weight rises to 1.
         clip: norm that gradients are clipped to.
+        average: decay of the moving average of the weights that the run ends with; 0 for the last.
+        precision: "32-true" or "bf16-mixed", as Fabric names them; nothing but training minds.
     """
 
     epochs: int = 10
@@ -74,6 +64,8 @@ class Stage:
     penalty_start: float = 0.0
     penalty_warmup: float = 0.0
     clip: float = 1e6
+    average: float = 0.0
+    precision: str = "32-true"
 
 
 @dataclass(frozen=True)
@@ -84,13 +76,16 @@ class Recipe:
         name: of the row.
         network: one of `NETWORKS`.
         method: of `laconic.weights`.
+        data: one of `TASKS`.
         source: the published figure beside ours, in words.
         settings: of the method.
         pretrain: training of the ordinary network.
         train: training after conversion.
         allowed_points: percentage points by which coding may raise the training error: of the
-            factors `STEP_SCALES` on the posteriors' steps the largest that keeps to it is taken.
-            The test set has no say.
+            factors `step_scales` the first that keeps to it is taken, or the last. The test set
+            has no say.
+        step_scales: factors on the posteriors' steps, from the coarsest on; just 1 for methods
+            whose grid is what was trained.
         block_bytes: for draws: what a block of weights takes.
         refine_steps: for draws: steps in which the rest is trained after each block.
         refine_rate: learning rate of these.
@@ -99,11 +94,13 @@ class Recipe:
     name: str
     network: str
     method: str
+    data: str = "mnist"
     source: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     pretrain: Stage = Stage()
     train: Stage = Stage()
     allowed_points: float = 0.05
+    step_scales: Sequence[float] = STEP_SCALES
     block_bytes: float = math.inf
     refine_steps: int = 0
     refine_rate: float = 5e-4
@@ -124,6 +121,8 @@ def read_recipe(config: Mapping[str, Any]) -> Recipe:
     if values["network"] not in NETWORKS:
         known = ", ".join(NETWORKS)
         raise ConfigError(f"network: '{values['network']}' is not one of {known}")
+    if values.get("data", "mnist") not in TASKS:
+        raise ConfigError(f"data: '{values['data']}' is not one of {', '.join(TASKS)}")
     unknown = set(values) - set(Recipe.__dataclass_fields__)
     if unknown:
         raise ConfigError(f"{', '.join(sorted(unknown))}: unknown; see laconic.evaluation.networks")
@@ -135,9 +134,9 @@ def pretrained(recipe: Recipe, data: Data, seed: int, folder: Path, say: Progres
     torch.manual_seed(seed)
     net = NETWORKS[recipe.network]()
     stage = recipe.pretrain
-    name = f"{recipe.network}-{stage.epochs}-{stage.batch}-{stage.rate:g}-{stage.cooldown:g}-{seed}"
-    trainer = _trainer(net, None, stage, data, seed, folder / "pretrained" / name, name)
-    trainer.run(say)
+    made_by = repr((recipe.network, stage))
+    name = f"{recipe.network}-{hashlib.sha256(made_by.encode()).hexdigest()[:8]}-{seed}"
+    _train(_trainer(net, None, stage, data, seed, folder / "pretrained" / name, made_by), say)
     return net
 
 
@@ -150,10 +149,21 @@ def converted(
     made_by = repr((recipe.network, recipe.method, dict(recipe.settings), recipe.pretrain,
                     recipe.train))  # fmt: skip
     place = folder / recipe.name / str(seed)
-    trainer = _trainer(net, penalty, recipe.train, data, seed, place, made_by)
-    trainer.run(say)
+    _train(_trainer(net, penalty, recipe.train, data, seed, place, made_by), say)
     penalty.quantise()
+    reestimate(net, torch.split(data.inputs[:STATISTICS], recipe.train.batch))
     return net.eval(), penalty
+
+
+@torch.no_grad()
+def _train(trainer: Trainer, say: Progress) -> None:
+    """To the end, and from there to the average of the weights if the stage asks for one."""
+    with torch.enable_grad():
+        trainer.run(say)
+    if trainer.config.average_decay:
+        pairs = zip(trainer.model.parameters(), trainer.average.parameters(), strict=True)
+        for last, average in pairs:
+            last.copy_(average)
 
 
 def _trainer(
@@ -161,7 +171,7 @@ def _trainer(
     made_by: str,
 ) -> Trainer:  # fmt: skip
     """Goes on where an earlier run of the same recipe (`made_by`, all that counts) stopped."""
-    batches = LabelledBatches(data.inputs, data.labels, stage.batch, seed)
+    batches = LabelledBatches(data.inputs, data.labels, stage.batch, seed, data.augment)
     steps = stage.epochs * batches.steps
     loss = ClassifierLoss(
         net, penalty, len(data.inputs), round(stage.penalty_warmup * batches.steps),
@@ -173,8 +183,8 @@ def _trainer(
         cooldown_steps=cooldown,
     )  # fmt: skip
     config = LoopConfig(
-        steps=steps, precision="32-true", average_decay=0.0, clip_norm=stage.clip, seed=seed,
-        slow_prefix="", log_steps=batches.steps,
+        steps=steps, precision=stage.precision, average_decay=stage.average, clip_norm=stage.clip,
+        seed=seed, slow_prefix="", log_steps=batches.steps,
     )  # fmt: skip
     parts: dict[str, nn.Module] = {"net": net}
     if penalty is not None:
@@ -200,7 +210,7 @@ def coded(
         return shrink_drawn(net, refine, recipe.block_bytes, seed=seed), 1.0
     decoded = plain(net).eval()
     limit = error_percent(decoded, data.inputs, data.labels) + recipe.allowed_points
-    for scale in STEP_SCALES:
+    for scale in recipe.step_scales:
         file = shrink_posterior(net, scale, {}, lambda done, total: None)
         _load(decoded, file)
         if error_percent(decoded, data.inputs, data.labels) <= limit:

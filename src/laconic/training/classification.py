@@ -10,6 +10,9 @@ from torch.nn import functional
 from laconic.training.modes import evaluation
 from laconic.training.objectives import kl_warmup
 
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+"""Inputs of a batch, changed at random in ways that do not touch their labels."""
+
 
 class LabelledBatches:
     """Inputs and labels in memory, shuffled anew for every pass.
@@ -18,11 +21,16 @@ class LabelledBatches:
         inputs: shape `(count, ...)`.
         labels: shape `(count,)`.
         batch: examples in a batch; the last ones of a pass that do not fill one are left out.
-        seed: of the order.
+        seed: of the order, and of `augment`.
+        augment: what is done to the inputs of every batch; None for nothing.
     """
 
-    def __init__(self, inputs: Tensor, labels: Tensor, batch: int, seed: int = 0) -> None:
+    def __init__(
+        self, inputs: Tensor, labels: Tensor, batch: int, seed: int = 0,
+        augment: Augment | None = None,
+    ) -> None:  # fmt: skip
         self.inputs, self.labels, self.size, self.seed = inputs, labels, batch, seed
+        self.augment = augment
         self._pass, self._order = -1, torch.arange(0)
 
     @property
@@ -38,7 +46,11 @@ class LabelledBatches:
             self._order = torch.randperm(len(self.inputs), generator=generator)
             self._pass = number
         chosen = self._order[place * self.size : (place + 1) * self.size]
-        return self.inputs[chosen], self.labels[chosen]
+        inputs = self.inputs[chosen]
+        if self.augment is not None:
+            generator = torch.Generator().manual_seed((self.seed + 1) * 1_000_003 + index)
+            inputs = self.augment(inputs, generator)
+        return inputs, self.labels[chosen]
 
 
 @dataclass

@@ -1,0 +1,75 @@
+"""Networks and classification tasks that compression is measured on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from laconic.data.idx import load_digits
+from laconic.data.jpeg_pack import load_jpeg_pack
+from laconic.errors import ConfigError
+from laconic.networks.lenet import lenet_5_caffe, lenet_300_100
+from laconic.networks.resnet import ResNet
+from laconic.training.augmentation import shift_and_mirror
+from laconic.training.classification import Augment
+
+NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
+    "lenet-300-100": lenet_300_100,
+    "lenet-5-caffe": lenet_5_caffe,
+    "lenet-5-32-64": lambda: lenet_5_caffe((32, 64), 512),
+    "resnet-20": ResNet,
+}
+"""By the name in recipes."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """A classification task in memory.
+
+    Attributes:
+        inputs: shape `(count, ...)`.
+        labels: shape `(count,)`.
+        test_inputs: as `inputs`.
+        test_labels: as `labels`.
+        augment: what training does to a batch's inputs.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    test_inputs: Tensor
+    test_labels: Tensor
+    augment: Augment | None = None
+
+
+def load_digits_task(root: Path) -> Data:
+    """MNIST, of the folder `mnist` in `root`."""
+    return Data(*load_digits(root / "mnist", "train"), *load_digits(root / "mnist", "t10k"))
+
+
+def load_cifar_task(root: Path) -> Data:
+    """The part of CIFAR-10 in the folder `cifar10` in `root`; channels with mean 0 and scale 1."""
+    x, y = load_jpeg_pack(root / "cifar10" / "jpeg_train49k.npz")
+    test_x, test_y = load_jpeg_pack(root / "cifar10" / "jpeg_test8k.npz")
+    mean, scale = (part[:, None, None] for part in (x.mean((0, 2, 3)), x.std((0, 2, 3))))
+    return Data((x - mean) / scale, y, (test_x - mean) / scale, test_y, shift_and_mirror)
+
+
+TASKS: Mapping[str, Callable[[Path], Data]] = {
+    "mnist": load_digits_task,
+    "cifar10": load_cifar_task,
+}
+"""By the name in recipes; each takes the folder of all data sets."""
+
+
+def held_out(data: Data, count: int) -> Data:
+    """The last training examples in place of the test set, for choices that it must not see.
+
+    Raises:
+        ConfigError: there are not so many.
+    """
+    if not 0 < count < len(data.inputs):
+        raise ConfigError(f"{count} examples cannot be held out of {len(data.inputs)}")
+    first = len(data.inputs) - count
+    x, y = data.inputs, data.labels
+    return Data(x[:first], y[:first], x[first:], y[first:], data.augment)
