@@ -91,14 +91,24 @@ def relaxed_choice(
 
     Formula: z = softmax((log p + gumbel) / temperature), sum z_i point_i (eq. 116).
     """
-    # An exponential draw E for a Gumbel one, -log E; E = 0 can come out.
-    scores = logits - torch.empty_like(logits).exponential_().clamp_min_(1e-30).log_()
+    # -log U, U uniform, is an exponential draw E; -log E is a Gumbel one. U = 0 can come out, and
+    # E = 0 where U rounds to 1. Torch's own exponential draws take five times as long on a CPU.
+    exponential = torch.rand_like(logits).clamp_min_(1e-30).log_().neg_()
+    scores = logits - exponential.clamp_min_(1e-30).log_()
     soft = (torch.softmax(scores * (1 / temperature), 0) * points).sum(0)
     if not straight_through:
         return soft
-    chosen = scores.argmax(0, keepdim=True)
-    hard = points.expand_as(scores).gather(0, chosen)[0]
-    return hard + (soft - soft.detach())
+    return _best(scores, points) + (soft - soft.detach())
+
+
+@torch.no_grad()
+def _best(scores: Tensor, points: Tensor) -> Tensor:
+    """The point of the largest score; several times as fast as argmax over a first axis."""
+    best, chosen = scores[0], points[0].expand_as(scores[0])
+    for score, point in zip(scores[1:], points[1:], strict=True):
+        chosen = torch.where(score > best, point, chosen)
+        best = torch.maximum(best, score)
+    return chosen
 
 
 def nearest(x: Tensor, step: Tensor, low: Tensor, high: Tensor) -> Tensor:
