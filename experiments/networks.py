@@ -10,14 +10,17 @@ rows are printed only.
 
 import argparse
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from laconic.evaluation.figures import save_figure
 from laconic.evaluation.networks import Recipe, read_recipe, run_recipe
 from laconic.evaluation.provenance import describe_run
+from laconic.evaluation.pruning import draw_clusters, draw_operations
 from laconic.evaluation.tasks import TASKS, held_out
 from laconic.pretrained.recipe import data_root
 from laconic.training.config import read_config
@@ -36,6 +39,24 @@ def merged(document: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[st
     new = {(row["recipe"], row["seed"]) for row in rows}
     old = [row for row in document.get("shrunk", []) if (row["recipe"], row["seed"]) not in new]
     return sorted([*old, *rows], key=lambda row: (row["recipe"], row["seed"]))
+
+
+def on_lines(document: dict[str, Any]) -> str:
+    """JSON with a line for every entry, and one for every list of plain numbers."""
+    lists = re.compile(r"\[[^][{}]*\]")
+    text = json.dumps(document, indent=1)
+    return lists.sub(lambda found: " ".join(found.group().split()), text) + "\n"
+
+
+def draw(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """The folder's figures: clusters of each recipe that has them, operations of all."""
+    for row in rows:
+        if "clusters" in row:
+            title = f"{row['recipe']}: groups by noise"
+            save_figure(draw_clusters(row["clusters"], title), folder / f"{row['recipe']}-clusters")
+    curves = {row["recipe"]: row["operations"] for row in rows if "operations" in row}
+    if curves:
+        save_figure(draw_operations(curves, folder.name), folder / "operations")
 
 
 def main() -> None:
@@ -75,7 +96,8 @@ def main() -> None:
             "run": describe_run(command, started, REPOSITORY, threads=arguments.threads),
             "shrunk": merged(document, rows),
         }
-        results.write_text(json.dumps(document, indent=1) + "\n")
+        results.write_text(on_lines(document))
+        draw(arguments.folder, document["shrunk"])
 
 
 if __name__ == "__main__":

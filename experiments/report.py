@@ -7,6 +7,7 @@ With --check nothing is written; the exit status is 1 where a file is out of dat
 
 import argparse
 import json
+import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ BEGIN, END = "<!-- numbers:begin -->", "<!-- numbers:end -->"
 FOLDERS = ("experiments", "benchmarks")
 CODER_KL_BITS = (0.1, 1.0, 4.0)
 CODER_QUALITY = 50
+SHOWN_WIDTHS = 4
+"""Layers whose groups a table says."""
 LOSSLESS_SETS = {
     "cifar": "500 CIFAR-10 pictures that no model saw, one archive; PNG, WebP and JPEG XL a file "
     "each, and all pictures as one contact sheet:",
@@ -293,23 +296,51 @@ def _waves(document: Mapping[str, Any] | None) -> str:
 
 
 def _shrunk(documents: Iterable[Mapping[str, Any]]) -> str:
-    """A line per recipe and seed."""
+    """A line per recipe: means over its seeds and, where there are several, their spread."""
     rows = [
         [
-            f"`{row['recipe']}`, seed {row['seed']}",
-            row["source"],
-            number(row["error_percent"], 2),
-            "-".join(str(width) for width in row["widths"].values()),
-            f"{row['weights_kept']:,} ({row['pruned_ratio']:.0f}x)",
-            number(row["csr_huffman_ratio"] and f"{row['csr_huffman_ratio']:.0f}x"),
-            f"{row['file_bytes']:,} ({row['file_ratio']:.0f}x)",
+            f"`{name}`",
+            seeds[0]["source"],
+            str(len(seeds)),
+            _spread(seeds, "error_percent_before_coding", 2),
+            _spread(seeds, "error_percent", 2),
+            _mean_widths(seeds),
+            _spread(seeds, "pruned_ratio", 0, "x"),
+            _spread(seeds, "csr_huffman_ratio", 0, "x"),
+            f"{statistics.mean(row['file_bytes'] for row in seeds):,.0f}",
+            _spread(seeds, "file_ratio", 0, "x"),
         ]
         for document in documents
-        for row in document.get("shrunk", [])
+        for name, seeds in _by_recipe(document.get("shrunk", []))
     ]
-    head = ("recipe", "the source's", "test error, %", "groups left", "weights not zero",
-            "CSR and Huffman", "bytes on disk")  # fmt: skip
+    head = ("recipe", "the source's", "seeds", "test error before coding, %", "test error, %",
+            "groups left", "pruned count", "CSR and Huffman", "bytes on disk", "times")  # fmt: skip
     return table(head, rows) if rows else ""
+
+
+def _by_recipe(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["recipe"], []).append(row)
+    return list(found.items())
+
+
+def _spread(rows: Sequence[Mapping[str, Any]], key: str, digits: int, unit: str = "") -> str:
+    """Mean and, of several seeds, standard deviation; a dash where the figure has no meaning."""
+    values = [row[key] for row in rows]
+    if None in values:
+        return number(None)
+    mean = f"{statistics.mean(values):.{digits}f}{unit}"
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {statistics.stdev(values):.{max(digits, 1)}f}"
+
+
+def _mean_widths(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Means over the seeds, rounded; only the first layers' of deep networks."""
+    widths = zip(*(row["widths"].values() for row in rows), strict=True)
+    means = [str(round(statistics.mean(layer))) for layer in widths]
+    return "-".join(means if len(means) <= SHOWN_WIDTHS else [*means[:SHOWN_WIDTHS], "..."])
 
 
 def _pruned(document: Mapping[str, Any] | None) -> str:

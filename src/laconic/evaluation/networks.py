@@ -20,6 +20,7 @@ from laconic.codecs.network import NetworkFile
 from laconic.codecs.posterior import is_drawn, shrink_posterior, steps_of
 from laconic.coding.sparse import count_sparse
 from laconic.errors import ConfigError
+from laconic.evaluation.pruning import OperationsLog, clusters, read_operations
 from laconic.evaluation.tasks import NETWORKS, TASKS, Data
 from laconic.training import checkpoints
 from laconic.training.classification import ClassifierLoss, LabelledBatches, error_percent
@@ -86,6 +87,7 @@ class Recipe:
             has no say.
         step_scales: factors on the posteriors' steps, from the coarsest on; just 1 for methods
             whose grid is what was trained.
+        watch: whether expected operations are written down after every pass.
         block_bytes: for draws: what a block of weights takes.
         refine_steps: for draws: steps in which the rest is trained after each block.
         refine_rate: learning rate of these.
@@ -101,6 +103,7 @@ class Recipe:
     train: Stage = Stage()
     allowed_points: float = 0.05
     step_scales: Sequence[float] = STEP_SCALES
+    watch: bool = False
     block_bytes: float = math.inf
     refine_steps: int = 0
     refine_rate: float = 5e-4
@@ -149,10 +152,21 @@ def converted(
     made_by = repr((recipe.network, recipe.method, dict(recipe.settings), recipe.pretrain,
                     recipe.train))  # fmt: skip
     place = folder / recipe.name / str(seed)
-    _train(_trainer(net, penalty, recipe.train, data, seed, place, made_by), say)
+    trainer = _trainer(net, penalty, recipe.train, data, seed, place, made_by)
+    _train(trainer, _watched(net, data, place, trainer.step, say) if recipe.watch else say)
     penalty.quantise()
     reestimate(net, torch.split(data.inputs[:STATISTICS], recipe.train.batch))
     return net.eval(), penalty
+
+
+def _watched(net: nn.Module, data: Data, place: Path, step: int, say: Progress) -> Progress:
+    """Progress that writes expected operations down, too."""
+    log = OperationsLog(net, data.inputs[:1], place / "operations", step)
+
+    def watched(step: int, row: dict[str, float]) -> None:
+        say(step, {**row, "operations": log.write(step)})
+
+    return watched
 
 
 @torch.no_grad()
@@ -318,5 +332,9 @@ def run_recipe(
         place = folder / recipe.name / str(seed)
         (place / "net.lac").write_bytes(file)
         checkpoints.save(place / "plain.safetensors", plain(net).state_dict(), {})
+        row["train_seconds"] = checkpoints.load(place / "checkpoint.safetensors")[1]["seconds"]
+        if seed == seeds[0]:  # One is enough for a figure.
+            shown = {"clusters": clusters(net), "operations": read_operations(place / "operations")}
+            row |= {name: value for name, value in shown.items() if value}
         rows.append({"seed": seed, **row})
     return rows
