@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from laconic.errors import InputError
-from laconic.weights import convert
+from laconic.weights import convert, plain
 from laconic.weights.bit_operations import LayerCost, bit_operations, layer_costs
 
 RESNET_18 = [
@@ -73,3 +73,26 @@ def test_shared_layers_groups_and_modes() -> None:
 def test_nothing_to_count_is_an_error() -> None:
     with pytest.raises(InputError, match="no linear"):
         layer_costs(nn.Sequential(nn.ReLU()), torch.rand(1, 2))
+
+
+def test_a_network_from_a_file_costs_what_the_trained_one_does(small_net: nn.Module) -> None:
+    """Its grids are seen: all of 3 bits are used here, and signed and unsigned ones differ."""
+    convert(small_net, "rq", weight_bits=3, activation_bits=4)
+    small_net(torch.rand(5, 1, 8, 8))
+    example = torch.rand(1, 1, 8, 8)
+    trained = layer_costs(small_net, example, input_bits=8)
+    ordinary = layer_costs(plain(small_net), example, input_bits=8)
+    assert list(ordinary.values()) == list(trained.values())
+
+
+def test_weights_that_use_few_points_cost_few_bits() -> None:
+    layer = nn.Linear(4, 2, bias=False)
+    for values, bits in (
+        ([-1, 0, 1, 1], 2),
+        ([-2, 0, 1, 1], 2),
+        ([-1, 0, 2, 1], 3),
+        ([0, 1] * 2, 1),
+    ):
+        layer.weight.data = 0.3 * torch.tensor([values, values], dtype=torch.float32)
+        (cost,) = layer_costs(layer, torch.rand(1, 4)).values()
+        assert cost.weight_bits == bits

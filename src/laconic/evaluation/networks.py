@@ -29,9 +29,13 @@ from laconic.training.loop import LoopConfig, Trainer
 from laconic.training.schedules import LearningRate
 from laconic.weights import Penalty, convert, plain
 from laconic.weights.batch_norm import reestimate
+from laconic.weights.bit_operations import bit_operations
 
 GAP_BITS = {2: 5, 4: 8}
 """Of the accounting, by axes of the weight: linear and convolutional layers."""
+
+INPUT_BITS = 8
+"""Of a pixel, where bit operations are counted."""
 
 STATISTICS = 10_000
 """Training examples, as they are, that batch norms take their final statistics from."""
@@ -288,6 +292,7 @@ def measure(
         "csr_huffman_ratio": None if sparse is None else 4 * numbers / sparse,
         "file_bytes": len(file), "file_ratio": 4 * numbers / len(file),
         "widths": widths_of(weights),
+        "bit_operations": bit_operations(decoded, data.inputs[:1], INPUT_BITS),
     }  # fmt: skip
 
 

@@ -1,5 +1,9 @@
 """Bit operations of a network: what its multiplications cost on hardware made for few bits.
 
+A converted network says its grids. Those of an ordinary one, as a file gives it back, are seen:
+weights that are multiples of one step take the bits of the largest multiple, perhaps fewer than
+training allowed; inputs take those of the rounding that they come from.
+
 Source: Baskin et al. 2018 (UNIQ), the count that Louizos 8.4.2 compares networks by.
 """
 
@@ -10,9 +14,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from laconic.distributions.relaxed_grid import Rounding
 from laconic.errors import InputError
 from laconic.training.modes import evaluation
 from laconic.weights.base import SUPPORTED, ProbabilisticLayer
+from laconic.weights.grids import multiples
 from laconic.weights.relaxed_quantization import RelaxedPosterior
 
 FULL_PRECISION = 32
@@ -56,7 +62,7 @@ def layer_costs(
     """What every linear and convolutional layer costs for one example.
 
     Args:
-        net: ordinary or converted; only relaxed quantisation says how many bits there are.
+        net: ordinary or converted.
         example: a batch of inputs.
         input_bits: of the network's own input, 8 for a picture. The layer that was registered
             first is taken to be the one that sees it, unless it quantises its input itself.
@@ -77,8 +83,16 @@ def layer_costs(
     costs: dict[str, LayerCost] = {}
     first = next(iter(layers))
 
+    rounded: tuple[Tensor | None, int] = (None, FULL_PRECISION)
+
+    def see(module: Rounding, given: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal rounded
+        rounded = output, _bits(float(module.low), float(module.high))
+
     def count(name: str, layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
         fan_in, weight_bits, activation_bits = _precision(layer)
+        if given[0] is rounded[0]:
+            activation_bits = rounded[1]
         if name == first and activation_bits == FULL_PRECISION:
             activation_bits = input_bits
         before = costs[name].multiply_adds if name in costs else 0
@@ -86,6 +100,7 @@ def layer_costs(
         costs[name] = LayerCost(before + products, fan_in, weight_bits, activation_bits)
 
     handles = [layer.register_forward_hook(partial(count, name)) for name, layer in layers.items()]
+    handles += [m.register_forward_hook(see) for m in net.modules() if isinstance(m, Rounding)]
     with evaluation(net):
         try:
             net(example)
@@ -105,7 +120,9 @@ def _precision(layer: nn.Module) -> tuple[int, int, int]:
     """Products in one sum, bits of a weight, bits of an input."""
     if not isinstance(layer, ProbabilisticLayer):
         assert isinstance(layer.weight, Tensor)
-        return layer.weight[0].numel(), FULL_PRECISION, FULL_PRECISION
+        integers, step = multiples(layer.weight)
+        bits = _bits(float(integers.min()), float(integers.max())) if step else FULL_PRECISION
+        return layer.weight[0].numel(), bits, FULL_PRECISION
     posterior = layer.posterior
     fan_in = posterior.point().weight[0].numel()
     if not isinstance(posterior, RelaxedPosterior):
@@ -116,3 +133,10 @@ def _precision(layer: nn.Module) -> tuple[int, int, int]:
         FULL_PRECISION if weights is None else weights.bits,
         FULL_PRECISION if inputs is None else inputs.bits,
     )
+
+
+def _bits(low: float, high: float) -> int:
+    """The fewest bits of a signed grid that holds both, or of an unsigned one if `low` is 0."""
+    if low >= 0:
+        return max(1, math.ceil(math.log2(high + 1)))
+    return 1 + math.ceil(math.log2(max(-low, high + 1)))
