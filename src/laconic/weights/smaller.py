@@ -21,6 +21,7 @@ from laconic.errors import InputError
 from laconic.weights.base import SUPPORTED
 from laconic.weights.channels import Channels, Layer, Value
 from laconic.weights.convert import plain
+from laconic.weights.pooling import SlicedMaxPool2d
 from laconic.weights.tracing import SUMS, traced
 
 _SIZES = ("num_features", "num_parameters", "in_channels", "out_channels", "groups")
@@ -62,10 +63,11 @@ def smaller(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> nn.Module:
 
     A layer that needs only some of the features which are there, because others need the rest or
     because they are pixels, gets a `Select` before it. Rectifiers go behind the maximum pooling
-    that follows them, and pictures lie in memory pixel by pixel, which suits few channels: both
-    compute the same, faster. Convolutions in groups (other than one channel per group), layers that
-    are used twice and operations that are unknown stay whole. Sums that are rounded (`rq`) and lie
-    on a tie may fall to its other side, since they are added in another order.
+    that follows them, pooling keeps no indices (`SlicedMaxPool2d`), and pictures lie in memory
+    pixel by pixel, which suits few channels: all compute the same, faster. Convolutions in groups
+    (other than one channel per group), layers that are used twice and operations that are unknown
+    stay whole. Sums that are rounded (`rq`) and lie on a tie may fall to its other side, since
+    they are added in another order.
 
     Args:
         net: a converted network, or any with exact zeros where it is pruned; left as it is.
@@ -99,6 +101,7 @@ def smaller(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> nn.Module:
         _replace_constants(graph, channels)
         _shrink(graph, channels)
         _pool_first(graph)
+        _slice_pools(graph)
         _tidy(graph)
         graph.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         _compare(graph(*inputs), expected)
@@ -258,6 +261,13 @@ def _pool_first(graph: fx.GraphModule) -> None:
             node.replace_all_uses_with(before)
             before.args = (node,)
             node.append(before)
+
+
+def _slice_pools(graph: fx.GraphModule) -> None:
+    """Pooling that keeps no indices, where there is one."""
+    for name, module in list(graph.named_modules()):
+        if type(module) is nn.MaxPool2d and (quick := SlicedMaxPool2d.of(module)) is not None:
+            graph.set_submodule(name, quick)
 
 
 def _tidy(graph: fx.GraphModule) -> None:
