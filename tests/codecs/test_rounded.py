@@ -51,6 +51,7 @@ def trained(net: nn.Module, **settings: Any) -> nn.Module:
         {"weight_bits": 4, "activation_bits": 4, "input_bits": 8},
         {"weight_bits": 8, "activation_bits": 8, "straight_through": True},
         {"weight_bits": 12, "activation_bits": 3},
+        {"weight_bits": 4, "activation_bits": 4, "quantise_bias": False},
         {"weight_bits": 0, "activation_bits": 4},
     ],
 )

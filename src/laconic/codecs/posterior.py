@@ -97,7 +97,8 @@ def steps_of(net: nn.Module) -> dict[str, float]:
         own = {key.rpartition(".")[2]: f"{name}.{key}" for key in stored}
         steps[own["weight"]] = point.weight_step or _default(point.weight)
         if point.bias is not None:
-            steps[own["bias"]] = point.bias_step or _default(point.bias)
+            exact = point.bias_step is None
+            steps[own["bias"]] = 0.0 if exact else point.bias_step or _default(point.bias)
     return steps
 
 

@@ -109,7 +109,7 @@ class WeightSuite(ABC):
         assert point.weight.shape == layer.weight.shape
         assert (point.bias is None) == (layer.bias is None)
         assert bool(point.weight.isfinite().all())
-        assert min(point.weight_step, point.bias_step) >= 0
+        assert min(point.weight_step, point.bias_step or 0.0) >= 0
         assert bool(((nonzero >= 0) & (nonzero <= 1)).all())
         assert bool((nonzero.expand_as(point.weight)[point.weight != 0] > 0).all())
 

@@ -29,13 +29,13 @@ class Point:
         weight: shape of the layer's weight; exact zeros where it is pruned.
         bias: shape `(outputs,)`, or None.
         weight_step: spacing of the quantiser that `weight` bears, 0 where the method says nothing.
-        bias_step: the same for `bias`.
+        bias_step: the same for `bias`; None where every bit of it must be kept.
     """
 
     weight: Tensor
     bias: Tensor | None
     weight_step: float = 0.0
-    bias_step: float = 0.0
+    bias_step: float | None = 0.0
 
 
 def step_of(variance: Tensor, scale: float = 1.0) -> float:

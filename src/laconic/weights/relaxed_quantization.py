@@ -183,7 +183,7 @@ class RelaxedPosterior(WeightPosterior):
             return Point(self.mean, self.bias)
         step, weight = float(self.weight_grid.step), self.weight_grid.round(self.mean)
         if self.bias is None or not self._bias_on_grid:
-            return Point(weight, self.bias, step)
+            return Point(weight, self.bias, step, None)
         return Point(weight, self.weight_grid.round(self.bias), step, step)
 
     def finish(self, layer: nn.Module) -> nn.Module:
