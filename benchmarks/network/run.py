@@ -1,10 +1,14 @@
-"""The network codec beside NNCodec's coder: the same integers, bytes and seconds of each.
+"""The network codec beside NNCodec: bytes and seconds of each, for equal weights.
 
     python benchmarks/network/run.py --deepcabac .../nncodec/extensions/deepCABAC*.so
+        --nncodec .../bin/python --weights "name=plain.safetensors"
 
-NNCodec (`pip install --no-deps nncodec`) wants other versions of half of our packages; its compiled
-coder alone is loaded from the environment that it lives in. Without it, ours is measured alone.
-LeNet-300-100 is trained first, on MNIST.
+NNCodec (`pip install nncodec`) wants other versions of half of our packages, so that it has an
+environment of its own. Its coder, one compiled module, is loaded from there and given the same
+integers as ours (`same_integers`; `pip install --no-deps nncodec` is enough). The tool as a whole
+runs under that environment's interpreter by `whole_tool.py`: it encodes and decodes a network,
+and ours then stores just the weights that it decoded (`whole_tool`). Without either, ours is
+measured alone. LeNet-300-100 is trained first, on MNIST; further networks are files.
 """
 
 import argparse
@@ -27,7 +31,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import laconic
-from laconic.codecs.network import NetworkFile
+from laconic.codecs.network import NetworkFile, named
+from laconic.codecs.network import shrink as shrink_network
 from laconic.coding import quantised
 from laconic.coding.stream import QueueDecoder, QueueEncoder
 from laconic.evaluation.provenance import describe_run
@@ -36,6 +41,12 @@ HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 TOLERANCES = (0.2, 0.05, 0.01)
 REPEATS, SEED = 3, 0
+SETTINGS: dict[str, dict[str, Any]] = {
+    "its defaults": {},
+    "uniform, qp -32": {"use_dq": False, "qp": -32},
+    "uniform, qp -24": {"use_dq": False, "qp": -24},
+}
+"""What NNCodec is asked for; its defaults are qp -32 and a trellis (dependent quantisation)."""
 
 
 def digits(root: Path, part: str) -> tuple[Tensor, Tensor]:
@@ -132,12 +143,18 @@ def gigabyte() -> list[dict[str, Any]]:
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     """What it returns, and the least seconds of `REPEATS`."""
-    seconds = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        result = work()
-        seconds.append(time.perf_counter() - start)
-    return result, min(seconds)
+    return timed_together([work], REPEATS)[0]
+
+
+def timed_together(works: list[Callable[[], Any]], repeats: int) -> list[tuple[Any, float]]:
+    """What each returns, and its least seconds; in turn, so that a busy machine harms all alike."""
+    results, seconds = [None] * len(works), [float("inf")] * len(works)
+    for _ in range(repeats):
+        for index, work in enumerate(works):
+            start = time.perf_counter()
+            results[index] = work()
+            seconds[index] = min(seconds[index], time.perf_counter() - start)
+    return list(zip(results, seconds, strict=True))
 
 
 def encode(matrices: list[np.ndarray]) -> list[bytes]:
@@ -181,9 +198,12 @@ def compare(name: str, tensors: dict[str, Tensor], module: Any) -> list[dict[str
             values = w.astype(np.float64).reshape(w.shape[0], -1)
             step = tolerance * float(np.sqrt(12 * (values**2).mean()))
             matrices.append(quantised.quantise(values, step).reshape(w.shape))
-        streams, seconds = timed(lambda m=matrices: encode(m))
-        _, back = timed(lambda s=streams, m=matrices: decode(s, m))
         count = sum(q.size for q in matrices)
+        streams = encode(matrices)
+        works = [lambda m=matrices: encode(m), lambda s=streams, m=matrices: decode(s, m)]
+        works += [lambda m=matrices: cabac(module, m)] * (module is not None)
+        repeats = REPEATS if count > 10**6 else 20 * REPEATS
+        (_, seconds), (_, back), *cabacs = timed_together(works, repeats)
         row = {
             "network": name,
             "numbers": count,
@@ -193,8 +213,7 @@ def compare(name: str, tensors: dict[str, Tensor], module: Any) -> list[dict[str
             "encode_seconds": seconds,
             "decode_seconds": back,
         }
-        if module is not None:
-            theirs, their_seconds = timed(lambda m=matrices: cabac(module, m))
+        for theirs, their_seconds in cabacs:
             row |= {
                 "nncodec_bytes": theirs,
                 "nncodec_encode_seconds": their_seconds,
@@ -223,6 +242,66 @@ def lossless(name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
     }
 
 
+def whole_tool(name: str, tensors: dict[str, Tensor], python: Path) -> list[dict[str, Any]]:
+    """One row for each of `SETTINGS`: NNCodec from end to end, then ours on what it decoded."""
+    rows = []
+    plain = {key: w.float().numpy() for key, w in tensors.items() if w.is_floating_point()}
+    for setting, arguments in SETTINGS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            before, after = Path(folder, "plain.npz"), Path(folder, "decoded.npz")
+            np.savez(before, **plain)
+            script = [python, HERE / "whole_tool.py", before, after, json.dumps(arguments)]
+            done = subprocess.run(script, capture_output=True, text=True, check=True)
+            theirs, decoded = json.loads(done.stdout.splitlines()[-1]), dict(np.load(after))
+        row = {"network": name, "setting": setting, "numbers": sum(w.size for w in plain.values())}
+        row |= {f"nncodec_{key}": value for key, value in theirs.items()}
+        rows.append(row | _ours(plain, decoded, row))
+        print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def _ours(
+    plain: dict[str, np.ndarray], decoded: dict[str, np.ndarray], row: dict[str, Any]
+) -> dict[str, Any]:
+    """Bytes and seconds for the very weights NNCodec decodes to, and for others of equal error."""
+    tensors = {key: torch.from_numpy(w) for key, w in decoded.items()}
+    steps = {key: step for key, w in decoded.items() if (step := step_of(w))}
+    data, seconds = timed(lambda: shrink_network(named(tensors), {}, 0.0, steps=steps))
+    back, back_seconds = timed(lambda: laconic.expand(data))
+    assert all(torch.equal(back[key], w) for key, w in tensors.items())
+    errors = {key: _error(decoded[key], w) for key, w in plain.items()}
+    source = {key: torch.from_numpy(w) for key, w in plain.items()}
+    large = {key: e for key, e in errors.items() if 0 < e < 1 and source[key].ndim > 1}
+    other, other_seconds = timed(lambda: laconic.shrink(source, tolerance=large))
+    return {
+        "bytes": len(data),
+        "encode_seconds": seconds,
+        "decode_seconds": back_seconds,
+        "bytes_ratio": len(data) / row["nncodec_bytes"],
+        "encode_speed_ratio": row["nncodec_encode_seconds"] / seconds,
+        "decode_speed_ratio": row["nncodec_decode_seconds"] / back_seconds,
+        "equal_error_bytes": len(other),
+        "equal_error_bytes_ratio": len(other) / row["nncodec_bytes"],
+        "equal_error_encode_seconds": other_seconds,
+    }
+
+
+def _error(w: np.ndarray, plain: np.ndarray) -> float:
+    """||w - plain|| / ||plain||."""
+    size = float(np.linalg.norm(plain.astype(np.float64)))
+    return float(np.linalg.norm(w.astype(np.float64) - plain)) / size if size else 0.0
+
+
+def step_of(w: np.ndarray) -> float:
+    """The step that all numbers are whole multiples of, or 0 where they are none."""
+    gaps = np.diff(np.unique(np.abs(w.astype(np.float64))), prepend=0.0)
+    if not (gaps > 0).any():
+        return 0.0
+    step = float(np.float32(gaps[gaps > 0].min()))
+    exact = (np.rint(w / step) * step).astype(w.dtype)
+    return step if np.array_equal(exact, w) else 0.0
+
+
 def load_cabac(path: Path | None) -> Any:
     """NNCodec's compiled module, or None."""
     if path is None:
@@ -241,11 +320,21 @@ def _before(key: str) -> Any:
     return json.loads(path.read_text()).get(key, []) if path.exists() else []
 
 
+def _named(argument: str) -> tuple[str, Path]:
+    """`NAME=PATH`; a path alone is the image model's, before packing."""
+    name, _, path = argument.rpartition("=")
+    return name or "the image model", Path(path)
+
+
 def main() -> None:
     """Measure, and write results.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deepcabac", type=Path)
-    parser.add_argument("--weights", type=Path, help="the image model's, before packing")
+    parser.add_argument("--nncodec", type=Path, help="interpreter of NNCodec's environment")
+    parser.add_argument(
+        "--weights", action="append", default=[], type=_named, metavar="NAME=PATH",
+        help="a further network, a safetensors file; may be given several times",
+    )  # fmt: skip
     parser.add_argument("--gigabyte", action="store_true", help="measure memory, too: minutes")
     parser.add_argument("--data", type=Path, default=REPOSITORY.parent / "shared" / "data")
     options = parser.parse_args()
@@ -257,13 +346,15 @@ def main() -> None:
         "LeNet-300-100, trained on MNIST": lenet_tensors,
         "ResNet-18's shapes, initialised": resnet_sized(),
     }
-    if options.weights is not None:
-        networks["the image model"] = load_file(options.weights)
+    networks |= {name: load_file(path) for name, path in options.weights}
     thin = {
         f"LeNet-300-100's shapes, {100 * density:g} % not 0": sparse(density)
         for density in (0.25, 0.074, 0.02, 0.01)
     }
     rows = [row for name, w in {**networks, **thin}.items() for row in compare(name, w, module)]
+    tool = _before("whole_tool")
+    if options.nncodec is not None:
+        tool = [row for name, w in networks.items() for row in whole_tool(name, w, options.nncodec)]
     kept = [lossless(name, tensors) for name, tensors in networks.items()]
     files = []
     for tolerance in (0.05, 0.2, 0.4):
@@ -277,10 +368,12 @@ def main() -> None:
             "error": error(net, root),
         })  # fmt: skip
     command = f"python {Path(sys.argv[0]).as_posix()}{' --deepcabac ...' * (module is not None)}"
-    command += " --weights ..." * (options.weights is not None)
+    command += " --nncodec ..." * (options.nncodec is not None)
+    command += "".join(f' --weights "{name}=..."' for name, _ in options.weights)
     results = {
         "run": describe_run(command, started, REPOSITORY, seed=SEED, nncodec="2.1.3"),
         "same_integers": rows,
+        "whole_tool": tool,
         "lossless": kept,
         "gigabyte": gigabyte() if options.gigabyte else _before("gigabyte"),
         "lenet_300_100": {"error": wrong, "files": files},

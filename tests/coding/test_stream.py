@@ -1,3 +1,4 @@
+import constriction
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -110,3 +111,41 @@ def test_arbitrary_bytes_raise_only_our_errors(data: bytes) -> None:
         decoder.table(1000, [1, 10000])
     except LaconicError:
         pass
+
+
+def theirs(parts: list[tuple[np.ndarray, object]]) -> bytes:
+    """What constriction's coder writes; our first files were its."""
+    coder = constriction.stream.queue.RangeEncoder()
+    for symbols, model in parts:
+        coder.encode(symbols.astype(np.int32), model)
+    data = coder.get_compressed().astype("<u4").tobytes()
+    return data[:-4] + data[-4:].rstrip(b"\0")
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6), st.integers(2, 300), st.integers(1, 3000))
+def test_bytes_are_those_of_constriction(seed: int, size: int, largest: int) -> None:
+    """Tables and uniform alphabets, in turn."""
+    generator, encoder = np.random.default_rng(seed), QueueEncoder()
+    model, parts = constriction.stream.model, []
+    for _ in range(4):
+        counts = generator.integers(1, largest + 1, size)
+        symbols = generator.choice(size, p=counts / counts.sum(), size=100)
+        encoder.table(symbols, counts)
+        table = model.Categorical(counts.astype(np.float32), perfect=False)
+        numbers = generator.integers(0, size, 100)
+        encoder.uniform(numbers, size)
+        parts += [(symbols, table), (numbers, model.Uniform(size))]
+    assert encoder.finish() == theirs(parts)
+
+
+@pytest.mark.parametrize("last", [0, 1, 2])
+@pytest.mark.parametrize("count", [0, 1, 20, 21, 100, 500])
+def test_carries_run_through_many_words(count: int, last: int) -> None:
+    """The middle one of three, over and over: all of it stays about one half, 0111... or 1000..."""
+    numbers = np.array([1] * count + [last])
+    encoder = QueueEncoder()
+    encoder.uniform(numbers, 3)
+    data = encoder.finish()
+    assert data == theirs([(numbers, constriction.stream.model.Uniform(3))])
+    assert QueueDecoder(data).uniform(count + 1, 3).tolist() == numbers.tolist()

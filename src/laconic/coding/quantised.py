@@ -11,15 +11,14 @@ weights before context-adaptive coding is that of DeepCABAC (Wiedemann et al. 20
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from laconic.coding import kernels_matrix as kernels
 from laconic.coding.relative_entropy.standard import DoubleArray
 from laconic.coding.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
 from laconic.errors import CorruptFileError
-
-SmallArray = NDArray[np.uint8]
 
 LARGEST = (1 << 30) - 1
 """Greatest absolute value that can be coded."""
@@ -29,6 +28,9 @@ _CLASSES = 40
 
 _LOWEST = -16
 """Half octave of the expected |q| of the first context."""
+
+_STEEPEST = 64
+"""Scales lie in 2^-32 to 2^32."""
 
 _SYMBOLS = 48
 """Values that counts tell apart; the last one means: this large or larger, the rest follows."""
@@ -42,26 +44,37 @@ def _dropped(context: int) -> int:
     return max(0, (context + _LOWEST) // 2 - _SHARPEST)
 
 
+_DROPPED = np.array([_dropped(context) for context in range(_CLASSES)])
+
+
 class Contexts:
     """Adaptive counts, one set per context; both sides make one and pass the same matrices."""
 
     def __init__(self) -> None:
         self.scales = AdaptiveModel(256)
-        self.sizes = [self._counts(context) for context in range(_CLASSES)]
+        self._sizes: dict[int, AdaptiveModel] = {}
 
-    @staticmethod
-    def _counts(context: int) -> AdaptiveModel:
-        """Start from the geometric law of the context's mean, in integers."""
-        model = AdaptiveModel(_SYMBOLS, increment=24, limit=1 << 18, longest_run=1 << 12)
-        half_octaves = context + _LOWEST - 2 * _dropped(context)
-        mean = (181 if half_octaves % 2 else 128) << (half_octaves // 2 + 8) >> 8
-        left, counts = 1 << 10, []
-        for _ in range(_SYMBOLS):
-            share = left * 128 // (mean + 128)
-            counts.append(share + 1)
-            left -= share
-        model.counts[:] = counts
-        return model
+    def sizes(self, context: int) -> AdaptiveModel:
+        """Counts of |q|, or of its upper bits."""
+        if context not in self._sizes:
+            counts = _first_counts(context)
+            self._sizes[context] = AdaptiveModel(
+                _SYMBOLS, increment=24, limit=1 << 18, longest_run=1 << 12, counts=counts
+            )
+        return self._sizes[context]
+
+
+@cache
+def _first_counts(context: int) -> tuple[int, ...]:
+    """The geometric law of the context's mean, in integers."""
+    half_octaves = context + _LOWEST - 2 * _dropped(context)
+    mean = (181 if half_octaves % 2 else 128) << (half_octaves // 2 + 8) >> 8
+    left, counts = 1 << 10, []
+    for _ in range(_SYMBOLS):
+        share = left * 128 // (mean + 128)
+        counts.append(share + 1)
+        left -= share
+    return tuple(counts)
 
 
 @dataclass(frozen=True)
@@ -71,39 +84,54 @@ class Scales:
     rows: IntArray
     columns: IntArray
 
-    def contexts(self) -> SmallArray:
-        """Context of every entry, flattened."""
-        total = self.rows[:, None] + self.columns[None] - _LOWEST
-        contexts: SmallArray = np.clip(total, 0, _CLASSES - 1).astype(np.uint8).reshape(-1)
-        return contexts
+    @property
+    def shifted(self) -> tuple[IntArray, IntArray]:
+        """Steps of rows and columns whose sum, clipped, is an entry's context."""
+        return self.rows - _LOWEST, self.columns
+
+    @property
+    def entries(self) -> IntArray:
+        """How many entries each context has."""
+        entries = np.zeros(_CLASSES, np.int64)
+        kernels.count_contexts(*self.shifted, entries)
+        return entries
 
 
-def find_scales(size: DoubleArray) -> Scales:
-    """Scales of a matrix of absolute values: rows and columns, either alone, or one for all.
+def find_scales(q: IntArray) -> Scales:
+    """Scales of a matrix of integers: of rows and columns, of either alone, or one for all.
 
     The cheapest in bits is taken, the scales' own cost included.
     """
-    rows, columns = size.shape
-    mean = max(float(size.mean()), 2.0**-8) if size.size else 1.0
+    rows, columns = q.shape
+    if not q.size:
+        return Scales(np.zeros(rows, np.int64), np.zeros(columns, np.int64))
+    by_row, by_column = np.zeros(rows, np.int64), np.zeros(columns, np.int64)
+    kernels.add_up(q, by_row, by_column)
+    mean = max(float(by_row.sum() / q.size), 2.0**-8)
     flat = Scales(np.full(rows, round(2 * np.log2(mean))), np.zeros(columns, np.int64))
-    by_row, by_column = _separate(size, mean)
     options = [flat]
     if rows > 1:
-        options.append(Scales(_half_octaves(size.mean(1)), flat.columns))
+        options.append(Scales(_half_octaves(by_row / columns), flat.columns))
     if columns > 1:
-        options.append(Scales(0 * flat.rows, _half_octaves(size.mean(0))))
+        options.append(Scales(0 * flat.rows, _half_octaves(by_column / rows)))
     if rows > 1 and columns > 1:
-        options.append(Scales(_half_octaves(by_row), _half_octaves(by_column)))
-    return min(options, key=lambda scales: _cost(size, scales))
+        factors = _separate(by_row, by_column, mean)
+        options.append(Scales(_half_octaves(factors[0]), _half_octaves(factors[1])))
+    row_steps = np.stack([option.shifted[0] for option in options])
+    column_steps = np.stack([option.shifted[1] for option in options])
+    costs = kernels.find_costs(q, row_steps, column_steps, _DROPPED, _SYMBOLS)
+    return options[int(costs.argmin())]
 
 
-def _separate(size: DoubleArray, mean: float) -> tuple[DoubleArray, DoubleArray]:
+def _separate(
+    row_sums: IntArray, column_sums: IntArray, mean: float
+) -> tuple[DoubleArray, DoubleArray]:
     """Row scales and column factors whose products fit the row and column sums."""
-    by_column = np.ones(size.shape[1])
-    by_row = np.full(size.shape[0], mean)
+    by_column = np.ones(column_sums.size)
+    by_row = np.full(row_sums.size, mean)
     for _ in range(4):
-        by_row = size @ np.ones(size.shape[1]) / max(float(by_column.sum()), 1e-9)
-        by_column = np.ones(size.shape[0]) @ size / max(float(by_row.sum()), 1e-9)
+        by_row = row_sums / max(float(by_column.sum()), 1e-9)
+        by_column = column_sums / max(float(by_row.sum()), 1e-9)
     return by_row, by_column
 
 
@@ -113,62 +141,37 @@ def _half_octaves(scale: DoubleArray) -> IntArray:
     return halves
 
 
-def _cost(size: DoubleArray, scales: Scales) -> float:
-    """Bits of the entries under their contexts' frequencies, of learning those, of the scales.
-
-    With what learning and telling cost, structure that is only noise does not pay.
-    """
-    where = scales.contexts()
-    dropped = np.array([_dropped(context) for context in range(_CLASSES)])
-    seen = np.minimum(size.reshape(-1).astype(np.int64) >> dropped[where], _SYMBOLS - 1)
-    cells = np.bincount(where * np.int64(_SYMBOLS) + seen, minlength=_CLASSES * _SYMBOLS)
-    table = cells.reshape(_CLASSES, _SYMBOLS)
-    counts = table.sum(1)
-    bits = _information(table) + float(counts @ dropped)
-    learnt = np.maximum(np.count_nonzero(table, axis=1) - 1, 0)
-    bits += float(learnt @ np.log2(counts + 1)) / 2
-    for steps in (scales.rows, scales.columns):
-        changes = np.unique(np.diff(steps), return_counts=True)[1]
-        if changes.size > 1:
-            bits += _information(changes[None]) + 6 * changes.size
-    return bits
-
-
-def _information(table: IntArray) -> float:
-    """Bits of as many symbols as the table counts, each row under its own frequencies."""
-    total = table.sum(1)
-    filled = table[table > 0]
-    return float((total[total > 0] * np.log2(total[total > 0])).sum() - filled @ np.log2(filled))
-
-
 def write(stream: QueueEncoder, q: IntArray, contexts: Contexts) -> None:
     """Write a matrix of integers of at most `LARGEST`."""
-    scales = find_scales(np.abs(q).astype(np.float64))
+    q = np.ascontiguousarray(q, np.int64)
+    scales = find_scales(q)
     for steps in (scales.rows, scales.columns):
         _write_steps(stream, steps, contexts)
-    order, bounds = _by_context(scales.contexts())
-    sorted_q = q.reshape(-1)[order]
-    for context in np.flatnonzero(np.diff(bounds)):
-        part = sorted_q[bounds[context] : bounds[context + 1]]
+    entries = scales.entries
+    ends = np.cumsum(entries)
+    sorted_q = q.reshape(-1)
+    if np.count_nonzero(entries) > 1:
+        sorted_q = np.empty(q.size, np.int64)
+        kernels.sort_entries(q, *scales.shifted, ends - entries, sorted_q)
+    for context in np.flatnonzero(entries):
+        part = sorted_q[ends[context] - entries[context] : ends[context]]
         _write_entries(stream, part, int(context), contexts)
 
 
 def read(stream: QueueDecoder, shape: tuple[int, int], contexts: Contexts) -> IntArray:
     """Read what `write` wrote."""
     scales = Scales(*(_read_steps(stream, count, contexts) for count in shape))
-    order, bounds = _by_context(scales.contexts())
-    q = np.zeros(order.size, np.int64)
-    for context in np.flatnonzero(np.diff(bounds)):
-        here = order[bounds[context] : bounds[context + 1]]
-        q[here] = _read_entries(stream, here.size, int(context), contexts)
-    return q.reshape(shape)
-
-
-def _by_context(where: SmallArray) -> tuple[IntArray, IntArray]:
-    """Entries sorted by context, each context's in raster order, and where each begins."""
-    counts = np.bincount(where, minlength=_CLASSES)
-    bounds: IntArray = np.concatenate([[0], np.cumsum(counts)])
-    return np.argsort(where, kind="stable"), bounds
+    entries = scales.entries
+    ends = np.cumsum(entries)
+    sorted_q = np.empty(shape[0] * shape[1], np.int64)
+    for context in np.flatnonzero(entries):
+        part = sorted_q[ends[context] - entries[context] : ends[context]]
+        _read_entries(stream, part, int(context), contexts)
+    if np.count_nonzero(entries) < 2:
+        return sorted_q.reshape(shape)
+    q = np.empty(shape, np.int64)
+    kernels.spread_entries(q, *scales.shifted, ends - entries, sorted_q)
+    return q
 
 
 def _write_steps(stream: QueueEncoder, steps: IntArray, contexts: Contexts) -> None:
@@ -185,30 +188,30 @@ def _read_steps(stream: QueueDecoder, count: int, contexts: Contexts) -> IntArra
     codes = stream.adaptive(min(count, 1) if constant else count, contexts.scales)
     changes = np.where(codes % 2 == 1, -(codes + 1) // 2, codes // 2)
     steps = np.cumsum(changes)
+    if count and not -_STEEPEST <= steps.min() <= steps.max() <= _STEEPEST:
+        raise CorruptFileError(
+            "a row's or column's scale is beyond all bounds: the file is damaged"
+        )
     return np.broadcast_to(steps, (count,)) if constant else steps
 
 
 def _write_entries(stream: QueueEncoder, q: IntArray, context: int, contexts: Contexts) -> None:
-    dropped = _dropped(context)
-    size = np.abs(q)
-    seen = np.minimum(size >> dropped, _SYMBOLS - 1)
-    stream.adaptive(seen, contexts.sizes[context])
-    stream.integers((size >> dropped)[seen == _SYMBOLS - 1] - (_SYMBOLS - 1))
-    stream.uniform(size & ((1 << dropped) - 1), 1 << dropped)
-    stream.uniform((q < 0)[size > 0], 2)
+    dropped, model = _dropped(context), contexts.sizes(context)
+    stream.sizes(q, dropped, model)
+    if max(int(q.max()), -int(q.min())) >> dropped >= _SYMBOLS - 1:
+        size = np.abs(q) >> dropped
+        stream.integers(size[size >= _SYMBOLS - 1] - (_SYMBOLS - 1))
+    stream.rest(q, dropped)
 
 
-def _read_entries(stream: QueueDecoder, count: int, context: int, contexts: Contexts) -> IntArray:
+def _read_entries(stream: QueueDecoder, size: IntArray, context: int, contexts: Contexts) -> None:
     dropped = _dropped(context)
-    size = stream.adaptive(count, contexts.sizes[context])
-    large = size == _SYMBOLS - 1
-    size[large] += stream.integers(int(large.sum()), LARGEST)
-    size = (size << dropped) + stream.uniform(count, 1 << dropped)
-    if bool((size > LARGEST).any()):
+    stream.sizes(size, contexts.sizes(context))
+    large = np.flatnonzero(size == _SYMBOLS - 1) if size.max() == _SYMBOLS - 1 else size[:0]
+    size[large] += stream.integers(large.size, LARGEST)
+    stream.rest(size, dropped)
+    if large.size and int(np.abs(size[large]).max()) > LARGEST:
         raise CorruptFileError(f"a weight is larger than {LARGEST} steps: the file is damaged")
-    signs = stream.uniform(int(np.count_nonzero(size)), 2)
-    size[size > 0] *= 1 - 2 * signs
-    return size
 
 
 SLOPE = 2 * np.log(2.0) / 12
@@ -224,19 +227,13 @@ def quantise(values: DoubleArray, step: float) -> IntArray:
     Source: rate-distortion optimised quantisation as in DeepCABAC; the slope is that of the
     entropy-coded uniform quantiser at high rates, dD/dR = -2 ln 2 step² / 12.
     """
-    scaled = values / step
-    q = np.rint(scaled).astype(np.int64)
-    size = np.abs(q)
-    where = find_scales(size.astype(np.float64)).contexts().reshape(q.shape)
-    cell = where.astype(np.int64) * _SYMBOLS + np.minimum(size, _SYMBOLS - 1)
-    counts = np.bincount(cell.reshape(-1), minlength=_CLASSES * _SYMBOLS)
-    shares = counts.reshape(_CLASSES, _SYMBOLS) + 0.05
+    q = np.rint(values / step).astype(np.int64)
+    steps = find_scales(q).shifted
+    cells = np.zeros((_CLASSES, _SYMBOLS), np.int64)
+    kernels.count_cells(q, *steps, cells)
+    shares = cells + 0.05
     price = -np.log2(shares / shares.sum(1, keepdims=True))
     price[:, 1:] += 1  # The sign.
-    step_down = np.diff(price, axis=1, prepend=0).reshape(-1)  # Never asked for at size 0.
-    saved = step_down[cell]
-    exact = np.abs(scaled)
-    spoilt = (exact - (size - 1)) ** 2 - (exact - size) ** 2
-    lower = (size > 0) & (spoilt < SLOPE * saved)
-    result: IntArray = np.sign(q) * (size - lower)
-    return result
+    saved = np.diff(price, axis=1, prepend=0)  # Never asked for at size 0.
+    kernels.round_down(q, np.ascontiguousarray(values), step, *steps, SLOPE * saved)
+    return q

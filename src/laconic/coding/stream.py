@@ -1,26 +1,26 @@
 """The stream of bits: a first-in, first-out range coder with typed, bounded reads (a queue).
 
-Only this module imports constriction. Every model here is made of integers, so that both sides
-agree exactly. constriction reads past the end of its words without complaint; `QueueDecoder`
-therefore adds up the information that it has returned and stops when there is more of it than
-words.
+Every model here is made of integers, so that both sides agree exactly. A range decoder reads past
+the end of its words without complaint; `QueueDecoder` therefore adds up the information that it has
+returned and stops when there is more of it than words. Our own loops, compiled, in `kernels_queue`:
+a network has symbols by the million, under counts that change every few.
 """
 
-from typing import Any
+from collections.abc import Sequence
 
-import constriction
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from laconic.coding import kernels_queue as kernels
 from laconic.errors import CodingError, CorruptFileError
 
 IntArray = NDArray[np.int64]
 
-_MODELS: Any = constriction.stream.model
-_QUEUE: Any = constriction.stream.queue
 _MAX_SIZE = 1 << 16
 _MAX_TOTAL = 1 << 20
 _SLACK_BITS = 64.0
+_PIECE = 1 << 20
+"""Symbols that are read at once; more of them are asked for only where as many have come."""
 _LENGTH_COUNTS = np.array([1 << max(0, 12 - i // 2) for i in range(49)], np.int64)
 """Fixed table for the bit length of an unbounded integer (0 to 48 bits)."""
 
@@ -37,53 +37,45 @@ class AdaptiveModel:
         increment: what a symbol adds to its count.
         limit: the total at which all counts are halved.
         longest_run: where runs stop growing; long ones are quick, and follow changes slowly.
+        counts: what to start from; equal counts if there are none.
     """
 
     def __init__(
-        self, size: int, increment: int = 32, limit: int = 1 << 14, longest_run: int = 64
+        self,
+        size: int,
+        increment: int = 32,
+        limit: int = 1 << 14,
+        longest_run: int = 64,
+        counts: Sequence[int] = (),
     ) -> None:
-        """Start from equal counts."""
         if not 1 <= size <= 4096:
             raise CodingError(f"an adaptive model has 1 to 4096 symbols, not {size}")
-        self.counts: IntArray = np.ones(size, np.int64)
-        self.increment = increment
-        self.limit = max(limit, 4 * size)
-        self.longest_run = longest_run
-        self._seen = 0
-
-    @property
-    def run(self) -> int:
-        """How many symbols may be coded before the next update."""
-        if self._seen <= 64:
-            return min(self.longest_run, max(8, self._seen))
-        return min(self.longest_run, max(64, self._seen // 8))
-
-    def update(self, symbols: IntArray) -> None:
-        """Count symbols that have just been coded."""
-        self.counts += self.increment * np.bincount(symbols, minlength=self.counts.size)
-        self._seen += symbols.size
-        while int(self.counts.sum()) > self.limit:
-            self.counts = (self.counts + 1) >> 1
+        self.counts: IntArray = np.array(counts or [1] * size, np.int64)
+        self.rule: IntArray = np.array([increment, max(limit, 4 * size), longest_run, 0])
+        """Increment, limit, longest run, and how many symbols have passed."""
+        _check_table(self.counts)
+        if self.counts.size != size or self.rule[1] > _MAX_TOTAL:
+            raise CodingError(
+                f"a model of {size} symbols has as many counts, total <= {_MAX_TOTAL}"
+            )
 
 
 def _check(values: ArrayLike, sizes: int | ArrayLike) -> tuple[IntArray, IntArray]:
-    flat = np.asarray(values, np.int64).reshape(-1)
-    limits = np.broadcast_to(np.asarray(sizes, np.int64).reshape(-1), flat.shape)
+    """Symbols, flat, and the sizes of their alphabets, one or as many."""
+    flat = np.ascontiguousarray(values, np.int64).reshape(-1)
+    limits = np.ascontiguousarray(sizes, np.int64).reshape(-1)
+    if limits.size not in (1, flat.size):
+        raise CodingError(f"{limits.size} alphabets cannot be those of {flat.size} symbols")
     if flat.size and (flat.min() < 0 or bool((flat >= limits).any())):
         raise CodingError("a symbol lies outside its alphabet: it cannot be written")
     return flat, limits
 
 
-def _table(counts: ArrayLike) -> tuple[Any, NDArray[np.float64]]:
-    """The library model and the information (bits) of each symbol."""
-    table = np.asarray(counts, np.int64).reshape(-1)
-    total = int(table.sum())
-    if table.size < 2 or table.min() < 1 or total > _MAX_TOTAL:
+def _check_table(counts: IntArray) -> None:
+    if counts.min() < 1 or counts.sum() > _MAX_TOTAL:
         raise CodingError(
             f"a frequency table needs two or more positive counts, total <= {_MAX_TOTAL}"
         )
-    probabilities = table.astype(np.float32)
-    return _MODELS.Categorical(probabilities, perfect=False), np.log2(total / table)
 
 
 def _split(values: IntArray, width: int) -> list[tuple[IntArray, int]]:
@@ -94,6 +86,21 @@ def _split(values: IntArray, width: int) -> list[tuple[IntArray, int]]:
         left -= size
         pieces.append(((values >> left) & ((1 << size) - 1), size))
     return pieces
+
+
+def _uniform_bits(count: int, sizes: IntArray) -> float:
+    """Information of `count` symbols of alphabets of `sizes`, `(count,)` or `(1,)`."""
+    if sizes.size == 1:
+        return count * float(np.log2(max(1, int(sizes[0]))))
+    return float(np.log2(np.maximum(sizes, 1)).sum())
+
+
+def _refuse(status: int) -> None:
+    """Raise what a reading loop has noticed."""
+    if status == kernels.TOO_EARLY:
+        raise CorruptFileError("the message ends too early: the file is damaged or cut short")
+    if status == kernels.NO_CODE:
+        raise CorruptFileError("the message is not a code: the file is damaged")
 
 
 class QueueEncoder:
@@ -109,13 +116,23 @@ class QueueEncoder:
 
     def __init__(self) -> None:
         """An empty message."""
-        self._coder: Any = _QUEUE.RangeEncoder()
+        self._state = np.array([0, kernels.START, 0], np.uint64)
+        self._words = np.empty(256, np.uint32)
         self._bits = 0.0
 
     @property
     def bits(self) -> float:
         """Information written so far, in bits; differences tell what a part has cost."""
         return self._bits
+
+    def _room(self, symbols: int) -> NDArray[np.uint32]:
+        """The words, with room for one more per symbol."""
+        needed = int(self._state[2]) + symbols
+        if needed > self._words.size:
+            grown = np.empty(needed + needed // 4 + 64, np.uint32)
+            grown[: self._state[2]] = self._words[: self._state[2]]
+            self._words = grown
+        return self._words
 
     def uniform(self, values: ArrayLike, sizes: int | ArrayLike) -> None:
         """Write `values[i]` from `0 .. sizes[i]-1`, all equally likely; sizes up to 65536."""
@@ -124,12 +141,8 @@ class QueueEncoder:
             raise CodingError(
                 f"uniform alphabets end at {_MAX_SIZE}: use `fixed` for wider integers"
             )
-        keep = limits > 1
-        if bool(keep.any()):
-            self._coder.encode(
-                flat[keep].astype(np.int32), _MODELS.Uniform(), limits[keep].astype(np.int32)
-            )
-            self._bits += float(np.log2(limits[keep]).sum())
+        kernels.encode_uniform(self._state, self._room(flat.size), flat, limits)
+        self._bits += _uniform_bits(flat.size, limits)
 
     def fixed(self, values: ArrayLike, width: int) -> None:
         """Write integers of `width` bits each (0 to 48)."""
@@ -139,21 +152,28 @@ class QueueEncoder:
 
     def table(self, symbols: ArrayLike, counts: ArrayLike) -> None:
         """Write symbols under one table of positive integer counts."""
-        flat, _ = _check(symbols, np.asarray(counts).size)
-        if np.asarray(counts).size > 1 and flat.size:
-            model, information = _table(counts)
-            self._coder.encode(flat.astype(np.int32), model)
-            self._bits += float(information[flat].sum())
+        table = np.asarray(counts, np.int64).reshape(-1)
+        flat, _ = _check(symbols, table.size)
+        if table.size > 1 and flat.size:
+            _check_table(table)
+            self._bits += kernels.encode_table(self._state, self._room(flat.size), flat, table)
 
     def adaptive(self, symbols: ArrayLike, model: AdaptiveModel) -> None:
         """Write symbols under counts that follow them."""
         flat, _ = _check(symbols, model.counts.size)
-        done = 0
-        while done < flat.size:
-            run = flat[done : done + model.run]
-            self.table(run, model.counts)
-            model.update(run)
-            done += run.size
+        self.sizes(flat, 0, model)
+
+    def sizes(self, values: IntArray, dropped: int, model: AdaptiveModel) -> None:
+        """Write |values| without their lowest bits; the last symbol is that size or more."""
+        if model.counts.size > 1 and values.size:
+            self._bits += kernels.encode_adaptive(
+                self._state, self._room(values.size), values, dropped, model.counts, model.rule
+            )
+
+    def rest(self, values: IntArray, dropped: int) -> None:
+        """Write the lowest bits of |values|, up to 16, then the signs of all that are not 0."""
+        words = self._room(values.size + 2)  # At most 17 bits each.
+        self._bits += kernels.encode_rest(self._state, words, values, dropped)
 
     def integer(self, value: int) -> None:
         """Write an integer from 0 to 2^48 - 2: its length under a fixed table, then its bits."""
@@ -174,8 +194,18 @@ class QueueEncoder:
 
     def finish(self) -> bytes:
         """The message: little-endian 32-bit words, the last without the zero bytes at its end."""
-        data = self._coder.get_compressed().astype("<u4").tobytes()
-        return bytes(data[:-4] + data[-4:].rstrip(b"\0"))
+        lower, extent, count = (int(part) for part in self._state)
+        if extent == kernels.START:
+            return b""
+        point = lower + (1 << 32) - 1  # The top word of any number from here on lies within.
+        words = self._words[:count].copy()
+        if point >> 64:
+            kernels.carry(words, count)
+        ends = [point >> 32 & 0xFFFFFFFF]
+        if (lower + extent) >> 32 & 0xFFFFFFFF == ends[0]:
+            ends.append(0)
+        data = np.concatenate([words, np.array(ends, np.uint32)]).astype("<u4").tobytes()
+        return data[:-4] + data[-4:].rstrip(b"\0")
 
 
 class QueueDecoder:
@@ -184,36 +214,31 @@ class QueueDecoder:
     def __init__(self, data: bytes) -> None:
         """`data`: what `QueueEncoder.finish` returned."""
         words = np.frombuffer(data + b"\0" * (-len(data) % 4), "<u4").astype(np.uint32)
-        self._coder: Any = _QUEUE.RangeDecoder(words)
+        first = np.zeros(2, np.uint64)
+        first[: words.size] = words[:2]
+        self._words = words
+        self._state = np.array([first[0] << np.uint64(32) | first[1], kernels.START, 2], np.uint64)
         # The last word may have been zero and dropped; 24-bit probabilities are rounded.
-        self._limit = 32.0 * words.size * 1.002 + _SLACK_BITS
-        self._bits = 0.0
+        self._ledger = np.array([0.0, 32.0 * words.size * 1.002 + _SLACK_BITS])
 
     @property
     def bits(self) -> float:
         """Information read so far, in bits."""
-        return self._bits
+        return float(self._ledger[0])
 
     def _spend(self, bits: float) -> None:
-        self._bits += bits
-        if self._bits > self._limit:
-            raise CorruptFileError("the message ends too early: the file is damaged or cut short")
-
-    def _decode(self, *arguments: Any) -> IntArray:
-        try:
-            symbols: IntArray = self._coder.decode(*arguments).astype(np.int64)
-        except (AssertionError, ValueError) as error:
-            raise CorruptFileError("the message is not a code: the file is damaged") from error
-        return symbols
+        self._ledger[0] += bits
+        if self._ledger[0] > self._ledger[1]:
+            _refuse(kernels.TOO_EARLY)
 
     def uniform(self, count: int, sizes: int | ArrayLike) -> IntArray:
         """Read `count` integers from `0 .. sizes[i]-1`."""
-        limits = np.broadcast_to(np.asarray(sizes, np.int64).reshape(-1), (count,))
-        keep = limits > 1
-        values = np.zeros(count, np.int64)
-        if bool(keep.any()):
-            self._spend(float(np.log2(limits[keep]).sum()))
-            values[keep] = self._decode(_MODELS.Uniform(), limits[keep].astype(np.int32))
+        limits = np.asarray(sizes, np.int64).reshape(-1)
+        if limits.size not in (1, count):
+            raise CodingError(f"{limits.size} alphabets cannot be those of {count} integers")
+        self._spend(_uniform_bits(count, limits))
+        values = np.empty(count, np.int64)
+        _refuse(kernels.decode_uniform(self._state, self._words, values, limits))
         return values
 
     def fixed(self, count: int, width: int) -> IntArray:
@@ -225,24 +250,52 @@ class QueueDecoder:
 
     def table(self, count: int, counts: ArrayLike) -> IntArray:
         """Read `count` symbols under one table of positive integer counts."""
-        if np.asarray(counts).size < 2 or count == 0:
+        table = np.asarray(counts, np.int64).reshape(-1)
+        if table.size < 2 or count == 0:
             return np.zeros(count, np.int64)
-        model, information = _table(counts)
-        self._spend(count * float(information.min()))
-        symbols = self._decode(model, count)
-        self._spend(float((information[symbols] - information.min()).sum()))
+        _check_table(table)
+        least = count * float(np.log2(table.sum() / table.max()))
+        self._spend(least)
+        self._ledger[0] -= least
+        symbols = np.empty(count, np.int64)
+        where = self._state, self._words, symbols
+        _refuse(kernels.decode_table(*where, table, self._ledger))
         return symbols
 
     def adaptive(self, count: int, model: AdaptiveModel) -> IntArray:
         """Read `count` symbols under counts that follow them."""
-        runs: list[IntArray] = []
-        done = 0
-        while done < count:
-            run = self.table(min(model.run, count - done), model.counts)
-            model.update(run)
-            runs.append(run)
-            done += run.size
-        return np.concatenate(runs) if runs else np.zeros(0, np.int64)
+        pieces, left = [np.zeros(0, np.int64)], count
+        while left > 0:
+            piece = np.empty(min(left, max(_PIECE, int(model.rule[2]))), np.int64)
+            pieces.append(piece[: self._fill(piece, left, model)])
+            left -= pieces[-1].size
+        return np.concatenate(pieces)
+
+    def sizes(self, symbols: IntArray, model: AdaptiveModel) -> None:
+        """Fill `symbols`; what they stand for: `QueueEncoder.sizes`."""
+        self._fill(symbols, symbols.size, model)
+
+    def _fill(self, symbols: IntArray, left: int, model: AdaptiveModel) -> int:
+        """Fill `symbols` with whole runs of `left` that are to come; returns how many."""
+        if model.counts.size < 2:
+            symbols[:] = 0
+            return symbols.size
+        where = self._state, self._words, symbols, left
+        done = int(kernels.decode_adaptive(*where, model.counts, model.rule, self._ledger))
+        _refuse(done)
+        return done
+
+    def rest(self, sizes: IntArray, dropped: int) -> None:
+        """Read the lowest bits, up to 16, and the signs of `sizes`, which come without; in place.
+
+        Raises:
+            CorruptFileError: the message ends, or is no code.
+        """
+        self._spend(float(sizes.size * dropped))
+        before = int(np.count_nonzero(sizes)) if dropped == 0 else 0
+        self._spend(float(before))
+        _refuse(kernels.decode_rest(self._state, self._words, sizes, dropped))
+        self._spend(float(np.count_nonzero(sizes) - before))
 
     def integer(self, limit: int) -> int:
         """Read an integer that must not exceed `limit`."""
