@@ -225,7 +225,8 @@ def network_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
     ]
     head_kept = ("network", "laconic", "xz", "gzip", "encode, s", "decode, s")
     return (
-        f"{table(head, rows)}\nEvery bit kept, bytes over plain bytes:\n\n"
+        f"{table(head, rows)}\n{_whole_tool(document.get('whole_tool', []))}"
+        "Every bit kept, bytes over plain bytes:\n\n"
         f"{table(head_kept, kept)}\n"
         f"{_gigabyte(document.get('gigabyte', []))}"
         "LeNet-300-100 has float32 weights, as ResNet-18's shapes; the image model's are float16. "
@@ -244,6 +245,23 @@ def network_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
             ],
         )
     )
+
+
+def _whole_tool(rows: Sequence[Mapping[str, Any]]) -> str:
+    """NNCodec from a network to its file and back, beside ours for the weights it decoded."""
+    keys = (("bytes_ratio", 3), ("encode_speed_ratio", 1), ("decode_speed_ratio", 1),
+            ("equal_error_bytes_ratio", 3))  # fmt: skip
+    lines = [
+        [row["network"], row["setting"], *(number(row[key], digits) for key, digits in keys)]
+        for row in rows
+    ]
+    head = ("network", "NNCodec's setting", "bytes / NNCodec's, equal weights",
+            "times faster to encode", "times faster to decode",
+            "bytes / NNCodec's, equal error")  # fmt: skip
+    intro = (
+        "NNCodec as a whole, in its own environment; ours stores the very weights that it decodes:"
+    )
+    return f"{intro}\n\n{table(head, lines)}\n" if rows else ""
 
 
 def weights_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:

@@ -143,7 +143,10 @@ def pretrained(recipe: Recipe, data: Data, seed: int, folder: Path, say: Progres
     stage = recipe.pretrain
     made_by = repr((recipe.network, stage))
     name = f"{recipe.network}-{hashlib.sha256(made_by.encode()).hexdigest()[:8]}-{seed}"
-    _train(_trainer(net, None, stage, data, seed, folder / "pretrained" / name, made_by), say)
+    place = folder / "pretrained" / name
+    _train(_trainer(net, None, stage, data, seed, place, made_by), say)
+    _take_statistics(net, data, stage)
+    checkpoints.save(place / "plain.safetensors", net.state_dict(), {})
     return net
 
 
@@ -159,8 +162,13 @@ def converted(
     trainer = _trainer(net, penalty, recipe.train, data, seed, place, made_by)
     _train(trainer, _watched(net, data, place, trainer.step, say) if recipe.watch else say)
     penalty.quantise()
-    reestimate(net, torch.split(data.inputs[:STATISTICS], recipe.train.batch))
+    _take_statistics(net, data, recipe.train)
     return net.eval(), penalty
+
+
+def _take_statistics(net: nn.Module, data: Data, stage: Stage) -> None:
+    """Batch norms' own, of the weights as they ended."""
+    reestimate(net, torch.split(data.inputs[:STATISTICS], stage.batch))
 
 
 def _watched(net: nn.Module, data: Data, place: Path, step: int, say: Progress) -> Progress:

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "numpy", "pillow", "constriction", "pytorch-msssim", "scipy", "pillow-heif")
+PACKAGES = ("torch", "numpy", "numba", "pillow", "pytorch-msssim", "scipy", "pillow-heif")
 """Packages whose versions can change a measured figure."""
 
 
