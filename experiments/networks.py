@@ -56,7 +56,9 @@ def draw(folder: Path, rows: list[dict[str, Any]]) -> None:
             save_figure(draw_clusters(row["clusters"], title), folder / f"{row['recipe']}-clusters")
     curves = {row["recipe"]: row["operations"] for row in rows if "operations" in row}
     if curves:
-        save_figure(draw_operations(curves, folder.name), folder / "operations")
+        save_figure(
+            draw_operations(curves, "Expected operations in training"), folder / "operations"
+        )
 
 
 def main() -> None:

@@ -364,13 +364,21 @@ def _mean_widths(rows: Sequence[Mapping[str, Any]]) -> str:
 def _pruned(document: Mapping[str, Any] | None) -> str:
     if not document:
         return ""
-    conv1, conv2, fc1, fc2 = document["networks"][1]["widths"].values()
-    times, laid_out = document["ratio"], document["ratio_to_same_layout"]
-    return (
-        f"Forward pass of LeNet-5-Caffe, batch {document['batch']}, pruned to "
-        f"{conv1[1]}-{conv2[1]}-{fc1[0]}-{fc2[0]} ({document['weights']}): {times:.1f} times as "
-        f"fast as the original, {laid_out:.1f} times where that is in channels_last memory.\n"
-    )
+    rows = []
+    for row in document["rows"]:
+        conv1, conv2, fc1, fc2 = row["widths"].values()
+        low, high = row["ratio_range"]
+        rows.append([
+            row["name"],
+            f"{conv1[1]}-{conv2[1]}-{fc1[0]}-{fc2[0]}",
+            f"{row['ratio']:.1f}x ({low:.1f} to {high:.1f})",
+            f"{row['ratio_to_same_layout']:.1f}x",
+        ])  # fmt: skip
+    head = ("pruned", "groups left", "times as fast as the original",
+            "where that is in channels_last memory")  # fmt: skip
+    threads = document["run"]["threads"]
+    intro = f"Forward pass of LeNet-5-Caffe, batch {document['batch']}, {threads} threads:"
+    return f"{intro}\n\n{table(head, rows)}"
 
 
 def _gigabyte(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,12 +1,11 @@
-"""Seconds of a forward pass: LeNet-5-Caffe beside the network that pruning leaves of it.
+"""Seconds of a forward pass: LeNet-5-Caffe beside the networks that pruning leaves of it.
 
-    python benchmarks/pruned/run.py --threads 1
-    python benchmarks/pruned/run.py --weights pruned.safetensors
+    python benchmarks/pruned/run.py [--weights NAME=plain.safetensors]
 
-Without weights, channels are switched off at random until the sizes are the source's for group
-normal-Jeffreys, 8-13-88-13; speed asks for sizes only. With a trained network's state dict, with
-exact zeros where it is pruned, that one is measured. The two take turns, so that whatever else the
-machine does meets both.
+Channels are switched off at random until the sizes are the sources' for group normal-Jeffreys,
+8-13-88-13, and group horseshoe, 5-10-76-16; speed asks for sizes only. Trained networks are state
+dicts with exact zeros where they are pruned, `plain.safetensors` of `experiments/networks.py`. A
+network and what is left of it take turns, so that whatever else the machine does meets both.
 
 Source: Louizos 6.5.3 and figure 17: a batch of 8192.
 """
@@ -15,7 +14,6 @@ import argparse
 import copy
 import json
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -31,16 +29,13 @@ from laconic.weights import smaller, widths
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
 SEED, POSITIONS = 0, 16  # of every filter of the second convolution, when it is flattened
+SIZES = {"BC-GNJ's sizes, random": (8, 13, 88, 13), "BC-GHS' sizes, random": (5, 10, 76, 16)}
 
 
-def pair(text: str) -> tuple[int, int]:
-    """Two numbers between which a comma stands."""
-    first, second = map(int, text.split(","))
-    return first, second
-
-
-def pruned(filters: tuple[int, int], inputs: tuple[int, int]) -> nn.Module:
+def pruned(*sizes: int) -> nn.Module:
     """LeNet-5-Caffe with zeros at random, so that so many filters and linear inputs are left."""
+    filters, inputs = sizes[:2], sizes[2:]
+    torch.manual_seed(SEED)
     net = lenet_5_caffe()
     conv1, conv2 = net.get_submodule("conv1"), net.get_submodule("conv2")
     fc1, fc2 = net.get_submodule("fc1"), net.get_submodule("fc2")
@@ -101,62 +96,58 @@ def products(net: nn.Module, x: Tensor) -> int:
     return total
 
 
-def main() -> None:
-    """Measure, and write results.json."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--filters", type=pair, default=(8, 13), help="left of 20,50")
-    parser.add_argument("--inputs", type=pair, default=(88, 13), help="left of 800,500")
-    parser.add_argument("--weights", type=Path, help="a trained network's, with its zeros")
-    parser.add_argument("--batch", type=int, default=8192)
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--output", type=Path, default=HERE / "results.json")
-    options = parser.parse_args()
-    if not options.filters[1] <= options.inputs[0] <= POSITIONS * options.filters[1]:
-        parser.error(f"{options.filters[1]} filters make that many to {POSITIONS} times the inputs")
-    started = time.time()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(SEED)
-    masked = loaded(options.weights) if options.weights else pruned(options.filters, options.inputs)
-    x = torch.rand(options.batch, 1, 28, 28)
+def measured(name: str, masked: nn.Module, x: Tensor, repeats: int) -> dict[str, Any]:
+    """One network beside what is left of it, and beside itself in the other's memory layout."""
     masked.eval()
     small = smaller(masked, x[:2])
     with torch.inference_mode():
         difference = float((small(x) - masked(x)).abs().max())
     laid_out = copy.deepcopy(masked).to(memory_format=torch.channels_last)
-    whole, same_layout, part = seconds([masked, laid_out, small], x, options.repeats)
+    whole, same_layout, part = seconds([masked, laid_out, small], x, repeats)
     ratios = [a / b for a, b in zip(whole, part, strict=True)]
-    words = ["python", Path(sys.argv[0]).as_posix(), *sys.argv[1:]]
-    command = " ".join(Path(word).name if Path(word).is_absolute() else word for word in words)
-    results = {
-        "title": "Forward pass of a pruned network",
-        "run": describe_run(command, started, REPOSITORY, seed=SEED, threads=options.threads),
-        "batch": options.batch,
-        "weights": "trained" if options.weights else "random, of the given sizes",
+    return {
+        "name": name,
+        "widths": widths(small),
+        "numbers": [sum(p.numel() for p in net.parameters()) for net in (masked, small)],
+        "products_per_example": [products(net, x) for net in (masked, small)],
         "largest_difference": difference,
         "ratio": statistics.median(ratios),
         "ratio_range": [min(ratios), max(ratios)],
         "ratio_to_same_layout": statistics.median(
             a / b for a, b in zip(same_layout, part, strict=True)
         ),
-        "networks": [
-            {
-                "name": name,
-                "widths": widths(net),
-                "numbers": sum(p.numel() for p in net.parameters()),
-                "products_per_example": products(net, x),
-                "median_seconds": statistics.median(times),
-                "seconds": times,
-            }
-            for name, net, times in (
-                ("masked", masked, whole),
-                ("smaller", small, part),
-                ("masked, channels_last", laid_out, same_layout),
-            )
-        ],
+        "seconds": {"original": whole, "channels_last": same_layout, "smaller": part},
+    }
+
+
+def main() -> None:
+    """Measure, and write results.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--weights", action="append", default=[], metavar="NAME=PATH")
+    parser.add_argument("--batch", type=int, default=8192)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--output", type=Path, default=HERE / "results.json")
+    options = parser.parse_args()
+    started = time.time()
+    torch.set_num_threads(options.threads)
+    x = torch.rand(options.batch, 1, 28, 28)
+    nets = {name: pruned(*sizes) for name, sizes in SIZES.items()}
+    for given in options.weights:
+        name, _, path = given.partition("=")
+        nets[name] = loaded(Path(path))
+    rows = [measured(name, net, x, options.repeats) for name, net in nets.items()]
+    named = "".join(f' --weights "{given.partition("=")[0]}=..."' for given in options.weights)
+    command = f"python benchmarks/pruned/run.py --threads {options.threads}{named}"
+    results = {
+        "title": "Forward pass of a pruned network",
+        "run": describe_run(command, started, REPOSITORY, seed=SEED, threads=options.threads),
+        "batch": options.batch,
+        "rows": rows,
     }
     options.output.write_text(json.dumps(results, indent=2) + "\n")
-    print(json.dumps({k: v for k, v in results.items() if k != "run"}, indent=2))
+    for row in rows:
+        print(row["name"], row["widths"], f"{row['ratio']:.1f}x", row["ratio_range"])
 
 
 if __name__ == "__main__":
