@@ -327,12 +327,14 @@ def _shrunk(documents: Iterable[Mapping[str, Any]]) -> str:
             _spread(seeds, "csr_huffman_ratio", 0, "x"),
             f"{statistics.mean(row['file_bytes'] for row in seeds):,.0f}",
             _spread(seeds, "file_ratio", 0, "x"),
+            _bit_operations(seeds),
         ]
         for document in documents
         for name, seeds in _by_recipe(document.get("shrunk", []))
     ]
     head = ("recipe", "the source's", "seeds", "test error before coding, %", "test error, %",
-            "groups left", "pruned count", "CSR and Huffman", "bytes on disk", "times")  # fmt: skip
+            "groups left", "pruned count", "CSR and Huffman", "bytes on disk", "times",
+            "bit operations, millions")  # fmt: skip
     return table(head, rows) if rows else ""
 
 
@@ -352,6 +354,13 @@ def _spread(rows: Sequence[Mapping[str, Any]], key: str, digits: int, unit: str 
     if len(values) == 1:
         return mean
     return f"{mean} ± {statistics.stdev(values):.{max(digits, 1)}f}"
+
+
+def _bit_operations(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Of networks that were trained to few bits; of others the count would say nothing."""
+    if any(row["method"] != "rq" for row in rows):
+        return number(None)
+    return f"{statistics.mean(row['bit_operations'] for row in rows) / 1e6:.0f}"
 
 
 def _mean_widths(rows: Sequence[Mapping[str, Any]]) -> str:
