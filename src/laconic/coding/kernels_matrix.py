@@ -155,7 +155,7 @@ def spread_entries(
 
 @njit(cache=True, nogil=True)
 def count_cells(q: IntArray, rows: IntArray, columns: IntArray, cells: IntArray) -> None:
-    """Histogram of |q| by context, zeros too, no bit dropped; arguments as of `count_sizes`."""
+    """Histogram of |q| by context, zeros too, no bit dropped; `rows`, `columns`: steps."""
     for i in range(q.shape[0]):
         for j in range(q.shape[1]):
             context = _context(rows[i] + columns[j], cells.shape[0])

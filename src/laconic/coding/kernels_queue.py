@@ -91,6 +91,15 @@ def _put(
     state[0], state[1], state[2] = lower, extent, np.uint64(count)
 
 
+@njit(nogil=True)
+def _next_word(words: WordArray, place: Int, offset: Word) -> Word:
+    """The offset moved up by a word, zero behind the last."""
+    moved: Word = offset << _WORD
+    if place < words.size:
+        moved |= np.uint64(words[place])
+    return moved
+
+
 @njit(nogil=True, error_model="numpy")
 def _take(
     state: StateArray,
@@ -125,10 +134,7 @@ def _take(
         offset -= scale * left
         extent = scale * width
         if extent < _FLOOR:
-            offset = offset << _WORD
-            extent = extent << _WORD
-            if place < words.size:
-                offset |= np.uint64(words[place])
+            offset, extent = _next_word(words, place, offset), extent << _WORD
             place += 1
     state[0], state[1], state[2] = offset, extent, np.uint64(place)
     return True
@@ -341,10 +347,7 @@ def decode_uniform(state: StateArray, words: WordArray, values: IntArray, sizes:
             offset -= scale * value * each
             extent = scale * (each if value + np.uint64(1) < size else _WHOLE - value * each)
             if extent < _FLOOR:
-                offset = offset << _WORD
-                extent = extent << _WORD
-                if place < words.size:
-                    offset |= np.uint64(words[place])
+                offset, extent = _next_word(words, place, offset), extent << _WORD
                 place += 1
     state[0], state[1], state[2] = offset, extent, np.uint64(place)
     return values.size
@@ -365,10 +368,7 @@ def _take_bits(state: StateArray, words: WordArray, values: IntArray, width: int
         values[i] = np.int64(value)
         extent = part
         if extent < _FLOOR:
-            offset = offset << _WORD
-            extent = extent << _WORD
-            if place < words.size:
-                offset |= np.uint64(words[place])
+            offset, extent = _next_word(words, place, offset), extent << _WORD
             place += 1
     state[0], state[1], state[2] = offset, extent, np.uint64(place)
     return True
