@@ -31,6 +31,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import laconic
+from laconic.codecs.manifest import Entry, Method
 from laconic.codecs.network import NetworkFile, named
 from laconic.codecs.network import shrink as shrink_network
 from laconic.coding import quantised
@@ -157,22 +158,27 @@ def timed_together(works: list[Callable[[], Any]], repeats: int) -> list[tuple[A
     return list(zip(results, seconds, strict=True))
 
 
-def encode(matrices: list[np.ndarray]) -> list[bytes]:
-    """One stream per matrix, under contexts that all share."""
+Kernel = tuple[int, int]
+
+
+def encode(matrices: list[np.ndarray]) -> list[tuple[bytes, Kernel | None]]:
+    """One stream per matrix, under contexts that all share, and kernels with signs foreseen."""
     contexts, streams = quantised.Contexts(), []
     for q in matrices:
-        stream = QueueEncoder()
-        quantised.write(stream, q.reshape(q.shape[0], -1), contexts)
-        streams.append(stream.finish())
+        stream, flat = QueueEncoder(), q.reshape(q.shape[0], -1)
+        kernel = Entry("", "F32", q.shape, Method.QUANTISED).kernel
+        foreseen = kernel if quantised.signs_follow(flat, kernel) else None
+        quantised.write(stream, flat, contexts, foreseen)
+        streams.append((stream.finish(), foreseen))
     return streams
 
 
-def decode(streams: list[bytes], matrices: list[np.ndarray]) -> None:
+def decode(streams: list[tuple[bytes, Kernel | None]], matrices: list[np.ndarray]) -> None:
     """Read them back and compare."""
     contexts = quantised.Contexts()
-    for data, q in zip(streams, matrices, strict=True):
+    for (data, kernel), q in zip(streams, matrices, strict=True):
         flat = q.reshape(q.shape[0], -1)
-        back = quantised.read(QueueDecoder(data), (flat.shape[0], flat.shape[1]), contexts)
+        back = quantised.read(QueueDecoder(data), (flat.shape[0], flat.shape[1]), contexts, kernel)
         assert np.array_equal(back, flat)
 
 
@@ -200,6 +206,7 @@ def compare(name: str, tensors: dict[str, Tensor], module: Any) -> list[dict[str
             matrices.append(quantised.quantise(values, step).reshape(w.shape))
         count = sum(q.size for q in matrices)
         streams = encode(matrices)
+        size = sum(len(data) for data, _ in streams)
         works = [lambda m=matrices: encode(m), lambda s=streams, m=matrices: decode(s, m)]
         works += [lambda m=matrices: cabac(module, m)] * (module is not None)
         repeats = REPEATS if count > 10**6 else 20 * REPEATS
@@ -208,8 +215,8 @@ def compare(name: str, tensors: dict[str, Tensor], module: Any) -> list[dict[str
             "network": name,
             "numbers": count,
             "step_over_rms": None if whole else round(tolerance * 12**0.5, 4),
-            "bytes": sum(map(len, streams)),
-            "bits_per_number": 8 * sum(map(len, streams)) / count,
+            "bytes": size,
+            "bits_per_number": 8 * size / count,
             "encode_seconds": seconds,
             "decode_seconds": back,
         }

@@ -196,11 +196,13 @@ def test_damage_ends_in_a_laconic_error() -> None:
     import zlib
 
     source = {k: v for k, v in weights().items() if k in ("conv", "bias", "mask", "tied")}
-    file = NetworkFile.open(laconic.shrink(source))
+    plain_file = NetworkFile.open(laconic.shrink(source))
+    kernels = NetworkFile.open(kernels_file())
     from laconic.container import Section, pack
 
     generator = np.random.default_rng(0)
-    for trial in range(300):
+    for trial in range(400):
+        file = kernels if trial % 4 == 0 else plain_file
         sections = [bytearray(section.data) for section in file.container.sections]
         part = sections[int(generator.integers(len(sections)))]
         place = int(generator.integers(len(part)))
@@ -232,7 +234,8 @@ def test_absurd_lists_are_refused() -> None:
     integer = Entry("a", "I64", (3, 4), Method.QUANTISED, 0.5)
     eight = Entry("a", "F8_E4M3", (3, 4), Method.QUANTISED, 0.5)
     empty = Entry("a", "F32", (3, 0), Method.QUANTISED, 0.5)
-    wrong = [[good, repeated], [huge], [integer], [eight], [empty]]
+    flat = Entry("a", "F32", (3, 4), Method.KERNELS, 0.5)
+    wrong = [[good, repeated], [huge], [integer], [eight], [empty], [flat]]
     lists = [write_manifest(entries, {}) for entries in wrong]
     for data in (twice, *lists, b"", b"no zlib", write_manifest([], {})[:-1]):
         with pytest.raises(CorruptFileError):
@@ -264,7 +267,26 @@ def codebook_file() -> bytes:
     return laconic.shrink(shared, lossless=True)
 
 
-@pytest.mark.parametrize("make", [mixed_file, codebook_file])
+def kernels_file() -> bytes:
+    """Filters whose neighbours are alike, of two and of one dimension, and of noise."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(-9, 10, (16, 12, 6, 6), generator=generator).float() / 8
+    blurred = noise[..., 1:, 1:] + noise[..., :-1, 1:] + noise[..., 1:, :-1]
+    tensors = {"planes": blurred, "lines": blurred.flatten(2), "noise": noise}
+    return laconic.shrink(tensors, tolerance=0.1)
+
+
+def test_kernels_are_told_apart_from_noise() -> None:
+    file = NetworkFile.open(kernels_file())
+    methods = {entry.name: entry.method for entry in file.entries}
+    smooth, noise = Method.KERNELS, Method.QUANTISED
+    assert methods == {"planes": smooth, "lines": smooth, "noise": noise}
+    shapes = [(4,), (4, 3), (4, 3, 5), (4, 3, 5, 6), (4, 3, 7, 5, 6), (4, 3, 1, 1)]
+    kernels = [Entry("a", "F32", shape, Method.QUANTISED).kernel for shape in shapes]
+    assert kernels == [(1, 1), (1, 1), (1, 5), (5, 6), (5, 6), (1, 1)]
+
+
+@pytest.mark.parametrize("make", [mixed_file, codebook_file, kernels_file])
 def test_released_files_decode_for_ever(
     check_golden: Callable[[str, Callable[[], bytes]], None], make: Callable[[], bytes]
 ) -> None:

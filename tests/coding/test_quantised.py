@@ -96,6 +96,6 @@ def test_entries_beyond_the_largest_are_damage() -> None:
     for steps in (scales.rows, scales.columns):
         quantised._write_steps(stream, steps, contexts)
     (context,) = (int(context) for context in np.flatnonzero(scales.entries))
-    quantised._write_entries(stream, np.array([quantised.LARGEST + 1]), context, contexts)
+    quantised._write_entries(stream, np.array([quantised.LARGEST + 1]), context, contexts, True)
     with pytest.raises(CorruptFileError, match=r"larger than|above"):
         quantised.read(QueueDecoder(stream.finish()), (1, 1), quantised.Contexts())

@@ -56,6 +56,11 @@ class Method(IntEnum):
     SAME = 2
     CODEBOOK = 3
     DRAWN = 4
+    KERNELS = 5
+
+
+IN_STEPS: Final = (Method.QUANTISED, Method.KERNELS)
+"""Integers times a step; signs of kernels are foreseen from their neighbours."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,13 @@ class Entry:
             return 1, 1
         return self.shape[0], math.prod(self.shape[1:])
 
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Height and width of its kernels: the last two axes, or one, behind outputs and inputs."""
+        if len(self.shape) < 3:
+            return 1, 1
+        return (1 if len(self.shape) == 3 else self.shape[-2]), self.shape[-1]
+
 
 def write_manifest(entries: Sequence[Entry], metadata: Mapping[str, str]) -> bytes:
     """The list as a zlib stream.
@@ -119,7 +131,7 @@ def write_manifest(entries: Sequence[Entry], metadata: Mapping[str, str]) -> byt
         for side in entry.shape:
             fields.integer(side)
         fields.integer(entry.method)
-        if entry.method == Method.QUANTISED:
+        if entry.method in IN_STEPS:
             fields.raw(struct.pack("<f", entry.step))
         elif entry.method == Method.SAME:
             fields.integer(entry.same_as)
@@ -170,9 +182,10 @@ def _read_entry(fields: FieldReader, before: Sequence[Entry]) -> Entry:
     if method > max(Method):
         raise UnsupportedFileError(f"tensor {name!r} is kept in a newer way; update laconic")
     entry = Entry(name, _DTYPES[kind], shape, Method(method))
-    if method == Method.QUANTISED:
-        step = _read_float(fields, entry, FLOATS)
-        return Entry(name, entry.dtype, shape, Method.QUANTISED, step)
+    if method in IN_STEPS:
+        if method == Method.KERNELS and math.prod(entry.kernel) < 2:
+            raise CorruptFileError(f"tensor {name!r} cannot have kernels")
+        return replace(entry, step=_read_float(fields, entry, FLOATS))
     if method == Method.SAME:
         index = fields.integer(len(before), "the tensor that another one repeats")
         if index == len(before) or (before[index].dtype, before[index].shape) != (

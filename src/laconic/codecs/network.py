@@ -18,6 +18,7 @@ from laconic.codecs.drawn import Draws, DrawsReader
 from laconic.codecs.manifest import (
     CODEC,
     DRAWN,
+    IN_STEPS,
     LAYOUTS,
     MANIFEST,
     TENSOR,
@@ -252,7 +253,7 @@ def summary(file: NetworkFile, size_bytes: int) -> dict[str, Any]:
             "dtype": entry.dtype,
             "shape": list(entry.shape),
             "method": entry.method.name.lower(),
-            "step": entry.step if entry.method == Method.QUANTISED else None,
+            "step": entry.step if entry.method in IN_STEPS else None,
             "bytes": size,
         }
         for entry, size in zip(file.entries, file.sizes, strict=True)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from laconic.codecs.manifest import LAYOUTS, Entry, Method
+from laconic.codecs.manifest import IN_STEPS, LAYOUTS, Entry, Method
 from laconic.coding import planes, quantised
 from laconic.coding.codebook import Codebook
 from laconic.coding.stream import IntArray, QueueDecoder, QueueEncoder
@@ -102,8 +102,10 @@ def encode(
         entry, blocks = (
             _in_steps(entry, tensor, step) if step else _fitted(entry, tensor, tolerance)
         )
+        if quantised.signs_follow(blocks[0], entry.kernel):
+            entry = replace(entry, method=Method.KERNELS)
         for block in blocks:
-            quantised.write(stream, block.astype(np.int64), contexts)
+            quantised.write(stream, block.astype(np.int64), contexts, _foreseen(entry))
     else:
         planes.write(stream, words, LAYOUTS[entry.dtype])
     return entry, stream.finish()
@@ -121,11 +123,12 @@ def decode(entry: Entry, data: bytes, contexts: quantised.Contexts) -> Tensor:
             "no such file is ever written"
         )
     stream = QueueDecoder(data)
-    if entry.method == Method.QUANTISED:
+    if entry.method in IN_STEPS:
         tensor = torch.zeros(entry.matrix, dtype=TORCH[entry.dtype])
         for rows in _blocks(entry):
             shape = len(tensor[rows]), entry.matrix[1]
-            tensor[rows] = torch.from_numpy(quantised.read(stream, shape, contexts) * entry.step)
+            q = quantised.read(stream, shape, contexts, _foreseen(entry))
+            tensor[rows] = torch.from_numpy(q * entry.step)
         return tensor.reshape(entry.shape)
     layout = LAYOUTS[entry.dtype]
     if entry.method == Method.CODEBOOK:
@@ -139,6 +142,11 @@ def decode(entry: Entry, data: bytes, contexts: quantised.Contexts) -> Tensor:
         words = planes.read(stream, entry.count, layout)
     signed = torch.from_numpy(words.view(np.dtype(f"int{layout.width}")))
     return signed.view(_TYPES[entry.dtype]).reshape(entry.shape)
+
+
+def _foreseen(entry: Entry) -> tuple[int, int] | None:
+    """Kernels whose signs are foreseen, if they are."""
+    return entry.kernel if entry.method == Method.KERNELS else None
 
 
 def _write(stream: QueueEncoder, q: IntArray, entry: Entry, contexts: quantised.Contexts) -> None:

@@ -1,7 +1,6 @@
 """Compiled loops of the range coder: the queue's words, its tables, and counts that follow symbols.
 
-All in one file, since a compiled loop is kept on disk for as long as its own file stays the same.
-Helpers are plain functions: inlined by numba, they count references to arrays at every symbol.
+In one file, since a compiled loop is kept on disk for as long as its own file stays the same.
 
     a symbol's interval    left .. left + width of 2^24
     scale <- range >> 24,  lower <- lower + scale left,  range <- scale width
@@ -92,7 +91,7 @@ def _put(
 
 
 @njit(nogil=True)
-def _next_word(words: WordArray, place: Int, offset: Word) -> Word:
+def next_word(words: WordArray, place: Int, offset: Word) -> Word:
     """The offset moved up by a word, zero behind the last."""
     moved: Word = offset << _WORD
     if place < words.size:
@@ -134,7 +133,7 @@ def _take(
         offset -= scale * left
         extent = scale * width
         if extent < _FLOOR:
-            offset, extent = _next_word(words, place, offset), extent << _WORD
+            offset, extent = next_word(words, place, offset), extent << _WORD
             place += 1
     state[0], state[1], state[2] = offset, extent, np.uint64(place)
     return True
@@ -256,8 +255,10 @@ def encode_uniform(state: StateArray, words: WordArray, values: IntArray, sizes:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def encode_rest(state: StateArray, words: WordArray, values: IntArray, dropped: int) -> Int:
-    """Write the `dropped` lowest bits of each |value|, then signs of what is not 0.
+def encode_rest(
+    state: StateArray, words: WordArray, values: IntArray, dropped: int, signed: bool
+) -> Int:
+    """Write the `dropped` lowest bits of each |value|; if `signed`, then signs of what is not 0.
 
     Returns the number of bits.
     """
@@ -270,7 +271,7 @@ def encode_rest(state: StateArray, words: WordArray, values: IntArray, dropped: 
         _put(state, words, rest[: piece.size], edges, seen)
     bits: Int = np.int64(values.size * dropped)
     halves = np.array([np.uint64(0), _HALF, _WHOLE])
-    for first in range(0, values.size, _PIECE):
+    for first in range(0, values.size if signed else 0, _PIECE):
         filled = np.int64(0)
         for value in values[first : first + _PIECE]:  # No branch: zeros are hard to foresee.
             rest[filled] = value < 0
@@ -347,7 +348,7 @@ def decode_uniform(state: StateArray, words: WordArray, values: IntArray, sizes:
             offset -= scale * value * each
             extent = scale * (each if value + np.uint64(1) < size else _WHOLE - value * each)
             if extent < _FLOOR:
-                offset, extent = _next_word(words, place, offset), extent << _WORD
+                offset, extent = next_word(words, place, offset), extent << _WORD
                 place += 1
     state[0], state[1], state[2] = offset, extent, np.uint64(place)
     return values.size
@@ -368,14 +369,16 @@ def _take_bits(state: StateArray, words: WordArray, values: IntArray, width: int
         values[i] = np.int64(value)
         extent = part
         if extent < _FLOOR:
-            offset, extent = _next_word(words, place, offset), extent << _WORD
+            offset, extent = next_word(words, place, offset), extent << _WORD
             place += 1
     state[0], state[1], state[2] = offset, extent, np.uint64(place)
     return True
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def decode_rest(state: StateArray, words: WordArray, values: IntArray, dropped: int) -> int:
+def decode_rest(
+    state: StateArray, words: WordArray, values: IntArray, dropped: int, signed: bool
+) -> int:
     """Add lowest bits and signs to `values`, sizes without them; returns as `decode_table`."""
     rest = np.empty(_PIECE + 1, np.int64)
     for first in range(0, values.size if dropped > 0 else 0, _PIECE):
@@ -384,11 +387,9 @@ def decode_rest(state: StateArray, words: WordArray, values: IntArray, dropped: 
             return NO_CODE
         for i in range(piece.size):
             piece[i] = (piece[i] << dropped) | rest[i]
-    for first in range(0, values.size, _PIECE):
+    for first in range(0, values.size if signed else 0, _PIECE):
         piece = values[first : first + _PIECE]
-        filled = np.int64(0)
-        for value in piece:
-            filled += value != 0
+        filled = np.count_nonzero(piece)
         if not _take_bits(state, words, rest[:filled], 1):
             return NO_CODE
         filled = np.int64(0)

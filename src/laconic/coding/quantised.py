@@ -3,19 +3,23 @@
 Weights of one output, or of one input, are alike in size. Every row and every column therefore has
 a scale, told in half octaves; their sum picks the context of an entry, and each context has its own
 adaptive counts. What a count says is |q| for small scales, |q| without its lowest bits for large
-ones; signs and lowest bits are sent raw. Contexts mean the same in every matrix, so one set of
-counts (`Contexts`) serves a whole network.
+ones; lowest bits are sent raw, and so are signs, except in kernels where they follow their
+neighbours (`kernels_signs`). Contexts mean the same in every matrix, so one set of counts
+(`Contexts`) serves a whole network.
 
-Source: separable scales and shared contexts are ours; rate-distortion optimised quantisation of
-weights before context-adaptive coding is that of DeepCABAC (Wiedemann et al. 2019).
+Source: separable scales, shared contexts and foreseen signs are ours; rate-distortion optimised
+quantisation of weights before context-adaptive coding is that of DeepCABAC (Wiedemann et al. 2019).
 """
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from laconic.coding import kernels_matrix as kernels
+from laconic.coding import kernels_signs
 from laconic.coding.relative_entropy.standard import DoubleArray
 from laconic.coding.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
 from laconic.errors import CorruptFileError
@@ -35,6 +39,12 @@ _STEEPEST = 64
 _SYMBOLS = 48
 """Values that counts tell apart; the last one means: this large or larger, the rest follows."""
 
+_SAMPLE = 1 << 14
+"""Entries from which it is told whether signs follow their neighbours."""
+
+_WORTHWHILE_BITS = 64.0
+"""Less is not gained but seen by chance: that of coins is 0.7 on average."""
+
 _SHARPEST = 2
 """Lowest bits are dropped so that the expected |q| is below 2^(_SHARPEST + 1)."""
 
@@ -52,6 +62,7 @@ class Contexts:
 
     def __init__(self) -> None:
         self.scales = AdaptiveModel(256)
+        self.signs = np.ones((kernels_signs.CONTEXTS, 2), np.int64)
         self._sizes: dict[int, AdaptiveModel] = {}
 
     def sizes(self, context: int) -> AdaptiveModel:
@@ -103,24 +114,26 @@ def find_scales(q: IntArray) -> Scales:
     The cheapest in bits is taken, the scales' own cost included.
     """
     rows, columns = q.shape
+    row_steps, column_steps = np.zeros((4, rows), np.int64), np.zeros((4, columns), np.int64)
     if not q.size:
-        return Scales(np.zeros(rows, np.int64), np.zeros(columns, np.int64))
+        return Scales(row_steps[0], column_steps[0])
     by_row, by_column = np.zeros(rows, np.int64), np.zeros(columns, np.int64)
     kernels.add_up(q, by_row, by_column)
     mean = max(float(by_row.sum() / q.size), 2.0**-8)
-    flat = Scales(np.full(rows, round(2 * np.log2(mean))), np.zeros(columns, np.int64))
-    options = [flat]
+    row_steps[0], options = round(2 * math.log2(mean)), 1
     if rows > 1:
-        options.append(Scales(_half_octaves(by_row / columns), flat.columns))
+        row_steps[options], options = _half_octaves(by_row / columns), options + 1
     if columns > 1:
-        options.append(Scales(0 * flat.rows, _half_octaves(by_column / rows)))
+        column_steps[options], options = _half_octaves(by_column / rows), options + 1
     if rows > 1 and columns > 1:
         factors = _separate(by_row, by_column, mean)
-        options.append(Scales(_half_octaves(factors[0]), _half_octaves(factors[1])))
-    row_steps = np.stack([option.shifted[0] for option in options])
-    column_steps = np.stack([option.shifted[1] for option in options])
-    costs = kernels.find_costs(q, row_steps, column_steps, _DROPPED, _SYMBOLS)
-    return options[int(costs.argmin())]
+        row_steps[options], column_steps[options] = map(_half_octaves, factors)
+        options += 1
+    costs = kernels.find_costs(
+        q, row_steps[:options] - _LOWEST, column_steps[:options], _DROPPED, _SYMBOLS
+    )
+    best = int(costs.argmin())
+    return Scales(row_steps[best], column_steps[best])
 
 
 def _separate(
@@ -130,19 +143,48 @@ def _separate(
     by_column = np.ones(column_sums.size)
     by_row = np.full(row_sums.size, mean)
     for _ in range(4):
-        by_row = row_sums / max(float(by_column.sum()), 1e-9)
-        by_column = column_sums / max(float(by_row.sum()), 1e-9)
+        by_row = row_sums / max(float(np.add.reduce(by_column)), 1e-9)
+        by_column = column_sums / max(float(np.add.reduce(by_row)), 1e-9)
     return by_row, by_column
 
 
 def _half_octaves(scale: DoubleArray) -> IntArray:
     steps = np.rint(2 * np.log2(np.maximum(scale, 2.0**-12)))
-    halves: IntArray = np.clip(steps, -24, 63).astype(np.int64)
+    halves: IntArray = np.minimum(steps, _STEEPEST - 1).astype(np.int64)
     return halves
 
 
-def write(stream: QueueEncoder, q: IntArray, contexts: Contexts) -> None:
-    """Write a matrix of integers of at most `LARGEST`."""
+def signs_follow(q: NDArray[np.signedinteger], kernel: tuple[int, int]) -> bool:
+    """Whether signs of a matrix's first kernels can be foreseen from their neighbours.
+
+    Args:
+        q: `(rows, columns)`; each row is some kernels, one after the other.
+        kernel: height and width.
+    """
+    size = kernel[0] * kernel[1]
+    if size < 2 or not q.size:
+        return False
+    sample = np.ascontiguousarray(q.reshape(-1, *kernel)[: max(1, _SAMPLE // size)], np.int64)
+    right, tried = kernels_signs.count_agreements(sample)
+    shares = np.array([right, tried - right]) / max(tried, 1)
+    entropy = float(-(shares * np.log2(np.maximum(shares, 1e-9))).sum())
+    return bool(tried * (1 - entropy) > _WORTHWHILE_BITS)
+
+
+def write(
+    stream: QueueEncoder,
+    q: IntArray,
+    contexts: Contexts,
+    kernel: tuple[int, int] | None = None,
+) -> None:
+    """Write a matrix of integers of at most `LARGEST`.
+
+    Args:
+        stream: where to.
+        q: `(rows, columns)`.
+        contexts: shared by all matrices.
+        kernel: height and width of kernels whose signs are foreseen, as of `signs_follow`.
+    """
     q = np.ascontiguousarray(q, np.int64)
     scales = find_scales(q)
     for steps in (scales.rows, scales.columns):
@@ -155,10 +197,17 @@ def write(stream: QueueEncoder, q: IntArray, contexts: Contexts) -> None:
         kernels.sort_entries(q, *scales.shifted, ends - entries, sorted_q)
     for context in np.flatnonzero(entries):
         part = sorted_q[ends[context] - entries[context] : ends[context]]
-        _write_entries(stream, part, int(context), contexts)
+        _write_entries(stream, part, int(context), contexts, kernel is None)
+    if kernel is not None:
+        stream.signs(q.reshape(-1, *kernel), contexts.signs)
 
 
-def read(stream: QueueDecoder, shape: tuple[int, int], contexts: Contexts) -> IntArray:
+def read(
+    stream: QueueDecoder,
+    shape: tuple[int, int],
+    contexts: Contexts,
+    kernel: tuple[int, int] | None = None,
+) -> IntArray:
     """Read what `write` wrote."""
     scales = Scales(*(_read_steps(stream, count, contexts) for count in shape))
     entries = scales.entries
@@ -166,20 +215,22 @@ def read(stream: QueueDecoder, shape: tuple[int, int], contexts: Contexts) -> In
     sorted_q = np.empty(shape[0] * shape[1], np.int64)
     for context in np.flatnonzero(entries):
         part = sorted_q[ends[context] - entries[context] : ends[context]]
-        _read_entries(stream, part, int(context), contexts)
-    if np.count_nonzero(entries) < 2:
-        return sorted_q.reshape(shape)
-    q = np.empty(shape, np.int64)
-    kernels.spread_entries(q, *scales.shifted, ends - entries, sorted_q)
+        _read_entries(stream, part, int(context), contexts, kernel is None)
+    q = sorted_q.reshape(shape)
+    if np.count_nonzero(entries) > 1:
+        q = np.empty(shape, np.int64)
+        kernels.spread_entries(q, *scales.shifted, ends - entries, sorted_q)
+    if kernel is not None:
+        stream.signs(q.reshape(-1, *kernel), contexts.signs)
     return q
 
 
 def _write_steps(stream: QueueEncoder, steps: IntArray, contexts: Contexts) -> None:
     """Half octaves as changes from one to the next; one bit where all are alike."""
-    changes = np.diff(steps, prepend=0)
-    constant = not changes[1:].any()
+    constant = not steps.size or bool((steps == steps[0]).all())
     stream.uniform([int(constant)], 2)
-    changes = changes[:1] if constant else changes
+    changes = steps[:1].copy() if constant else steps.copy()
+    changes[1:] -= steps[: changes.size - 1]
     stream.adaptive((2 * np.abs(changes) - (changes < 0)), contexts.scales)
 
 
@@ -195,21 +246,25 @@ def _read_steps(stream: QueueDecoder, count: int, contexts: Contexts) -> IntArra
     return np.broadcast_to(steps, (count,)) if constant else steps
 
 
-def _write_entries(stream: QueueEncoder, q: IntArray, context: int, contexts: Contexts) -> None:
+def _write_entries(
+    stream: QueueEncoder, q: IntArray, context: int, contexts: Contexts, signed: bool
+) -> None:
     dropped, model = _dropped(context), contexts.sizes(context)
     stream.sizes(q, dropped, model)
     if max(int(q.max()), -int(q.min())) >> dropped >= _SYMBOLS - 1:
         size = np.abs(q) >> dropped
         stream.integers(size[size >= _SYMBOLS - 1] - (_SYMBOLS - 1))
-    stream.rest(q, dropped)
+    stream.rest(q, dropped, signed)
 
 
-def _read_entries(stream: QueueDecoder, size: IntArray, context: int, contexts: Contexts) -> None:
+def _read_entries(
+    stream: QueueDecoder, size: IntArray, context: int, contexts: Contexts, signed: bool
+) -> None:
     dropped = _dropped(context)
     stream.sizes(size, contexts.sizes(context))
     large = np.flatnonzero(size == _SYMBOLS - 1) if size.max() == _SYMBOLS - 1 else size[:0]
     size[large] += stream.integers(large.size, LARGEST)
-    stream.rest(size, dropped)
+    stream.rest(size, dropped, signed)
     if large.size and int(np.abs(size[large]).max()) > LARGEST:
         raise CorruptFileError(f"a weight is larger than {LARGEST} steps: the file is damaged")
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from laconic.coding import kernels_queue as kernels
+from laconic.coding import kernels_signs
 from laconic.errors import CodingError, CorruptFileError
 
 IntArray = NDArray[np.int64]
@@ -19,6 +20,7 @@ IntArray = NDArray[np.int64]
 _MAX_SIZE = 1 << 16
 _MAX_TOTAL = 1 << 20
 _SLACK_BITS = 64.0
+_SLACK_WORDS = 4
 _PIECE = 1 << 20
 """Symbols that are read at once; more of them are asked for only where as many have come."""
 _LENGTH_COUNTS = np.array([1 << max(0, 12 - i // 2) for i in range(49)], np.int64)
@@ -66,7 +68,7 @@ def _check(values: ArrayLike, sizes: int | ArrayLike) -> tuple[IntArray, IntArra
     limits = np.ascontiguousarray(sizes, np.int64).reshape(-1)
     if limits.size not in (1, flat.size):
         raise CodingError(f"{limits.size} alphabets cannot be those of {flat.size} symbols")
-    if flat.size and (flat.min() < 0 or bool((flat >= limits).any())):
+    if (flat.view(np.uint64) >= limits.view(np.uint64)).any():  # Below 0 is very large here.
         raise CodingError("a symbol lies outside its alphabet: it cannot be written")
     return flat, limits
 
@@ -170,10 +172,15 @@ class QueueEncoder:
                 self._state, self._room(values.size), values, dropped, model.counts, model.rule
             )
 
-    def rest(self, values: IntArray, dropped: int) -> None:
-        """Write the lowest bits of |values|, up to 16, then the signs of all that are not 0."""
+    def rest(self, values: IntArray, dropped: int, signed: bool = True) -> None:
+        """Write the lowest bits of |values|, up to 16; if `signed`, signs of what is not 0, too."""
         words = self._room(values.size + 2)  # At most 17 bits each.
-        self._bits += kernels.encode_rest(self._state, words, values, dropped)
+        self._bits += kernels.encode_rest(self._state, words, values, dropped, signed)
+
+    def signs(self, values: IntArray, counts: IntArray) -> None:
+        """Write the signs of kernels `(kernels, height, width)` under counts that follow them."""
+        words = self._room(values.size)
+        self._bits += kernels_signs.encode_signs(self._state, words, values, counts)
 
     def integer(self, value: int) -> None:
         """Write an integer from 0 to 2^48 - 2: its length under a fixed table, then its bits."""
@@ -285,17 +292,30 @@ class QueueDecoder:
         _refuse(done)
         return done
 
-    def rest(self, sizes: IntArray, dropped: int) -> None:
+    def rest(self, sizes: IntArray, dropped: int, signed: bool = True) -> None:
         """Read the lowest bits, up to 16, and the signs of `sizes`, which come without; in place.
 
         Raises:
             CorruptFileError: the message ends, or is no code.
         """
         self._spend(float(sizes.size * dropped))
-        before = int(np.count_nonzero(sizes)) if dropped == 0 else 0
+        before = int(np.count_nonzero(sizes)) if dropped == 0 and signed else 0
         self._spend(float(before))
-        _refuse(kernels.decode_rest(self._state, self._words, sizes, dropped))
-        self._spend(float(np.count_nonzero(sizes) - before))
+        _refuse(kernels.decode_rest(self._state, self._words, sizes, dropped, signed))
+        if signed:
+            self._spend(float(np.count_nonzero(sizes) - before))
+
+    def signs(self, sizes: IntArray, counts: IntArray) -> None:
+        """Read the signs of kernels' sizes `(kernels, height, width)`; in place.
+
+        Raises:
+            CorruptFileError: the message ends, or is no code.
+        """
+        end = self._words.size + _SLACK_WORDS
+        where = self._state, self._words
+        bits = kernels_signs.decode_signs(*where, sizes, counts, end)
+        _refuse(int(min(bits, 0)))
+        self._spend(bits)
 
     def integer(self, limit: int) -> int:
         """Read an integer that must not exceed `limit`."""
