@@ -1,5 +1,6 @@
 """Recipes end to end on a task of a few seconds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from laconic.evaluation.networks import (
 from laconic.evaluation.tasks import Data, held_out
 from laconic.networks.resnet import ResNet
 from laconic.training import checkpoints
-from laconic.training.augmentation import shift_and_mirror
+from laconic.training.augmentation import shift, shift_and_mirror
 from laconic.weights import plain
 
 RECIPE = {
@@ -85,12 +86,29 @@ def test_the_coarsest_step_that_training_data_allow_is_taken(folder: Path) -> No
 def test_draws_are_refined_and_decode_to_what_is_measured(tmp_path: Path) -> None:
     settings = {"budget_bytes": 4000, "beta": 0.1, "beta_rate": 0.02}
     train = {"epochs": 16, "rate": 2e-3}
-    options = {"block_bytes": 2000, "refine_steps": 3, "settings": settings, "train": train}
+    options = {"block_bytes": 1000, "refine_steps": 23, "settings": settings, "train": train}
     recipe = read_recipe({**RECIPE, **options, "name": "drawn", "method": "miracle"})
     (row,) = run_recipe(recipe, digits(), [0], tmp_path, silent)
     assert row["csr_huffman_bytes"] is None
     assert row["error_percent"] < 5
     assert 300 < row["file_bytes"] < 5000
+    log = (tmp_path / "drawn/0/refine/log.csv").read_text().splitlines()
+    column = log[0].split(",").index("learning_rate")
+    rates = [float(line.split(",")[column]) for line in log[1:]]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < recipe.refine_rate
+
+
+def test_networks_trained_on_changed_data_are_others(tmp_path: Path) -> None:
+    """What was trained without shifts must not be taken for what is trained with them."""
+    task = digits()
+    first = read_recipe(RECIPE)
+    converted(first, task, 0, tmp_path, silent)
+    shifted = replace(first, data="mnist-shifted")
+    converted(replace(shifted, name="other"), replace(task, augment=shift), 0, tmp_path, silent)
+    assert len(list((tmp_path / "pretrained").iterdir())) == 2
+    with pytest.raises(ConfigError, match="trained by another recipe"):
+        converted(shifted, task, 0, tmp_path, silent)
 
 
 def test_widths_count_what_is_left() -> None:

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from laconic.training.augmentation import shift_and_mirror
+from laconic.training.augmentation import shift, shift_and_mirror
 from laconic.training.classification import LabelledBatches
 
 
@@ -29,6 +29,18 @@ def test_every_picture_is_one_of_the_shifted_and_mirrored_ones() -> None:
         seen.add(fitting[0])
     # All 18 come up: each is missed with probability (17/18)^64 = 2.6 %, at the seed none is.
     assert len(seen) >= 16
+
+
+def test_digits_are_shifted_and_never_mirrored() -> None:
+    images = torch.rand(64, 1, 5, 7)
+    padded = functional.pad(images, (1, 1, 1, 1))
+    seen = set()
+    for index, picture in enumerate(shift(images, torch.Generator().manual_seed(0))):
+        places = [(down, right) for down in range(3) for right in range(3)]
+        fitting = [one for one in places if torch.equal(picture, window(padded[index], *one))]
+        assert len(fitting) == 1
+        seen.add(fitting[0])
+    assert len(seen) == 9  # one is missed with probability 9 (8/9)^64 = 0.5 % at most
 
 
 def window(picture: torch.Tensor, down: int, right: int) -> torch.Tensor:

@@ -79,6 +79,26 @@ def shrink_drawn(
     return shrink(named(others), metadata or {}, 0.0, draws=draws)
 
 
+def count_blocks(net: nn.Module, block_bytes: float) -> int:
+    """In how many blocks `shrink_drawn` would tell a network's weights, as its KL stands.
+
+    Args:
+        net: the converted network, not yet told.
+        block_bytes: as `shrink_drawn` takes it.
+
+    Raises:
+        InputError: as `shrink_drawn`.
+    """
+    parts = _parts(net, ())
+    return sum(_blocks(tensor, block_bytes) for _, part, tensor in parts if part == "weight")
+
+
+def _blocks(tensor: DrawnTensor, block_bytes: float) -> int:
+    """As many as its KL asks for, each of a row at least."""
+    wanted = float(tensor.nats().detach()) / NATS_PER_BYTE / block_bytes
+    return min(len(tensor.mean), max(1, round(wanted)))
+
+
 def _parts(net: nn.Module, order: Sequence[str]) -> list[tuple[str, str, DrawnTensor]]:
     """Layer, "bias" or "weight", and tensor; biases first, for weights can make up for them."""
     layers = {n: m for n, m in net.named_modules() if isinstance(m, ProbabilisticLayer)}
@@ -101,9 +121,8 @@ def _tell(
     writer: DrawsWriter, name: str, tensor: DrawnTensor, block_bytes: float
 ) -> Iterator[Receipt]:
     """Tell a tensor; after each block, between two steps of the iterator, it may be trained."""
-    rows, shape = len(tensor.mean), tuple(tensor.mean.shape)
-    blocks = float(tensor.nats().detach()) / NATS_PER_BYTE / block_bytes
-    entry = writer.begin(name, shape, float(tensor.prior_scale), min(rows, max(1, round(blocks))))
+    shape, blocks = tuple(tensor.mean.shape), _blocks(tensor, block_bytes)
+    entry = writer.begin(name, shape, float(tensor.prior_scale), blocks)
     for block in block_rows(entry):
         target = tensor.target
         q = Normal(target.loc[block], target.scale[block], validate_args=False)

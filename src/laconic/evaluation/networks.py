@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from laconic.codecs.miracle import shrink_drawn
+from laconic.codecs.miracle import count_blocks, shrink_drawn
 from laconic.codecs.network import NetworkFile
 from laconic.codecs.posterior import is_drawn, shrink_posterior, steps_of
 from laconic.coding.sparse import count_sparse
@@ -94,7 +94,7 @@ class Recipe:
         watch: whether expected operations are written down after every pass.
         block_bytes: for draws: what a block of weights takes.
         refine_steps: for draws: steps in which the rest is trained after each block.
-        refine_rate: learning rate of these.
+        refine_rate: learning rate of these before the first block; it falls to zero by the last.
     """
 
     name: str
@@ -141,7 +141,7 @@ def pretrained(recipe: Recipe, data: Data, seed: int, folder: Path, say: Progres
     torch.manual_seed(seed)
     net = NETWORKS[recipe.network]()
     stage = recipe.pretrain
-    made_by = repr((recipe.network, stage))
+    made_by = repr((recipe.network, recipe.data, stage))
     name = f"{recipe.network}-{hashlib.sha256(made_by.encode()).hexdigest()[:8]}-{seed}"
     place = folder / "pretrained" / name
     _train(_trainer(net, None, stage, data, seed, place, made_by), say)
@@ -156,8 +156,8 @@ def converted(
     """The network after its second training; goes on where an earlier run stopped."""
     net = pretrained(recipe, data, seed, folder, say)
     penalty = convert(net, recipe.method, **recipe.settings)
-    made_by = repr((recipe.network, recipe.method, dict(recipe.settings), recipe.pretrain,
-                    recipe.train))  # fmt: skip
+    made_by = repr((recipe.network, recipe.data, recipe.method, dict(recipe.settings),
+                    recipe.pretrain, recipe.train))  # fmt: skip
     place = folder / recipe.name / str(seed)
     trainer = _trainer(net, penalty, recipe.train, data, seed, place, made_by)
     _train(trainer, _watched(net, data, place, trainer.step, say) if recipe.watch else say)
@@ -247,13 +247,19 @@ def coded(
 def _refiner(
     recipe: Recipe, net: nn.Module, penalty: Penalty, data: Data, seed: int, folder: Path
 ) -> Callable[[str], None] | None:
-    """Trains on for some steps, each time from where the last one stopped."""
+    """Trains on for some steps, each time from where the last one stopped.
+
+    The rate falls, for what is told late can hardly be made up for.
+    """
     if not recipe.refine_steps:
         return None
-    stage = replace(recipe.train, rate=recipe.refine_rate, cooldown=0.0)
     place = folder / recipe.name / str(seed) / "refine"
     (place / "checkpoint.safetensors").unlink(missing_ok=True)
-    trainer = _trainer(net, penalty, stage, data, seed + 1, place, "refinement")
+    trainer = _trainer(net, penalty, recipe.train, data, seed + 1, place, "refinement")
+    trainer.rate = LearningRate(
+        peak=recipe.refine_rate, warmup_steps=1, decay_rate=1.0, cooldown_start=0,
+        cooldown_steps=recipe.refine_steps * count_blocks(net, recipe.block_bytes),
+    )  # fmt: skip
 
     def refine(layer: str) -> None:
         net.train()

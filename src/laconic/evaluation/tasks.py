@@ -1,7 +1,7 @@
 """Networks and classification tasks that compression is measured on."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from laconic.data.jpeg_pack import load_jpeg_pack
 from laconic.errors import ConfigError
 from laconic.networks.lenet import lenet_5_caffe, lenet_300_100
 from laconic.networks.resnet import ResNet
-from laconic.training.augmentation import shift_and_mirror
+from laconic.training.augmentation import shift, shift_and_mirror
 from laconic.training.classification import Augment
 
 NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
@@ -47,6 +47,11 @@ def load_digits_task(root: Path) -> Data:
     return Data(*load_digits(root / "mnist", "train"), *load_digits(root / "mnist", "t10k"))
 
 
+def load_shifted_digits_task(root: Path) -> Data:
+    """The same, but every training digit is shifted by up to a pixel, anew in every pass."""
+    return replace(load_digits_task(root), augment=shift)
+
+
 def load_cifar_task(root: Path) -> Data:
     """The part of CIFAR-10 in the folder `cifar10` in `root`; channels with mean 0 and scale 1."""
     x, y = load_jpeg_pack(root / "cifar10" / "jpeg_train49k.npz")
@@ -57,6 +62,7 @@ def load_cifar_task(root: Path) -> Data:
 
 TASKS: Mapping[str, Callable[[Path], Data]] = {
     "mnist": load_digits_task,
+    "mnist-shifted": load_shifted_digits_task,
     "cifar10": load_cifar_task,
 }
 """By the name in recipes; each takes the folder of all data sets."""
