@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import laconic
 from laconic.errors import ConfigError
 from laconic.evaluation.networks import (
     STEP_SCALES,
@@ -147,12 +148,17 @@ def test_batch_norms_end_with_statistics_of_what_is_stored(tmp_path: Path) -> No
     stage = {"epochs": 1, "batch": 32}
     train = {**stage, "average": 0.5}
     named = {"name": "norms", "network": "resnet-20", "method": "l0"}
-    recipe = read_recipe({**named, "pretrain": stage, "train": train})
-    net, _ = converted(recipe, task, 0, tmp_path, silent)
-    stored = plain(net)
-    assert isinstance(stored, ResNet)
-    expected = stored.conv(x).mean((0, 2, 3))
-    torch.testing.assert_close(stored.norm.running_mean, expected, atol=1e-5, rtol=1e-4)
+    recipe = read_recipe({**named, "pretrain": stage, "train": train, "step_scales": [4.0]})
+    net, penalty = converted(recipe, task, 0, tmp_path, silent)
+    before = plain(net)
+    file, _ = coded(recipe, net, penalty, task, 0, tmp_path)
+    rounded = ResNet().eval()
+    laconic.expand(file, into=rounded)
+    assert isinstance(before, ResNet)
+    assert not torch.equal(before.conv.weight, rounded.conv.weight)
+    for stored in (before, rounded):
+        expected = stored.conv(x).mean((0, 2, 3))
+        torch.testing.assert_close(stored.norm.running_mean, expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -166,9 +166,9 @@ def converted(
     return net.eval(), penalty
 
 
-def _take_statistics(net: nn.Module, data: Data, stage: Stage) -> None:
-    """Batch norms' own, of the weights as they ended."""
-    reestimate(net, torch.split(data.inputs[:STATISTICS], stage.batch))
+def _take_statistics(net: nn.Module, data: Data, stage: Stage) -> int:
+    """Batch norms' own, of the weights as they are now; returns how many there are."""
+    return reestimate(net, torch.split(data.inputs[:STATISTICS], stage.batch))
 
 
 def _watched(net: nn.Module, data: Data, place: Path, step: int, say: Progress) -> Progress:
@@ -230,7 +230,11 @@ def _trainer(
 def coded(
     recipe: Recipe, net: nn.Module, penalty: Penalty, data: Data, seed: int, folder: Path
 ) -> tuple[bytes, float]:
-    """The file, and the factor on the posteriors' steps; draws leave `net` as they say."""
+    """The file, and the factor on the posteriors' steps; draws leave `net` as they say.
+
+    Batch norms, in `net` too, end with statistics of the weights as the file has them: those of
+    the weights before, however near these are, cost a residual network many points.
+    """
     if is_drawn(net):
         refine = _refiner(recipe, net, penalty, data, seed, folder)
         return shrink_drawn(net, refine, recipe.block_bytes, seed=seed), 1.0
@@ -239,6 +243,10 @@ def coded(
     for scale in recipe.step_scales:
         file = shrink_posterior(net, scale, {}, lambda done, total: None)
         _load(decoded, file)
+        if _take_statistics(decoded, data, recipe.train):
+            buffers = dict(decoded.named_buffers())
+            net.load_state_dict(buffers, strict=False)
+            file = shrink_posterior(net, scale, {}, lambda done, total: None)
         if error_percent(decoded, data.inputs, data.labels) <= limit:
             break
     return file, scale
@@ -345,9 +353,12 @@ def run_recipe(
     rows = []
     for seed in seeds:
         net, penalty = converted(recipe, data, seed, folder, say)
-        before = error_percent(net, data.test_inputs, data.test_labels)
+        before = {
+            "error_percent_before_coding": error_percent(net, data.test_inputs, data.test_labels),
+            "training_error_percent_before_coding": error_percent(net, data.inputs, data.labels),
+        }
         file, scale = coded(recipe, net, penalty, data, seed, folder)
-        row = {"error_percent_before_coding": before, **measure(recipe, net, file, scale, data)}
+        row = {**before, **measure(recipe, net, file, scale, data)}
         place = folder / recipe.name / str(seed)
         (place / "net.lac").write_bytes(file)
         checkpoints.save(place / "plain.safetensors", plain(net).state_dict(), {})
