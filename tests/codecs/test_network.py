@@ -14,8 +14,9 @@ from torch import Tensor
 
 import laconic
 from laconic.codecs import network, tensors
-from laconic.codecs.manifest import LAYOUTS, Entry, Method, read_manifest, write_manifest
+from laconic.codecs.manifest import FORESEEN, LAYOUTS, Entry, Method, read_manifest, write_manifest
 from laconic.codecs.network import NetworkFile, summary
+from laconic.coding.quantised import to_values
 from laconic.errors import (
     CorruptFileError,
     InputError,
@@ -188,7 +189,7 @@ def test_info_adds_up() -> None:
     assert all(values[key] is None for key in keys)
     assert 0 < sum(row["bytes"] for row in values["tensors"]) < len(data)
     kept = {row["name"]: row["method"] for row in values["tensors"]}
-    assert (kept["conv"], kept["bias"], kept["tied"]) == ("quantised", "lossless", "same")
+    assert (kept["conv"], kept["bias"], kept["tied"]) == ("dependent", "lossless", "same")
 
 
 def test_damage_ends_in_a_laconic_error() -> None:
@@ -234,8 +235,8 @@ def test_absurd_lists_are_refused() -> None:
     integer = Entry("a", "I64", (3, 4), Method.QUANTISED, 0.5)
     eight = Entry("a", "F8_E4M3", (3, 4), Method.QUANTISED, 0.5)
     empty = Entry("a", "F32", (3, 0), Method.QUANTISED, 0.5)
-    flat = Entry("a", "F32", (3, 4), Method.KERNELS, 0.5)
-    wrong = [[good, repeated], [huge], [integer], [eight], [empty], [flat]]
+    flat = [[Entry("a", "F32", (3, 4), kind, 0.5)] for kind in FORESEEN.values()]
+    wrong = [[good, repeated], [huge], [integer], [eight], [empty], *flat]
     lists = [write_manifest(entries, {}) for entries in wrong]
     for data in (twice, *lists, b"", b"no zlib", write_manifest([], {})[:-1]):
         with pytest.raises(CorruptFileError):
@@ -279,14 +280,49 @@ def kernels_file() -> bytes:
 def test_kernels_are_told_apart_from_noise() -> None:
     file = NetworkFile.open(kernels_file())
     methods = {entry.name: entry.method for entry in file.entries}
-    smooth, noise = Method.KERNELS, Method.QUANTISED
+    smooth, noise = Method.DEPENDENT_KERNELS, Method.DEPENDENT
     assert methods == {"planes": smooth, "lines": smooth, "noise": noise}
     shapes = [(4,), (4, 3), (4, 3, 5), (4, 3, 5, 6), (4, 3, 7, 5, 6), (4, 3, 1, 1)]
     kernels = [Entry("a", "F32", shape, Method.QUANTISED).kernel for shape in shapes]
     assert kernels == [(1, 1), (1, 1), (1, 5), (5, 6), (5, 6), (1, 1)]
 
 
-@pytest.mark.parametrize("make", [mixed_file, codebook_file, kernels_file])
+def steps_file() -> bytes:
+    """The same in given steps, rounded to multiples of them where they are not on a path."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(-9, 10, (6, 8, 6, 6), generator=generator).float() / 8
+    blurred = noise[..., 1:, 1:] + noise[..., :-1, 1:] + noise[..., 1:, :-1]
+    path, _ = to_values(noise.mul(8).long().numpy(), 0)
+    tensors = {"planes": blurred, "noise": noise, "path": torch.from_numpy(path).float() / 16}
+    steps = {"planes": 0.25, "noise": 0.125, "path": 1 / 16}
+    return network.shrink(network.named(tensors), {}, 0.0, steps=steps)
+
+
+def test_values_on_a_path_are_told_as_its_indices() -> None:
+    file = NetworkFile.open(steps_file())
+    methods = {entry.name: entry.method for entry in file.entries}
+    expected = Method.KERNELS, Method.QUANTISED, Method.DEPENDENT
+    assert methods == dict(zip(("planes", "noise", "path"), expected, strict=True))
+
+
+def test_large_tensors_are_one_path_over_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("laconic.codecs.tensors.BLOCK", 1000)
+    monkeypatch.setattr("laconic.codecs.tensors.SAMPLE", 500)
+    weight = torch.randn(97, 31, generator=torch.Generator().manual_seed(0))
+    for tolerance in (0.3, 0.02):
+        data = laconic.shrink({"w": weight}, tolerance=tolerance)
+        assert NetworkFile.open(data).entries[0].method == Method.DEPENDENT
+        error = float((laconic.expand(data)["w"] - weight).norm() / weight.norm())
+        assert 0.95 * tolerance < error <= tolerance
+    on_path = laconic.expand(data)["w"]
+    step = NetworkFile.open(data).entries[0].step
+    again = network.shrink(network.named({"w": on_path}), {}, 0.0, steps={"w": step})
+    assert NetworkFile.open(again).entries[0].method == Method.DEPENDENT
+    assert torch.equal(laconic.expand(again)["w"], on_path)
+    assert len(again) == len(data)
+
+
+@pytest.mark.parametrize("make", [mixed_file, codebook_file, kernels_file, steps_file])
 def test_released_files_decode_for_ever(
     check_golden: Callable[[str, Callable[[], bytes]], None], make: Callable[[], bytes]
 ) -> None:
@@ -316,7 +352,7 @@ def test_a_coarse_tolerance_passes_over_a_fine_codebook() -> None:
     rng = np.random.default_rng(0)
     fine = torch.from_numpy(np.rint(20 * rng.normal(size=(64, 64))).astype(np.float32) / 20)
     coarse, exact = (laconic.shrink({"w": fine}, tolerance=value) for value in (0.2, 1e-3))
-    assert NetworkFile.open(coarse).entries[0].method == Method.QUANTISED
+    assert NetworkFile.open(coarse).entries[0].method == Method.DEPENDENT
     assert len(coarse) < 0.7 * len(exact)
 
 

@@ -57,10 +57,22 @@ class Method(IntEnum):
     CODEBOOK = 3
     DRAWN = 4
     KERNELS = 5
+    DEPENDENT = 6
+    DEPENDENT_KERNELS = 7
 
 
-IN_STEPS: Final = (Method.QUANTISED, Method.KERNELS)
-"""Integers times a step; signs of kernels are foreseen from their neighbours."""
+IN_STEPS: Final = (
+    Method.QUANTISED, Method.KERNELS, Method.DEPENDENT, Method.DEPENDENT_KERNELS,
+)  # fmt: skip
+"""Integers times a step."""
+
+FORESEEN: Final = {
+    Method.QUANTISED: Method.KERNELS, Method.DEPENDENT: Method.DEPENDENT_KERNELS,
+}  # fmt: skip
+"""The same with signs of kernels foreseen from their neighbours."""
+
+DEPENDENT: Final = (Method.DEPENDENT, Method.DEPENDENT_KERNELS)
+"""What an integer stands for depends on those before it."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +195,7 @@ def _read_entry(fields: FieldReader, before: Sequence[Entry]) -> Entry:
         raise UnsupportedFileError(f"tensor {name!r} is kept in a newer way; update laconic")
     entry = Entry(name, _DTYPES[kind], shape, Method(method))
     if method in IN_STEPS:
-        if method == Method.KERNELS and math.prod(entry.kernel) < 2:
+        if method in FORESEEN.values() and math.prod(entry.kernel) < 2:
             raise CorruptFileError(f"tensor {name!r} cannot have kernels")
         return replace(entry, step=_read_float(fields, entry, FLOATS))
     if method == Method.SAME:

@@ -10,7 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from laconic.codecs.manifest import IN_STEPS, LAYOUTS, Entry, Method
+from laconic.codecs.manifest import (
+    DEPENDENT,
+    FORESEEN,
+    IN_STEPS,
+    LAYOUTS,
+    Entry,
+    Method,
+)
 from laconic.coding import planes, quantised
 from laconic.coding.codebook import Codebook
 from laconic.coding.stream import IntArray, QueueDecoder, QueueEncoder
@@ -49,6 +56,17 @@ NUMBERS_PER_BYTE: Final = 1 << 15
 
 BLOCK: Final = 1 << 21
 """Numbers that are quantised and coded together."""
+
+DEPENDENT_BITS: Final = 1.25
+"""Where rounding takes fewer for a number, dependent quantisation saves nothing any more."""
+
+DEPENDENT_STEP: Final = 0.6
+"""Of dependent quantisation, over that of rounding with the same noise: where the search begins."""
+
+SAMPLE: Final = 1 << 16
+SAMPLE_ROUNDS: Final = 3
+SAMPLE_MARGIN: Final = 0.997
+"""Numbers of a large tensor that its step is sought on, how often, and what is left for chance."""
 
 Blocks = NDArray[np.int32]
 Words = NDArray[np.unsignedinteger]
@@ -103,7 +121,7 @@ def encode(
             _in_steps(entry, tensor, step) if step else _fitted(entry, tensor, tolerance)
         )
         if quantised.signs_follow(blocks[0], entry.kernel):
-            entry = replace(entry, method=Method.KERNELS)
+            entry = replace(entry, method=FORESEEN[entry.method])
         for block in blocks:
             quantised.write(stream, block.astype(np.int64), contexts, _foreseen(entry))
     else:
@@ -124,10 +142,12 @@ def decode(entry: Entry, data: bytes, contexts: quantised.Contexts) -> Tensor:
         )
     stream = QueueDecoder(data)
     if entry.method in IN_STEPS:
-        tensor = torch.zeros(entry.matrix, dtype=TORCH[entry.dtype])
+        tensor, state = torch.zeros(entry.matrix, dtype=TORCH[entry.dtype]), 0
         for rows in _blocks(entry):
             shape = len(tensor[rows]), entry.matrix[1]
             q = quantised.read(stream, shape, contexts, _foreseen(entry))
+            if entry.method in DEPENDENT:
+                q, state = quantised.to_values(q, state)
             tensor[rows] = torch.from_numpy(q * entry.step)
         return tensor.reshape(entry.shape)
     layout = LAYOUTS[entry.dtype]
@@ -146,7 +166,7 @@ def decode(entry: Entry, data: bytes, contexts: quantised.Contexts) -> Tensor:
 
 def _foreseen(entry: Entry) -> tuple[int, int] | None:
     """Kernels whose signs are foreseen, if they are."""
-    return entry.kernel if entry.method == Method.KERNELS else None
+    return entry.kernel if entry.method in FORESEEN.values() else None
 
 
 def _write(stream: QueueEncoder, q: IntArray, entry: Entry, contexts: quantised.Contexts) -> None:
@@ -189,41 +209,72 @@ def _spacing(entry: Entry, book: Codebook) -> float:
 
 
 def _in_steps(entry: Entry, tensor: Tensor, step: float) -> tuple[Entry, list[Blocks]]:
-    """Integers, block by block, in given steps."""
+    """Integers, block by block, in given steps; multiples of the step as they are."""
     step = float(np.float32(step))
     if not step or float(tensor.abs().max()) > step * quantised.LARGEST / 2:
         raise InputError(f"tensor {entry.name!r} cannot be told in steps of {step:g}: too fine")
-    matrix = tensor.reshape(entry.matrix)
-    blocks = [_nearest(matrix[rows], step).astype(np.int32) for rows in _blocks(entry)]
+    matrix, blocks, exact = tensor.reshape(entry.matrix), list[Blocks](), True
+    for rows in _blocks(entry):
+        values = matrix[rows].double().numpy()
+        q = np.rint(values / step).astype(np.int64)
+        if not torch.equal(torch.from_numpy(q * step).to(matrix.dtype), matrix[rows]):
+            q, exact = quantised.quantise(values, step), False
+        blocks.append(q.astype(np.int32))
+    path = quantised.to_indices(blocks) if exact else None
+    if path is not None:  # Another tool's dependent quantisation.
+        blocks = [k.astype(np.int32) for k in path]
+        return replace(entry, method=Method.DEPENDENT, step=step), blocks
     return replace(entry, method=Method.QUANTISED, step=step), blocks
-
-
-def _nearest(block: Tensor, step: float) -> IntArray:
-    """Multiples of the step as they are; of other numbers, the integers that cost least."""
-    values = block.double().numpy()
-    exact: IntArray = np.rint(values / step).astype(np.int64)
-    stored = torch.from_numpy(exact * step).to(block.dtype)
-    return exact if torch.equal(stored, block) else quantised.quantise(values, step)
 
 
 def _fitted(entry: Entry, tensor: Tensor, tolerance: float) -> tuple[Entry, list[Blocks]]:
     """Integers in steps as large as `tolerance` bears."""
     matrix = tensor.reshape(entry.matrix)
     power = float(torch.linalg.vector_norm(matrix, dtype=torch.float64) ** 2)
-    step = float(np.float32(_first_step(matrix, tolerance))) or 1.0
+    step, method = _first_guess(matrix, tolerance)
     largest = float(matrix.abs().max())
     while largest <= step * quantised.LARGEST / 2:
-        blocks, error = [], 0.0
-        for rows in _blocks(entry):
-            values = matrix[rows].double().numpy()
-            q = quantised.quantise(values, step)
-            stored = torch.from_numpy(q * step).to(tensor.dtype).double().numpy()
-            error += float(((stored - values) ** 2).sum())
-            blocks.append(q.astype(np.int32))
+        blocks, error = _quantised(matrix, _blocks(entry), step, method)
         if error <= tolerance**2 * power:
-            return replace(entry, method=Method.QUANTISED, step=step), blocks
-        step = float(np.float32(step * min(0.98, tolerance * math.sqrt(power / error))))
+            return replace(entry, method=method, step=step), blocks
+        step = float(np.float32(step * min(0.995, tolerance * math.sqrt(power / error))))
     raise InputError(
         f"tensor {entry.name!r} cannot be told to within {tolerance:g} in steps of one size; "
         "give a larger tolerance, or keep every bit with lossless"
     )
+
+
+def _first_guess(matrix: Tensor, tolerance: float) -> tuple[float, Method]:
+    """A step, and how to quantise: from some of the rows, where there are many numbers."""
+    step = float(np.float32(_first_step(matrix, tolerance))) or 1.0
+    sample = matrix[:: max(1, matrix.numel() // SAMPLE)]
+    q = np.rint(sample.double().numpy() / step).astype(np.int64)
+    if quantised.bits_per_number(q) < DEPENDENT_BITS:
+        return step, Method.QUANTISED
+    step *= DEPENDENT_STEP
+    if len(sample) < len(matrix):
+        allowed = (tolerance * float(torch.linalg.vector_norm(matrix, dtype=torch.float64))) ** 2
+        allowed *= sample.numel() / matrix.numel()
+        for _ in range(SAMPLE_ROUNDS):
+            _, error = _quantised(sample, [slice(None)], step, Method.DEPENDENT)
+            step *= math.sqrt(allowed / error) if error else 1.0
+        step *= SAMPLE_MARGIN
+    return float(np.float32(step)) or 1.0, Method.DEPENDENT
+
+
+def _quantised(
+    matrix: Tensor, parts: list[slice], step: float, method: Method
+) -> tuple[list[Blocks], float]:
+    """Integers, block by block, and the squared error of what they stand for."""
+    blocks, error, state = list[Blocks](), 0.0, 0
+    for rows in parts:
+        values = matrix[rows].double().numpy()
+        if method == Method.DEPENDENT:
+            q, after = quantised.quantise_dependently(values, step, state)
+            stored, state = quantised.to_values(q, state)[0], after
+        else:
+            stored = q = quantised.quantise(values, step)
+        rounded = torch.from_numpy(stored * step).to(matrix.dtype).double().numpy()
+        error += float(((rounded - values) ** 2).sum())
+        blocks.append(q.astype(np.int32))
+    return blocks, error
