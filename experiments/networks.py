@@ -12,6 +12,7 @@ import argparse
 import json
 import re
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from laconic.pretrained.recipe import data_root
 from laconic.training.config import read_config
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+FIGURES = ("clusters", "operations")
 
 
 def recipes(folder: Path, only: str | None) -> list[Recipe]:
@@ -35,10 +37,18 @@ def recipes(folder: Path, only: str | None) -> list[Recipe]:
 
 
 def merged(document: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows measured now instead of older ones of the same recipe and seed."""
+    """Rows measured now instead of older ones of the same recipe and seed.
+
+    Only the first seed of a recipe keeps what figures are drawn from.
+    """
     new = {(row["recipe"], row["seed"]) for row in rows}
     old = [row for row in document.get("shrunk", []) if (row["recipe"], row["seed"]) not in new]
-    return sorted([*old, *rows], key=lambda row: (row["recipe"], row["seed"]))
+    found = sorted([*old, *rows], key=lambda row: (row["recipe"], row["seed"]))
+    for before, row in pairwise(found):
+        if row["recipe"] == before["recipe"]:
+            for name in FIGURES:
+                row.pop(name, None)
+    return found
 
 
 def on_lines(document: dict[str, Any]) -> str:

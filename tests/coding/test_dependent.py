@@ -77,6 +77,13 @@ def test_fewer_bits_at_the_same_error(scale: float, saved_bits: float) -> None:
     assert saved_bits < saved < 0.25
 
 
+def test_what_is_pruned_stays_pruned() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(60, 50)) * (rng.random((60, 50)) < 0.5)
+    k, _ = quantised.quantise_dependently(values, 0.2)
+    assert not k[values == 0].any()
+
+
 def test_only_paths_are_taken_for_paths() -> None:
     rng = np.random.default_rng(0)
     k = rng.integers(-9, 10, (40, 30))

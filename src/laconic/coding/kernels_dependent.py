@@ -83,7 +83,7 @@ def find_path(
 ) -> np.int64:
     """Fill `k` with the indices of least squared error plus price; returns the last state.
 
-    Only the two values around a number come into question, one of each parity.
+    Only the two values around a number come into question, one of each parity; zeros stay zeros.
 
     Args:
         values: `(rows, columns)`, in steps.
@@ -107,6 +107,7 @@ def find_path(
                 low = _below(size, odd)
                 near = _error(size, low, odd) + price[context, min(low, largest)]
                 far = _error(size, low + 1, odd) + price[context, min(low + 1, largest)]
+                far = far if size > 0 else np.inf
                 edges[2 * odd + (low & 1)] = near
                 edges[2 * odd + 1 - (low & 1)] = far
             e0, e1, o0, o1 = edges[0], edges[1], edges[2], edges[3]
