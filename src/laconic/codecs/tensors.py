@@ -20,6 +20,7 @@ from laconic.codecs.manifest import (
 )
 from laconic.coding import planes, quantised
 from laconic.coding.codebook import Codebook
+from laconic.coding.relative_entropy.standard import DoubleArray
 from laconic.coding.stream import IntArray, QueueDecoder, QueueEncoder
 from laconic.errors import CorruptFileError, InputError
 
@@ -109,7 +110,7 @@ def encode(
         _check_finite(entry, tensor)
     book = None
     if entry.dtype in TORCH and not step:
-        book = Codebook.of(words, tensor.reshape(-1).double().numpy())
+        book = Codebook.of(words, _doubles(tensor.reshape(-1)))
         if book is not None and _first_step(tensor, tolerance) > _spacing(entry, book):
             book = None
     if book is not None:
@@ -142,13 +143,13 @@ def decode(entry: Entry, data: bytes, contexts: quantised.Contexts) -> Tensor:
         )
     stream = QueueDecoder(data)
     if entry.method in IN_STEPS:
-        tensor, state = torch.zeros(entry.matrix, dtype=TORCH[entry.dtype]), 0
+        tensor, state = torch.empty(entry.matrix, dtype=TORCH[entry.dtype]), 0
         for rows in _blocks(entry):
             shape = len(tensor[rows]), entry.matrix[1]
             q = quantised.read(stream, shape, contexts, _foreseen(entry))
             if entry.method in DEPENDENT:
                 q, state = quantised.to_values(q, state)
-            tensor[rows] = torch.from_numpy(q * entry.step)
+            _store(q, entry.step, tensor[rows])
         return tensor.reshape(entry.shape)
     layout = LAYOUTS[entry.dtype]
     if entry.method == Method.CODEBOOK:
@@ -162,6 +163,30 @@ def decode(entry: Entry, data: bytes, contexts: quantised.Contexts) -> Tensor:
         words = planes.read(stream, entry.count, layout)
     signed = torch.from_numpy(words.view(np.dtype(f"int{layout.width}")))
     return signed.view(_TYPES[entry.dtype]).reshape(entry.shape)
+
+
+def _store(q: IntArray, step: float, block: Tensor) -> None:
+    """Multiples of a step, rounded to the block's type."""
+    if block.dtype == torch.float32:
+        np.multiply(q, step, out=block.numpy(), casting="same_kind")
+    else:
+        block.copy_(torch.from_numpy(q * step))
+
+
+def _doubles(block: Tensor) -> DoubleArray:
+    """As numpy takes them, which wakes no threads: with torch they cost more than they save."""
+    if block.dtype == torch.bfloat16:
+        return block.double().numpy()
+    values: DoubleArray = block.numpy().astype(np.float64)
+    return values
+
+
+def _rounded(values: DoubleArray, dtype: torch.dtype) -> DoubleArray:
+    """To the type, and back."""
+    if dtype == torch.float32:
+        single: DoubleArray = values.astype(np.float32).astype(np.float64)
+        return single
+    return torch.from_numpy(values).to(dtype).double().numpy()
 
 
 def _foreseen(entry: Entry) -> tuple[int, int] | None:
@@ -186,7 +211,7 @@ def _length(entry: Entry, rows: slice) -> int:
 
 
 def _check_finite(entry: Entry, tensor: Tensor) -> None:
-    broken = int((~torch.isfinite(tensor)).sum())
+    broken = tensor.numel() - int(np.count_nonzero(np.isfinite(_doubles(tensor))))
     if broken:
         raise InputError(
             f"tensor {entry.name!r} has {broken} NaN or infinite values; "
@@ -215,9 +240,9 @@ def _in_steps(entry: Entry, tensor: Tensor, step: float) -> tuple[Entry, list[Bl
         raise InputError(f"tensor {entry.name!r} cannot be told in steps of {step:g}: too fine")
     matrix, blocks, exact = tensor.reshape(entry.matrix), list[Blocks](), True
     for rows in _blocks(entry):
-        values = matrix[rows].double().numpy()
+        values = _doubles(matrix[rows])
         q = np.rint(values / step).astype(np.int64)
-        if not torch.equal(torch.from_numpy(q * step).to(matrix.dtype), matrix[rows]):
+        if not np.array_equal(_rounded(q.astype(np.float64) * step, matrix.dtype), values):
             q, exact = quantised.quantise(values, step), False
         blocks.append(q.astype(np.int32))
     path = quantised.to_indices(blocks) if exact else None
@@ -231,7 +256,7 @@ def _fitted(entry: Entry, tensor: Tensor, tolerance: float) -> tuple[Entry, list
     """Integers in steps as large as `tolerance` bears."""
     matrix = tensor.reshape(entry.matrix)
     power = float(torch.linalg.vector_norm(matrix, dtype=torch.float64) ** 2)
-    step, method = _first_guess(matrix, tolerance)
+    step, method = _first_guess(matrix, tolerance, power)
     largest = float(matrix.abs().max())
     while largest <= step * quantised.LARGEST / 2:
         blocks, error = _quantised(matrix, _blocks(entry), step, method)
@@ -244,17 +269,16 @@ def _fitted(entry: Entry, tensor: Tensor, tolerance: float) -> tuple[Entry, list
     )
 
 
-def _first_guess(matrix: Tensor, tolerance: float) -> tuple[float, Method]:
+def _first_guess(matrix: Tensor, tolerance: float, power: float) -> tuple[float, Method]:
     """A step, and how to quantise: from some of the rows, where there are many numbers."""
     step = float(np.float32(_first_step(matrix, tolerance))) or 1.0
     sample = matrix[:: max(1, matrix.numel() // SAMPLE)]
-    q = np.rint(sample.double().numpy() / step).astype(np.int64)
+    q = np.rint(_doubles(sample) / step).astype(np.int64)
     if quantised.bits_per_number(q) < DEPENDENT_BITS:
         return step, Method.QUANTISED
     step *= DEPENDENT_STEP
     if len(sample) < len(matrix):
-        allowed = (tolerance * float(torch.linalg.vector_norm(matrix, dtype=torch.float64))) ** 2
-        allowed *= sample.numel() / matrix.numel()
+        allowed = tolerance**2 * power * sample.numel() / matrix.numel()
         for _ in range(SAMPLE_ROUNDS):
             _, error = _quantised(sample, [slice(None)], step, Method.DEPENDENT)
             step *= math.sqrt(allowed / error) if error else 1.0
@@ -268,13 +292,13 @@ def _quantised(
     """Integers, block by block, and the squared error of what they stand for."""
     blocks, error, state = list[Blocks](), 0.0, 0
     for rows in parts:
-        values = matrix[rows].double().numpy()
+        values = _doubles(matrix[rows])
         if method == Method.DEPENDENT:
             q, after = quantised.quantise_dependently(values, step, state)
             stored, state = quantised.to_values(q, state)[0], after
         else:
             stored = q = quantised.quantise(values, step)
-        rounded = torch.from_numpy(stored * step).to(matrix.dtype).double().numpy()
-        error += float(((rounded - values) ** 2).sum())
+        near = _rounded(stored.astype(np.float64) * step, matrix.dtype)
+        error += float(((near - values) ** 2).sum())
         blocks.append(q.astype(np.int32))
     return blocks, error

@@ -47,15 +47,15 @@ class Layout:
 
 def write(stream: QueueEncoder, words: NDArray[np.unsignedinteger], layout: Layout) -> None:
     """Write unsigned integers of `layout.width` bits, shape `(count,)`."""
-    models = [_model(bits) for _, bits in layout.planes]
+    models = _Models()
     for start in range(0, words.size, CHUNK):
         chunk = words[start : start + CHUNK].astype(np.uint64)
-        for (shift, bits), model in zip(layout.planes, models, strict=True):
+        for shift, bits in layout.planes:
             symbols = (chunk >> np.uint64(shift)).astype(np.int64) & ((1 << bits) - 1)
             modelled = _entropy(symbols, bits) < _WORTH * bits
             stream.uniform([int(modelled)], 2)
             if modelled:
-                stream.adaptive(symbols, model)
+                stream.adaptive(symbols, models.of(shift, bits))
             else:
                 stream.uniform(symbols, 1 << bits)
 
@@ -64,13 +64,13 @@ def read(stream: QueueDecoder, count: int, layout: Layout) -> NDArray[np.unsigne
     """Read what `write` wrote."""
     dtype = np.dtype(f"uint{layout.width}")
     words = np.zeros(count, dtype)
-    models = [_model(bits) for _, bits in layout.planes]
+    models = _Models()
     for start in range(0, count, CHUNK):
         size = min(CHUNK, count - start)
         chunk = np.zeros(size, np.uint64)
-        for (shift, bits), model in zip(layout.planes, models, strict=True):
+        for shift, bits in layout.planes:
             if int(stream.uniform(1, 2)[0]):
-                symbols = stream.adaptive(size, model)
+                symbols = stream.adaptive(size, models.of(shift, bits))
             else:
                 symbols = stream.uniform(size, 1 << bits)
             chunk |= symbols.astype(np.uint64) << np.uint64(shift)
@@ -78,8 +78,19 @@ def read(stream: QueueDecoder, count: int, layout: Layout) -> NDArray[np.unsigne
     return words
 
 
-def _model(bits: int) -> AdaptiveModel:
-    return AdaptiveModel(1 << bits, increment=16, limit=1 << 18, longest_run=1 << 12)
+class _Models:
+    """Counts of each plane, made when they are first asked for: small tensors need few."""
+
+    def __init__(self) -> None:
+        self._made: dict[int, AdaptiveModel] = {}
+
+    def of(self, shift: int, bits: int) -> AdaptiveModel:
+        """Those of the plane that begins at bit `shift`."""
+        if shift not in self._made:
+            self._made[shift] = AdaptiveModel(
+                1 << bits, increment=16, limit=1 << 18, longest_run=1 << 12
+            )
+        return self._made[shift]
 
 
 def _entropy(symbols: IntArray, bits: int) -> float:

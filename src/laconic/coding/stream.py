@@ -6,6 +6,7 @@ returned and stops when there is more of it than words. Our own loops, compiled,
 a network has symbols by the million, under counts that change every few.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,11 +53,13 @@ class AdaptiveModel:
     ) -> None:
         if not 1 <= size <= 4096:
             raise CodingError(f"an adaptive model has 1 to 4096 symbols, not {size}")
-        self.counts: IntArray = np.array(counts or [1] * size, np.int64)
+        self.counts: IntArray = np.ones(size, np.int64)
         self.rule: IntArray = np.array([increment, max(limit, 4 * size), longest_run, 0])
         """Increment, limit, longest run, and how many symbols have passed."""
-        _check_table(self.counts)
-        if self.counts.size != size or self.rule[1] > _MAX_TOTAL:
+        if counts:
+            self.counts = np.array(counts, np.int64)
+            _check_table(self.counts)
+        if self.counts.size != size or limit > _MAX_TOTAL:
             raise CodingError(
                 f"a model of {size} symbols has as many counts, total <= {_MAX_TOTAL}"
             )
@@ -93,7 +96,7 @@ def _split(values: IntArray, width: int) -> list[tuple[IntArray, int]]:
 def _uniform_bits(count: int, sizes: IntArray) -> float:
     """Information of `count` symbols of alphabets of `sizes`, `(count,)` or `(1,)`."""
     if sizes.size == 1:
-        return count * float(np.log2(max(1, int(sizes[0]))))
+        return count * math.log2(max(1, int(sizes[0])))
     return float(np.log2(np.maximum(sizes, 1)).sum())
 
 
