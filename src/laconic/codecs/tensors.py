@@ -69,7 +69,7 @@ SAMPLE_ROUNDS: Final = 3
 SAMPLE_MARGIN: Final = 0.997
 """Numbers of a large tensor that its step is sought on, how often, and what is left for chance."""
 
-Blocks = NDArray[np.int32]
+Blocks = NDArray[np.signedinteger]
 Words = NDArray[np.unsignedinteger]
 
 
@@ -110,13 +110,15 @@ def encode(
         _check_finite(entry, tensor)
     book = None
     if entry.dtype in TORCH and not step:
-        book = Codebook.of(words, _doubles(tensor.reshape(-1)))
+        book = Codebook.of(words, lambda some: _doubles(_floats(some, entry)))
         if book is not None and _first_step(tensor, tolerance) > _spacing(entry, book):
             book = None
     if book is not None:
         entry = replace(entry, method=Method.CODEBOOK)
         book.write(stream, LAYOUTS[entry.dtype])
-        _write(stream, book.indices(words).reshape(entry.matrix), entry, contexts)
+        numbers = words.reshape(entry.matrix)
+        for rows in _blocks(entry):
+            quantised.write(stream, book.indices(numbers[rows]), contexts)
     elif step or tolerance:
         entry, blocks = (
             _in_steps(entry, tensor, step) if step else _fitted(entry, tensor, tolerance)
@@ -124,7 +126,7 @@ def encode(
         if quantised.signs_follow(blocks[0], entry.kernel):
             entry = replace(entry, method=FORESEEN[entry.method])
         for block in blocks:
-            quantised.write(stream, block.astype(np.int64), contexts, _foreseen(entry))
+            quantised.write(stream, block, contexts, _foreseen(entry))
     else:
         planes.write(stream, words, LAYOUTS[entry.dtype])
     return entry, stream.finish()
@@ -189,14 +191,14 @@ def _rounded(values: DoubleArray, dtype: torch.dtype) -> DoubleArray:
     return torch.from_numpy(values).to(dtype).double().numpy()
 
 
+def _compact(q: IntArray) -> Blocks:
+    """In as few bytes as hold them: all blocks of a tensor wait for its last."""
+    return q.astype(np.int16 if np.abs(q).max(initial=0) < 1 << 15 else np.int32)
+
+
 def _foreseen(entry: Entry) -> tuple[int, int] | None:
     """Kernels whose signs are foreseen, if they are."""
     return entry.kernel if entry.method in FORESEEN.values() else None
-
-
-def _write(stream: QueueEncoder, q: IntArray, entry: Entry, contexts: quantised.Contexts) -> None:
-    for rows in _blocks(entry):
-        quantised.write(stream, q[rows], contexts)
 
 
 def _blocks(entry: Entry) -> list[slice]:
@@ -211,8 +213,9 @@ def _length(entry: Entry, rows: slice) -> int:
 
 
 def _check_finite(entry: Entry, tensor: Tensor) -> None:
-    broken = tensor.numel() - int(np.count_nonzero(np.isfinite(_doubles(tensor))))
-    if broken:
+    matrix = tensor.reshape(entry.matrix)
+    fine = sum(int(np.isfinite(_doubles(matrix[rows])).sum()) for rows in _blocks(entry))
+    if broken := tensor.numel() - fine:
         raise InputError(
             f"tensor {entry.name!r} has {broken} NaN or infinite values; "
             "mend it, or keep every bit with lossless"
@@ -225,10 +228,14 @@ def _first_step(tensor: Tensor, tolerance: float) -> float:
     return tolerance * math.sqrt(12 * power / tensor.numel())
 
 
+def _floats(words: Words, entry: Entry) -> Tensor:
+    """Numbers of the entry's type by their bits."""
+    return torch.from_numpy(words.view(f"int{8 * words.itemsize}")).view(TORCH[entry.dtype])
+
+
 def _spacing(entry: Entry, book: Codebook) -> float:
     """Least distance of two values of a codebook."""
-    signed = torch.from_numpy(book.words.view(np.dtype(f"int{LAYOUTS[entry.dtype].width}")))
-    gaps = signed.view(TORCH[entry.dtype]).double().diff()
+    gaps = _floats(book.words, entry).double().diff()
     gaps = gaps[gaps > 0]  # -0 and 0 are two values without a distance.
     return float(gaps.min()) if len(gaps) else math.inf
 
@@ -244,10 +251,10 @@ def _in_steps(entry: Entry, tensor: Tensor, step: float) -> tuple[Entry, list[Bl
         q = np.rint(values / step).astype(np.int64)
         if not np.array_equal(_rounded(q.astype(np.float64) * step, matrix.dtype), values):
             q, exact = quantised.quantise(values, step), False
-        blocks.append(q.astype(np.int32))
+        blocks.append(_compact(q))
     path = quantised.to_indices(blocks) if exact else None
     if path is not None:  # Another tool's dependent quantisation.
-        blocks = [k.astype(np.int32) for k in path]
+        blocks = [_compact(k) for k in path]
         return replace(entry, method=Method.DEPENDENT, step=step), blocks
     return replace(entry, method=Method.QUANTISED, step=step), blocks
 
@@ -300,5 +307,5 @@ def _quantised(
             stored = q = quantised.quantise(values, step)
         near = _rounded(stored.astype(np.float64) * step, matrix.dtype)
         error += float(((near - values) ** 2).sum())
-        blocks.append(q.astype(np.int32))
+        blocks.append(_compact(q))
     return blocks, error

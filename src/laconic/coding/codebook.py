@@ -3,6 +3,7 @@
 Networks that were trained to share weights or to stand on a grid are such; no bit is lost.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,19 +36,25 @@ class Codebook:
     zero: int
 
     @classmethod
-    def of(cls, words: Words, values: NDArray[np.floating]) -> "Codebook | None":
+    def of(
+        cls, words: Words, to_values: Callable[[Words], NDArray[np.floating]]
+    ) -> "Codebook | None":
         """The codebook of numbers, or None where they are too many or too few to be worth one.
 
         Args:
             words: bits of the numbers, shape `(count,)`.
-            values: the same as floats.
+            to_values: bits to floats; called with distinct ones.
         """
         limit = min(LARGEST, words.size // 4)
-        if limit < 1 or np.unique(words[:_SAMPLE]).size > limit:
+        distinct = np.unique(words[:_SAMPLE])
+        for start in range(_SAMPLE, words.size, planes.CHUNK):
+            if distinct.size > limit:
+                break
+            distinct = np.union1d(distinct, words[start : start + planes.CHUNK])
+        if not 0 < distinct.size <= limit:
             return None
-        distinct, first = np.unique(words, return_index=True)
-        sizes = values[first].astype(np.float64)
-        if distinct.size > limit or not np.isfinite(sizes).all():
+        sizes = to_values(distinct).astype(np.float64)
+        if not np.isfinite(sizes).all():
             return None
         order = np.argsort(sizes, kind="stable")
         return cls(distinct[order], int(np.argmin(np.abs(sizes[order]))))

@@ -184,7 +184,7 @@ def signs_follow(q: NDArray[np.signedinteger], kernel: tuple[int, int]) -> bool:
 
 def write(
     stream: QueueEncoder,
-    q: IntArray,
+    q: NDArray[np.signedinteger],
     contexts: Contexts,
     kernel: tuple[int, int] | None = None,
 ) -> None:

@@ -208,14 +208,15 @@ class QueueEncoder:
         if extent == kernels.START:
             return b""
         point = lower + (1 << 32) - 1  # The top word of any number from here on lies within.
-        words = self._words[:count].copy()
+        words = self._words[:count]
         if point >> 64:
+            words = words.copy()
             kernels.carry(words, count)
         ends = [point >> 32 & 0xFFFFFFFF]
         if (lower + extent) >> 32 & 0xFFFFFFFF == ends[0]:
             ends.append(0)
-        data = np.concatenate([words, np.array(ends, np.uint32)]).astype("<u4").tobytes()
-        return data[:-4] + data[-4:].rstrip(b"\0")
+        tail = np.array(ends, "<u4").tobytes()
+        return b"".join([words.astype("<u4", copy=False).data, tail[:-4], tail[-4:].rstrip(b"\0")])
 
 
 class QueueDecoder:
