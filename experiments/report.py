@@ -252,12 +252,17 @@ def _whole_tool(rows: Sequence[Mapping[str, Any]]) -> str:
     keys = (("bytes_ratio", 3), ("encode_speed_ratio", 1), ("decode_speed_ratio", 1),
             ("equal_error_bytes_ratio", 3))  # fmt: skip
     lines = [
-        [row["network"], row["setting"], *(number(row[key], digits) for key, digits in keys)]
+        [
+            row["network"],
+            row["setting"],
+            *(number(row[key], digits) for key, digits in keys),
+            number(row["nncodec_encode_seconds"] / row["equal_error_encode_seconds"], 1),
+        ]
         for row in rows
     ]
     head = ("network", "NNCodec's setting", "bytes / NNCodec's, equal weights",
             "times faster to encode", "times faster to decode",
-            "bytes / NNCodec's, equal error")  # fmt: skip
+            "bytes / NNCodec's, equal error", "times faster to encode")  # fmt: skip
     intro = (
         "NNCodec as a whole, in its own environment; ours stores the very weights that it decodes:"
     )
