@@ -12,13 +12,8 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-FUZZ = 1e-6
-"""Added to every probability: keeps its logarithm and that one's gradient finite."""
-
-BARRIER = -1e9
-"""Log probability of points off the grid: infinity would make a learned temperature NaN."""
+from laconic.distributions.relaxed_draw import Points, relaxed_draw, round_half_up
 
 REACH = 3.0
 """A local grid reaches so many scales of the noise (delta in eq. 117; 10.6.1)."""
@@ -37,78 +32,6 @@ NARROWINGS = 33
 
 STEP_FACTOR = 64.0
 """The step learns within so large a factor of where it started, either way."""
-
-
-def round_half_up(x: Tensor) -> Tensor:
-    """The nearest integer.  Formula: floor(x + 1/2), Louizos 8.2."""
-    return torch.floor(x + 0.5)
-
-
-def point_logits(x: Tensor, points: Tensor, log_noise: Tensor, low: float, high: float) -> Tensor:
-    """How likely logistic noise takes numbers to grid points; all in units of the step.
-
-    Args:
-        x: any shape `s`.
-        points: consecutive integers along the first axis, shape `(count, s)`, or ones in place of
-            `s`.
-        log_noise: logarithm of the logistic noise's scale, a scalar.
-        low: first point of the grid.
-        high: last point; points outside have probability 0.
-
-    Returns:
-        Log probabilities up to a constant for every number, shape `(count, s)`.
-
-    Formula: p_i ~ F((i + ½ - x) / noise) - F((i - ½ - x) / noise), over their sum (eq. 114, 115);
-        then log(p_i + FUZZ). F(b) - F(a) is computed as F(b) F(-a) (1 - e^(a - b)), whose last
-        factor cancels: differences of F itself vanish for numbers far above or below the grid, and
-        the fuzz alone would send them to any point at all. For the same reason it comes after the
-        truncation, where algorithm 3 has it before.
-    """
-    edges = (torch.cat([points - 0.5, points[-1:] + 0.5]) - x) * torch.exp(-log_noise)
-    below = functional.logsigmoid(edges)
-    masses = below[1:] + below[:-1] - edges[:-1]
-    if bool((points[0] >= low).all()) and bool((points[-1] <= high).all()):
-        return torch.log(torch.softmax(masses, 0) + FUZZ)
-    outside = (points < low) | (points > high)
-    barrier = torch.zeros_like(points).masked_fill_(outside, BARRIER)
-    return torch.log(torch.softmax(masses + barrier, 0) + FUZZ) + barrier
-
-
-def relaxed_choice(
-    logits: Tensor, points: Tensor, temperature: Tensor, straight_through: bool
-) -> Tensor:
-    """Draw one point for every number, such that gradients reach the logits.
-
-    Args:
-        logits: log probabilities, shape `(count, s)`.
-        points: shape `(count, s)`, or ones in place of `s`.
-        temperature: of the concrete distribution, a scalar above 0.
-        straight_through: draw points, and use the concrete draw for gradients only (RQ-ST);
-            otherwise the draw is an average of points (RQ).
-
-    Returns:
-        Shape `s`.
-
-    Formula: z = softmax((log p + gumbel) / temperature), sum z_i point_i (eq. 116).
-    """
-    # -log U, U uniform, is an exponential draw E; -log E is a Gumbel one. U = 0 can come out, and
-    # E = 0 where U rounds to 1. Torch's own exponential draws take five times as long on a CPU.
-    exponential = torch.rand_like(logits).clamp_min_(1e-30).log_().neg_()
-    scores = logits - exponential.clamp_min_(1e-30).log_()
-    soft = (torch.softmax(scores * (1 / temperature), 0) * points).sum(0)
-    if not straight_through:
-        return soft
-    return _best(scores, points) + (soft - soft.detach())
-
-
-@torch.no_grad()
-def _best(scores: Tensor, points: Tensor) -> Tensor:
-    """The point of the largest score; several times as fast as argmax over a first axis."""
-    best, chosen = scores[0], points[0].expand_as(scores[0])
-    for score, point in zip(scores[1:], points[1:], strict=True):
-        chosen = torch.where(score > best, point, chosen)
-        best = torch.maximum(best, score)
-    return chosen
 
 
 def nearest(x: Tensor, step: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -223,23 +146,20 @@ class RelaxedGrid(nn.Module):
         self.start.copy_(self.log_step)
 
     def forward(self, x: Tensor) -> Tensor:
-        """A relaxed draw, of the same shape."""
-        scaled = x * torch.exp(-self.log_step)
-        points = self._points(scaled.detach())
-        low, high = float(self.low), float(self.high)
-        logits = point_logits(scaled, points, self.log_noise, low, high)
-        temperature = self.log_temperature.exp()
-        return self.step * relaxed_choice(logits, points, temperature, self.straight_through)
+        """A relaxed draw, of the same shape and type."""
+        precise = x.to(torch.promote_types(x.dtype, self.log_step.dtype))
+        drawn = relaxed_draw(
+            precise * torch.exp(-self.log_step), self.log_noise, self.log_temperature.exp(),
+            self._points(), self.straight_through,
+        )  # fmt: skip
+        return (self.step * drawn).to(x.dtype)
 
-    @torch.no_grad()
-    def _points(self, scaled: Tensor) -> Tensor:
+    def _points(self) -> Points:
         """All points, or those around each number (eq. 117, 118)."""
-        axes = (-1, *[1] * scaled.ndim)
+        low, high = float(self.low), float(self.high)
         if self.bits <= FULL_BITS:
-            return (torch.arange(2**self.bits, device=scaled.device) + self.low).view(axes)
-        reach = max(1, round(REACH * float(self.log_noise.exp())))
-        offsets = torch.arange(-reach, reach + 1, device=scaled.device).view(axes)
-        return round_half_up(scaled).clamp(self.low, self.high) + offsets
+            return Points(low, high)
+        return Points(low, high, max(1, round(REACH * float(self.log_noise.detach().exp()))))
 
     def integers(self, x: Tensor) -> Tensor:
         """The nearest points in units of the step."""

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from laconic.distributions.relaxed_grid import Rounding, round_half_up
+from laconic.distributions.relaxed_draw import round_half_up
+from laconic.distributions.relaxed_grid import Rounding
 from laconic.errors import ConfigError, InputError
 from laconic.networks.fixed_point import EXACT
 from laconic.weights.base import SUPPORTED, ProbabilisticLayer
