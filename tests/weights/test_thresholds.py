@@ -22,15 +22,29 @@ def test_two_clusters_are_told_apart_whatever_their_sizes(kept: int) -> None:
     assert int((values < threshold).sum()) == kept
 
 
-def test_stragglers_are_cut_at_the_widest_gap() -> None:
-    values = torch.tensor([-9.0, -1.9, -1.5, -0.4, -0.3, 8.0])
-    assert widest_gap(values, -2.0, 0.0) == pytest.approx(-0.95)
-    assert widest_gap(values.flip(0), -2.0, 0.0) == pytest.approx(-0.95)
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        # Between the stragglers, where both clusters are near.
+        ([-2.1, -1.9, -1.5, -0.4, -0.3, 0.2], -0.95),
+        # Before all of them, where only the noise is near; behind them, where only the signal is.
+        ([-9.0, -0.4, -0.3, 0.2], -1.2),
+        ([-2.1, -1.9, -1.5, 8.0], -0.75),
+        # A stretch counts in full though the window has a sliver of it: no edge makes a border.
+        ([-2.6, -1.9, -1.4, -0.9, -0.6, -0.1, 0.7], -0.05),
+    ],
+)
+def test_stragglers_are_cut_at_the_widest_gap(values: list[float], wanted: float) -> None:
+    found = torch.tensor(values)
+    assert widest_gap(found, -2.0, 0.0) == pytest.approx(wanted)
+    assert widest_gap(found.flip(0), -2.0, 0.0) == pytest.approx(wanted)
 
 
 def test_without_values_in_the_window_the_border_is_its_middle() -> None:
     assert widest_gap(torch.tensor([]), 1.0, 3.0) == 2.0
     assert widest_gap(torch.tensor([0.5, 1.0, 3.0]), 1.0, 3.0) == 2.0
+    assert widest_gap(torch.tensor([0.5]), 1.0, 3.0) == 2.0
+    assert widest_gap(torch.tensor([7.0]), 1.0, 3.0) == 2.0
 
 
 def test_the_histogram_counts_every_group_once() -> None:

@@ -54,15 +54,24 @@ def histogram(values: Tensor, threshold: float, bins: int = 50) -> Histogram:
 
 
 def widest_gap(values: Tensor, low: float, high: float) -> float:
-    """The middle of the widest stretch of a window that has no value in it.
+    """Where a window meets the widest stretch without values that reaches into it.
+
+    Stretches that go on outside the window count in full: groups at its upper end that lie well
+    below the noise are signal, however near the edge they are.
 
     Args:
         values: any shape, may be empty.
         low: where the window begins; smaller values are signal.
         high: where it ends; larger values are noise.
+
+    Returns:
+        The middle of what the stretch and the window share.
     """
-    values = values.detach().double().flatten().cpu()
-    inside = values[(values > low) & (values < high)].sort().values
-    points = torch.cat([inside.new_tensor([low]), inside, inside.new_tensor([high])])
+    values = values.detach().double().flatten().cpu().sort().values
+    below, above = values[values <= low], values[values >= high]
+    inside = values[(values > low) & (values < high)]
+    first = below[-1:] if len(below) else inside.new_tensor([low])
+    last = above[:1] if len(above) else inside.new_tensor([high])
+    points = torch.cat([first, inside, last])
     widest = int(points.diff().argmax())
-    return float(points[widest] + points[widest + 1]) / 2
+    return (max(low, float(points[widest])) + min(high, float(points[widest + 1]))) / 2
