@@ -6,7 +6,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from laconic.training.classification import ClassifierLoss, LabelledBatches, error_percent
+from laconic.training.classification import (
+    ClassifierLoss,
+    LabelledBatches,
+    error_percent,
+    pixel_by_pixel,
+)
 from laconic.training.loop import LoopConfig, Trainer
 from laconic.training.schedules import LearningRate
 
@@ -20,6 +25,18 @@ def test_a_pass_shows_every_example_once_and_passes_differ() -> None:
     assert not torch.equal(first, second)
     again = LabelledBatches(labels[:, None].float(), labels, 4).batch(4)
     assert torch.equal(again[1], batches.batch(4)[1])
+
+
+def test_pictures_are_ordered_pixel_by_pixel() -> None:
+    for channels in (1, 3):
+        x = torch.randn(6, channels, 5, 4)
+        for given in (x, x[torch.randperm(6)], x.to(memory_format=torch.channels_last), x[2:, :1]):
+            ordered = pixel_by_pixel(given)
+            count = given.shape[1]
+            assert torch.equal(ordered, given)
+            assert ordered.stride() == (20 * count, 1, 4 * count, count)
+    rows = torch.randn(6, 20)
+    assert pixel_by_pixel(rows) is rows
 
 
 def test_the_penalty_counts_once_per_training_set_and_rises() -> None:

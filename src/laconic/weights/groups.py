@@ -19,7 +19,15 @@ from torch.distributions import Normal
 
 from laconic.distributions.divergence import kl_normal
 from laconic.errors import ConfigError
-from laconic.weights.base import Apply, LayerInfo, Point, WeightMethod, WeightPosterior, step_of
+from laconic.weights.base import (
+    Apply,
+    LayerInfo,
+    Point,
+    WeightMethod,
+    WeightPosterior,
+    draw_outputs,
+    step_of,
+)
 from laconic.weights.thresholds import widest_gap
 
 TINY = 1e-8
@@ -145,7 +153,7 @@ class GroupPosterior(WeightPosterior):
     def _outputs(self, x: Tensor, apply: Apply) -> Tensor:
         mean = apply(x, self.mean, self.bias)
         variance = apply(x.square(), self.log_variance.exp(), None)
-        return mean + torch.sqrt(variance + TINY) * torch.randn_like(mean)
+        return draw_outputs(mean, variance + TINY)
 
     def penalty(self) -> Tensor:
         """KL of w~ to N(0, 1), which does not depend on z, and of the scales to their prior.

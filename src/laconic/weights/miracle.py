@@ -27,6 +27,7 @@ from laconic.weights.base import (
     SharedPrior,
     WeightMethod,
     WeightPosterior,
+    draw_outputs,
 )
 
 TINY = 1e-12
@@ -167,12 +168,12 @@ class MiraclePosterior(WeightPosterior):
         return {"weight": self.weight} | ({} if self.bias is None else {"bias": self.bias})
 
     def forward(self, x: Tensor, apply: Apply) -> Tensor:
-        """Draw the outputs, not the weights.  Source: Kingma et al. 2015."""
+        """Draw the outputs, not the weights."""
         bias = self.bias
         mean = apply(x, self.weight.value, None if bias is None else bias.value)
         spread = None if bias is None else bias.variance
         variance = apply(x.square(), self.weight.variance, spread)
-        return mean + torch.sqrt(variance + TINY) * torch.randn_like(mean)
+        return draw_outputs(mean, variance + TINY)
 
     def penalty(self) -> Tensor:
         """KL to the prior, of told parts what they took."""

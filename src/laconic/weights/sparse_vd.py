@@ -20,6 +20,7 @@ from laconic.weights.base import (
     Point,
     WeightMethod,
     WeightPosterior,
+    draw_outputs,
     step_of,
 )
 
@@ -69,10 +70,10 @@ class SparseVDPosterior(WeightPosterior):
         return (self.log_variance - torch.log(self.mean.square() + TINY)).clamp(-10, 10)
 
     def forward(self, x: Tensor, apply: Apply) -> Tensor:
-        """Draw the outputs, not the weights.  Source: Kingma et al. 2015."""
+        """Draw the outputs, not the weights."""
         mean = apply(x, self.mean, self.bias)
         variance = apply(x.square(), self.log_variance.exp(), None)
-        return mean + torch.sqrt(variance + TINY) * torch.randn_like(mean)
+        return draw_outputs(mean, variance + TINY)
 
     def penalty(self) -> Tensor:
         """KL to the log-uniform prior, up to a constant."""
