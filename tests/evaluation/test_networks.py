@@ -100,6 +100,23 @@ def test_draws_are_refined_and_decode_to_what_is_measured(tmp_path: Path) -> Non
     assert rates[-1] < recipe.refine_rate
 
 
+def test_a_network_can_be_pruned_before_conversion(tmp_path: Path) -> None:
+    """It is trained again narrow, and ratios count what it was before."""
+    settings = {"budget_bytes": 1500, "beta": 0.1, "beta_rate": 0.02}
+    train = {"epochs": 16, "rate": 2e-3}
+    options = {"outputs": {"fc1": 20, "fc2": 15}, "settings": settings, "train": train}
+    recipe = read_recipe({**RECIPE, **options, "name": "narrow", "method": "miracle"})
+    (row,) = run_recipe(recipe, digits(), [0], tmp_path, silent)
+    assert row["widths"] == {"fc1": 784, "fc2": 20, "fc3": 15}
+    assert row["weights_kept"] == 785 * 20 + 21 * 15 + 16 * 10
+    assert row["file_ratio"] == 4 * 266_610 / row["file_bytes"]
+    assert row["file_bytes"] < 2000
+    assert row["error_percent"] < 5
+    wider = replace(recipe, outputs={"fc1": 30})
+    with pytest.raises(ConfigError, match="trained by another recipe"):
+        converted(wider, digits(), 0, tmp_path, silent)
+
+
 def test_networks_trained_on_changed_data_are_others(tmp_path: Path) -> None:
     """What was trained without shifts must not be taken for what is trained with them."""
     task = digits()

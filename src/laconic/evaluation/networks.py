@@ -27,7 +27,7 @@ from laconic.training.classification import ClassifierLoss, LabelledBatches, err
 from laconic.training.config import build
 from laconic.training.loop import LoopConfig, Trainer
 from laconic.training.schedules import LearningRate
-from laconic.weights import Penalty, convert, plain
+from laconic.weights import Penalty, convert, keep_largest, plain, smaller
 from laconic.weights.batch_norm import reestimate
 from laconic.weights.bit_operations import bit_operations
 
@@ -85,6 +85,8 @@ class Recipe:
         source: the published figure beside ours, in words.
         settings: of the method.
         pretrain: training of the ordinary network.
+        outputs: how many outputs layers keep, by name, when it is made smaller before conversion;
+            ratios count the whole network all the same.
         train: training after conversion.
         allowed_points: percentage points by which coding may raise the training error: of the
             factors `step_scales` the first that keeps to it is taken, or the last. The test set
@@ -104,6 +106,7 @@ class Recipe:
     source: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     pretrain: Stage = Stage()
+    outputs: Mapping[str, int] = field(default_factory=dict)
     train: Stage = Stage()
     allowed_points: float = 0.05
     step_scales: Sequence[float] = STEP_SCALES
@@ -155,9 +158,12 @@ def converted(
 ) -> tuple[nn.Module, Penalty]:
     """The network after its second training; goes on where an earlier run stopped."""
     net = pretrained(recipe, data, seed, folder, say)
+    if recipe.outputs:
+        keep_largest(net, recipe.outputs)
+        net = smaller(net, data.inputs[:2]).train()
     penalty = convert(net, recipe.method, **recipe.settings)
     made_by = repr((recipe.network, recipe.data, recipe.method, dict(recipe.settings),
-                    recipe.pretrain, recipe.train))  # fmt: skip
+                    recipe.pretrain, recipe.train, *recipe.outputs.items()))  # fmt: skip
     place = folder / recipe.name / str(seed)
     trainer = _trainer(net, penalty, recipe.train, data, seed, place, made_by)
     _train(trainer, _watched(net, data, place, trainer.step, say) if recipe.watch else say)

@@ -21,6 +21,7 @@ from laconic.weights.convert import convert as _convert
 from laconic.weights.group_horseshoe import GroupHorseshoe
 from laconic.weights.group_jeffreys import GroupJeffreys
 from laconic.weights.l0 import L0
+from laconic.weights.magnitude import keep_largest
 from laconic.weights.miracle import Miracle
 from laconic.weights.relaxed_quantization import RelaxedQuantization
 from laconic.weights.smaller import KeptWhole, smaller, widths
@@ -47,6 +48,7 @@ __all__ = [
     "Penalty",
     "UntouchedModules",
     "convert",
+    "keep_largest",
     "make_method",
     "plain",
     "smaller",

@@ -1,0 +1,58 @@
+"""The plainest pruning of groups: of a layer's outputs the largest stay.
+
+For a method that does not prune by itself (`miracle`): first make the network narrow, then shrink
+what is left.
+
+Source: pruning by magnitude, as Ullrich 3.1 tells it of single weights; of filters: Li, Kadav,
+Durdanovic, Samet & Graf, "Pruning filters for efficient ConvNets", 2017.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from laconic.errors import InputError
+from laconic.weights.base import SUPPORTED
+
+
+@torch.no_grad()
+def keep_largest(net: nn.Module, outputs: Mapping[str, int]) -> None:
+    """Set all but the largest outputs of some layers to zero, in place; `smaller` removes them.
+
+    Args:
+        net: an ordinary network, trained.
+        outputs: how many are to stay, by the layer's name. Where a sum adds several layers'
+            outputs, each keeps its own largest, and `smaller` what any of them keeps.
+
+    Raises:
+        InputError: there is no such layer, it is neither linear nor convolutional, or it has not so
+            many outputs. No layer has been changed then.
+
+    Formula: an output's size is the Euclidean norm of the weights that make it.
+
+    Example:
+        `keep_largest(net, {"conv1": 10, "conv2": 25}); small = smaller(net, example)`
+    """
+    kept = {name: _largest(net, name, count) for name, count in outputs.items()}
+    for name, mask in kept.items():
+        layer = net.get_submodule(name)
+        for tensor in (layer.weight, layer.bias):
+            if isinstance(tensor, Tensor):
+                tensor[~mask] = 0
+
+
+def _largest(net: nn.Module, name: str, count: int) -> Tensor:
+    try:
+        layer = net.get_submodule(name)
+    except AttributeError as error:
+        raise InputError(f"{name!r}: the network has no such layer") from error
+    if not isinstance(layer, SUPPORTED):
+        raise InputError(f"{name!r} is a {type(layer).__name__}: only linear and convolutional "
+                         "layers have outputs to choose among")  # fmt: skip
+    assert isinstance(layer.weight, Tensor)
+    if not 1 <= count <= len(layer.weight):
+        raise InputError(f"{name!r} has {len(layer.weight)} outputs: it cannot keep {count}")
+    mask = torch.zeros(len(layer.weight), dtype=torch.bool)
+    mask[layer.weight.flatten(1).norm(dim=1).topk(count).indices] = True
+    return mask
