@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Normal
@@ -86,13 +85,14 @@ class DrawsWriter:
         Args:
             name: of the tensor.
             shape: of the tensor; one axis or more.
-            prior_scale: of the prior N(0, s²) for all its numbers.
+            prior_scale: of the prior N(0, s²) for all its numbers; the entry has its first eight
+                bits, since more would take bytes and save none.
             blocks: draws that will tell it, at most its rows.
 
         Raises:
             InputError: the tensor is empty, or the scale is 0, NaN or infinite.
         """
-        scale = float(np.float32(prior_scale))
+        scale = float(torch.tensor(prior_scale).bfloat16())
         count = math.prod(shape)
         if not (shape and 0 < count <= MOST_NUMBERS and math.isfinite(scale) and scale > 0):
             raise InputError(f"{name!r}, {shape}: cannot be drawn under a prior of scale {scale:g}")
