@@ -1,10 +1,13 @@
 """Conversion: every layer once, nothing skipped in silence, stored networks compute the same."""
 
+import warnings
+
 import pytest
+import torch
 from torch import nn
 
 from laconic.errors import ConfigError, InputError
-from laconic.weights import UntouchedModules, convert
+from laconic.weights import NotTraining, UntouchedModules, convert
 
 
 def test_other_modules_are_named() -> None:
@@ -47,3 +50,16 @@ def test_unknown_methods_and_settings_are_named() -> None:
         convert(nn.Sequential(nn.Linear(2, 2)), "magic")
     with pytest.raises(ConfigError, match="thresold"):
         convert(nn.Sequential(nn.Linear(2, 2)), "sparse-vd", thresold=1.0)
+
+
+def test_training_in_evaluation_mode_is_warned_of() -> None:
+    net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
+    penalty = convert(net, "miracle")
+    with pytest.warns(NotTraining, match=r"net\.train\(\)"):
+        penalty()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with torch.no_grad():
+            penalty()
+        net.train()
+        penalty()

@@ -16,7 +16,7 @@ from torch import nn
 from laconic.errors import ConfigError
 from laconic.training.config import build
 from laconic.weights.base import WeightMethod
-from laconic.weights.convert import Penalty, UntouchedModules, plain
+from laconic.weights.convert import NotTraining, Penalty, UntouchedModules, plain
 from laconic.weights.convert import convert as _convert
 from laconic.weights.group_horseshoe import GroupHorseshoe
 from laconic.weights.group_jeffreys import GroupJeffreys
@@ -45,6 +45,7 @@ METHODS: dict[str, type[WeightMethod]] = {
 __all__ = [
     "METHODS",
     "KeptWhole",
+    "NotTraining",
     "Penalty",
     "UntouchedModules",
     "convert",

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 
+import torch
 from torch import Tensor, nn
 
 from laconic.errors import InputError
@@ -26,6 +27,10 @@ from laconic.weights.base import (
 
 class UntouchedModules(UserWarning):
     """Some modules of a converted network keep ordinary parameters."""
+
+
+class NotTraining(UserWarning):
+    """A converted network is trained in evaluation mode, where its loss has no gradients."""
 
 
 class Penalty:
@@ -50,7 +55,19 @@ class Penalty:
         self.rate_factors = dict(rate_factors)
 
     def __call__(self) -> Tensor:
-        """Nats of the whole network: add it, divided by the number of examples, to the loss."""
+        """Nats of the whole network: add it, divided by the number of examples, to the loss.
+
+        Warns:
+            NotTraining: gradients are wanted, but every layer is in evaluation mode.
+        """
+        layers = self.layers.values()
+        if torch.is_grad_enabled() and layers and not any(layer.training for layer in layers):
+            warnings.warn(
+                "the network is in evaluation mode, where only the penalty has gradients: call "
+                "net.train() to train it, or wrap this call in torch.no_grad()",
+                NotTraining,
+                stacklevel=2,
+            )
         total: Tensor = self.prior()
         return total
 
