@@ -74,7 +74,8 @@ class ClassifierLoss:
     """Mean cross-entropy + warm-up x penalty / N, in nats per example.
 
     Attributes:
-        net: inputs to logits.
+        net: inputs to logits. Pictures come `pixel_by_pixel`, which `view` cannot flatten if they
+            have several channels; `flatten` can.
         penalty: nats of the whole network; None for none.
         examples: N, the training set's size.
         warmup_steps: steps over which the penalty's weight rises to 1.
