@@ -57,11 +57,12 @@ def pruned(*sizes: int) -> nn.Module:
 
 
 def loaded(path: Path) -> nn.Module:
-    """A trained network with the zeros of its pruning."""
-    state = load_file(path)
-    filters = state["conv1.weight"].shape[0], state["conv2.weight"].shape[0]
-    net = lenet_5_caffe(filters, state["fc1.weight"].shape[0])
-    net.load_state_dict(state)
+    """A trained network with the zeros of its pruning; a narrow one is filled up with zeros."""
+    net, state = lenet_5_caffe(), load_file(path)
+    for name, whole in net.state_dict().items():
+        whole.zero_()
+        # Inputs of the first linear layer go channel by channel, so those that are left come first.
+        whole[tuple(slice(count) for count in state[name].shape)] = state[name]
     return net
 
 
