@@ -105,54 +105,87 @@ class _Draw(torch.autograd.Function):
         return by_x, by_noise, by_temperature, None, None
 
 
-def _draw(
-    x: Tensor, noise: Tensor, temperature: Tensor, points: Points, hard: bool, result: Tensor
-) -> None:
-    """Fill in `result`: the draw and its derivatives by x, log noise and, if asked, temperature.
+class _Cells(NamedTuple):
+    """What the noise makes of the grid around a block of numbers; first axis: points or edges.
 
-    F(b) - F(a) is F(b) F(-a) (1 - e^(a - b)), whose last factor cancels: differences of F itself
-    vanish for numbers far above or below the grid, and the fuzz alone would send them to any point
-    at all. For the same reason it comes after the truncation, where algorithm 3 has it before.
-    Beyond half of `FAR` from the grid the shares of its points change no more, so nearer numbers
-    stand for those.
+    Attributes:
+        edges: of the points' intervals, less the number, over the noise; one more than points.
+        above: F(-edge).
+        below: F(edge).
+        shares: probabilities of the points.
+        grid: the points.
+        inside: whether a point is on the grid; None where all are.
+    """
+
+    edges: Tensor
+    above: Tensor
+    below: Tensor
+    shares: Tensor
+    grid: Tensor
+    inside: Tensor | None
+
+
+def _cells(x: Tensor, noise: Tensor, points: Points) -> _Cells:
+    """F(b) - F(a) is F(b) F(-a) (1 - e^(a - b)), whose last factor cancels.
+
+    Differences of F itself vanish for numbers far above or below the grid, and the fuzz alone would
+    send them to any point at all. For the same reason it comes after the truncation, where
+    algorithm 3 has it before. Beyond half of `FAR` from the grid the shares of its points change no
+    more, so nearer numbers stand for those.
     """
     beyond = FAR / 2 * noise
     x = torch.minimum(torch.maximum(x, points.low - beyond), points.high + beyond)
     centres, offsets = points.around(x)
     edges = torch.cat([offsets - 0.5, offsets[-1:] + 0.5]) / noise + (centres - x) / noise
     grown = edges.clamp(-FAR, FAR).exp_()
-    above = (1 + grown).reciprocal_()  # F(-edge)
-    below = grown.mul_(above)  # F(edge)
+    above = (1 + grown).reciprocal_()
+    below = grown.mul_(above)
     shares = below[1:] * above[:-1]
     grid = centres + offsets
     inside = None if points.reach is None else (grid >= points.low) & (grid <= points.high)
     if inside is not None:
         shares *= inside
     shares /= shares.sum(0)
-    chances = shares + FUZZ
-    # -log U, U uniform, is an exponential draw E; -log E is a Gumbel one. U = 0 can come out, and
-    # E = 0 where U rounds to 1. Torch's own exponential draws take five times as long on a CPU.
-    exponential = torch.rand_like(shares).clamp_min_(1e-30).log_().neg_().clamp_min_(1e-30)
+    return _Cells(edges, above, below, shares, grid, inside)
+
+
+def _scores(chances: Tensor, inside: Tensor | None) -> Tensor:
+    """Chance over an exponential draw, for every point; 1 for the largest.
+
+    -log U, U uniform, is an exponential draw E; -log E is a Gumbel one. U = 0 can come out, and
+    E = 0 where U rounds to 1. Torch's own exponential draws take five times as long on a CPU.
+    """
+    exponential = torch.rand_like(chances).clamp_min_(1e-30).log_().neg_().clamp_min_(1e-30)
     scores = chances / exponential
     if inside is not None:
         scores *= inside
     scores /= scores.amax(0)
+    return scores
+
+
+def _draw(
+    x: Tensor, noise: Tensor, temperature: Tensor, points: Points, hard: bool, result: Tensor
+) -> None:
+    """Fill in `result`: the draw and its derivatives by x, log noise and, if asked, temperature."""
+    cells = _cells(x, noise, points)
+    chances = cells.shares + FUZZ
+    scores = _scores(chances, cells.inside)
     soft = _power(scores, 1 / float(temperature))
     soft /= soft.sum(0)
-    mean = (soft * grid).sum(0)
-    result[0] = _best(scores, grid) if hard else mean
-    slope = soft.mul_(grid - mean)  # By the logarithm of a score.
+    mean = (soft * cells.grid).sum(0)
+    result[0] = _best(scores, cells.grid) if hard else mean
+    slope = soft.mul_(cells.grid - mean)  # By the logarithm of a score.
     if len(result) > 3:
         logs = scores.clamp_min(torch.finfo(x.dtype).tiny).log_()
         result[3] = -(slope * logs).sum(0) / temperature**2
     slope /= chances * temperature
-    slope -= (slope * shares).sum(0)
-    slope *= shares
-    by_edge = torch.zeros_like(edges)
-    by_edge[1:] = slope * above[1:]
-    by_edge[:-1] -= slope * below[:-1]
+    slope -= (slope * cells.shares).sum(0)
+    slope *= cells.shares
+    by_edge = torch.zeros_like(cells.edges)
+    by_edge[1:] = slope * cells.above[1:]
+    by_edge[:-1] -= slope * cells.below[:-1]
     result[1] = by_edge.sum(0).div_(-noise)
-    result[2] = -(by_edge * edges).sum(0)
+    result[2] = -(by_edge * cells.edges).sum(0)
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
