@@ -3,8 +3,8 @@
 For a method that does not prune by itself (`miracle`): first make the network narrow, then shrink
 what is left.
 
-Source: pruning by magnitude, as Ullrich 3.1 tells it of single weights; of filters: Li, Kadav,
-Durdanovic, Samet & Graf, "Pruning filters for efficient ConvNets", 2017.
+Source: Ullrich, part I, "Neural network compression" (weights of small magnitude; whole structures);
+for filters Li, Kadav, Durdanovic, Samet & Graf, "Pruning filters for efficient ConvNets", 2017.
 """
 
 from collections.abc import Mapping
@@ -53,6 +53,6 @@ def _largest(net: nn.Module, name: str, count: int) -> Tensor:
     assert isinstance(layer.weight, Tensor)
     if not 1 <= count <= len(layer.weight):
         raise InputError(f"{name!r} has {len(layer.weight)} outputs: it cannot keep {count}")
-    mask = torch.zeros(len(layer.weight), dtype=torch.bool)
+    mask = torch.zeros(len(layer.weight), dtype=torch.bool, device=layer.weight.device)
     mask[layer.weight.flatten(1).norm(dim=1).topk(count).indices] = True
     return mask
