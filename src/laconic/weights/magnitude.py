@@ -3,7 +3,7 @@
 For a method that does not prune by itself (`miracle`): first make the network narrow, then shrink
 what is left.
 
-Source: Ullrich, part I, "Neural network compression" (weights of small magnitude; whole structures);
+Source: Ullrich, part I, "Neural network compression" (small weights; whole structures);
 for filters Li, Kadav, Durdanovic, Samet & Graf, "Pruning filters for efficient ConvNets", 2017.
 """
 
