@@ -1,5 +1,7 @@
 """Pruning by magnitude: the largest outputs stay, and the smaller network computes the same."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -40,10 +42,11 @@ def test_a_narrow_network_is_made_that_can_be_converted() -> None:
         ({"relu1": 3}, "relu1.*ReLU"),
         ({"conv1": 21}, "conv1.*20 outputs.*21"),
         ({"conv1": 0}, "conv1.*20 outputs.*0"),
+        ({"conv1": 2.5}, "conv1.*20 outputs.*2.5"),
     ],
 )
 def test_what_cannot_be_kept_is_named_and_nothing_changes(
-    outputs: dict[str, int], message: str
+    outputs: dict[str, Any], message: str
 ) -> None:
     net = lenet_5_caffe()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
