@@ -42,6 +42,7 @@ def test_a_narrow_network_is_made_that_can_be_converted() -> None:
         ({"relu1": 3}, "relu1.*ReLU"),
         ({"conv1": 21}, "conv1.*20 outputs.*21"),
         ({"conv1": 0}, "conv1.*20 outputs.*0"),
+        ({"conv1": True}, "conv1.*20 outputs.*True"),
         ({"conv1": 2.5}, "conv1.*20 outputs.*2.5"),
     ],
 )

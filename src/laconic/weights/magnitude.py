@@ -51,7 +51,7 @@ def _largest(net: nn.Module, name: str, count: int) -> Tensor:
         raise InputError(f"{name!r} is a {type(layer).__name__}: only linear and convolutional "
                          "layers have outputs to choose among")  # fmt: skip
     assert isinstance(layer.weight, Tensor)
-    if not (isinstance(count, int) and 1 <= count <= len(layer.weight)):
+    if not (type(count) is int and 1 <= count <= len(layer.weight)):
         raise InputError(f"{name!r} has {len(layer.weight)} outputs: it cannot keep {count}")
     mask = torch.zeros(len(layer.weight), dtype=torch.bool, device=layer.weight.device)
     mask[layer.weight.flatten(1).norm(dim=1).topk(count).indices] = True
