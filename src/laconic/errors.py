@@ -3,7 +3,7 @@
 ```
 LaconicError
 ├── InputError               the input's fault: unreadable image, impossible request
-│   └── UnreachableTargetError   the asked-for bits per pixel cannot be reached for this image
+│   └── UnreachableTargetError   the asked-for size or exactness cannot be reached for this input
 ├── FileError                what is wrong lies in a .lac file
 │   ├── CorruptFileError     damaged, truncated or altered bytes
 │   └── UnsupportedFileError a newer format, an unknown codec or coder, or another model's file
@@ -24,7 +24,7 @@ class InputError(LaconicError):
 
 
 class UnreachableTargetError(InputError):
-    """The asked-for size cannot be reached for this image with this model."""
+    """The asked-for size or exactness cannot be reached for this input."""
 
 
 class FileError(LaconicError):

@@ -3,9 +3,18 @@
 import math
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from laconic.codecs.target import TOLERANCE, largest_below
-from laconic.errors import UnreachableTargetError
+from laconic.codecs.target import TOLERANCE, Found, Scale, largest_below
+
+EXPONENTIAL = Scale(1000, math.log(20) / 1000, math.log, 500)
+LINEAR = Scale(1000, 10, float, 300)
+
+
+def data_of(found: Found | None) -> bytes:
+    assert found is not None
+    return found.data
 
 
 @pytest.mark.parametrize("growth", [0.5, 2.0, 5.0])
@@ -22,7 +31,7 @@ def test_target_is_hit_in_few_tries(growth: float, bend: float) -> None:
             tried.append(step)
             return bytes(size(step))
 
-        found = 8 * len(largest_below(encode, target, 1, 1000))
+        found = 8 * len(data_of(largest_below(encode, target, EXPONENTIAL)))
         best = max(8 * size(step) for step in range(1001) if 8 * size(step) <= target)
         assert min(best, target * (1 - TOLERANCE)) <= found <= target
         assert len(tried) <= 12
@@ -30,12 +39,47 @@ def test_target_is_hit_in_few_tries(growth: float, bend: float) -> None:
 
 
 def test_coarse_steps_give_the_largest_file_below() -> None:
-    assert len(largest_below(lambda step: bytes(100 + 50 * (step // 300)), 8 * 170, 1, 1000)) == 150
+    def encode(step: int) -> bytes:
+        return bytes(100 + 50 * (step // 300))
+
+    assert len(data_of(largest_below(encode, 8 * 170, EXPONENTIAL))) == 150
 
 
-def test_both_ends() -> None:
-    assert len(largest_below(lambda step: bytes(100 + step), 8 * 1100, 1, 1000)) >= 1094
-    assert len(largest_below(lambda step: bytes(100 + step), 8 * 100, 1, 1000)) == 100
-    for target in (99, 1107):
-        with pytest.raises(UnreachableTargetError, match=r"offers 800 to 8\.8e"):
-            largest_below(lambda step: bytes(100 + step), 8 * target, 1, 1000)
+@pytest.mark.parametrize("scale", [EXPONENTIAL, LINEAR])
+def test_both_ends(scale: Scale) -> None:
+    def encode(step: int) -> bytes:
+        return bytes(100 + step)
+
+    for target, size in ((1100, 1094), (100, 100)):
+        found = largest_below(encode, 8 * target, scale)
+        assert found is not None
+        assert len(found.data) >= size
+        assert not found.falls_short(8 * target, scale)
+    assert largest_below(encode, 8 * 99, scale) is None
+    finest = largest_below(encode, 8 * 1107, scale)
+    assert finest is not None
+    assert finest.falls_short(8 * 1107, scale)
+
+
+@settings(max_examples=300)
+@given(
+    sizes=st.lists(st.integers(1, 10_000), min_size=1, max_size=40).map(sorted),
+    wanted=st.integers(1, 12_000),
+    start=st.integers(0, 1000),
+)
+def test_stairs_are_climbed_in_few_tries(sizes: list[int], wanted: int, start: int) -> None:
+    """Sizes that jump or stand still: no creeping, no miss."""
+    tried: list[int] = []
+
+    def encode(step: int) -> bytes:
+        tried.append(step)
+        return bytes(sizes[step * len(sizes) // 1001])
+
+    fitting = [size for size in sizes if size <= wanted]
+    found = largest_below(encode, 8 * wanted, Scale(1000, 10, float, start))
+    if not fitting:
+        assert found is None
+    else:
+        assert min(max(fitting), wanted * (1 - TOLERANCE)) <= len(data_of(found)) <= wanted
+    assert len(tried) <= 33  # Every third try halves what is left, of 1,001 steps.
+    assert len(set(tried)) == len(tried)

@@ -50,3 +50,12 @@ def test_noise_costs_its_bits_and_floats_of_one_scale_less() -> None:
     assert send(normal, Layout(32, 9))[1] / normal.size == pytest.approx(26.6, abs=0.3)
     few = generator.choice(generator.normal(size=4).astype(np.float32), 50000).view(np.uint32)
     assert send(few, Layout(32, 9))[1] / few.size < 8.3
+
+
+@pytest.mark.parametrize("zeros", [0.0, 0.5, 0.97])
+def test_the_estimate_is_what_writing_takes(zeros: float) -> None:
+    random = np.random.default_rng(0)
+    numbers = random.normal(size=200_000) * (random.random(200_000) >= zeros)
+    words = numbers.astype(np.float32).view(np.uint32)
+    _, bits = send(words, Layout(32, 9))
+    assert planes.bits_per_number(words, Layout(32, 9)) == pytest.approx(bits / 200_000, rel=0.03)

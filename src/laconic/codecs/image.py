@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -23,17 +23,26 @@ from laconic.codecs.info import open_image_file
 from laconic.codecs.ladder import hear, tell
 from laconic.codecs.picture import Colour, Picture, put_together, take_apart
 from laconic.codecs.runtime import Runtime
-from laconic.codecs.target import largest_below
+from laconic.codecs.target import Scale, largest_below
 from laconic.codecs.tiles import MAX_PIXELS, MAX_SIDE, Canvas, Tile, plan_tiles
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy import CODERS, DEFAULT_CODER, ladder_coders
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.stream import QueueDecoder, QueueEncoder
 from laconic.container import Container, Section, pack
-from laconic.errors import ConfigError, CorruptFileError, InputError, UnsupportedFileError
+from laconic.errors import (
+    ConfigError,
+    CorruptFileError,
+    InputError,
+    UnreachableTargetError,
+    UnsupportedFileError,
+)
 from laconic.models.base import Context, LatentVariableModel, NormalLadder
 
 SEED = 0
+SIZES: Final = Scale(QUALITY_STEPS, math.log(20) / 1000, math.log, QUALITY_STEPS // 2)
+"""File sizes grow nearly exponentially with the quality step."""
+
 Progress = Callable[[int, int], None]
 LATENTS, ALPHA, PROFILE = "latents", "alpha", "icc"
 
@@ -100,12 +109,18 @@ class ImageCodec:
         if not (math.isfinite(bpp) and bpp > 0):
             raise InputError(f"bpp is {bpp}, give a number above 0")
         pixels = picture.height * picture.width
-        return largest_below(
-            lambda step: self._write(picture, extra, step, seed),
-            bpp * pixels,
-            pixels,
-            QUALITY_STEPS,
-        )
+
+        def write(step: int) -> bytes:
+            return self._write(picture, extra, step, seed)
+
+        found = largest_below(write, bpp * pixels, SIZES)
+        if found is None or found.falls_short(bpp * pixels, SIZES):
+            low, high = (8 * len(write(end)) / pixels for end in (0, SIZES.steps))
+            raise UnreachableTargetError(
+                f"{bpp:.3g} bits per pixel cannot be reached for this image: "
+                f"this model offers {low:.3g} to {high:.3g}"
+            )
+        return found.data
 
     def decode(self, data: bytes) -> Image.Image:
         """Read an image.

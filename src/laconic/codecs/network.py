@@ -27,6 +27,7 @@ from laconic.codecs.manifest import (
     read_manifest,
     write_manifest,
 )
+from laconic.codecs.target import Scale, largest_below
 from laconic.codecs.tensors import NAMES, Wanted, decode, encode, words_of
 from laconic.coding import quantised
 from laconic.container import Container, FieldWriter, Section, pack, unpack
@@ -39,7 +40,12 @@ from laconic.errors import (
 
 REVISION: Final = 1
 COARSEST: Final = 0.98
-"""Largest tolerance that a search for a size tries."""
+FINEST: Final = 1e-6
+"""Tolerances that a search for a size tries."""
+
+STEPS: Final = 1 << 14
+START: Final = 3534
+"""How many there are; 0.05 comes first."""
 
 NAMED: Final = 5
 """Tensors of a kind that an error names."""
@@ -96,8 +102,9 @@ def shrink(
         source: the tensors; each is fetched when its turn comes, and let go.
         metadata: free text by name, kept.
         tolerance: largest relative error ||w - w'|| / ||w|| of any large tensor of floats with
-            two or more axes; 0: every bit is kept. Or such numbers by pattern of names, as a shell
-            has them ("*" for the rest); the last one that fits counts, none: every bit is kept.
+            two or more axes; 0: every bit is kept, as where that costs no more. Or such numbers by
+            pattern of names, as a shell has them ("*" for the rest); the last one that fits counts,
+            none: every bit is kept.
         progress: called with tensors done and tensors in all.
         steps: the quantiser's step of single tensors by name, whatever their size and error.
         draws: tensors that were told beforehand; they stand first.
@@ -282,10 +289,10 @@ def shrink_to(
     bits_per_number: float,
     progress: Progress = _silent,
 ) -> bytes:
-    """The best file found whose size is at most so many bits per number, within 1 %.
+    """The most exact file found whose size is at most so many bits per number, within 1 %.
 
-    Halving the tolerance costs nearly one bit a number: the search walks along that slope, and
-    halves the interval where it leads out of it.
+    The file may be smaller where no tolerance leads so near, as with networks that have few
+    different values.
 
     Raises:
         InputError: the request is no positive number.
@@ -293,26 +300,26 @@ def shrink_to(
     """
     if not (math.isfinite(bits_per_number) and bits_per_number > 0):
         raise InputError(f"bits per weight is {bits_per_number}, give a number above 0")
-    low, high = 1e-6, COARSEST
-    tolerance, best = 0.05, b""
-    for _ in range(12):
-        data = shrink(source, metadata, tolerance, progress)
-        bits = 8 * len(data) / max(NetworkFile.open(data).numbers, 1)
-        if bits <= bits_per_number:
-            high, best = tolerance, data
-            if bits > 0.99 * bits_per_number:
-                break
-        elif tolerance == COARSEST:
-            raise UnreachableTargetError(
-                f"{bits_per_number:g} bits per weight cannot be met: {bits:.3g} is the least"
-            )
-        else:
-            low = tolerance
-        guess = tolerance * 2.0 ** (bits - 0.995 * bits_per_number)
-        if not best and guess >= high:
-            tolerance = COARSEST
-        else:
-            tolerance = guess if low * 1.0001 < guess < high * 0.9999 else math.sqrt(low * high)
-        if high / low < 1.001:
-            break
-    return best
+
+    def write(step: int) -> bytes:
+        return first if step == START else shrink(source, metadata, _tolerance(step), progress)
+
+    first = shrink(source, metadata, _tolerance(START), progress)
+    numbers = max(NetworkFile.open(first).numbers, 1)
+    # Halving the tolerance costs nearly one bit a number, whatever the number of bits.
+    sizes = Scale(STEPS, numbers * math.log2(COARSEST / FINEST) / STEPS, float, START)
+    found = largest_below(write, bits_per_number * numbers, sizes)
+    if found is None:
+        least = 8 * len(shrink(source, metadata, COARSEST, progress)) / numbers
+        raise UnreachableTargetError(
+            f"{bits_per_number:g} bits per weight cannot be met: {least:.3g} is the least"
+        )
+    if found.falls_short(bits_per_number * numbers, sizes):
+        exact = shrink(source, metadata, 0.0, progress)
+        return exact if 8 * len(exact) <= bits_per_number * numbers else found.data
+    return found.data
+
+
+def _tolerance(step: int) -> float:
+    """Of the steps from the coarsest to the finest, in equal ratios."""
+    return COARSEST * math.exp(math.log(FINEST / COARSEST) * step / STEPS)

@@ -1,58 +1,79 @@
-"""Reach an asked-for file size by trying quality steps."""
+"""Reach an asked-for file size by trying steps of a scale from coarse to fine."""
 
-import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
-from laconic.errors import UnreachableTargetError
-
-TOLERANCE = 0.005
+TOLERANCE: Final = 0.005
 """A file this close below the asked-for size is good enough to stop."""
-SLOPE = math.log(20) / 1000
-"""Growth of log size per step that is assumed before two sizes are known."""
+
+FLATTEST: Final = 1 / 20
+"""Of the slope that is expected: lines are not taken to be flatter."""
 
 
-def largest_below(
-    encode: Callable[[int], bytes], target_bits: float, pixels: int, steps: int
-) -> bytes:
-    """A file of at most `target_bits`, as large as the quality steps 0 to `steps` allow.
+@dataclass(frozen=True)
+class Scale:
+    """What file sizes do from step to step.
 
-    File size grows with the step nearly exponentially: the next step is guessed on the line
-    through the logarithms of known sizes, and every third one is the middle of the bracket.
-
-    Raises:
-        UnreachableTargetError: even the smallest file is larger, or even the largest is smaller.
+    Attributes:
+        steps: the finest one; the coarsest is 0.
+        slope: by how much a file grows with a step, until two sizes are known.
+        straight: of the bits of a file: what grows in proportion to the steps.
+        start: the step that is tried first.
     """
-    low, high, step, turn = -1, steps + 1, steps // 2, 0
+
+    steps: int
+    slope: float
+    straight: Callable[[float], float]
+    start: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """The file that was found, and its step."""
+
+    data: bytes
+    step: int
+
+    def falls_short(self, target_bits: float, scale: Scale) -> bool:
+        """Whether the finest file is smaller than what was asked for."""
+        return self.step == scale.steps and 8 * len(self.data) < target_bits * (1 - TOLERANCE)
+
+
+def largest_below(encode: Callable[[int], bytes], target_bits: float, scale: Scale) -> Found | None:
+    """A file of at most `target_bits`, as large as the steps allow; None if all are larger.
+
+    The next step is guessed on the line through known sizes, and every third one is the middle of
+    what is left.
+    """
+    low, high, step, turn = -1, scale.steps + 1, scale.start, 0
     sizes: dict[int, float] = {}
     best = b""
-    aim = math.log(target_bits * (1 - TOLERANCE / 2))
+    aim = scale.straight(target_bits * (1 - TOLERANCE / 2))
     while high - low > 1 and 8 * len(best) < target_bits * (1 - TOLERANCE):
         data = encode(step)
-        sizes[step] = math.log(8 * len(data))
+        sizes[step] = scale.straight(8 * len(data))
         if 8 * len(data) <= target_bits:
             low, best = step, max(best, data, key=len)
         else:
             high = step
         turn += 1
-        if turn % 3 == 0 and low >= 0 and high <= steps:
-            step = (low + high) // 2
-        else:
-            step = _guess(sizes, step, aim)
-        step = min(max(step, low + 1), high - 1)
-    if best and (low < steps or 8 * len(best) >= target_bits * (1 - TOLERANCE)):
-        return best
-    low_bpp, high_bpp = (8 * len(encode(end)) / pixels for end in (0, steps))
-    raise UnreachableTargetError(
-        f"{target_bits / pixels:.3g} bits per pixel cannot be reached for this image: "
-        f"this model offers {low_bpp:.3g} to {high_bpp:.3g}"
-    )
+        middle = (low + high) // 2
+        step = _guess(sizes, step, aim, scale.slope)
+        # A line that leads out of what is left is followed to an end that has not been tried.
+        if step <= low:
+            step = 0 if low < 0 else middle
+        elif step >= high:
+            step = scale.steps if high > scale.steps else middle
+        elif turn % 3 == 0:
+            step = middle
+    return Found(best, low) if best else None
 
 
-def _guess(sizes: dict[int, float], step: int, aim: float) -> int:
+def _guess(sizes: dict[int, float], step: int, aim: float, slope: float) -> int:
     """Where the line through the two sizes nearest to the aim meets it."""
-    slope = SLOPE
     if len(sizes) > 1:
         first, second = sorted(sizes, key=lambda known: abs(sizes[known] - aim))[:2]
-        slope = max((sizes[second] - sizes[first]) / (second - first), SLOPE / 20)
+        slope = max((sizes[second] - sizes[first]) / (second - first), slope * FLATTEST)
         step = first
     return step + round((aim - sizes[step]) / slope)

@@ -100,36 +100,63 @@ def encode(
     """How the tensor is kept, and its section.
 
     Raises:
-        InputError: it has NaN or infinite values and is to be quantised, or no step is fine enough.
+        InputError: it has NaN or infinite values and is to be quantised, or a step is too fine.
     """
     stream, words = QueueEncoder(), words_of(tensor)
-    large = entry.dtype in TORCH and len(entry.shape) > 1 and entry.count >= SMALLEST
-    step = wanted.step if entry.dtype in TORCH and entry.count else 0.0
-    tolerance = wanted.tolerance if large else 0.0
-    if step or tolerance:
-        _check_finite(entry, tensor)
-    book = None
-    if entry.dtype in TORCH and not step:
-        book = Codebook.of(words, lambda some: _doubles(_floats(some, entry)))
-        if book is not None and _first_step(tensor, tolerance) > _spacing(entry, book):
-            book = None
+    wanted = _applying(entry, tensor, wanted)
+    book = _codebook(entry, tensor, wanted, words)
     if book is not None:
-        entry = replace(entry, method=Method.CODEBOOK)
         book.write(stream, LAYOUTS[entry.dtype])
         numbers = words.reshape(entry.matrix)
         for rows in _blocks(entry):
             quantised.write(stream, book.indices(numbers[rows]), contexts)
-    elif step or tolerance:
-        entry, blocks = (
-            _in_steps(entry, tensor, step) if step else _fitted(entry, tensor, tolerance)
-        )
-        if quantised.signs_follow(blocks[0], entry.kernel):
-            entry = replace(entry, method=FORESEEN[entry.method])
-        for block in blocks:
-            quantised.write(stream, block, contexts, _foreseen(entry))
-    else:
+        return replace(entry, method=Method.CODEBOOK), stream.finish()
+    told = _told_in_steps(entry, tensor, wanted, words)
+    if told is None:
         planes.write(stream, words, LAYOUTS[entry.dtype])
+        return entry, stream.finish()
+    entry, blocks = told
+    if quantised.signs_follow(blocks[0], entry.kernel):
+        entry = replace(entry, method=FORESEEN[entry.method])
+    for block in blocks:
+        quantised.write(stream, block, contexts, _foreseen(entry))
     return entry, stream.finish()
+
+
+def _applying(entry: Entry, tensor: Tensor, wanted: Wanted) -> Wanted:
+    """What of the wishes is for such a tensor; only large matrices have tolerances."""
+    if entry.dtype not in TORCH or not entry.count:
+        return Wanted()
+    large = len(entry.shape) > 1 and entry.count >= SMALLEST
+    wanted = Wanted(wanted.tolerance if large else 0.0, wanted.step)
+    if wanted.step or wanted.tolerance:
+        _check_finite(entry, tensor)
+    return wanted
+
+
+def _codebook(entry: Entry, tensor: Tensor, wanted: Wanted, words: Words) -> Codebook | None:
+    """The tensor's values, if there are few and steps would not throw some of them together."""
+    if entry.dtype not in TORCH or wanted.step:
+        return None
+    book = Codebook.of(words, lambda some: _doubles(_floats(some, entry)))
+    if book is not None and _first_step(tensor, wanted.tolerance) > _spacing(entry, book):
+        return None
+    return book
+
+
+def _told_in_steps(
+    entry: Entry, tensor: Tensor, wanted: Wanted, words: Words
+) -> tuple[Entry, list[Blocks]] | None:
+    """Integers block by block; None where every bit is wanted, or costs no more than steps."""
+    if wanted.step:
+        return _in_steps(entry, tensor, wanted.step)
+    if not wanted.tolerance:
+        return None
+    told = _fitted(entry, tensor, wanted.tolerance)
+    if told is None:
+        return None
+    exact_bits = planes.bits_per_number(words, LAYOUTS[entry.dtype])
+    return told if _bits_in_steps(told[1][0]) < exact_bits else None
 
 
 def decode(entry: Entry, data: bytes, contexts: quantised.Contexts) -> Tensor:
@@ -259,8 +286,8 @@ def _in_steps(entry: Entry, tensor: Tensor, step: float) -> tuple[Entry, list[Bl
     return replace(entry, method=Method.QUANTISED, step=step), blocks
 
 
-def _fitted(entry: Entry, tensor: Tensor, tolerance: float) -> tuple[Entry, list[Blocks]]:
-    """Integers in steps as large as `tolerance` bears."""
+def _fitted(entry: Entry, tensor: Tensor, tolerance: float) -> tuple[Entry, list[Blocks]] | None:
+    """Integers in steps as large as `tolerance` bears; None where outliers leave no such step."""
     matrix = tensor.reshape(entry.matrix)
     power = float(torch.linalg.vector_norm(matrix, dtype=torch.float64) ** 2)
     step, method = _first_guess(matrix, tolerance, power)
@@ -270,10 +297,7 @@ def _fitted(entry: Entry, tensor: Tensor, tolerance: float) -> tuple[Entry, list
         if error <= tolerance**2 * power:
             return replace(entry, method=method, step=step), blocks
         step = float(np.float32(step * min(0.995, tolerance * math.sqrt(power / error))))
-    raise InputError(
-        f"tensor {entry.name!r} cannot be told to within {tolerance:g} in steps of one size; "
-        "give a larger tolerance, or keep every bit with lossless"
-    )
+    return None
 
 
 def _first_guess(matrix: Tensor, tolerance: float, power: float) -> tuple[float, Method]:
@@ -291,6 +315,11 @@ def _first_guess(matrix: Tensor, tolerance: float, power: float) -> tuple[float,
             step *= math.sqrt(allowed / error) if error else 1.0
         step *= SAMPLE_MARGIN
     return float(np.float32(step)) or 1.0, Method.DEPENDENT
+
+
+def _bits_in_steps(block: Blocks) -> float:
+    """What a number takes, nearly: on some of the rows."""
+    return quantised.bits_per_number(block[:: max(1, block.size // SAMPLE)].astype(np.int64))
 
 
 def _quantised(
