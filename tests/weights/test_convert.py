@@ -1,13 +1,16 @@
 """Conversion: every layer once, nothing skipped in silence, stored networks compute the same."""
 
 import warnings
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import prune
 
+import laconic
 from laconic.errors import ConfigError, InputError
-from laconic.weights import NotTraining, UntouchedModules, convert
+from laconic.weights import NotTraining, UntouchedModules, convert, plain
 
 
 def test_other_modules_are_named() -> None:
@@ -24,6 +27,85 @@ def test_modules_can_be_left_alone() -> None:
     assert list(penalty.layers) == ["0"]
     with pytest.raises(InputError, match="'2'"):
         convert(nn.Sequential(nn.Linear(2, 2)), "sparse-vd", skip=("2",))
+
+
+class Doubled(nn.Linear):
+    """Computes something else than the layer that it is made of."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+class Renamed(nn.Linear):
+    """Computes the same."""
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)),
+        lambda: Doubled(4, 4),
+        lambda: hooked(nn.Linear(4, 4)),
+    ],
+)
+def test_layers_that_do_more_than_their_kind_are_left_alone(make: Callable[[], nn.Module]) -> None:
+    net, x = nn.Sequential(make(), Renamed(4, 2)), torch.randn(5, 4)
+    before = net[0](x)
+    with pytest.warns(UntouchedModules, match="left as they are: 0"):
+        penalty = convert(net, "sparse-vd")
+    assert list(penalty.layers) == ["1"]
+    assert torch.equal(net[0](x), before)
+    again = plain(net.eval())
+    assert torch.equal(again(x), net(x))
+    laconic.expand(laconic.shrink(net, lossless=True), into=again)
+    assert torch.equal(again(x), net(x))
+
+
+def test_networks_in_the_hands_of_prune_must_be_let_go() -> None:
+    """Torch cannot copy them; they could be converted, but never stored."""
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    prune.random_unstructured(net[0], "weight", 0.5)
+    with pytest.raises(InputError, match=r"prune\.remove"):
+        plain(net)
+    with pytest.warns(UntouchedModules, match="0"):
+        convert(net, "sparse-vd")
+    prune.remove(net[0], "weight")
+    assert torch.equal(plain(net)[0].weight, net[0].weight)
+
+
+def hooked(layer: nn.Module) -> nn.Module:
+    layer.register_forward_hook(lambda module, inputs, output: output + 1)
+    return layer
+
+
+def test_weights_without_numbers_are_refused_by_name() -> None:
+    for layer, message in (
+        (nn.LazyLinear(3), r"1\.weight has no shape yet"),
+        (nn.Linear(3, 3, device="meta"), r"1\.weight is on the meta device"),
+    ):
+        with pytest.raises(InputError, match=message):
+            convert(nn.Sequential(nn.Linear(3, 3), layer), "sparse-vd")
+
+
+@pytest.mark.parametrize("method", ["bc-gnj", "miracle"])
+def test_transformers_of_torch_train_and_evaluate(method: str) -> None:
+    """Their attention reads the weight of its last layer, and their fast path those of all."""
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    net, x = nn.Sequential(nn.TransformerEncoder(layer, 2), nn.Linear(8, 3)), torch.randn(3, 5, 8)
+    with pytest.warns(UntouchedModules, match=r"self_attn\.out_proj"):
+        penalty = convert(net, method)
+    assert len(penalty.layers) == 5
+    (net(x).square().mean() + penalty() / 100).backward()  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        torch.testing.assert_close(net.eval()(x), plain(net)(x))
+
+
+def test_a_weight_that_is_a_distribution_cannot_be_read() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    convert(net, "rq", activation_bits=4)
+    with pytest.raises(AttributeError, match="no weight while it trains"):
+        _ = net[0].weight
+    assert not hasattr(net.eval()[0], "bias")
 
 
 def test_tied_weights_of_two_layers_are_refused() -> None:

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +119,18 @@ class ProbabilisticLayer(nn.Module):
         shell.register_parameter("weight", None)
         shell.register_parameter("bias", None)
         self.shell, self.posterior = shell, posterior
+
+    def __getattr__(self, name: str) -> Any:
+        """Let modules that read the weight of a part, as encoders of transformers do, evaluate."""
+        if name in ("weight", "bias"):
+            if self.training or type(self.posterior).evaluate is not WeightPosterior.evaluate:
+                raise AttributeError(
+                    f"a converted layer has no {name} while it trains, nor where it rounds its "
+                    "inputs: call the layer, or leave it alone with convert(..., skip=...). What "
+                    "torch's encoders need is torch.backends.mha.set_fastpath_enabled(False)"
+                )
+            return getattr(self.posterior.point(), name)
+        return super().__getattr__(name)
 
     def apply_layer(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """What the replaced layer did, with other numbers."""

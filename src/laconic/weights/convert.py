@@ -14,6 +14,8 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+from torch.nn.parameter import is_lazy
 
 from laconic.errors import InputError
 from laconic.weights.base import (
@@ -87,7 +89,9 @@ def convert(
 ) -> Penalty:
     """Replace the linear and convolutional layers of a network, in place.
 
-    A layer that is used in several places is converted once and stays shared.
+    A layer that is used in several places is converted once and stays shared. Layers whose weight
+    is no parameter of their own (`weight_norm`, `prune`), that have hooks or a forward pass of
+    their own, or whose weight another module reads (attention's last layer) are left alone.
 
     Args:
         net: the network; trained weights are what posteriors start from.
@@ -99,7 +103,8 @@ def convert(
 
     Raises:
         InputError: nothing to convert, a weight shared between two different layers, a weight with
-            NaN or infinite values, a network converted before, an unknown name in `skip`.
+            NaN or infinite values or none yet, a network converted before, an unknown name in
+            `skip`.
 
     Warns:
         UntouchedModules: other modules have parameters; they are named.
@@ -109,7 +114,7 @@ def convert(
     found = {
         name: module
         for name, module in modules.items()
-        if isinstance(module, SUPPORTED) and not _within(name, skip)
+        if _convertible(module) and not _within(name, skip)
     }
     if not found:
         kinds = ", ".join(kind.__name__ for kind in SUPPORTED)
@@ -148,8 +153,17 @@ def plain(net: nn.Module) -> nn.Module:
     """A copy of a converted network with ordinary layers that hold the stored numbers.
 
     In evaluation mode both compute the same.
+
+    Raises:
+        InputError: the network cannot be copied.
     """
-    copy = deepcopy(net)
+    try:
+        copy = deepcopy(net)
+    except RuntimeError as error:
+        raise InputError(
+            "the network cannot be copied; a layer that torch.nn.utils.prune or weight_norm has in "
+            f"hand must be let go first, as by prune.remove(layer, 'weight'): {error}"
+        ) from error
     for module in list(copy.modules()):
         if isinstance(module, ProbabilisticLayer):
             replace_everywhere(copy, module, module.plain().train(module.training))
@@ -162,6 +176,16 @@ def replace_everywhere(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
         for name, child in list(parent._modules.items()):  # `named_children` tells twins once
             if child is old:
                 setattr(parent, name, new)
+
+
+def _convertible(module: nn.Module) -> bool:
+    """Whether a module is one of the supported layers in all that it does."""
+    if not isinstance(module, SUPPORTED) or isinstance(module, NonDynamicallyQuantizableLinear):
+        return False
+    kind = next(kind for kind in SUPPORTED if isinstance(module, kind))
+    passes = [(one.forward, getattr(one, "_conv_forward", None)) for one in (kind, type(module))]
+    hooked = module._forward_hooks or module._forward_pre_hooks
+    return passes[0] == passes[1] and set(module._parameters) == {"weight", "bias"} and not hooked
 
 
 def _within(name: str, skip: tuple[str, ...]) -> bool:
@@ -186,5 +210,13 @@ def _refuse(net: nn.Module, modules: Mapping[str, nn.Module], skip: tuple[str, .
                     f"{whole} and {other} are one tensor in two layers: untie them, or leave both "
                     "modules alone with skip"
                 )
-            if not bool(parameter.isfinite().all()):
-                raise InputError(f"{whole} has NaN or infinite values")
+            _refuse_numbers(whole, parameter)
+
+
+def _refuse_numbers(name: str, parameter: nn.Parameter) -> None:
+    if is_lazy(parameter):
+        raise InputError(f"{name} has no shape yet: run the network on an example first")
+    if parameter.is_meta:
+        raise InputError(f"{name} is on the meta device and has no numbers: load the network first")
+    if not bool(parameter.isfinite().all()):
+        raise InputError(f"{name} has NaN or infinite values")
