@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Final
 
+import torch
 from torch import Tensor
 
 from laconic.codecs.drawn import Draws, DrawsReader
@@ -60,13 +61,15 @@ def named(tensors: Mapping[str, Tensor]) -> Source:
     """Tensors in memory as a source, widest types first.
 
     Raises:
-        InputError: a value is no tensor, or of a type that is not kept.
+        InputError: a value is no dense tensor in memory, or of a type that is not kept.
     """
     source: dict[str, tuple[str, Fetch]] = {}
     for name, tensor in tensors.items():
         kind = NAMES.get(tensor.dtype) if isinstance(tensor, Tensor) else None
-        if kind is None:
-            raise InputError(f"{name!r} is no tensor of numbers: leave it out")
+        if kind is None or tensor.layout != torch.strided or tensor.is_meta:
+            raise InputError(
+                f"{name!r} is no dense tensor of real numbers: leave it out or make it one"
+            )
         source[name] = kind, partial(_same, tensor)
     order = sorted(source, key=lambda name: (-LAYOUTS[source[name][0]].width, name))
     return {name: source[name] for name in order}

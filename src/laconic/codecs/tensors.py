@@ -69,6 +69,9 @@ SAMPLE_ROUNDS: Final = 3
 SAMPLE_MARGIN: Final = 0.997
 """Numbers of a large tensor that its step is sought on, how often, and what is left for chance."""
 
+SINGLE: Final = (1e-35, 1e35)
+"""Between these lie the steps that single precision, in which they are told, holds well."""
+
 Blocks = NDArray[np.signedinteger]
 Words = NDArray[np.unsignedinteger]
 
@@ -287,8 +290,10 @@ def _in_steps(entry: Entry, tensor: Tensor, step: float) -> tuple[Entry, list[Bl
 
 
 def _fitted(entry: Entry, tensor: Tensor, tolerance: float) -> tuple[Entry, list[Blocks]] | None:
-    """Integers in steps as large as `tolerance` bears; None where outliers leave no such step."""
+    """Integers in steps as large as `tolerance` bears; None where no such step can be told."""
     matrix = tensor.reshape(entry.matrix)
+    if not SINGLE[0] < _first_step(matrix, tolerance) < SINGLE[1]:
+        return None
     power = float(torch.linalg.vector_norm(matrix, dtype=torch.float64) ** 2)
     step, method = _first_guess(matrix, tolerance, power)
     largest = float(matrix.abs().max())
