@@ -1,7 +1,8 @@
 """Integer networks: the quantised network's answers, and the same bits everywhere."""
 
 import math
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -9,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from laconic.errors import ConfigError, InputError, LaconicError
-from laconic.weights import convert
+from laconic.weights import KeptWhole, convert, plain, smaller
 from laconic.weights.integer import IntegerNetwork, Scale, integer_network
 from laconic.weights.relaxed_quantization import calibrate
+from laconic.weights.smaller import Select
 
 STEP = 1 / 255
 
@@ -65,6 +67,54 @@ def test_logits_are_the_quantised_networks(small_net: nn.Module, bits: int) -> N
     wanted = net(x.double()).detach()
     # 2^-17 of the product of steps is half a unit; the rest are the floats' own errors.
     torch.testing.assert_close(integer(x), wanted, atol=0.51 * integer.unit + 1e-12, rtol=0)
+
+
+def normed_net() -> nn.Sequential:
+    """Batch norms with gains of all signs, dropout, and a channel that a norm has switched off."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 6, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout2d(0.1),
+        nn.MaxPool2d(2), nn.Conv2d(6, 4, 2), nn.BatchNorm2d(4, affine=False), nn.Identity(),
+        nn.Flatten(), nn.Linear(16, 7), nn.BatchNorm1d(7), nn.ReLU(), nn.Dropout(0.1),
+        nn.Linear(7, 3),
+    )  # fmt: skip
+    net[1].weight.data = torch.tensor([1.0, -0.7, 0.3, 0.0, 2.0, -1.5])
+    net[1].bias.data = torch.linspace(-0.2, 0.5, 6)
+    return net
+
+
+@pytest.mark.filterwarnings("ignore::laconic.weights.UntouchedModules")
+@pytest.mark.parametrize("bits", [3, 8])
+def test_batch_norms_are_part_of_the_way_to_the_next_grid(bits: int) -> None:
+    x = pictures(200, 1, 8, 8)
+    net = quantised(normed_net(), x, bits).double()
+    integer = integer_network(net)
+    wanted = net(x.double()).detach()
+    torch.testing.assert_close(integer(x), wanted, atol=0.51 * integer.unit + 1e-12, rtol=0)
+    assert len({tuple(step.weight.shape) for step in integer.steps if hasattr(step, "scale")}) == 4
+
+
+def flat_net() -> nn.Sequential:
+    """With two bits, some of the pixels that the linear layer is given are read by no unit."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 4), nn.ReLU(), nn.Linear(4, 3)
+    )
+
+
+@pytest.mark.filterwarnings("ignore::laconic.weights.UntouchedModules")
+@pytest.mark.parametrize("make", [flat_net, normed_net])
+def test_a_pruned_network_has_an_integer_version_too(make: Callable[[], nn.Module]) -> None:
+    x = pictures(200, 1, 8, 8)
+    net = quantised(make(), x, 2).double()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", KeptWhole)
+        small = smaller(net, x[:2].double())
+    numbers = [sum(p.numel() for p in some.parameters()) for some in (small, plain(net))]
+    assert numbers[0] < numbers[1]
+    assert any(isinstance(module, Select) for module in small.modules()) == (make is flat_net)
+    wanted, found = integer_network(net)(x), integer_network(small)(x)
+    torch.testing.assert_close(found, wanted, atol=integer_network(net).unit, rtol=0)
 
 
 @pytest.mark.parametrize("bits", [3, 8])
@@ -121,21 +171,27 @@ def test_sums_are_exact_integers(small_net: nn.Module) -> None:
             assert sum(a * b for a, b in zip(row, weights, strict=True)) * 2**16 + offset == value
 
 
-@pytest.mark.parametrize("ratio", [1.001e-6, 0.0131417, 0.5, 3.7654321])
+@pytest.mark.parametrize(
+    "ratios",
+    [[1.001e-6], [0.0131417], [0.5], [3.7654321], [0.0131417, -3.7654321], [0.0, -0.5]],
+)
 @pytest.mark.parametrize(("low", "high"), [(0.0, 3.0), (-128.0, 127.0)])
 def test_a_scale_rounds_to_the_nearest_and_keeps_order(
-    ratio: float, low: float, high: float
+    ratios: list[float], low: float, high: float
 ) -> None:
+    """One ratio for all outputs, or one for each, as batch norms have."""
+    ratio = torch.tensor(ratios, dtype=torch.float64)
     offset = torch.tensor([0.314159, -2.271828], dtype=torch.float64)  # No ties.
     scale = Scale.to_grid(ratio, offset, low, high)
-    reach = 2 * (high + 3) / ratio
+    reach = 2 * (high + 3) / max(map(abs, ratios))
     x = torch.linspace(-reach, reach, 4001, dtype=torch.float64).round()[:, None].expand(-1, 2)
     exact = x * ratio + offset
     found = scale(x)
     torch.testing.assert_close(found, torch.floor(exact + 0.5).clamp(low, high), atol=0, rtol=0)
-    assert bool((found[1:] >= found[:-1]).all())
-    assert scale.limit * scale.factor + float(scale.offset.abs().max()) < 2**53
-    assert scale.factor == round(scale.factor)
+    assert bool(((found[1:] - found[:-1]) * ratio.sign() >= 0).all())
+    largest = (scale.limit * scale.factor.abs()).max() + scale.offset.abs().max()
+    assert float(largest) < 2**53
+    assert torch.equal(scale.factor, scale.factor.round())
 
 
 def test_the_first_layer_may_quantise_its_input(small_net: nn.Module) -> None:
@@ -171,6 +227,12 @@ def broken(kind: str, net: nn.Sequential) -> nn.Module:
         return net
     if kind == "sigmoid":
         net[1] = nn.Sigmoid()
+    if kind == "norm of nothing":
+        net.insert(2, nn.BatchNorm2d(6))
+    if kind == "norm without statistics":
+        net.insert(1, nn.BatchNorm2d(6, track_running_stats=False))
+    if kind == "last norm":
+        net.append(nn.BatchNorm1d(3))
     if kind == "padding":
         net[0] = nn.Conv2d(1, 6, 3, padding_mode="reflect")
     skip = ("4",) if kind == "skipped" else ()
@@ -194,6 +256,8 @@ def broken(kind: str, net: nn.Sequential) -> nn.Module:
     [
         ("plain", "Conv2d"), ("sigmoid", "Sigmoid"), ("padding", "padded by zeros"),
         ("skipped", "Linear"), ("weights", "weight_bits"), ("activations", "activation_bits"),
+        ("norm of nothing", "no layer stands before"), ("last norm", "behind the last layer"),
+        ("norm without statistics", "statistics of its own"),
         ("other method", "'rq'"), ("uncalibrated", "calibrate"), ("not in a row", "Sequential"),
     ],
 )  # fmt: skip
@@ -210,5 +274,8 @@ def test_sums_that_float64_cannot_hold_are_refused() -> None:
     convert(net, "rq", weight_bits=16)
     with pytest.raises(ConfigError, match="fewer bits"):
         integer_network(net, input_limit=2**20)
+    tiny, zero = torch.tensor([[2.0**-40], [0.0]], dtype=torch.float64)
     with pytest.raises(ConfigError, match="fewer bits"):
-        Scale.to_grid(2.0**-40, torch.zeros(1, dtype=torch.float64), 0.0, 65535.0)
+        Scale.to_grid(tiny, zero, 0.0, 65535.0)
+    bounded = Scale.to_grid(tiny, zero, 0.0, 65535.0, largest_sum=2.0**20)
+    assert float(bounded(torch.full((1, 1), 2.0**20, dtype=torch.float64))) == 0

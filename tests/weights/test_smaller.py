@@ -325,6 +325,16 @@ def test_linear_layers_on_sequences() -> None:
     assert sum(map(sum, widths(small).values())) < sum(map(sum, widths(net).values()))
 
 
+def test_rows_within_rows_stay_rows_and_tensors_keep_their_names() -> None:
+    row = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU())
+    net = nn.Sequential(row, nn.Flatten(), nn.Sequential(nn.Linear(144, 6), nn.Linear(6, 3)))
+    small = check(masked(net, 0, 0.0, 0.0), example())
+    assert type(small) is nn.Sequential
+    assert small.state_dict().keys() == net.state_dict().keys()
+    again = check(nn.Sequential(row, nn.Conv2d(4, 2, 1), row[1]), example())
+    assert again(example()).shape == (3, 2, 6, 6)
+
+
 def test_nothing_but_an_identity() -> None:
     assert smaller(nn.Sequential(nn.Flatten()), example())(example()).shape == (3, 128)
     assert smaller(nn.Sequential(), example())(example()).shape == (3, 2, 8, 8)

@@ -4,7 +4,7 @@ A file says the steps of inputs, but only the weights themselves; a step of whic
 multiples is found again from their values, in most cases to the bit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ class GridLayer:
         step: their unit.
         bias: on a grid or not, shape `(outputs,)`.
         inputs: the grid that inputs are rounded to, if they are.
+        gain: of a batch norm behind it, on the products but not the bias; shape `(outputs,)`.
     """
 
     layer: nn.Module
@@ -38,6 +39,25 @@ class GridLayer:
     step: float
     bias: Tensor | None
     inputs: RelaxedGrid | Rounding | None
+    gain: Tensor | None = None
+
+    @torch.no_grad()
+    def normed(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> "GridLayer":
+        """This layer and a batch norm in evaluation mode as one layer.
+
+        Raises:
+            InputError: the norm has no statistics, or there is a norm already.
+        """
+        mean, variance = norm.running_mean, norm.running_var
+        if mean is None or variance is None or self.gain is not None:
+            raise InputError(f"no integer version of {norm}: it must have statistics of its own")
+        gain = (variance.double() + norm.eps).rsqrt()
+        shift = -mean.double() * gain
+        if norm.affine:
+            weight, bias = norm.weight.double(), norm.bias.double()
+            gain, shift = weight * gain, weight * shift + bias
+        own = 0.0 if self.bias is None else self.bias.double()
+        return replace(self, bias=own * gain + shift, gain=gain)
 
 
 @torch.no_grad()

@@ -4,8 +4,8 @@ Weights and activations are the integers of their grids, held in float64 tensors
 stay below 2^53, where float64 adds integers exactly and in any order; between two layers, one
 multiplication by an integer and one shift take a sum to the next grid. No float decides a rounding.
 
-A sum is taken to the next grid at once, before the rectifier and the pooling that follow: rounding
-is monotone and keeps zero, so that both orders give the same.
+A sum is taken to the next grid at once, with the batch norm behind it, before the rectifier and the
+pooling that follow: rounding is monotone and keeps zero, so that both orders give the same.
 
 Source: Louizos 8.2 (grids without an offset); networks/fixed_point.py has networks that were not
 trained on grids.
@@ -24,8 +24,12 @@ from laconic.errors import ConfigError, InputError
 from laconic.networks.fixed_point import EXACT
 from laconic.weights.base import SUPPORTED, ProbabilisticLayer
 from laconic.weights.grids import GridLayer, grid_layer
+from laconic.weights.smaller import Select
 
 LAYERS: tuple[type[nn.Module], ...] = (ProbabilisticLayer, *SUPPORTED)
+NORMS = nn.BatchNorm1d | nn.BatchNorm2d
+IDLE = nn.Identity | nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d
+"""Modules that do nothing in evaluation mode."""
 
 LOGIT_BITS = 16
 """Logits count in 2^-16 of the last layer's product of steps, so that its bias keeps precision."""
@@ -45,57 +49,66 @@ class Scale:
     """Integers to integers: clip, multiply, add, shift, round half up, clip.
 
     Attributes:
-        factor: an integer.
+        factor: integers, one for all outputs or one for each.
         offset: integers, one for every output; half a unit for the rounding is in them.
         shift: bits.
-        limit: sums are clipped to +-limit first; beyond, results are at an end of the range.
+        limit: sums are clipped to +-limit first, like the factor one or one for each output;
+            beyond, results are at an end of the range.
         low: the result's smallest value.
         high: its largest.
     """
 
-    factor: float
+    factor: Tensor
     offset: Tensor
     shift: int
-    limit: float
+    limit: Tensor
     low: float
     high: float
 
     @classmethod
-    def to_grid(cls, ratio: float, offset: Tensor, low: float, high: float) -> "Scale":
+    def to_grid(
+        cls, ratio: Tensor, offset: Tensor, low: float, high: float, largest_sum: float = math.inf
+    ) -> "Scale":
         """The most precise `clip(round(ratio x + offset))` that float64 computes exactly.
 
         Args:
-            ratio: units of x over units of the result.
+            ratio: units of x over units of the result, shape `(1,)` or `(outputs,)`; a batch norm
+                may have made it negative or 0.
             offset: in units of the result, shape `(outputs,)`.
             low: the result's smallest value, finite.
             high: its largest.
+            largest_sum: bound on the size of x, if one is known.
 
         Raises:
             ConfigError: a result could err by more than `TOLERANCE` before it is rounded.
         """
         largest = float(offset.abs().max())
-        limit = math.ceil((max(-low, high) + largest + 2) / ratio)
+        limit = torch.ceil((max(-low, high) + largest + 2) / ratio.abs())
+        limit = torch.where(ratio == 0, 0.0, limit)
         # A quarter of what is exact: the roundings of factor and offset need some.
-        shift = math.frexp(EXACT / 4 / (limit * ratio + largest + 1))[1] - 1
-        if limit * 2.0 ** -(shift + 1) > TOLERANCE:
+        reach = float((limit * ratio.abs()).max())
+        shift = math.frexp(EXACT / 4 / (reach + largest + 1))[1] - 1
+        counting = min(float(limit.max()), largest_sum)
+        if counting * 2.0 ** -(shift + 1) > TOLERANCE:
             raise ConfigError(
-                f"a layer's sums of up to {limit:.3g} that count cannot be taken to a grid from "
+                f"a layer's sums of up to {counting:.3g} that count cannot be taken to a grid from "
                 f"{low:.0f} to {high:.0f} in exact integers: use fewer bits"
             )
         whole = round_half_up(offset * 2.0**shift) + 2.0 ** (shift - 1)
-        factor = math.floor(ratio * 2.0**shift + 0.5)
-        return cls(float(factor), whole, shift, float(limit), low, high)
+        return cls(round_half_up(ratio * 2.0**shift), whole, shift, limit, low, high)
 
     @classmethod
     def to_logits(cls, offset: Tensor) -> "Scale":
         """`x + offset` in 2^-LOGIT_BITS of the unit of x; the offset is rounded to that."""
-        factor = 2.0**LOGIT_BITS
-        return cls(factor, round_half_up(offset * factor), 0, math.inf, -math.inf, math.inf)
+        factor, limit = offset.new_full((1,), 2.0**LOGIT_BITS), offset.new_full((1,), math.inf)
+        whole = round_half_up(offset * 2.0**LOGIT_BITS)
+        return cls(factor, whole, 0, limit, -math.inf, math.inf)
 
     def __call__(self, x: Tensor) -> Tensor:
         """`(batch, outputs, ...)` to the same shape."""
-        offset = self.offset.view(-1, *[1] * (x.ndim - 2))
-        scaled = x.clamp(-self.limit, self.limit) * self.factor + offset
+        shape = -1, *[1] * (x.ndim - 2)
+        factor, offset, limit = (one.view(shape) for one in (self.factor, self.offset, self.limit))
+        scaled = x.clamp(-limit, limit) * factor + offset
         return torch.floor(scaled * 2.0**-self.shift).clamp(self.low, self.high)
 
 
@@ -206,9 +219,10 @@ def integer_network(
     and logits are equal within 2^-17 of the product of the last layer's two steps.
 
     Args:
-        net: `nn.Sequential`, nested or not, of linear layers, 2-D convolutions, ReLU, MaxPool2d and
-            Flatten, converted by relaxed quantisation with bits for weights and activations; or
-            the ordinary one that took the tensors of its file (`laconic.expand`).
+        net: `nn.Sequential`, nested or not, of linear layers, 2-D convolutions, batch norms right
+            behind them, ReLU, MaxPool2d, Flatten and dropout, converted by relaxed quantisation
+            with bits for weights and activations; or the ordinary one that took the tensors of its
+            file (`laconic.expand`); or what `smaller` made of either.
         input_step: inputs are multiples of this; pictures of bytes over 255, of 1 / 255. Without
             meaning where the first layer quantises its input.
         input_limit: largest size of an input in these steps.
@@ -248,18 +262,24 @@ def _integer_layer(module: GridLayer, given: Inputs, after: Inputs | None) -> In
     shell, weight, bias = module.layer, module.weight, module.bias
     assert isinstance(shell, nn.Linear | nn.Conv2d)
     unit = given.step * module.step
-    offset = weight.new_zeros(len(weight)) if bias is None else bias.detach().double() / unit
+    offset = weight.new_zeros(len(weight)) if bias is None else bias.detach().double()
     worst = float(weight.abs().flatten(1).sum(1).max()) * max(-given.low, given.high)
-    sums = worst if after is not None else (worst + float(offset.abs().max())) * 2.0**LOGIT_BITS
+    largest = float(offset.abs().max()) / unit
+    sums = worst if after is not None else (worst + largest) * 2.0**LOGIT_BITS
     if not sums < EXACT / 2:
         raise ConfigError(
             f"a layer's sums reach 2^{math.log2(sums):.0f}, beyond exact integer arithmetic: use "
             "fewer bits"
         )
     if after is None:
-        return IntegerLayer(shell, weight, Scale.to_logits(offset))
-    ratio = unit / after.step
-    return IntegerLayer(shell, weight, Scale.to_grid(ratio, offset * ratio, after.low, after.high))
+        if module.gain is not None:
+            raise InputError("no integer version of a batch norm behind the last layer")
+        return IntegerLayer(shell, weight, Scale.to_logits(offset / unit))
+    gain = weight.new_ones(1) if module.gain is None else module.gain
+    scale = Scale.to_grid(
+        gain * unit / after.step, offset / after.step, after.low, after.high, worst
+    )
+    return IntegerLayer(shell, weight, scale)
 
 
 def _convolve(layer: nn.Conv2d, weight: Tensor, x: Tensor) -> Tensor:
@@ -282,14 +302,20 @@ def _in_a_row(net: nn.Module) -> list[nn.Module | GridLayer]:
     found: list[nn.Module | GridLayer] = []
     rounding: Rounding | None = None
     for module in _leaves(net):
-        layer = isinstance(module, LAYERS)
-        if rounding is not None and not layer:
-            raise InputError(f"no integer version of a rounding before {type(module).__name__}")
         if isinstance(module, Rounding):
             rounding = module
-        else:
-            found.append(grid_layer(module, rounding) if layer else module)
+        elif isinstance(module, LAYERS):
+            found.append(grid_layer(module, rounding))
             rounding = None
+        elif rounding is not None and not isinstance(module, Select):
+            raise InputError(f"no integer version of a rounding before {type(module).__name__}")
+        elif isinstance(module, NORMS):
+            before = found.pop() if found else None
+            if not isinstance(before, GridLayer):
+                raise InputError(f"no integer version of {module}: no layer stands before it")
+            found.append(before.normed(module))
+        else:
+            found.append(module)
     return found
 
 
@@ -297,19 +323,21 @@ def _leaves(net: nn.Module) -> list[nn.Module]:
     """The modules of nested rows; those that integers can go through, and no others."""
     if isinstance(net, nn.Sequential):
         return [module for part in net for module in _leaves(part)]
+    if isinstance(net, IDLE):
+        return []
     if isinstance(net, LAYERS):
         shell = net.shell if isinstance(net, ProbabilisticLayer) else net
         zeros = isinstance(shell, nn.Conv2d) and shell.padding_mode == "zeros"
         if isinstance(shell, nn.Linear) or zeros:
             return [net]
         raise InputError(f"no integer version of {shell}: only Linear, and Conv2d padded by zeros")
-    if isinstance(net, nn.ReLU | nn.Flatten | Rounding):
+    if isinstance(net, nn.ReLU | nn.Flatten | Rounding | Select | NORMS):
         return [net]
     if isinstance(net, nn.MaxPool2d) and not net.return_indices:
         return [net]
     raise InputError(
         f"no integer version of {type(net).__name__}: the network must be nn.Sequential of "
-        "converted Linear and Conv2d layers, ReLU, MaxPool2d and Flatten"
+        "converted Linear and Conv2d layers, batch norms, ReLU, MaxPool2d, Flatten and dropout"
     )
 
 

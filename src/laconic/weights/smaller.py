@@ -10,7 +10,7 @@ Source: Louizos 6.4.2 and 7.5, Ullrich 3.4: tables of architectures such as 219-
 import warnings
 from collections import OrderedDict
 from copy import deepcopy
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import torch
 from torch import Tensor, fx, nn
@@ -75,7 +75,8 @@ def smaller(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> nn.Module:
             when the result is used.
 
     Returns:
-        A new network in evaluation mode: `nn.Sequential` where it is a chain of modules, else
+        A new network in evaluation mode: `nn.Sequential`, nested or not, where it is a chain of
+        modules, else
         torch's `GraphModule`, whose code can be read. It is meant for evaluation: dropout that the
         forward pass calls as a function stays off.
 
@@ -278,17 +279,41 @@ def _tidy(graph: fx.GraphModule) -> None:
 
 
 def _as_sequence(graph: fx.GraphModule) -> nn.Module:
-    """The same as `nn.Sequential`, where it is no more than a chain of modules."""
+    """The same as `nn.Sequential`, nested as names are, where it is no more than a chain."""
     start, *steps, end = graph.graph.nodes
     chain = all(
         step.op == "call_module" and step.args == (before,) and not step.kwargs
         for before, step in pairwise([start, *steps])
     )
     names = [str(step.target) for step in steps]
-    whole = end.args == ([start, *steps][-1],) and len(set(names)) == len(names)
-    if not chain or not whole or any("." in name for name in names):
+    whole = end.args == ([start, *steps][-1],)
+    if not chain or not whole:
         return graph
-    return nn.Sequential(OrderedDict((name, graph.get_submodule(name)) for name in names)).eval()
+    return _nested({name: graph.get_submodule(name) for name in names}, names) or graph
+
+
+def _nested(modules: dict[str, nn.Module], names: list[str]) -> nn.Sequential | None:
+    """A row of rows, so that tensors keep their names; None where names come again later."""
+    rows = [(first, list(row)) for first, row in groupby(names, lambda name: name.split(".")[0])]
+    if len({first for first, _ in rows}) < len(rows):
+        return None
+    found: dict[str, nn.Module] = {}
+    for first, row in rows:
+        inner = [name.partition(".")[2] for name in row]
+        if inner == [""]:
+            found[first] = modules[first]
+            continue
+        part = (
+            None
+            if "" in inner
+            else _nested(
+                {rest: modules[name] for rest, name in zip(inner, row, strict=True)}, inner
+            )
+        )
+        if part is None:
+            return None
+        found[first] = part
+    return nn.Sequential(OrderedDict(found)).eval()
 
 
 def _compare(found: object, expected: object) -> None:
