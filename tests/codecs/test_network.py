@@ -24,6 +24,7 @@ from laconic.errors import (
     UnreachableTargetError,
     UnsupportedFileError,
 )
+from laconic.weights import convert
 
 
 def weights(seed: int = 0) -> dict[str, Tensor]:
@@ -410,8 +411,17 @@ def test_given_steps_are_taken_for_tensors_of_any_size() -> None:
         assert found[name][0] == pytest.approx(step)
         assert float((found[name][1] - weights[name]).abs().max()) <= 1.01 * step
     assert torch.equal(found["other"][1], weights["other"])
-    with pytest.raises(InputError, match="too fine"):
-        network.shrink(source, {}, 0.0, steps={"weight": 1e-12})
+    for step, message in ((1e-12, "too fine"), (1e40, "too coarse"), (float("nan"), "too coarse")):
+        with pytest.raises(InputError, match=message):
+            network.shrink(source, {}, 0.0, steps={"weight": step})
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf"), 1e300])
+def test_scales_of_steps_that_no_file_could_tell_are_refused(scale: float) -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(30, 30), torch.nn.Linear(30, 3))
+    convert(net, "sparse-vd")
+    with pytest.raises(InputError, match="steps"):
+        laconic.shrink(net, step_scale=scale)
 
 
 def test_a_file_of_another_network_is_refused_by_name() -> None:

@@ -47,7 +47,8 @@ def shrink_posterior(
         progress: called with tensors done and tensors in all.
 
     Raises:
-        InputError: the network is not converted, or has NaN or infinite values.
+        InputError: the network is not converted, or has NaN or infinite values; the scale is no
+            positive number, or makes steps that single precision does not hold.
     """
     if not is_converted(net):
         raise InputError("the network is not converted: give its state_dict, or convert it first")
@@ -55,7 +56,7 @@ def shrink_posterior(
         if step_scale != 1:
             raise InputError("draws have no steps: the budget of bytes is set in training")
         return shrink_drawn(deepcopy(net), metadata=metadata)
-    if step_scale <= 0:
+    if not (math.isfinite(step_scale) and step_scale > 0):
         raise InputError(f"the scale of steps is {step_scale}, give a number above 0")
     steps = {name: step_scale * step for name, step in steps_of(net).items() if step}
     return shrink(named(plain(net).state_dict()), metadata, 0.0, progress, steps)

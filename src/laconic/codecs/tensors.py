@@ -272,6 +272,8 @@ def _spacing(entry: Entry, book: Codebook) -> float:
 
 def _in_steps(entry: Entry, tensor: Tensor, step: float) -> tuple[Entry, list[Blocks]]:
     """Integers, block by block, in given steps; multiples of the step as they are."""
+    if not 0 < step < SINGLE[1]:
+        raise InputError(f"tensor {entry.name!r} cannot be told in steps of {step:g}: too coarse")
     step = float(np.float32(step))
     if not step or float(tensor.abs().max()) > step * quantised.LARGEST / 2:
         raise InputError(f"tensor {entry.name!r} cannot be told in steps of {step:g}: too fine")
