@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
+from math import isinf, isnan
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from laconic.errors import ConfigError
 
@@ -49,16 +51,33 @@ def build(kind: type[T], values: Mapping[str, Any] | None, where: str) -> T:
     """Make a dataclass from a mapping; sequences become tuples.
 
     Raises:
-        ConfigError: an unknown key or a value of the wrong type.
+        ConfigError: an unknown key, a value of the wrong type, or a number that is not finite.
     """
     assert is_dataclass(kind)
-    values = dict(values or {})
+    values, hints = dict(values or {}), get_type_hints(kind)
     known = {field.name: field for field in fields(kind)}
     for name, value in values.items():
         if name not in known:
             raise ConfigError(f"{where}.{name}: unknown key; known are {', '.join(known)}")
-        values[name] = _checked(value, getattr(kind, name, None), f"{where}.{name}")
+        default = getattr(kind, name, None)
+        if default is None:  # Or made anew for each object: its type is that of the hint.
+            default = _example(hints[name], value)
+        values[name] = _checked(value, default, f"{where}.{name}")
     return kind(**values)
+
+
+def _example(hint: Any, value: Any) -> Any:
+    """A value of the type that a hint such as `float | None` asks for; None where any may do."""
+    kinds = [get_origin(one) or one for one in (get_args(hint) if _is_union(hint) else (hint,))]
+    if value is None and type(None) in kinds:
+        return None
+    examples = {float: 0.0, int: 0, bool: False, str: "", Mapping: {}, dict: {}}
+    found = [examples.get(kind) for kind in kinds if kind is not type(None)]
+    return found[0] if len(found) == 1 else None
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (Union, UnionType)
 
 
 def _checked(value: Any, default: Any, where: str) -> Any:
@@ -71,6 +90,9 @@ def _checked(value: Any, default: Any, where: str) -> Any:
             value = float(value)
         except ValueError as error:
             raise ConfigError(f"{where}: '{value}' is not a number") from error
+    unbounded = isinstance(default, float) and isinf(default)
+    if isinstance(value, float) and (isnan(value) or (isinf(value) and not unbounded)):
+        raise ConfigError(f"{where} is {value}: give a finite number")
     if default is not None and type(value) is not type(default):
         raise ConfigError(f"{where}: expected {type(default).__name__}, got {value!r}")
     if isinstance(default, tuple) and default and not isinstance(default[0], str):
