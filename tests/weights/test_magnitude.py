@@ -54,3 +54,16 @@ def test_what_cannot_be_kept_is_named_and_nothing_changes(
     with pytest.raises(InputError, match=message):
         keep_largest(net, {"conv2": 3, **outputs})
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (nn.utils.parametrizations.weight_norm(nn.Linear(4, 6)), "computed from others"),
+        (nn.LazyLinear(6), "no shape yet"),
+        (nn.Linear(4, 6, device="meta"), "meta device"),
+    ],
+)
+def test_weights_that_cannot_be_chosen_among_are_refused(layer: nn.Module, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        keep_largest(nn.Sequential(layer), {"0": 3})

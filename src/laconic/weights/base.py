@@ -13,6 +13,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from laconic.errors import InputError
 
 Apply = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """What a layer does: input, weight and bias to output; linear in each."""
@@ -36,6 +39,21 @@ class Point:
     bias: Tensor | None
     weight_step: float = 0.0
     bias_step: float | None = 0.0
+
+
+def refuse_numbers(name: str, parameter: Tensor) -> None:
+    """Make sure that there are numbers to start from.
+
+    Raises:
+        InputError: the parameter has no shape yet, is on the meta device, or has NaN or infinite
+            values.
+    """
+    if is_lazy(parameter):
+        raise InputError(f"{name} has no shape yet: run the network on an example first")
+    if parameter.is_meta:
+        raise InputError(f"{name} is on the meta device and has no numbers: load the network first")
+    if not bool(parameter.isfinite().all()):
+        raise InputError(f"{name} has NaN or infinite values")
 
 
 def step_of(variance: Tensor, scale: float = 1.0) -> float:

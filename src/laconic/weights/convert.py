@@ -15,7 +15,6 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
-from torch.nn.parameter import is_lazy
 
 from laconic.errors import InputError
 from laconic.weights.base import (
@@ -24,6 +23,7 @@ from laconic.weights.base import (
     ProbabilisticLayer,
     SharedPrior,
     WeightMethod,
+    refuse_numbers,
 )
 
 
@@ -210,13 +210,4 @@ def _refuse(net: nn.Module, modules: Mapping[str, nn.Module], skip: tuple[str, .
                     f"{whole} and {other} are one tensor in two layers: untie them, or leave both "
                     "modules alone with skip"
                 )
-            _refuse_numbers(whole, parameter)
-
-
-def _refuse_numbers(name: str, parameter: nn.Parameter) -> None:
-    if is_lazy(parameter):
-        raise InputError(f"{name} has no shape yet: run the network on an example first")
-    if parameter.is_meta:
-        raise InputError(f"{name} is on the meta device and has no numbers: load the network first")
-    if not bool(parameter.isfinite().all()):
-        raise InputError(f"{name} has NaN or infinite values")
+            refuse_numbers(whole, parameter)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from laconic.errors import InputError
-from laconic.weights.base import SUPPORTED
+from laconic.weights.base import SUPPORTED, refuse_numbers
 
 
 @torch.no_grad()
@@ -26,8 +26,8 @@ def keep_largest(net: nn.Module, outputs: Mapping[str, int]) -> None:
             outputs, each keeps its own largest, and `smaller` what any of them keeps.
 
     Raises:
-        InputError: there is no such layer, it is neither linear nor convolutional, or it has not so
-            many outputs. No layer has been changed then.
+        InputError: there is no such layer, it is neither linear nor convolutional, has no weight of
+            its own or none yet, or has not so many outputs. No layer has been changed then.
 
     Formula: an output's size is the Euclidean norm of the weights that make it.
 
@@ -50,7 +50,11 @@ def _largest(net: nn.Module, name: str, count: int) -> Tensor:
     if not isinstance(layer, SUPPORTED):
         raise InputError(f"{name!r} is a {type(layer).__name__}: only linear and convolutional "
                          "layers have outputs to choose among")  # fmt: skip
+    if not isinstance(layer._parameters.get("weight"), Tensor):
+        raise InputError(f"the weight of {name!r} is computed from others, as by weight_norm or "
+                         "prune: make it a parameter of its own first")  # fmt: skip
     assert isinstance(layer.weight, Tensor)
+    refuse_numbers(f"{name}.weight", layer.weight)
     if not (type(count) is int and 1 <= count <= len(layer.weight)):
         raise InputError(f"{name!r} has {len(layer.weight)} outputs: it cannot keep {count}")
     mask = torch.zeros(len(layer.weight), dtype=torch.bool, device=layer.weight.device)
