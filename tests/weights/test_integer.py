@@ -231,6 +231,9 @@ def broken(kind: str, net: nn.Sequential) -> nn.Module:
         net.insert(2, nn.BatchNorm2d(6))
     if kind == "norm without statistics":
         net.insert(1, nn.BatchNorm2d(6, track_running_stats=False))
+    if kind == "two norms":
+        net.insert(1, nn.BatchNorm2d(6))
+        net.insert(1, nn.BatchNorm2d(6))
     if kind == "last norm":
         net.append(nn.BatchNorm1d(3))
     if kind == "padding":
@@ -257,7 +260,7 @@ def broken(kind: str, net: nn.Sequential) -> nn.Module:
         ("plain", "Conv2d"), ("sigmoid", "Sigmoid"), ("padding", "padded by zeros"),
         ("skipped", "Linear"), ("weights", "weight_bits"), ("activations", "activation_bits"),
         ("norm of nothing", "no layer stands before"), ("last norm", "behind the last layer"),
-        ("norm without statistics", "statistics of its own"),
+        ("two norms", "right before it"), ("norm without statistics", "statistics of its own"),
         ("other method", "'rq'"), ("uncalibrated", "calibrate"), ("not in a row", "Sequential"),
     ],
 )  # fmt: skip

@@ -49,9 +49,12 @@ class GridLayer:
             InputError: the norm has no statistics, or there is a norm already.
         """
         mean, variance = norm.running_mean, norm.running_var
-        if mean is None or variance is None or self.gain is not None:
+        if mean is None or variance is None:
             raise InputError(f"no integer version of {norm}: it must have statistics of its own")
-        gain = (variance.double() + norm.eps).rsqrt()
+        if self.gain is not None:
+            raise InputError(f"no integer version of {norm}: one stands right before it")
+        # Root and quotient, which every machine rounds alike; an rsqrt need not be.
+        gain = 1 / (variance.double() + norm.eps).sqrt()
         shift = -mean.double() * gain
         if norm.affine:
             weight, bias = norm.weight.double(), norm.bias.double()
