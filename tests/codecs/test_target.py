@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laconic.codecs.target import TOLERANCE, Found, Scale, largest_below
+from laconic.codecs.target import TOLERANCE, Found, SizeCurve, largest_below
 
-EXPONENTIAL = Scale(1000, math.log(20) / 1000, math.log, 500)
-LINEAR = Scale(1000, 10, float, 300)
+EXPONENTIAL = SizeCurve(1000, math.log(20) / 1000, math.log, 500)
+LINEAR = SizeCurve(1000, 10, float, 300)
 
 
 def data_of(found: Found | None) -> bytes:
@@ -45,20 +45,20 @@ def test_coarse_steps_give_the_largest_file_below() -> None:
     assert len(data_of(largest_below(encode, 8 * 170, EXPONENTIAL))) == 150
 
 
-@pytest.mark.parametrize("scale", [EXPONENTIAL, LINEAR])
-def test_both_ends(scale: Scale) -> None:
+@pytest.mark.parametrize("curve", [EXPONENTIAL, LINEAR])
+def test_both_ends(curve: SizeCurve) -> None:
     def encode(step: int) -> bytes:
         return bytes(100 + step)
 
     for target, size in ((1100, 1094), (100, 100)):
-        found = largest_below(encode, 8 * target, scale)
+        found = largest_below(encode, 8 * target, curve)
         assert found is not None
         assert len(found.data) >= size
-        assert not found.falls_short(8 * target, scale)
-    assert largest_below(encode, 8 * 99, scale) is None
-    finest = largest_below(encode, 8 * 1107, scale)
+        assert not found.falls_short(8 * target, curve)
+    assert largest_below(encode, 8 * 99, curve) is None
+    finest = largest_below(encode, 8 * 1107, curve)
     assert finest is not None
-    assert finest.falls_short(8 * 1107, scale)
+    assert finest.falls_short(8 * 1107, curve)
 
 
 @settings(max_examples=300)
@@ -76,7 +76,7 @@ def test_stairs_are_climbed_in_few_tries(sizes: list[int], wanted: int, start: i
         return bytes(sizes[step * len(sizes) // 1001])
 
     fitting = [size for size in sizes if size <= wanted]
-    found = largest_below(encode, 8 * wanted, Scale(1000, 10, float, start))
+    found = largest_below(encode, 8 * wanted, SizeCurve(1000, 10, float, start))
     if not fitting:
         assert found is None
     else:

@@ -23,7 +23,7 @@ from laconic.codecs.info import open_image_file
 from laconic.codecs.ladder import hear, tell
 from laconic.codecs.picture import Colour, Picture, put_together, take_apart
 from laconic.codecs.runtime import Runtime
-from laconic.codecs.target import Scale, largest_below
+from laconic.codecs.target import SizeCurve, largest_below
 from laconic.codecs.tiles import MAX_PIXELS, MAX_SIDE, Canvas, Tile, plan_tiles
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy import CODERS, DEFAULT_CODER, ladder_coders
@@ -40,7 +40,7 @@ from laconic.errors import (
 from laconic.models.base import Context, LatentVariableModel, NormalLadder
 
 SEED = 0
-SIZES: Final = Scale(QUALITY_STEPS, math.log(20) / 1000, math.log, QUALITY_STEPS // 2)
+SIZES: Final = SizeCurve(QUALITY_STEPS, math.log(20) / 1000, math.log, QUALITY_STEPS // 2)
 """File sizes grow nearly exponentially with the quality step."""
 
 Progress = Callable[[int, int], None]

@@ -28,7 +28,7 @@ from laconic.codecs.manifest import (
     read_manifest,
     write_manifest,
 )
-from laconic.codecs.target import Scale, largest_below
+from laconic.codecs.target import SizeCurve, largest_below
 from laconic.codecs.tensors import NAMES, Wanted, decode, encode, words_of
 from laconic.coding import quantised
 from laconic.container import Container, FieldWriter, Section, pack, unpack
@@ -45,8 +45,11 @@ FINEST: Final = 1e-6
 """Tolerances that a search for a size tries."""
 
 STEPS: Final = 1 << 14
-START: Final = 3534
-"""How many there are; 0.05 comes first."""
+"""How many lie between them, in equal ratios."""
+
+FIRST: Final = 0.05
+START: Final = round(STEPS * math.log(FIRST / COARSEST) / math.log(FINEST / COARSEST))
+"""The tolerance that is tried first, and its step."""
 
 NAMED: Final = 5
 """Tensors of a kind that an error names."""
@@ -310,7 +313,7 @@ def shrink_to(
     first = shrink(source, metadata, _tolerance(START), progress)
     numbers = max(NetworkFile.open(first).numbers, 1)
     # Halving the tolerance costs nearly one bit a number, whatever the number of bits.
-    sizes = Scale(STEPS, numbers * math.log2(COARSEST / FINEST) / STEPS, float, START)
+    sizes = SizeCurve(STEPS, numbers * math.log2(COARSEST / FINEST) / STEPS, float, START)
     found = largest_below(write, bits_per_number * numbers, sizes)
     if found is None:
         least = 8 * len(shrink(source, metadata, COARSEST, progress)) / numbers

@@ -12,19 +12,19 @@ FLATTEST: Final = 1 / 20
 
 
 @dataclass(frozen=True)
-class Scale:
+class SizeCurve:
     """What file sizes do from step to step.
 
     Attributes:
         steps: the finest one; the coarsest is 0.
         slope: by how much a file grows with a step, until two sizes are known.
-        straight: of the bits of a file: what grows in proportion to the steps.
+        linearise: of a file's bits: what grows in proportion to the steps, as their logarithm.
         start: the step that is tried first.
     """
 
     steps: int
     slope: float
-    straight: Callable[[float], float]
+    linearise: Callable[[float], float]
     start: int
 
 
@@ -35,36 +35,38 @@ class Found:
     data: bytes
     step: int
 
-    def falls_short(self, target_bits: float, scale: Scale) -> bool:
+    def falls_short(self, target_bits: float, curve: SizeCurve) -> bool:
         """Whether the finest file is smaller than what was asked for."""
-        return self.step == scale.steps and 8 * len(self.data) < target_bits * (1 - TOLERANCE)
+        return self.step == curve.steps and 8 * len(self.data) < target_bits * (1 - TOLERANCE)
 
 
-def largest_below(encode: Callable[[int], bytes], target_bits: float, scale: Scale) -> Found | None:
+def largest_below(
+    encode: Callable[[int], bytes], target_bits: float, curve: SizeCurve
+) -> Found | None:
     """A file of at most `target_bits`, as large as the steps allow; None if all are larger.
 
     The next step is guessed on the line through known sizes, and every third one is the middle of
     what is left.
     """
-    low, high, step, turn = -1, scale.steps + 1, scale.start, 0
+    low, high, step, turn = -1, curve.steps + 1, curve.start, 0
     sizes: dict[int, float] = {}
     best = b""
-    aim = scale.straight(target_bits * (1 - TOLERANCE / 2))
+    aim = curve.linearise(target_bits * (1 - TOLERANCE / 2))
     while high - low > 1 and 8 * len(best) < target_bits * (1 - TOLERANCE):
         data = encode(step)
-        sizes[step] = scale.straight(8 * len(data))
+        sizes[step] = curve.linearise(8 * len(data))
         if 8 * len(data) <= target_bits:
             low, best = step, max(best, data, key=len)
         else:
             high = step
         turn += 1
         middle = (low + high) // 2
-        step = _guess(sizes, step, aim, scale.slope)
+        step = _guess(sizes, step, aim, curve.slope)
         # A line that leads out of what is left is followed to an end that has not been tried.
         if step <= low:
             step = 0 if low < 0 else middle
         elif step >= high:
-            step = scale.steps if high > scale.steps else middle
+            step = curve.steps if high > curve.steps else middle
         elif turn % 3 == 0:
             step = middle
     return Found(best, low) if best else None

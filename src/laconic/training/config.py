@@ -54,14 +54,14 @@ def build(kind: type[T], values: Mapping[str, Any] | None, where: str) -> T:
         ConfigError: an unknown key, a value of the wrong type, or a number that is not finite.
     """
     assert is_dataclass(kind)
-    values, hints = dict(values or {}), get_type_hints(kind)
+    values = dict(values or {})
     known = {field.name: field for field in fields(kind)}
     for name, value in values.items():
         if name not in known:
             raise ConfigError(f"{where}.{name}: unknown key; known are {', '.join(known)}")
         default = getattr(kind, name, None)
         if default is None:  # Or made anew for each object: its type is that of the hint.
-            default = _example(hints[name], value)
+            default = _example(get_type_hints(kind)[name], value)
         values[name] = _checked(value, default, f"{where}.{name}")
     return kind(**values)
 

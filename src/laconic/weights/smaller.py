@@ -76,9 +76,8 @@ def smaller(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> nn.Module:
 
     Returns:
         A new network in evaluation mode: `nn.Sequential`, nested or not, where it is a chain of
-        modules, else
-        torch's `GraphModule`, whose code can be read. It is meant for evaluation: dropout that the
-        forward pass calls as a function stays off.
+        modules, else torch's `GraphModule`, whose code can be read. It is meant for evaluation:
+        dropout that the forward pass calls as a function stays off.
 
     Raises:
         InputError: the forward pass fails on the example, cannot be traced, or changes tensors
@@ -303,13 +302,9 @@ def _nested(modules: dict[str, nn.Module], names: list[str]) -> nn.Sequential | 
         if inner == [""]:
             found[first] = modules[first]
             continue
-        part = (
-            None
-            if "" in inner
-            else _nested(
-                {rest: modules[name] for rest, name in zip(inner, row, strict=True)}, inner
-            )
-        )
+        if "" in inner:
+            return None
+        part = _nested(dict(zip(inner, (modules[name] for name in row), strict=True)), inner)
         if part is None:
             return None
         found[first] = part
