@@ -65,18 +65,85 @@ def results_page(found: Mapping[Path, Mapping[str, Any]], root: Path) -> str:
 
 
 def readme_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
-    """The README's numbers: targets of the lossy and lossless codecs, and networks made small."""
-    document = found.get(Path("experiments/kodak/results.json"))
-    lossless = found.get(Path("experiments/lossless/results.json"), {})
-    parts = ("toy", "rd", "rd/inference")
-    plane = [found.get(Path(f"experiments/{name}/results.json"), {}) for name in parts]
-    blocks = [
-        _targets(document) if document else "",
-        _targets(lossless),
-        *map(_targets, plane),
-        _shrunk(found.values()),
+    """The README's table: the figures that a user asks for, each beside the best alternative."""
+    documents = {path.parts[1]: document for path, document in found.items()
+                 if path.parts[0] == "experiments" and len(path.parts) == 3}  # fmt: skip
+    nncodec = found.get(Path("benchmarks/network/results.json"), {}).get("whole_tool", [])
+    rows = [
+        *_photographs(documents.get("kodak", {})),
+        *_kept_exactly(documents.get("lossless", {})),
+        *_network_files(nncodec),
+        *_trained_small(documents.get("miracle", {})),
     ]
-    return "\n".join(block for block in blocks if block) or "Not measured yet.\n"
+    head = ("what", "Laconic", "best alternative")
+    return table(head, rows) if rows else "Not measured yet.\n"
+
+
+def _photographs(document: Mapping[str, Any]) -> list[list[str]]:
+    """Bytes at equal quality against JPEG, and against the best of all codecs measured."""
+    rows = []
+    for figure, name in (("psnr", "PSNR"), ("ms_ssim_db", "MS-SSIM")):
+        rates = {
+            one["reference"]: one["bd_rate_of_mean_curve"]
+            for one in document.get("comparisons", [])
+            if one["figure"] == figure and one["bd_rate_of_mean_curve"] is not None
+        }
+        if "jpeg" in rates:
+            best = max(rates, key=lambda reference: rates[reference])
+            rows.append([
+                f"photographs, bytes at equal {name} (BD-rate)",
+                f"{rates['jpeg']:+.0f} % against JPEG",
+                f"{best.upper()}: Laconic takes {rates[best]:+.0f} % against it",
+            ])  # fmt: skip
+    return rows
+
+
+def _kept_exactly(document: Mapping[str, Any]) -> list[list[str]]:
+    """Lossless files beside the smallest of PNG, WebP and JPEG XL."""
+    ours = {"kodak": "pixels", "cifar": "pixels", "binary-mnist": "binary-mnist"}
+    names = {
+        "kodak": ("photographs, lossless, bits per pixel", "mean_bits_per_pixel"),
+        "cifar": ("CIFAR-10 pictures, lossless, bits per sample", "bits_per_sample"),
+        "binary-mnist": ("binarised digits, lossless, bits per pixel", "bits_per_sample"),
+    }
+    shown = {"png": "PNG", "webp": "WebP", "jxl": "JPEG XL"}
+    rows = []
+    for key, (name, figure) in names.items():
+        measured = document.get(key, {}).get("table", {})
+        others = {codec: measured[codec][figure] for codec in shown if codec in measured}
+        if ours[key] in measured and others:
+            best = min(others, key=lambda codec: others[codec])
+            rows.append([name, number(measured[ours[key]][figure], 3),
+                         f"{number(others[best], 3)} ({shown[best]})"])  # fmt: skip
+    return rows
+
+
+def _network_files(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Weights quantised without training, beside NNCodec's files of equal error."""
+    if not rows:
+        return []
+    ratios = sorted(100 * row["equal_error_bytes_ratio"] for row in rows)
+    return [[
+        "weights of a trained network, bytes at equal error",
+        f"{ratios[0]:.0f} to {ratios[-1]:.0f} %",
+        "100 % (NNCodec)",
+    ]]  # fmt: skip
+
+
+def _trained_small(document: Mapping[str, Any]) -> list[list[str]]:
+    """Networks trained to be small, beside the smallest published."""
+    wanted = {
+        "lenet-5-caffe-miracle-narrow-shifted": "LeNet-5-Caffe trained to be small",
+        "lenet-300-100-miracle-shifted": "LeNet-300-100 trained to be small",
+    }
+    rows = []
+    recipes = dict(_by_recipe(document.get("shrunk", [])))
+    for recipe, name in wanted.items():
+        if recipe in recipes:
+            seeds = recipes[recipe]
+            ratio, error = _spread(seeds, "file_ratio", 0), _spread(seeds, "error_percent", 2)
+            rows.append([name, f"{ratio.split()[0]}x, test error {error} %", seeds[0]["source"]])
+    return rows
 
 
 def coder_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:

@@ -54,7 +54,8 @@ def test_a_page_from_results(report: ModuleType, document: dict[str, Any], tmp_p
         "commit: `abc`",
     ):
         assert text in page
-    assert "**no**" in report.readme_numbers(found)
+    readme = report.readme_numbers(found)
+    assert "| -12 % against JPEG | JPEG: Laconic takes -12 % against it |" in readme
 
 
 def test_nothing_measured(report: ModuleType, tmp_path: Path) -> None:
