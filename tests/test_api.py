@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import laconic
-from laconic import pretrained
+from laconic import errors, pretrained
 from laconic.codecs.groups import GroupCoder
 from laconic.models.pyramid import Pyramid
 
@@ -66,7 +66,7 @@ def test_pillow_opens_and_saves(image: Image.Image, tmp_path: Path) -> None:
 def test_names_are_exact() -> None:
     assert set(laconic.__all__) <= set(dir(laconic))
     assert len(set(laconic.__all__)) == len(laconic.__all__)
-    assert laconic.__version__ == importlib.metadata.version("laconic")
+    assert laconic.__version__ == importlib.metadata.version(errors.DISTRIBUTION)
 
 
 def test_missing_model_is_said(image: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:

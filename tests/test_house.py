@@ -90,7 +90,7 @@ def test_versions_agree() -> None:
 
     newest = re.search(r"^## \[(.+?)\]", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None
-    assert newest[1] == laconic.__version__ == metadata.version("laconic")
+    assert newest[1] == laconic.__version__ == metadata.version(errors.DISTRIBUTION)
 
 
 def test_every_direct_dependency_is_pinned() -> None:

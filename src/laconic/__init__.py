@@ -29,6 +29,7 @@ from laconic.errors import (
     FileError,
     InputError,
     LaconicError,
+    MissingPackageError,
     UnreachableTargetError,
     UnsupportedFileError,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "InputError",
     "LaconicError",
     "LaconicImage",
+    "MissingPackageError",
     "UnreachableTargetError",
     "UnsupportedFileError",
     "__version__",

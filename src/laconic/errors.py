@@ -9,10 +9,16 @@ LaconicError
 │   └── UnsupportedFileError a newer format, an unknown codec or coder, or another model's file
 ├── CodingError              a coder cannot express this draw (a broken model: NaN, infinite KL)
 └── ConfigError              a mistyped or missing setting
+    └── MissingPackageError  an optional package is not installed
 ```
 
 Each message says what is wrong, with which file or argument, and what to do.
 """
+
+from typing import Final
+
+DISTRIBUTION: Final = "laconic-codec"
+"""The name on the package index; "laconic" is the name of another project there."""
 
 
 class LaconicError(Exception):
@@ -45,3 +51,16 @@ class CodingError(LaconicError):
 
 class ConfigError(LaconicError):
     """A mistyped, missing or contradictory setting."""
+
+
+class MissingPackageError(ConfigError):
+    """An optional package is not installed; the message names the command that installs it.
+
+    Args:
+        purpose: what needs the package, as the beginning of a sentence, e.g. "MS-SSIM needs".
+        package: its name on the package index.
+        extra: the extra of Laconic's distribution that brings it, or several with commas.
+    """
+
+    def __init__(self, purpose: str, package: str, extra: str) -> None:
+        super().__init__(f"{purpose} {package}: pip install '{DISTRIBUTION}[{extra}]'")

@@ -97,7 +97,7 @@ def test_impossible_families_and_files_and_missing_extras(
     monkeypatch.setitem(sys.modules, "laconic.pretrained.workers", None)
     result = run("run", config)
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-    assert "install laconic[train,eval,flows]" in result.stderr
+    assert "pip install 'laconic-codec[train,eval,flows]'" in result.stderr
 
 
 LOOP = ("laconic.pretrained.workers", "laconic.pretrained.recipe", "laconic.training.loop")
@@ -125,7 +125,7 @@ def test_a_missing_extra_is_one_line_before_anything_is_done(
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
     assert name.partition(".")[0] in result.stderr.lower()
     assert "install" in result.stderr
-    assert "laconic[" in result.stderr
+    assert "laconic-codec[" in result.stderr
     assert not config.with_name("sweep").exists()
     assert not report.exists()
 

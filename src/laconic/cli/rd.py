@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from laconic.cli.common import print_json, progress, warnings_for
-from laconic.errors import ConfigError, InputError
+from laconic.errors import InputError, MissingPackageError
 
 if TYPE_CHECKING:
     from laconic.pretrained.sweep import Run, Sweep
@@ -161,9 +161,8 @@ def _extras() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"the laboratory needs {error.name}: install laconic[train,eval,flows]"
-        ) from error
+        package = error.name or "a package"
+        raise MissingPackageError("the laboratory needs", package, "train,eval,flows") from error
 
 
 def _report(run: "Run", why: str, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, final
 import numpy as np
 from PIL import Image, features
 
-from laconic.errors import ConfigError
+from laconic.errors import ConfigError, MissingPackageError
 from laconic.evaluation.results import CodeLength
 from laconic.metrics.images import Image8
 
@@ -57,6 +57,7 @@ class Anchor:
         options: keyword arguments of `save` at one setting.
         feature: Pillow feature that must be compiled in, if any.
         plugin: module and its function that registers the format with Pillow, if any.
+        package: the name of that module on the package index.
         media_type: for data URIs; empty where browsers cannot show the format.
     """
 
@@ -68,6 +69,7 @@ class Anchor:
     options: Callable[[float], Mapping[str, Any]]
     feature: str = ""
     plugin: tuple[str, str] = ("", "")
+    package: str = ""
     media_type: str = ""
 
     def encode(self, pixels: Image8, setting: float) -> bytes:
@@ -98,9 +100,7 @@ class Anchor:
             try:
                 loaded = importlib.import_module(module)
             except ImportError as error:
-                raise ConfigError(
-                    f"{self.label} needs a package of its own: pip install 'laconic[bench]'"
-                ) from error
+                raise MissingPackageError(f"{self.label} needs", self.package, "bench") from error
             if function:
                 getattr(loaded, function)()
         if self.feature and not features.check(self.feature):
@@ -154,11 +154,13 @@ ANCHORS: Mapping[str, Anchor] = {
             "heif", "HEIF (HEVC)", "x265 4:4:4, tune=psnr, preset=slower, set up as BPG",
             "HEIF", (5, 10, 15, 20, 25, 30, 35, 40, 45), _heif,
             plugin=("pillow_heif", "register_heif_opener"),
+            package="pillow-heif",
         ),
         Anchor(
             "jxl", "JPEG XL", "VarDCT, effort 7", "JXL", (1, 5, 10, 20, 40, 60, 70, 80),
             lambda q: {"quality": int(q), "effort": 7},
             plugin=("pillow_jxl", ""),
+            package="pillow-jxl-plugin",
         ),
     )
 }  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from laconic.errors import ConfigError
+from laconic.errors import MissingPackageError
 from laconic.evaluation.figures import COLOURS
 
 STYLES = ("-", "--", ":")
@@ -19,13 +19,13 @@ def save_coder_chart(coders: Mapping[str, Mapping[str, Any]], path: Path) -> Non
         path: of the SVG file.
 
     Raises:
-        ConfigError: matplotlib is not installed.
+        MissingPackageError: matplotlib is not installed.
     """
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ConfigError("figures need matplotlib: pip install 'laconic[eval]'") from error
+        raise MissingPackageError("figures need", "matplotlib", "eval") from error
     sheet = Figure(figsize=(7.2, 4.8), layout="constrained")
     axes = sheet.add_subplot()
     for index, (name, found) in enumerate(coders.items()):

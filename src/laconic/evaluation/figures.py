@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from laconic.errors import ConfigError
+from laconic.errors import MissingPackageError
 from laconic.evaluation.comparison import QUALITIES
 from laconic.evaluation.published import PublishedCurve
 from laconic.evaluation.results import Curve
@@ -48,12 +48,12 @@ def draw_figure(
         max_bpp: right end of the horizontal axis.
 
     Raises:
-        ConfigError: matplotlib is not installed.
+        MissingPackageError: matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ConfigError("figures need matplotlib: pip install 'laconic[eval]'") from error
+        raise MissingPackageError("figures need", "matplotlib", "eval") from error
     sheet = Figure(figsize=(7.2, 4.8), layout="constrained")
     axes = sheet.add_subplot()
     for index, curve in enumerate(curves):

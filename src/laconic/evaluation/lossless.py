@@ -14,7 +14,7 @@ from PIL import Image
 from laconic.codecs.lossless import LosslessCodec
 from laconic.codecs.lossless_file import LosslessFile
 from laconic.codecs.lossless_info import describe_lossless
-from laconic.errors import CodingError, ConfigError
+from laconic.errors import CodingError, MissingPackageError
 
 Picture = NDArray[np.uint8]
 """`(h, w)` or `(h, w, 3)`."""
@@ -59,12 +59,12 @@ def register_jxl() -> None:
     """Make JPEG XL known to Pillow.
 
     Raises:
-        ConfigError: the plugin is not installed.
+        MissingPackageError: the plugin is not installed.
     """
     try:
         import pillow_jxl  # noqa: F401
     except ImportError as error:
-        raise ConfigError("JPEG XL needs pillow-jxl-plugin: install laconic[bench]") from error
+        raise MissingPackageError("JPEG XL needs", "pillow-jxl-plugin", "bench") from error
 
 
 def classical_sizes(pictures: Sequence[Picture]) -> dict[str, list[int]]:

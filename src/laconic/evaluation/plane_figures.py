@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.errors import ConfigError, InputError
+from laconic.errors import InputError, MissingPackageError
 from laconic.evaluation.plane import NATS_PER_BIT, PlanePoint
 from laconic.evaluation.plane_style import LIGHT, Theme, family_styles
 from laconic.metrics.frontier import RatePoint, best_negative_elbo, lower_hull, pareto_frontier
@@ -37,12 +37,12 @@ def new_figure(theme: Theme, width: float, height: float) -> "Figure":
     """An empty sheet in a theme's colours, sizes in inches.
 
     Raises:
-        ConfigError: matplotlib is not installed.
+        MissingPackageError: matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ConfigError("figures need matplotlib: pip install 'laconic[eval]'") from error
+        raise MissingPackageError("figures need", "matplotlib", "eval") from error
     return Figure(figsize=(width, height), layout="constrained", facecolor=theme.paper)
 
 
@@ -55,7 +55,7 @@ def draw_plane(points: Sequence[PlanePoint], title: str, theme: Theme = LIGHT) -
         theme: colours.
 
     Raises:
-        ConfigError: matplotlib is not installed.
+        MissingPackageError: matplotlib is not installed.
         InputError: no point to draw.
 
     Source: Alemi, figure 3a.
@@ -94,7 +94,7 @@ def draw_skew(
         theme: colours.
 
     Raises:
-        ConfigError: matplotlib is not installed.
+        MissingPackageError: matplotlib is not installed.
         InputError: no point to draw.
 
     Source: Alemi, figure 3b.

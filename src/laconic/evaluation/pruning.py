@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor, nn
 
-from laconic.errors import ConfigError
+from laconic.errors import MissingPackageError
 from laconic.evaluation.figures import COLOURS
 from laconic.training.loop import Log
 from laconic.weights.base import ProbabilisticLayer
@@ -92,7 +92,7 @@ def draw_clusters(layers: Mapping[str, Mapping[str, Any]], title: str) -> "Figur
         title: above all.
 
     Raises:
-        ConfigError: matplotlib is not installed.
+        MissingPackageError: matplotlib is not installed.
     """
     sheet = _sheet(3.2 * len(layers), 2.8)
     sheet.suptitle(title)
@@ -117,7 +117,7 @@ def draw_operations(curves: Mapping[str, Sequence[Sequence[float]]], title: str)
         title: above.
 
     Raises:
-        ConfigError: matplotlib is not installed.
+        MissingPackageError: matplotlib is not installed.
     """
     sheet = _sheet(7.2, 4.0)
     axes = sheet.add_subplot()
@@ -137,7 +137,7 @@ def _sheet(width: float, height: float) -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ConfigError("figures need matplotlib: pip install 'laconic[eval]'") from error
+        raise MissingPackageError("figures need", "matplotlib", "eval") from error
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.errors import ConfigError, InputError
+from laconic.errors import InputError, MissingPackageError
 
 
 @runtime_checkable
@@ -152,7 +152,7 @@ def _curve(positions: NDArray[np.float64], values: NDArray[np.float64]) -> Curve
     try:
         from scipy.interpolate import PchipInterpolator
     except ImportError as error:
-        raise ConfigError("BD-rate needs scipy: pip install 'laconic[eval]'") from error
+        raise MissingPackageError("BD-rate needs", "scipy", "eval") from error
     curve: Curve = PchipInterpolator(positions, values)
     return curve
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.errors import ConfigError, InputError
+from laconic.errors import InputError, MissingPackageError
 
 Image8 = NDArray[np.uint8]
 """An 8-bit RGB picture, shape `(height, width, 3)`."""
@@ -83,7 +83,7 @@ def ms_ssim(a: NDArray[Any], b: NDArray[Any]) -> float:
     try:
         import pytorch_msssim
     except ImportError as error:
-        raise ConfigError("MS-SSIM needs pytorch-msssim: pip install 'laconic[eval]'") from error
+        raise MissingPackageError("MS-SSIM needs", "pytorch-msssim", "eval") from error
     import torch
 
     def batch(image: Image8) -> torch.Tensor:

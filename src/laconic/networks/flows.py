@@ -16,20 +16,20 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Transform, constraints
 
-from laconic.errors import ConfigError
+from laconic.errors import MissingPackageError
 
 
 def masked_mlp(adjacency: Tensor, hidden: Sequence[int]) -> nn.Module:
     """A MADE: output i depends on input j only where `adjacency[i, j]`; ReLUs in between.
 
     Raises:
-        ConfigError: zuko is not installed.
+        MissingPackageError: zuko is not installed.
     """
     validate = Distribution._validate_args
     try:
         from zuko.nn import MaskedMLP
     except ImportError as error:
-        raise ConfigError("flows need zuko: install laconic[flows]") from error
+        raise MissingPackageError("flows need", "zuko", "flows") from error
     finally:  # zuko switches the checks of distributions' arguments off for the whole process
         Distribution.set_default_validate_args(validate)
     network: nn.Module = MaskedMLP(adjacency, list(hidden), nn.ReLU)

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from laconic.errors import ConfigError
+from laconic.errors import ConfigError, MissingPackageError
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ def _yaml() -> Any:
     try:
         import yaml
     except ImportError as error:
-        raise ConfigError("reading a configuration needs PyYAML: install laconic[train]") from error
+        raise MissingPackageError("reading a configuration needs", "PyYAML", "train") from error
     return yaml
 
 

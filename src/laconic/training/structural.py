@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 from torch.distributions import Distribution
 
-from laconic.errors import ConfigError
+from laconic.errors import ConfigError, MissingPackageError
 from laconic.training.objectives import Rung, Terms, elbo
 
 SMALLEST_SIDE = 161
@@ -59,6 +59,8 @@ def _similarity(shown: Tensor, x: Tensor) -> Tensor:
     try:
         from pytorch_msssim import ms_ssim
     except ImportError as error:
-        raise ConfigError("the structural objective needs laconic[eval]: pip install it") from error
+        raise MissingPackageError(
+            "the structural objective needs", "pytorch-msssim", "eval"
+        ) from error
     values: Tensor = ms_ssim(shown.float(), x.float(), data_range=1.0, size_average=False)
     return values
