@@ -97,11 +97,11 @@ def test_every_direct_dependency_is_pinned() -> None:
     lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
     pinned = {line.split("==")[0] for line in lines if "==" in line}
     wanted = set()
-    for requirement in metadata.requires("laconic") or []:
+    for requirement in metadata.requires(errors.DISTRIBUTION) or []:
         name = re.match(r"[A-Za-z0-9._-]+", requirement)
         assert name is not None
         wanted.add(name[0].lower().replace("_", "-"))
-    assert wanted - {"laconic"} <= pinned
+    assert wanted - {errors.DISTRIBUTION} <= pinned
 
 
 @pytest.mark.parametrize("call", ["import laconic", "import laconic.cli"])

@@ -55,7 +55,7 @@ def test_unknown_names_are_listed() -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(ConfigError, match=r"HEIF.*laconic\[bench\]"):
+    with pytest.raises(ConfigError, match=r"HEIF.*pillow-heif.*laconic-codec\[bench\]"):
         find_anchors(["heif"])
 
 
