@@ -151,9 +151,9 @@ def write_manifest(entries: Sequence[Entry], metadata: Mapping[str, str]) -> byt
             fields.raw(struct.pack("<f", entry.prior_scale))
             fields.integer(entry.blocks)
     fields.integer(len(metadata))
-    for key, value in metadata.items():
+    for key in sorted(metadata):  # Safetensors files give theirs in another order each time.
         _write_text(fields, key)
-        _write_text(fields, value)
+        _write_text(fields, metadata[key])
     return zlib.compress(fields.finish(), 9)
 
 

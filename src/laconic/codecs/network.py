@@ -64,10 +64,16 @@ def named(tensors: Mapping[str, Tensor]) -> Source:
     """Tensors in memory as a source, widest types first.
 
     Raises:
-        InputError: a value is no dense tensor in memory, or of a type that is not kept.
+        InputError: a name is no text; a value is no dense tensor in memory, or of a type that is
+            not kept.
     """
     source: dict[str, tuple[str, Fetch]] = {}
     for name, tensor in tensors.items():
+        if not isinstance(name, str):
+            raise InputError(
+                f"the tensor's name {name!r} is of type {type(name).__name__}: "
+                f"name tensors by texts, as {str(name)!r}"
+            )
         kind = NAMES.get(tensor.dtype) if isinstance(tensor, Tensor) else None
         if kind is None or tensor.layout != torch.strided or tensor.is_meta:
             raise InputError(

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from glob import escape
+from shlex import quote
 from typing import Final
 
 import numpy as np
@@ -132,8 +134,11 @@ def _applying(entry: Entry, tensor: Tensor, wanted: Wanted) -> Wanted:
         return Wanted()
     large = len(entry.shape) > 1 and entry.count >= SMALLEST
     wanted = Wanted(wanted.tolerance if large else 0.0, wanted.step)
-    if wanted.step or wanted.tolerance:
-        _check_finite(entry, tensor)
+    broken = _count_broken(entry, tensor) if wanted.step or wanted.tolerance else 0
+    if broken and not wanted.step and _is_mask(entry, tensor):
+        return Wanted()
+    if broken:
+        raise InputError(_describe_broken(entry.name, broken, wanted))
     return wanted
 
 
@@ -242,14 +247,31 @@ def _length(entry: Entry, rows: slice) -> int:
     return len(range(*rows.indices(entry.matrix[0])))
 
 
-def _check_finite(entry: Entry, tensor: Tensor) -> None:
+def _count_broken(entry: Entry, tensor: Tensor) -> int:
+    """NaN and infinite values."""
     matrix = tensor.reshape(entry.matrix)
     fine = sum(int(np.isfinite(_doubles(matrix[rows])).sum()) for rows in _blocks(entry))
-    if broken := tensor.numel() - fine:
-        raise InputError(
-            f"tensor {entry.name!r} has {broken} NaN or infinite values; "
-            "mend it, or keep every bit with lossless"
-        )
+    return tensor.numel() - fine
+
+
+def _is_mask(entry: Entry, tensor: Tensor) -> bool:
+    """Whether all values are 0 or infinite, as in the masks of attention."""
+    matrix = tensor.reshape(entry.matrix)
+    parts = (_doubles(matrix[rows]) for rows in _blocks(entry))
+    return all(bool(((part == 0) | np.isinf(part)).all()) for part in parts)
+
+
+def _describe_broken(name: str, broken: int, wanted: Wanted) -> str:
+    """What is wrong with a tensor that cannot be rounded, and what to do."""
+    said = f"tensor {name!r} has {broken} NaN or infinite values, which cannot be rounded; "
+    if wanted.step:
+        return said + "train the network again"
+    pattern = escape(name)
+    tolerances = {"*": wanted.tolerance, pattern: 0}
+    return (
+        f"{said}keep every bit of it with tolerance={tolerances} (on the command line "
+        f"--tolerance {quote(f'{pattern}=0')}), or of all tensors with lossless"
+    )
 
 
 def _first_step(tensor: Tensor, tolerance: float) -> float:

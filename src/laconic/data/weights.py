@@ -4,7 +4,7 @@ import json
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,7 +12,10 @@ from torch import Tensor
 
 from laconic.errors import InputError
 
-_PIECE = 1 << 24
+NOTES: Final = "__metadata__"
+"""The key of a safetensors header that holds free text, not a tensor."""
+
+_PIECE: Final = 1 << 24
 
 
 def open_weights(
@@ -61,8 +64,16 @@ def encode_weights(
         layout: name, type, shape and bytes of each tensor, in the order of `tensors`.
         tensors: what the file holds; each is needed only while its bytes are taken.
         notes: free text by name.
+
+    Raises:
+        InputError: safetensors files cannot hold a tensor of that name.
     """
-    header: dict[str, object] = {"__metadata__": dict(notes)} if notes else {}
+    if any(name == NOTES for name, *_ in layout):
+        raise InputError(
+            f"a safetensors file cannot hold a tensor called {NOTES!r}, its name for notes; "
+            "laconic.expand in Python gives the tensor: rename it there"
+        )
+    header: dict[str, object] = {NOTES: dict(notes)} if notes else {}
     start = 0
     for name, kind, shape, size in layout:
         offsets = [start, start + size]

@@ -9,7 +9,7 @@ or batches instead is the commonest fault of published code.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
 import torch
@@ -102,9 +102,9 @@ def convert(
         The penalty to train with.
 
     Raises:
-        InputError: nothing to convert, a weight shared between two different layers, a weight with
-            NaN or infinite values or none yet, a network converted before, an unknown name in
-            `skip`.
+        InputError: nothing to convert, a weight of two layers of which one would be converted, a
+            weight with NaN or infinite values or none yet, a network converted before, an unknown
+            name in `skip`.
 
     Warns:
         UntouchedModules: other modules have parameters; they are named.
@@ -198,16 +198,29 @@ def _refuse(net: nn.Module, modules: Mapping[str, nn.Module], skip: tuple[str, .
         raise InputError(f"no module is called {unknown[0]!r}, which is to be left alone")
     if isinstance(net, SUPPORTED):
         raise InputError("give a network, not a single layer: put it into nn.Sequential")
-    owners: dict[int, str] = {}
+    owners: dict[int, list[tuple[str, str]]] = {}
     for name, module in modules.items():
         if isinstance(module, ProbabilisticLayer):
             raise InputError(f"{name!r} has been converted before")
         for part, parameter in module.named_parameters(recurse=False):
-            whole = f"{name}.{part}" if name else part
-            other = owners.setdefault(id(parameter), whole)
-            if other != whole:
-                raise InputError(
-                    f"{whole} and {other} are one tensor in two layers: untie them, or leave both "
-                    "modules alone with skip"
-                )
-            refuse_numbers(whole, parameter)
+            owners.setdefault(id(parameter), []).append((name, part))
+            refuse_numbers(f"{name}.{part}" if name else part, parameter)
+    for places in owners.values():
+        _refuse_tied(places, modules, skip)
+
+
+def _refuse_tied(
+    places: Sequence[tuple[str, str]], modules: Mapping[str, nn.Module], skip: tuple[str, ...]
+) -> None:
+    """Refuse a tensor of several layers, by layer and part, where one of them would be converted.
+
+    A converted layer has a posterior of its own: the tie would be lost.
+    """
+    layers = [name for name, _ in places]
+    lost = [name for name in layers if _convertible(modules[name]) and not _within(name, skip)]
+    if len(layers) > 1 and lost:
+        names = " and ".join(f"{name}.{part}" if name else part for name, part in places)
+        raise InputError(
+            f"{names} are one tensor in {len(layers)} layers, and a converted layer has its own: "
+            f"leave what shares it as it is with skip={(*skip, *lost)!r}, or untie the layers"
+        )
