@@ -1,8 +1,5 @@
 """Compiled loops of the stack and its codecs: integers in, integer intervals out.
 
-All in one file, with the constants they hold: a compiled loop is kept on disk for as long as its
-own file stays the same, and would not notice a change of what it takes from another.
-
 A symbol x of an ordered alphabet is a bin between two edges; the first and the last bin reach to
 infinity. Its interval on the stack is what lies between the values, at those edges, of
 
@@ -18,6 +15,8 @@ from typing import TypeAlias
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from laconic.coding.compiled import compiled
 
 PRECISION = 28
 """Probabilities are integers that add up to 2^PRECISION; none is zero."""
@@ -63,7 +62,7 @@ _SCALE_LIMIT = np.int64(12 << 16)  # Scales from exp(-12) to exp(12).
 _MIDDLE = 128
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def push_intervals(
     heads: HeadArray, words: WordArray, count: int, starts: WordArray, sizes: WordArray
 ) -> int:
@@ -135,7 +134,7 @@ def look_up(argument: Int, table: TableArray) -> Int:
     return low + (((np.int64(table[cell + 1]) - low) * part) >> _STEP_BITS)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def pop_uniform(
     heads: HeadArray, words: WordArray, count: int, symbols: IntArray, sizes: IntArray
 ) -> int:
@@ -154,7 +153,7 @@ def pop_uniform(
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def pop_table(
     heads: HeadArray, words: WordArray, count: int, symbols: IntArray, rows: IntArray, cdf: IntArray
 ) -> int:
@@ -178,7 +177,7 @@ def _zeros(logit: Int, table: TableArray) -> Int:
     return TOTAL - 1 - ((one * (TOTAL - 2)) >> VALUE_BITS)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def bernoulli_intervals(
     symbols: IntArray,
     logits: ParameterArray,
@@ -193,7 +192,7 @@ def bernoulli_intervals(
         sizes[i] = TOTAL - zeros if symbols[i] else zeros
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def pop_bernoulli(
     heads: HeadArray,
     words: WordArray,
@@ -322,7 +321,7 @@ def _find(
     return low, start, end
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def mixture_intervals(
     symbols: IntArray,
     starts: WordArray,
@@ -362,7 +361,7 @@ def mixture_intervals(
         sizes[i] = np.uint32(end - start)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def pop_mixture(
     heads: HeadArray,
     words: WordArray,

@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from laconic.coding.compiled import compiled
 from laconic.coding.kernels_matrix import DoubleArray, IntArray
 
 STATES = 8
@@ -35,7 +36,7 @@ def _before() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 _FROM, _PARITY = _before()
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def to_values(k: IntArray, state: int) -> np.int64:
     """Replace indices, flat, by what they stand for, from a state on; returns the last state."""
     last = np.int64(state)
@@ -46,7 +47,7 @@ def to_values(k: IntArray, state: int) -> np.int64:
     return last
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def to_indices(r: IntArray, state: int) -> np.int64:
     """Undo `to_values`; returns the last state, or `OFF` where `r` is no path from the first."""
     last = np.int64(state)
@@ -72,7 +73,7 @@ def _error(size: float, index: np.int64, odd: int) -> float:
     return distance * distance
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def find_path(
     values: DoubleArray,
     rows: IntArray,

@@ -11,13 +11,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from laconic.coding.compiled import compiled
+
 Int: TypeAlias = int | np.int64
 
 IntArray = NDArray[np.int64]
 DoubleArray = NDArray[np.float64]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def add_up(q: IntArray, rows: IntArray, columns: IntArray) -> None:
     """Add |q|, `(rows, columns)`, to the sums of its rows and columns."""
     for i in range(q.shape[0]):
@@ -35,7 +37,7 @@ def _context(step: Int, contexts: Int) -> Int:
     return min(max(step, np.int64(0)), np.int64(contexts - 1))
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def count_contexts(rows: IntArray, columns: IntArray, entries: IntArray) -> None:
     """Add the number of entries of each context; steps lie in -64 .. 127."""
     by_row, by_column = np.zeros(192, np.int64), np.zeros(192, np.int64)
@@ -100,7 +102,7 @@ def _cost_of_steps(steps: IntArray) -> float:
     return bits + 6 * kinds if kinds > 1 else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def find_costs(
     q: IntArray, rows: IntArray, columns: IntArray, dropped: IntArray, symbols: int
 ) -> DoubleArray:
@@ -129,7 +131,7 @@ def find_costs(
     return costs
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def sort_entries(
     q: IntArray, rows: IntArray, columns: IntArray, places: IntArray, entries: IntArray
 ) -> None:
@@ -141,7 +143,7 @@ def sort_entries(
             places[context] += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def spread_entries(
     q: IntArray, rows: IntArray, columns: IntArray, places: IntArray, entries: IntArray
 ) -> None:
@@ -153,7 +155,7 @@ def spread_entries(
             places[context] += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def count_cells(q: IntArray, rows: IntArray, columns: IntArray, cells: IntArray) -> None:
     """Histogram of |q| by context, zeros too, no bit dropped; `rows`, `columns`: steps."""
     for i in range(q.shape[0]):
@@ -162,7 +164,7 @@ def count_cells(q: IntArray, rows: IntArray, columns: IntArray, cells: IntArray)
             cells[context, min(abs(q[i, j]), np.int64(cells.shape[1] - 1))] += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def round_down(
     q: IntArray,
     values: DoubleArray,

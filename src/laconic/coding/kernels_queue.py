@@ -1,7 +1,5 @@
 """Compiled loops of the range coder: the queue's words, its tables, and counts that follow symbols.
 
-In one file, since a compiled loop is kept on disk for as long as its own file stays the same.
-
     a symbol's interval    left .. left + width of 2^24
     scale <- range >> 24,  lower <- lower + scale left,  range <- scale width
     range < 2^32: the upper 32 bits of `lower` are a word; both move up by 32 bits
@@ -23,6 +21,8 @@ from typing import TypeAlias
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+
+from laconic.coding.compiled import compiled
 
 Int: TypeAlias = int | np.int64
 Word: TypeAlias = np.uint64
@@ -54,7 +54,7 @@ _CELL_BITS = 8
 _CELL = np.uint64(PRECISION - _CELL_BITS)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def carry(words: WordArray, count: Int) -> None:
     """Add one to the integer that the first `count` words are, the last its lowest."""
     k = count - 1
@@ -205,7 +205,7 @@ def _follow(counts: IntArray, rule: IntArray, seen: IntArray, run: Int) -> None:
             total += counts[symbol]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def encode_table(state: StateArray, words: WordArray, symbols: IntArray, counts: IntArray) -> float:
     """Write symbols under fixed counts; returns their bits. `state`, `words`: as of `_put`."""
     edges, seen = np.empty(counts.size + 1, np.uint64), np.zeros(counts.size, np.int64)
@@ -214,7 +214,7 @@ def encode_table(state: StateArray, words: WordArray, symbols: IntArray, counts:
     return _information(seen, counts, total)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def encode_adaptive(
     state: StateArray,
     words: WordArray,
@@ -240,7 +240,7 @@ def encode_adaptive(
     return bits
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def encode_uniform(state: StateArray, words: WordArray, values: IntArray, sizes: IntArray) -> None:
     """Write values of alphabets of `sizes`, `(n,)` or `(1,)`; alphabets of one take nothing."""
     edges, seen = np.zeros(4, np.uint64), np.zeros(3, np.int64)
@@ -254,7 +254,7 @@ def encode_uniform(state: StateArray, words: WordArray, values: IntArray, sizes:
             _put(state, words, middle, edges, seen)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def encode_rest(
     state: StateArray, words: WordArray, values: IntArray, dropped: int, signed: bool
 ) -> Int:
@@ -281,7 +281,7 @@ def encode_rest(
     return bits
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def decode_table(
     state: StateArray, words: WordArray, symbols: IntArray, counts: IntArray, ledger: LedgerArray
 ) -> int:
@@ -299,7 +299,7 @@ def decode_table(
     return TOO_EARLY if ledger[0] > ledger[1] else symbols.size
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def decode_adaptive(
     state: StateArray,
     words: WordArray,
@@ -331,7 +331,7 @@ def decode_adaptive(
     return done
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def decode_uniform(state: StateArray, words: WordArray, values: IntArray, sizes: IntArray) -> int:
     """Fill `values` of alphabets of `sizes`, `(n,)` or `(1,)`; returns as `decode_table`."""
     offset, extent, place = state[0], state[1], np.int64(state[2])
@@ -375,7 +375,7 @@ def _take_bits(state: StateArray, words: WordArray, values: IntArray, width: int
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def decode_rest(
     state: StateArray, words: WordArray, values: IntArray, dropped: int, signed: bool
 ) -> int:

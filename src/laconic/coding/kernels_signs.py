@@ -5,15 +5,15 @@ neighbours to the left, above, and above left, `2 (left + above) - above left` f
 surely depends on the sizes of what is foreseen and of the weight itself, both known beforehand.
 Their product, over the mean square, picks one of `CONTEXTS` counts of agreements.
 
-A word leaves or enters the range coder as in `kernels_queue`; change what is imported from there,
-and touch this file, too: compiled loops are kept for as long as their own file stays the same.
-Helpers get no arrays: inlined by numba, they would count references to them at every sign. Counts
-are followed in place, in both loops: a helper that returns them makes writing a tenth slower.
+A word leaves or enters the range coder as in `kernels_queue`. Helpers get no arrays: inlined by
+numba, they would count references to them at every sign. Counts are followed in place, in both
+loops: a helper that returns them makes writing a tenth slower.
 """
 
 import numpy as np
 from numba import njit
 
+from laconic.coding.compiled import compiled
 from laconic.coding.kernels_queue import (
     NO_CODE,
     PRECISION,
@@ -66,7 +66,7 @@ def _context(foreseen: np.int64, size: np.int64, bits: Int) -> Int:
     return np.int64(octave) if foreseen != 0 else np.int64(OCTAVES)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def count_agreements(q: IntArray) -> tuple[Int, Int]:
     """Of kernels `(kernels, height, width)`, signs that are foreseen rightly, and all foreseen."""
     right, tried = np.int64(0), np.int64(0)
@@ -82,7 +82,7 @@ def count_agreements(q: IntArray) -> tuple[Int, Int]:
     return right, tried
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def encode_signs(state: StateArray, words: WordArray, q: IntArray, counts: IntArray) -> float:
     """Write the signs of all `q`, `(kernels, height, width)`, that are not 0; returns their bits.
 
@@ -123,7 +123,7 @@ def encode_signs(state: StateArray, words: WordArray, q: IntArray, counts: IntAr
     return spent
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(nogil=True, error_model="numpy")
 def decode_signs(
     state: StateArray, words: WordArray, q: IntArray, counts: IntArray, end: int
 ) -> float:

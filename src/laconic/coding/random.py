@@ -11,8 +11,9 @@ from functools import cache
 from importlib.resources import files
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from laconic.coding.compiled import compiled
 
 _MASK64 = (1 << 64) - 1
 _TAIL_CELLS = 256
@@ -22,7 +23,7 @@ UInt32Array = NDArray[np.uint32]
 FloatArray = NDArray[np.float32]
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def philox(
     c0: np.uint32, c1: np.uint32, c2: np.uint32, c3: np.uint32, k0: np.uint32, k1: np.uint32
 ) -> tuple[np.uint32, np.uint32, np.uint32, np.uint32]:
@@ -39,7 +40,7 @@ def philox(
     return c0, c1, c2, c3
 
 
-@njit(cache=True)
+@compiled()
 def _words(seed: np.uint64, stream: np.uint64, first: np.uint64, blocks: int) -> UInt32Array:
     """Words `4 * first` to `4 * (first + blocks)` of a stream."""
     out = np.empty(4 * blocks, np.uint32)
@@ -52,7 +53,7 @@ def _words(seed: np.uint64, stream: np.uint64, first: np.uint64, blocks: int) ->
     return out
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def normal_of(word: np.uint32, table: FloatArray) -> np.float32:
     """The standard normal that a word stands for.
 
@@ -70,7 +71,7 @@ def normal_of(word: np.uint32, table: FloatArray) -> np.float32:
     return value
 
 
-@njit(cache=True)
+@compiled()
 def word_at(seed: np.uint64, stream: np.uint64, position: np.uint64) -> np.uint32:
     """One word of a stream."""
     n = position >> np.uint64(2)
@@ -88,7 +89,7 @@ def word_at(seed: np.uint64, stream: np.uint64, position: np.uint64) -> np.uint3
     return w2 if place == np.uint64(2) else w3
 
 
-@njit(cache=True)
+@compiled()
 def _normals_at(
     seed: np.uint64, stream: np.uint64, positions: NDArray[np.int64], table: FloatArray
 ) -> FloatArray:
@@ -98,7 +99,7 @@ def _normals_at(
     return out
 
 
-@njit(cache=True)
+@compiled()
 def _to_normals(words: UInt32Array, table: FloatArray) -> FloatArray:
     out = np.empty(words.size, np.float32)
     for i in range(words.size):

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
-from numba import njit
 
+from laconic.coding.compiled import compiled
 from laconic.coding.random import FloatArray, quantile_table
 from laconic.coding.relative_entropy.block_search import (
     Found,
@@ -22,7 +22,7 @@ from laconic.coding.relative_entropy.standard import DoubleArray
 from laconic.coding.stream import IntArray
 
 
-@njit(cache=True)
+@compiled()
 def _search_block(
     candidates: Name,
     clocks: Name,
@@ -50,7 +50,7 @@ def _search_block(
     return chosen, limit
 
 
-@njit(cache=True)
+@compiled()
 def _search_all(
     candidates: Name,
     clocks: Name,

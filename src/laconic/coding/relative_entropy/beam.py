@@ -7,10 +7,10 @@ from typing import ClassVar, final
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 from torch.distributions import Normal
 
+from laconic.coding.compiled import compiled
 from laconic.coding.random import FloatArray, SharedRandomness
 from laconic.coding.relative_entropy import rate_map, standard
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
@@ -45,7 +45,7 @@ class _Plan:
     first: IntArray
 
 
-@njit(cache=True)
+@compiled()
 def _cut(rates: IntArray, budget: int, step_bits: int) -> tuple[IntArray, IntArray]:
     """Bounds of the groups' dimensions and of their indices; bits that are left go to the next."""
     begin, first = np.zeros(rates.size + 1, np.int64), np.zeros(rates.size + 1, np.int64)
@@ -62,7 +62,7 @@ def _cut(rates: IntArray, budget: int, step_bits: int) -> tuple[IntArray, IntArr
     return begin[: group + 1], first[: group + 1]
 
 
-@njit(cache=True)
+@compiled()
 def _power(exponent: int) -> float:
     """2^(-exponent / 2^16), the same on every machine: products and square roots alone."""
     value, root = 1.0, 0.5
@@ -73,7 +73,7 @@ def _power(exponent: int) -> float:
     return value * 0.5 ** (exponent >> 16) if exponent >> 16 < 64 else 0.0
 
 
-@njit(cache=True)
+@compiled()
 def _left(rate: int, steps: int) -> DoubleArray:
     """Variance that is still to come before each of the auxiliary variables, and after the last.
 
@@ -87,7 +87,7 @@ def _left(rate: int, steps: int) -> DoubleArray:
     return v
 
 
-@njit(cache=True)
+@compiled()
 def _schedule(rates: IntArray, steps: int) -> tuple[FloatArray, FloatArray]:
     """Scale of every auxiliary variable and variance left after it, `(steps, dims)` each."""
     scale = np.empty((steps, rates.size), np.float32)
@@ -101,7 +101,7 @@ def _schedule(rates: IntArray, steps: int) -> tuple[FloatArray, FloatArray]:
     return scale, left
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _score(
     score: FloatArray, base: float, tilt: FloatArray, columns: FloatArray, bend: FloatArray
 ) -> None:
@@ -123,7 +123,7 @@ def _score(
         d += 1
 
 
-@njit(cache=True)
+@compiled()
 def _keep(best: FloatArray, places: IntArray, score: FloatArray, beam: int, kept: int) -> int:
     """Insert one partial sum's candidates into the best so far, in falling order."""
     for i in range(score.size):
@@ -139,7 +139,7 @@ def _keep(best: FloatArray, places: IntArray, score: FloatArray, beam: int, kept
     return kept
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _look_up(
     columns: FloatArray,
     bend: FloatArray,
@@ -161,7 +161,7 @@ def _look_up(
             bend[i] -= half * columns[d, i] * columns[d, i]
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _weigh(tilt: FloatArray, slope: FloatArray, curve: FloatArray, total: FloatArray) -> float:
     """Log weight of a partial sum, and its coefficient of what is added next."""
     base = 0.0
@@ -171,7 +171,7 @@ def _weigh(tilt: FloatArray, slope: FloatArray, curve: FloatArray, total: FloatA
     return base
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _search_group(
     chosen: IntArray,
     linear: FloatArray,
@@ -215,7 +215,7 @@ def _search_group(
         chosen[k] = paths[steps & 1, 0, k]
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _search_groups(
     chosen: IntArray,
     first: IntArray,
@@ -236,7 +236,7 @@ def _search_groups(
             _search_group(chosen[i:j], *group, book, count, beams)
 
 
-@njit(cache=True)
+@compiled()
 def _rebuild(
     u: FloatArray,
     chosen: IntArray,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
-from numba import njit
 
+from laconic.coding.compiled import compiled
 from laconic.coding.random import FloatArray, SharedRandomness, quantile_table
 from laconic.coding.relative_entropy import standard
 from laconic.coding.relative_entropy.bisection import (
@@ -27,7 +27,7 @@ from laconic.coding.relative_entropy.standard import DoubleArray
 from laconic.coding.stream import IntArray
 
 
-@njit(cache=True)
+@compiled()
 def _search_one(
     dim: int,
     r: tuple[float, float, float],
@@ -66,7 +66,7 @@ def _search_one(
     return chosen[0], chosen[1], steps
 
 
-@njit(cache=True)
+@compiled()
 def _search(
     mean: DoubleArray,
     scale: DoubleArray,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
-from numba import njit
 
+from laconic.coding.compiled import compiled
 from laconic.coding.random import FloatArray, SharedRandomness, quantile_table
 from laconic.coding.relative_entropy import standard
 from laconic.coding.relative_entropy.bisection import (
@@ -31,14 +31,14 @@ _STEP = 0.125
 _FIRST_STEP = 2.0**-10
 
 
-@njit(cache=True)
+@compiled()
 def _slope(level: float, mean: float, scale: float) -> tuple[float, float]:
     """Rise of the level in a unit of time, w_q(level) - level w_p(level), and w_p."""
     q, p = masses_above(level, -math.inf, math.inf, mean, scale)
     return max(q - level * p, 0.0), p
 
 
-@njit(cache=True)
+@compiled()
 def raise_level(level: float, time: float, until: float, mean: float, scale: float) -> float:
     """Follow the inverse stretch function from (time, level) to time `until`, by Runge-Kutta.
 
@@ -58,7 +58,7 @@ def raise_level(level: float, time: float, until: float, mean: float, scale: flo
     return level
 
 
-@njit(cache=True)
+@compiled()
 def _search_one(
     dim: int,
     mean: float,
@@ -96,7 +96,7 @@ def _search_one(
     return depth, path, steps
 
 
-@njit(cache=True)
+@compiled()
 def _search(
     mean: DoubleArray,
     scale: DoubleArray,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
-from numba import njit
 
+from laconic.coding.compiled import compiled
 from laconic.coding.random import FloatArray, SharedRandomness, quantile_table
 from laconic.coding.relative_entropy import standard
 from laconic.coding.relative_entropy.bisection import (
@@ -26,7 +26,7 @@ from laconic.coding.relative_entropy.standard import DoubleArray
 from laconic.coding.stream import IntArray
 
 
-@njit(cache=True)
+@compiled()
 def _search_one(
     dim: int, mean: float, scale: float, names: tuple[Name, Name, Name], table: FloatArray
 ) -> tuple[int, int]:
@@ -55,7 +55,7 @@ def _search_one(
     return depth, path
 
 
-@njit(cache=True)
+@compiled()
 def _search(
     mean: DoubleArray,
     scale: DoubleArray,

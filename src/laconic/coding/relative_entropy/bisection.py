@@ -12,10 +12,10 @@ import math
 from abc import abstractmethod
 
 import numpy as np
-from numba import njit
 from torch import Tensor
 from torch.distributions import Normal
 
+from laconic.coding.compiled import compiled
 from laconic.coding.random import FloatArray, SharedRandomness, quantile_table, word_at
 from laconic.coding.relative_entropy import rate_map, standard
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
@@ -41,7 +41,7 @@ _MAP_SHARES = (0.015, 0.05)
 _CLASSES_PER_CONTEXT = 4
 
 
-@njit(cache=True)
+@compiled()
 def quantile(word: int | np.int64, table: FloatArray) -> float:
     """The prior's quantile at (word + 1/2) / 2^32, rising with `word`.
 
@@ -71,26 +71,26 @@ def quantile(word: int | np.int64, table: FloatArray) -> float:
     return -x if word < 1 << 31 else x
 
 
-@njit(cache=True)
+@compiled()
 def place_of(dim: int, depth: int, path: int) -> np.uint64:
     """Position of a node's word in the stream: dimension above, heap index below."""
     return np.uint64((dim << 31) | (1 << depth) | path)
 
 
-@njit(cache=True)
+@compiled()
 def draw_of(name: Name, dim: int, depth: int, path: int, table: FloatArray) -> np.float32:
     """The shared draw that a node owns."""
     word = np.int64(word_at(name[0], name[1], place_of(dim, depth, path)))
     return np.float32(quantile((path << (32 - depth)) | (word >> depth), table))
 
 
-@njit(cache=True)
+@compiled()
 def coin_of(name: Name, dim: int, depth: int, path: int) -> float:
     """A node's uniform number on (0, 1); the sender's own affair."""
     return (np.float64(word_at(name[0], name[1], place_of(dim, depth, path))) + 0.5) * 2.0**-32
 
 
-@njit(cache=True)
+@compiled()
 def border(depth: int, path: int, table: FloatArray) -> float:
     """Lower end of a node's interval as a value; the upper end is `border(depth, path + 1)`."""
     if path == 0:
@@ -100,20 +100,20 @@ def border(depth: int, path: int, table: FloatArray) -> float:
     return quantile(path << (32 - depth), table)
 
 
-@njit(cache=True)
+@compiled()
 def parabola(mean: float, scale: float) -> tuple[float, float, float]:
     """Coefficients (c, a, b) of log r(u) = c + a u - b u²/2, r = q/p."""
     a = mean / scale**2
     return -math.log(scale) - 0.5 * a * mean, a, (1 - scale) * (1 + scale) / scale**2
 
 
-@njit(cache=True)
+@compiled()
 def log_ratio(u: float, r: tuple[float, float, float]) -> float:
     """Log r(u)."""
     return r[0] + (r[1] - 0.5 * r[2] * u) * u
 
 
-@njit(cache=True)
+@compiled()
 def peak(depth: int, path: int, r: tuple[float, float, float], table: FloatArray) -> float:
     """Greatest log r over the words of a node."""
     width = 1 << (32 - depth)
@@ -123,7 +123,7 @@ def peak(depth: int, path: int, r: tuple[float, float, float], table: FloatArray
     return max(log_ratio(low, r), log_ratio(high, r))
 
 
-@njit(cache=True)
+@compiled()
 def normal_mass(low: float, high: float) -> float:
     """Mass of N(0, 1) on [low, high], without cancellation in the tails."""
     if low >= high:
@@ -136,13 +136,13 @@ def normal_mass(low: float, high: float) -> float:
     return 0.5 * (math.erf(high * root) - math.erf(low * root))
 
 
-@njit(cache=True)
+@compiled()
 def _masses(low: float, high: float, mean: float, scale: float) -> tuple[float, float]:
     q = normal_mass((low - mean) / scale, (high - mean) / scale)
     return q, normal_mass(low, high)
 
 
-@njit(cache=True)
+@compiled()
 def masses_above(
     level: float, low: float, high: float, mean: float, scale: float
 ) -> tuple[float, float]:
@@ -174,14 +174,14 @@ def masses_above(
     return below[0] + above[0], below[1] + above[1]
 
 
-@njit(cache=True)
+@compiled()
 def residual_mass(level: float, low: float, high: float, mean: float, scale: float) -> float:
     """Prior-weighted integral of (r - level)^+ over [low, high]."""
     q, p = masses_above(level, low, high, mean, scale)
     return max(q - level * p, 0.0)
 
 
-@njit(cache=True)
+@compiled()
 def to_end(keys: DoubleArray, nodes: IntArray, size: int) -> None:
     """Bring the queue's least entry to its end, column `size - 1`; `keys[0]` ranks."""
     first = np.argmin(keys[0, :size])
@@ -190,7 +190,7 @@ def to_end(keys: DoubleArray, nodes: IntArray, size: int) -> None:
         nodes[i, first], nodes[i, size - 1] = nodes[i, size - 1], nodes[i, first]
 
 
-@njit(cache=True)
+@compiled()
 def _values(
     dims: IntArray, depths: IntArray, paths: IntArray, name: Name, table: FloatArray
 ) -> FloatArray:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 
+from laconic.coding.compiled import compiled
 from laconic.coding.random import (
     FloatArray,
     SharedRandomness,
@@ -138,7 +138,7 @@ def log_caps(sums: DoubleArray) -> DoubleArray:
     return bounded
 
 
-@njit(cache=True)
+@compiled()
 def search_order(gains: DoubleArray) -> IntArray:
     """Groups of four dimensions, the most telling first: a poor candidate is found out early."""
     groups = (gains.size + 3) >> 2
@@ -148,7 +148,7 @@ def search_order(gains: DoubleArray) -> IntArray:
     return np.argsort(total)
 
 
-@njit(cache=True)
+@compiled()
 def log_ratio(
     name: Name,
     block: int,
@@ -181,7 +181,7 @@ def log_ratio(
     return value
 
 
-@njit(cache=True)
+@compiled()
 def exponentials(name: Name, block: int, candidate: int) -> tuple[float, float, float, float]:
     """The sender's four exponential variables for candidates `candidate` (a multiple of 4) on."""
     w = clock_words(name, block, candidate)
@@ -193,7 +193,7 @@ def exponentials(name: Name, block: int, candidate: int) -> tuple[float, float, 
     )
 
 
-@njit(cache=True)
+@compiled()
 def clock_words(
     name: Name, block: int, candidate: int
 ) -> tuple[np.uint32, np.uint32, np.uint32, np.uint32]:
@@ -204,7 +204,7 @@ def clock_words(
     return philox(np.uint32(n), np.uint32(n >> np.uint64(32)), s0, s1, k0, k1)
 
 
-@njit(cache=True)
+@compiled()
 def draw_residual(
     q: tuple[DoubleArray, DoubleArray],
     terms: DoubleArray,
@@ -226,7 +226,7 @@ def draw_residual(
     return out
 
 
-@njit(cache=True)
+@compiled()
 def chosen_values(name: Name, indices: IntArray, first: IntArray, table: FloatArray) -> FloatArray:
     """The normals of each block's chosen candidate; zeros where it was escaped."""
     out = np.zeros(first[-1], np.float32)

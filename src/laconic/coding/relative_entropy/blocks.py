@@ -18,11 +18,11 @@ from statistics import NormalDist
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Normal
 
+from laconic.coding.compiled import compiled
 from laconic.coding.random import (
     FloatArray,
     SharedRandomness,
@@ -58,7 +58,7 @@ _EXTRA_BITS = 6
 # ------------------------------------------------------------------- blocks: what both sides know
 
 
-@njit(cache=True)
+@compiled()
 def _cut(estimates: IntArray, budget: int, limit: int) -> IntArray:
     first = np.zeros(estimates.size + 1, np.int64)
     block, total = 0, 0

@@ -6,11 +6,11 @@ from itertools import product
 from typing import ClassVar, Self, final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Normal
 
+from laconic.coding.compiled import compiled
 from laconic.coding.random import FloatArray, SharedRandomness
 from laconic.coding.relative_entropy import dither, frame, standard
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
@@ -39,7 +39,7 @@ def codewords(dims: int) -> IntArray:
     return np.array(rows, np.int64)
 
 
-@njit(cache=True)
+@compiled()
 def reduce(points: IntArray, words: IntArray) -> tuple[IntArray, IntArray]:
     """Points less their nearest lattice points, and by how much the second nearest is farther.
 

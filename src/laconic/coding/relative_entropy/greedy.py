@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
-from numba import njit
 from torch import Tensor
 from torch.distributions import Normal
 
+from laconic.coding.compiled import compiled
 from laconic.coding.random import FloatArray, SharedRandomness
 from laconic.coding.relative_entropy import standard
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
@@ -19,7 +19,7 @@ _STRIDE = 40503
 """Odd: the columns of a dimension's successive shards start this far apart in the codebook."""
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _greedy(
     linear: FloatArray,
     quadratic: FloatArray,
@@ -57,7 +57,7 @@ def _greedy(
     return chosen
 
 
-@njit(cache=True)
+@compiled()
 def _rebuild(
     chosen: IntArray, starts: IntArray, shards: IntArray, block: int, book: FloatArray, count: int
 ) -> FloatArray:

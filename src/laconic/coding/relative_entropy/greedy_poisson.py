@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from laconic.coding.compiled import compiled
 from laconic.coding.random import FloatArray, quantile_table
 from laconic.coding.relative_entropy.block_search import (
     NEGLIGIBLE_BITS,
@@ -32,7 +32,7 @@ _WEIGHTS = (0.17392742256872692, 0.32607257743127307, 0.32607257743127307, 0.173
 Curve = tuple[DoubleArray, DoubleArray, DoubleArray]
 
 
-@njit(cache=True)
+@compiled()
 def _time_from(start: float, h: float, n: int, curve: Curve) -> float:
     """Integral of dh / F(h) from `start` to h, both between nodes n and n + 1."""
     total = 0.0
@@ -42,7 +42,7 @@ def _time_from(start: float, h: float, n: int, curve: Curve) -> float:
     return total * (h - start)
 
 
-@njit(cache=True)
+@compiled()
 def _times(curve: Curve) -> DoubleArray:
     """The time s(h) = integral of dh / F(h) at every node; infinite at the last."""
     times = np.zeros(NODES + 1)
@@ -52,7 +52,7 @@ def _times(curve: Curve) -> DoubleArray:
     return times
 
 
-@njit(cache=True)
+@compiled()
 def _search_block(
     candidates: Name,
     clocks: Name,
@@ -98,7 +98,7 @@ def _search_block(
     return chosen, level[node.min()], tries
 
 
-@njit(cache=True)
+@compiled()
 def _search_all(
     candidates: Name,
     clocks: Name,

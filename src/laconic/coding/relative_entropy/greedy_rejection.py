@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from laconic.coding.compiled import compiled
 from laconic.coding.random import FloatArray, quantile_table
 from laconic.coding.relative_entropy.block_search import (
     NEGLIGIBLE_BITS,
@@ -25,7 +25,7 @@ from laconic.coding.relative_entropy.survival import NODES, left_at, needs_own_b
 from laconic.coding.stream import IntArray
 
 
-@njit(cache=True)
+@compiled()
 def _search_block(
     candidates: Name,
     clocks: Name,
@@ -58,7 +58,7 @@ def _search_block(
     return 0, level, limit
 
 
-@njit(cache=True)
+@compiled()
 def _search_all(
     candidates: Name,
     clocks: Name,

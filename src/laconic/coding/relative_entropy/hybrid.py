@@ -6,10 +6,10 @@ from typing import ClassVar, final
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 from torch.distributions import Normal
 
+from laconic.coding.compiled import compiled
 from laconic.coding.random import FloatArray, SharedRandomness, quantile_table, word_at
 from laconic.coding.relative_entropy import standard, tile_map
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
@@ -21,7 +21,7 @@ _MAX_PLACES = 4096
 _NARROWEST = 2.0**-11
 
 
-@njit(cache=True)
+@compiled()
 def value_of(word: np.int64, table: FloatArray) -> np.float32:
     """Quantile of the standard normal at (word + 1/2) / 2^32.
 
@@ -47,7 +47,7 @@ def value_of(word: np.int64, table: FloatArray) -> np.float32:
     return np.float32(x if high else -x)
 
 
-@njit(cache=True)
+@compiled()
 def _candidate(word: np.int64, low: np.int64, cell_bits: np.int64) -> tuple[np.int64, np.int64]:
     """The dither's only point k + o in [low, low + cell): the number k, and the point."""
     size = np.int64(1) << (32 - cell_bits)
@@ -56,7 +56,7 @@ def _candidate(word: np.int64, low: np.int64, cell_bits: np.int64) -> tuple[np.i
     return number, number * size + offset
 
 
-@njit(cache=True)
+@compiled()
 def _search(
     linear: DoubleArray,
     quadratic: DoubleArray,
@@ -93,7 +93,7 @@ def _search(
     return chosen, numbers, tries
 
 
-@njit(cache=True)
+@compiled()
 def _values(
     indices: IntArray,
     numbers: IntArray,

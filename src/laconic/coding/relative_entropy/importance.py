@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
-from numba import njit
 from torch import Tensor
 from torch.distributions import Normal
 
+from laconic.coding.compiled import compiled
 from laconic.coding.random import FloatArray, SharedRandomness
 from laconic.coding.relative_entropy import standard
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
@@ -16,7 +16,7 @@ from laconic.coding.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEn
 from laconic.errors import CorruptFileError
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _select(
     linear: FloatArray,
     quadratic: FloatArray,

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Normal
 
+from laconic.coding.compiled import compiled
 from laconic.coding.random import (
     FloatArray,
     SharedRandomness,
@@ -27,12 +27,12 @@ from laconic.coding.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEn
 _PRIVATE_WORDS = 1 << 20
 
 
-@njit(cache=True)
+@compiled()
 def _cdf(x: float, mean: float, scale: float) -> float:
     return 0.5 * math.erfc((mean - x) / (scale * math.sqrt(2.0)))
 
 
-@njit(cache=True)
+@compiled()
 def masses(level: float, mean: float, scale: float) -> tuple[float, float]:
     """Target and prior mass of {u: q(u)/p(u) >= level}.
 
@@ -58,7 +58,7 @@ def masses(level: float, mean: float, scale: float) -> tuple[float, float]:
     return (q, p) if b > 0 else (1 - q, 1 - p)
 
 
-@njit(cache=True)
+@compiled()
 def _reject(
     mean: DoubleArray,
     scale: DoubleArray,
@@ -94,7 +94,7 @@ def _reject(
     return chosen, levels, tries
 
 
-@njit(cache=True)
+@compiled()
 def _residual(
     mean: DoubleArray,
     scale: DoubleArray,

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
-from numba import njit
 from torch import Tensor
 from torch.distributions import Normal
 
+from laconic.coding.compiled import compiled
 from laconic.coding.random import FloatArray, SharedRandomness, UInt32Array
 from laconic.coding.relative_entropy import dither, frame, standard
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
@@ -17,7 +17,7 @@ from laconic.coding.relative_entropy.step_map import StepMap
 from laconic.coding.stream import IntArray, QueueDecoder, QueueEncoder
 
 
-@njit(cache=True)
+@compiled()
 def hadamard(blocks: DoubleArray | IntArray) -> None:
     """The Walsh-Hadamard transform of every row, in place; its square is the row's length.
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Normal
 
+from laconic.coding.compiled import compiled
 from laconic.coding.random import FloatArray, SharedRandomness
 from laconic.coding.stream import IntArray, QueueDecoder, QueueEncoder
 from laconic.errors import CodingError, CorruptFileError, UnsupportedFileError
@@ -153,7 +153,7 @@ def form_groups(kl_bits: DoubleArray, budget: float, limit: int) -> IntArray:
     return sizes
 
 
-@njit(cache=True)
+@compiled()
 def _form_groups(kl_bits: DoubleArray, budget: float, limit: int) -> IntArray:
     sizes = np.zeros(kl_bits.size, np.int64)
     group, size, total = 0, 0, 0.0

@@ -22,9 +22,9 @@ whichever is more (tested), which bounds what the coders' draws can be off.
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from laconic.coding.compiled import compiled
 from laconic.coding.relative_entropy.rejection import masses
 from laconic.coding.relative_entropy.standard import DoubleArray, Standardised
 
@@ -40,7 +40,7 @@ _STEP = 0.05
 _POINTS = 520
 
 
-@njit(cache=True)
+@compiled()
 def _integrand(
     mean: DoubleArray, scale: DoubleArray, y: float, k: float
 ) -> tuple[complex, complex]:
@@ -61,7 +61,7 @@ def _integrand(
     return np.exp(exponent) * slope / (s * (s - 1)), s
 
 
-@njit(cache=True)
+@compiled()
 def _transform(
     mean: DoubleArray, scale: DoubleArray, low: float, high: float
 ) -> tuple[DoubleArray, DoubleArray]:
@@ -87,7 +87,7 @@ def _transform(
     return 1 + left * (_STEP / math.pi), slope * (_STEP / math.pi)
 
 
-@njit(cache=True)
+@compiled()
 def left_exactly(mean: DoubleArray, scale: DoubleArray, k: float) -> float:
     """F(e^k) by the integral."""
     total = 0.0
@@ -97,7 +97,7 @@ def left_exactly(mean: DoubleArray, scale: DoubleArray, k: float) -> float:
     return float(1 + total * _STEP / math.pi)
 
 
-@njit(cache=True)
+@compiled()
 def _lowest(mean: DoubleArray, scale: DoubleArray) -> float:
     """Eight standard deviations of log r below its mean under p, its minimum, or e^-15."""
     if mean.size == 1 and scale[0] > 1:
@@ -111,7 +111,7 @@ def _lowest(mean: DoubleArray, scale: DoubleArray) -> float:
     return max(middle - 8 * math.sqrt(variance), _LOWEST)
 
 
-@njit(cache=True)
+@compiled()
 def tabulate(
     mean: DoubleArray, scale: DoubleArray, cap: float
 ) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
@@ -141,7 +141,7 @@ def tabulate(
     return level, left, np.minimum(slope, 0.0)
 
 
-@njit(cache=True)
+@compiled()
 def left_at(h: float, n: int, level: DoubleArray, left: DoubleArray, slope: DoubleArray) -> float:
     """What is left at h, between nodes n and n + 1: a cubic in h."""
     gap = level[n + 1] - level[n]

@@ -8,11 +8,11 @@ from typing import ClassVar, Self, final
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Normal
 
+from laconic.coding.compiled import compiled
 from laconic.coding.random import FloatArray, SharedRandomness, UInt32Array, ranked_normals
 from laconic.coding.relative_entropy import rate_map, standard
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
@@ -88,7 +88,7 @@ def _stratify(words: UInt32Array, width: int) -> FloatArray:
     return ranked_normals(stratum << np.uint32(32 - width) | place)
 
 
-@njit(cache=True)
+@compiled()
 def _steps(rates: IntArray, limit: int) -> tuple[IntArray, IntArray]:
     """Cut dimensions into steps of at least one bit each; `rates` in 1/256 bit."""
     first = np.zeros(rates.size + 2, np.int64)
@@ -108,7 +108,7 @@ def _steps(rates: IntArray, limit: int) -> tuple[IntArray, IntArray]:
     return first[: step + 1], widths[:step]
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _expand(score: FloatArray, best: FloatArray, weight: FloatArray, width: int) -> None:
     """Every group leads to 2^width states; in twos and fours, 4 times as fast."""
     groups = best.size
@@ -135,7 +135,7 @@ def _expand(score: FloatArray, best: FloatArray, weight: FloatArray, width: int)
                 score[4 * h + 3] = v + weight[4 * h + 3]
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _advance(
     score: FloatArray,
     best: FloatArray,
@@ -159,7 +159,7 @@ def _advance(
     _expand(score, best[:groups], weight, width)
 
 
-@njit(cache=True, fastmath=True)
+@compiled(fastmath=True)
 def _weigh(
     weight: FloatArray,
     linear: FloatArray,
@@ -176,7 +176,7 @@ def _weigh(
             weight[s] += (a - h * column[s]) * column[s]
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@compiled(fastmath=True, nogil=True)
 def _search_segment(
     states: IntArray,
     back: NDArray[np.uint8],
@@ -238,7 +238,7 @@ def _search(
     return states
 
 
-@njit(cache=True)
+@compiled()
 def _walk(inputs: IntArray, widths: IntArray, state_bits: int, segment: int) -> IntArray:
     """The state after each step, from the bits that were sent."""
     states = np.empty(widths.size, np.int64)

@@ -1,0 +1,124 @@
+"""The decorator of every compiled loop whose machine code is kept on disk.
+
+Numba's own cache compares the caller's file only, so after an edit of a callee, or of a constant
+in another file, old machine code would run: in a codec that is a wrong picture. Here the key covers
+the sources of all of `laconic.coding`, and the versions of the compiler.
+
+Machine code is kept in NUMBA_CACHE_DIR if that is set, else beside the source, else in numba's
+folder for this user. Where none of them can be written it stays in memory, without a message.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import llvmlite
+import numba
+from numba.core.caching import (
+    CompileResultCacheImpl,
+    FunctionCache,
+    IndexDataCacheFile,
+    InTreeCacheLocator,
+    UserProvidedCacheLocator,
+    UserWideCacheLocator,
+)
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+ROOM = Path(__file__).parent
+
+
+def compiled(**options: Any) -> Callable[[Function], Function]:
+    """`numba.njit` with these options, and machine code that is kept until any source here changes.
+
+    Use it for functions that Python calls. A helper that only compiled loops call needs no copy of
+    its own on disk: give it `njit`.
+
+    Args:
+        options: of `numba.njit`, without `cache`.
+
+    Returns:
+        A decorator; what it gives is numba's dispatcher.
+
+    Example:
+        `@compiled(nogil=True, error_model="numpy")`
+    """
+
+    def decorate(function: Function) -> Function:
+        dispatcher: Function = numba.njit(**options)(function)
+        with suppress(RuntimeError):  # No folder can be written: compiled in memory.
+            vars(dispatcher)["_cache"] = _Cache(function)
+        return dispatcher
+
+    return decorate
+
+
+@cache
+def source_stamp() -> str:
+    """SHA-256 of the sources of `laconic.coding` and of the compiler's versions, in hex."""
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
+    for path in sorted(ROOM.rglob("*.py")):
+        digest.update(f"\n{path.relative_to(ROOM).as_posix()} {path.stat().st_size}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class _PerUser(UserWideCacheLocator):
+    """Numba's folder for this user, where there is such a user."""
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> Any:
+        if os.path.expanduser("~").startswith("~"):  # Nobody's: numba would make a folder "~" here.
+            return None
+        return super().from_function(py_func, py_file)
+
+
+class _Locations(CompileResultCacheImpl):
+    _locator_classes = [UserProvidedCacheLocator, InTreeCacheLocator, _PerUser]  # noqa: RUF012
+
+
+class _Files(IndexDataCacheFile):
+    """A file for each function, types, processor and stamp: no index that two processes write."""
+
+    def load(self, key: object) -> Any:
+        """What is kept for this key, None if nothing is, or nothing that can be read."""
+        try:
+            return self._load_data(self._name(key))
+        except Exception:  # Missing or damaged: pickled data fails in every way.
+            return None
+
+    def save(self, key: object, data: Any) -> None:
+        """Keep data for this key, and remove what older sources left behind."""
+        self._save_data(self._name(key), data)
+        base = self._base()
+        for path in Path(self._cache_path).glob(f"{base}.*.nb?"):
+            if not path.name.startswith(f"{base}.{self._source_stamp[:16]}."):
+                path.unlink(missing_ok=True)
+
+    def flush(self) -> None:
+        """Remove everything that is kept for this function."""
+        for path in Path(self._cache_path).glob(f"{self._base()}.*.nb?"):
+            path.unlink(missing_ok=True)
+
+    def _base(self) -> str:
+        return str(self._index_name).removesuffix(".nbi")
+
+    def _name(self, key: object) -> str:
+        digest = hashlib.sha256(repr(key).encode()).hexdigest()
+        return f"{self._base()}.{self._source_stamp[:16]}.{digest[:16]}.nbc"
+
+
+class _Cache(FunctionCache):
+    _impl_class = _Locations
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, source_stamp())
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with suppress(OSError):  # The folder went read-only or the disk is full: kept in memory.
+            super().save_overload(sig, data)
