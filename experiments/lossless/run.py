@@ -27,6 +27,7 @@ from laconic.codecs.lossless import LosslessCodec, make_coder
 from laconic.data.binary import read_binary
 from laconic.data.idx import load_digits
 from laconic.data.patches import load_images, read_split
+from laconic.data.plugins import load_plugin
 from laconic.evaluation.lossless import (
     CLASSICAL,
     Picture,
@@ -34,7 +35,6 @@ from laconic.evaluation.lossless import (
     classical_sizes,
     contact_sheet,
     measure_set,
-    register_jxl,
     size,
     timed,
 )
@@ -153,7 +153,7 @@ def digits(root: Path, name: str) -> dict[str, Any]:
     else:
         grey = load_digits(root / name, "t10k")[0][:, 0]
         pictures = list((grey * 255).round().numpy().astype(np.uint8))
-    register_jxl()
+    load_plugin("jxl")
     sheet = contact_sheet(pictures, 100)
     samples = sum(picture.size for picture in pictures)
     some = pictures[:: len(pictures) // 500][:500]

@@ -40,6 +40,7 @@ def compress(
     coder: str | None = None,
     *,
     lossless: bool = False,
+    frame: int | None = None,
     model: PathLike | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -53,6 +54,8 @@ def compress(
         bpp: bits per pixel of the whole file; the largest file not above it is taken.
         coder: "rejection", "importance", "greedy", "is-gs"; None: the best one measured.
         lossless: keep every pixel as it is, and the colour profile; nothing above is given then.
+        frame: of an animation or a file of several pages, the one to take, from 1. None: of a lossy
+            file the first, with a warning; `lossless` refuses several frames then.
         model: name of an embedded model, or path of one; None: the one embedded for this.
         threads: threads of torch, None: as they are.
         progress: called with tiles done and tiles in all.
@@ -71,8 +74,12 @@ def compress(
 
     if lossless and not (quality is None and bpp is None and coder is None):
         raise InputError("lossless keeps every pixel: leave out quality, bpp and coder")
-    if isinstance(image, str | Path):
-        image = read_exact(Path(image)) if lossless else read_image(Path(image))
+    if isinstance(image, str):
+        image = Path(image)
+    if isinstance(image, Path | Image.Image):
+        image = read_exact(image, frame) if lossless else read_image(image, frame)
+    elif frame is not None:
+        raise InputError("frame is for files of several pictures; an array has one")
     if lossless:
         loaded = pretrained.load(model or pretrained.LOSSLESS_DEFAULT)
         return _lossless_codec(loaded, threads, progress).encode(image)
@@ -347,9 +354,9 @@ class LaconicImageFile(ImageFile.ImageFile):
     _data: bytes | None = None
 
     def _open(self) -> None:
-        from laconic.codecs.exact_picture import orientation_tags
         from laconic.codecs.lossless_file import refuse_archive
         from laconic.codecs.lossless_info import LosslessInfo
+        from laconic.orientation import orientation_tags
 
         assert self.fp is not None
         self._data = self.fp.read()

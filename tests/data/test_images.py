@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from laconic.codecs import picture
-from laconic.data import images
 from laconic.data.images import read_image
+from laconic.depth import SIXTEEN_BITS
 from laconic.errors import InputError
 
 
@@ -61,8 +61,7 @@ def test_sixteen_bit_colour_is_marked(tmp_path: Path) -> None:
     assert read_image(path).mode.startswith("I;16")
     deep = tmp_path / "deep.png"
     deep.write_bytes(_png_of_48_bits())
-    assert read_image(deep).info[images.SIXTEEN_BITS]
-    assert images.SIXTEEN_BITS == picture.SIXTEEN_BITS
+    assert read_image(deep).info[SIXTEEN_BITS]
     with pytest.warns(picture.LossyInputWarning, match="16 bits"):
         assert picture.take_apart(read_image(deep)).reduced
 

@@ -27,6 +27,9 @@ def compress(
     lossless: Annotated[
         bool, typer.Option("--lossless", help="Keep every pixel; a folder becomes one archive.")
     ] = False,
+    frame: Annotated[
+        int | None, typer.Option(min=1, help="Of several frames or pages, the one to take.")
+    ] = None,
     coder: Annotated[
         str | None, typer.Option(help="rejection, importance, greedy or is-gs.")
     ] = None,
@@ -45,8 +48,10 @@ def compress(
     folders = [path for path in inputs if path.is_dir()]
     if folders and not lossless:
         raise InputError(f"{folders[0]} is a folder; archives of folders need --lossless")
+    if folders and frame is not None:
+        raise InputError(f"{folders[0]} is a folder; --frame chooses a frame of single files")
     common: dict[str, Any] = {"model": model, "threads": threads}
-    options = {"quality": quality, "bpp": bpp, "coder": coder, "lossless": lossless}
+    options = {"quality": quality, "bpp": bpp, "coder": coder, "lossless": lossless, "frame": frame}
 
     def work(source: Path, target: Path, tick: Tick) -> dict[str, Any]:
         if source.is_dir():

@@ -15,7 +15,6 @@ EXIF orientation is kept as a tag, the pixels stay where they are. Other metadat
 Everything else (CMYK, floats, 32-bit integers, colour of 16 bits) is refused.
 """
 
-import struct
 import zlib
 from dataclasses import dataclass
 from enum import IntEnum
@@ -27,13 +26,10 @@ from PIL import Image
 
 from laconic.codecs.groups import Samples
 from laconic.errors import InputError
+from laconic.orientation import UPRIGHT, orientation_tags, read_orientation
 
-ORIENTATION_TAG: Final = 0x0112
 ROWS: Final = 256
 """Rows of a picture that a checksum takes at once."""
-UPRIGHT: Final = 1
-ORIENTATIONS: Final = range(UPRIGHT, 9)
-"""EXIF's ways to turn and mirror a picture; 1 leaves it as it is."""
 
 
 class Kind(IntEnum):
@@ -103,7 +99,7 @@ def take_apart(image: Image.Image | NDArray[Any]) -> ExactPicture:
     if frames > 1:
         raise InputError(f"the image has {frames} frames; save each as an image of its own")
     profile = image.info.get("icc_profile") or b""
-    return _from_bands(np.asarray(_expand(image)), profile, _orientation(image))
+    return _from_bands(np.asarray(_expand(image)), profile, read_orientation(image))
 
 
 def put_together(picture: ExactPicture) -> Image.Image:
@@ -119,13 +115,6 @@ def put_together(picture: ExactPicture) -> Image.Image:
     if picture.orientation != UPRIGHT:
         image.info["exif"] = orientation_tags(picture.orientation)
     return image
-
-
-def orientation_tags(orientation: int) -> bytes:
-    """EXIF data that say how a picture is turned and nothing else."""
-    tags = Image.Exif()
-    tags[ORIENTATION_TAG] = orientation
-    return tags.tobytes()
 
 
 def _from_array(array: NDArray[Any]) -> ExactPicture:
@@ -188,15 +177,6 @@ def _advice(mode: str) -> str:
     if mode in ("La", "RGBa"):
         return "undo the multiplication with alpha first: convert to LA or RGBA"
     return "convert the image to RGB first"
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF's number, 1 where there is none that means anything."""
-    try:
-        found = image.getexif().get(ORIENTATION_TAG, UPRIGHT)
-    except (SyntaxError, ValueError, TypeError, OSError, struct.error):
-        return UPRIGHT  # The tags are damaged, the pixels are not.
-    return found if isinstance(found, int) and found in ORIENTATIONS else UPRIGHT
 
 
 def _add(samples: NDArray[Any], check: int) -> int:

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from laconic.codecs.exact_picture import ORIENTATIONS, UPRIGHT, Kind
+from laconic.codecs.exact_picture import Kind
 from laconic.codecs.grid import Grid
 from laconic.codecs.header import FINGERPRINT_BYTES
 from laconic.codecs.tiles import MAX_SIDE, Tile
 from laconic.container import FieldReader, FieldWriter
 from laconic.errors import CorruptFileError, UnsupportedFileError
+from laconic.orientation import ORIENTATIONS, UPRIGHT
 
 CODEC: Final = "lossless"
 REVISION: Final = 1

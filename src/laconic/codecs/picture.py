@@ -24,15 +24,15 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
 
+from laconic.depth import SIXTEEN_BITS, is_deep, round_to_eight, to_eight_bits
 from laconic.errors import CorruptFileError, InputError
+from laconic.orientation import turn_upright
 
 PROFILE_LIMIT: Final = 4096
 PROFILE_BYTES: Final = 1 << 22
 DEPTHS: Final = (np.uint8, np.uint16)
-SIXTEEN_BITS: Final = "sixteen_bits"
-"""Key of `Image.info` set by a reader when the file had 16 bits a sample and Pillow kept 8."""
 
 
 class LossyInputWarning(UserWarning):
@@ -91,9 +91,9 @@ def take_apart(image: Image.Image | NDArray[Any]) -> Picture:
         reduced = bool(image.info.get(SIXTEEN_BITS))
     if image.width == 0 or image.height == 0:
         raise InputError("the image has no pixels")
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith(("I", "F")):
-        image, reduced = _to_eight_bits(image), True
+    image = turn_upright(image)
+    if is_deep(image):
+        image, reduced = to_eight_bits(image), True
     if reduced:
         warnings.warn(
             "the image has 16 bits a sample; it is coded with 8, the lower 8 are lost",
@@ -134,29 +134,13 @@ def _from_array(array: NDArray[Any]) -> tuple[Image.Image, bool]:
     if array.size == 0:
         raise InputError("the image has no pixels")
     reduced = array.dtype == np.uint16
-    eight = _round_to_eight(array) if reduced else array.astype(np.uint8)
+    eight = round_to_eight(array) if reduced else array.astype(np.uint8)
     if channels == 2:
         image = Image.fromarray(np.ascontiguousarray(eight[..., 0]))
         image.putalpha(Image.fromarray(np.ascontiguousarray(eight[..., 1])))
         return image, reduced
     flat = eight[..., 0] if eight.ndim == 3 and channels == 1 else eight
     return Image.fromarray(np.ascontiguousarray(flat)), reduced
-
-
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Grey with 16 bits a sample, which Pillow calls I or I;16."""
-    values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-        raise InputError(
-            f"samples of mode {image.mode} outside 0 to 65535 have no agreed black and white; "
-            "scale the image to 8 or 16 bits first"
-        )
-    return Image.fromarray(_round_to_eight(values))
-
-
-def _round_to_eight(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Samples of 0 to 65535 to the nearest of 0 to 255."""
-    return ((values.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
 
 
 def _simplify(image: Image.Image) -> tuple[Colour, Image.Image]:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
-from laconic.data.images import naming_errors, open_image
+from laconic.data import images
+from laconic.data.images import BITS_TAG
 from laconic.errors import InputError
 
 FORMATS = ("PNG", "PPM", "TIFF", "BMP", "GIF", "WEBP", "JPEG")
@@ -32,26 +33,33 @@ NAMED_FILES = 5
 Input = str | Path | Image.Image | NDArray[Any]
 Source = tuple[str, Callable[[], Image.Image | NDArray[Any]]]
 """A picture's name, and how to read it."""
-BITS_TAG, PHOTOMETRIC_TAG, EXTRA_TAG, FORMAT_TAG = 258, 262, 338, 339
-WHITE_IS_ZERO, UNSIGNED, STRAIGHT_ALPHA = 0, 1, 2
+EXTRA_TAG, FORMAT_TAG = 338, 339
+UNSIGNED, STRAIGHT_ALPHA = 1, 2
 
 
-def read_exact(path: Path) -> Image.Image:
-    """Read an image file of one frame, or refuse what would not be its samples.
+def read_exact(source: images.Source, frame: int | None = None) -> Image.Image:
+    """Read one frame of an image, or refuse what would not be its samples.
+
+    Args:
+        source: path, open file, or Pillow image.
+        frame: number of the frame, from 1; None: the file has one frame.
 
     Raises:
-        InputError: the file is missing, damaged, no image, or Pillow would change its samples.
+        InputError: the file is missing, damaged, no image, or Pillow would change its samples; or
+            it has several frames and `frame` is None, or has no such frame.
     """
-    with naming_errors(path):
-        image = open_image(path)
-        with image:
+    with images.naming_errors(source), images.opened(source) as image:
+        images.go_to_frame(image, frame)
+        fault = _find_frames(image, frame)
+        if not fault and not _is_in_memory(source):
             fault = _find_fault(image)
-            if fault:
-                raise InputError(f"{path} {fault}")
-            image.load()
-    if image.mode == "I" and image.format == "PPM":
-        return Image.fromarray(np.asarray(image).astype(np.uint16))
-    return image
+        if fault:
+            raise InputError(f"{images.name_of(source)} {fault}")
+        loaded = images.load_frame(image)
+        grey_of_16_bits = loaded.mode == "I" and image.format == "PPM"
+    if grey_of_16_bits:
+        return Image.fromarray(np.asarray(loaded).astype(np.uint16))
+    return loaded
 
 
 class LeftOutWarning(UserWarning):
@@ -126,11 +134,26 @@ def _find_pictures(folder: Path) -> list[Path]:
     return sorted(pictures)
 
 
+def _is_in_memory(source: images.Source) -> bool:
+    """Whether samples are given as they are, by an image that is loaded or that a plugin reads."""
+    if not isinstance(source, Image.Image):
+        return False
+    return not _tiles(source) or source.format not in FORMATS
+
+
+def _find_frames(image: Image.Image, frame: int | None) -> str:
+    """Why it is not known which frame is meant, or ""."""
+    frames = getattr(image, "n_frames", 1)
+    if frames == 1 or frame is not None:
+        return ""
+    return (
+        f"has {frames} frames; choose one by --frame N or frame=N, or save each as a file of its "
+        "own"
+    )
+
+
 def _find_fault(image: Image.Image) -> str:
     """Why Pillow would not give the samples of the file, or ""."""
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1:
-        return f"has {frames} frames; save each as a file of its own"
     if image.format not in FORMATS:
         return f"is in format {image.format}; convert it to PNG, PPM or TIFF first"
     if isinstance(image, TiffImageFile):
@@ -154,8 +177,6 @@ def _find_tiff_fault(image: TiffImageFile) -> str:
         return _deep_colour()
     if bits not in (1, 2, 4, 8, 16):
         return f"has {bits} bits a sample; convert it to 8 or 16 bits first"
-    if bits == 16 and tags.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO:
-        return "counts from white to black with 16 bits; invert it first"
     if set(tags.get(EXTRA_TAG) or (STRAIGHT_ALPHA,)) != {STRAIGHT_ALPHA}:
         return (
             "has a channel that is neither colour nor straight alpha; remove it, or undo the "

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 
+from laconic.data.images import read_image
+from laconic.depth import to_eight_bits
 from laconic.errors import InputError
+from laconic.orientation import turn_upright
 
 SUFFIXES = frozenset({".png", ".ppm", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg"})
 """File names that count as pictures."""
@@ -38,7 +40,8 @@ def list_images(folder: Path) -> list[Path]:
 def load_rgb(path: Path) -> NDArray[np.uint8]:
     """The pixels of one picture, upright, as every codec of an evaluation gets them.
 
-    EXIF orientation is applied; grey, palette and CMYK pictures become RGB; alpha is dropped.
+    EXIF orientation is applied; grey, palette and CMYK pictures become RGB; samples of 16 bits are
+    rounded to 8; alpha is dropped.
 
     Args:
         path: a file that Pillow reads.
@@ -49,13 +52,7 @@ def load_rgb(path: Path) -> NDArray[np.uint8]:
     Raises:
         InputError: missing, not a picture, or damaged.
     """
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            return np.array(upright.convert("RGB"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a picture ({error})") from error
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{path}: too many pixels for an evaluation ({error})") from error
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    image = turn_upright(to_eight_bits(read_image(path)))
+    return np.array(image.convert("RGB"))

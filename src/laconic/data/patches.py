@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from laconic.depth import to_eight_bits
 from laconic.errors import ConfigError
 
 PATCHES_PER_CELL = 15
@@ -55,7 +56,7 @@ def load_images(paths: Sequence[Path]) -> list[NDArray[np.uint8]]:
     for path in paths:
         try:
             with Image.open(path) as image:
-                images.append(np.asarray(image.convert("RGB")))
+                images.append(np.asarray(to_eight_bits(image).convert("RGB")))
         except (OSError, UnidentifiedImageError) as error:
             raise ConfigError(f"{path}: not a readable training image ({error})") from error
     return images

@@ -4,7 +4,6 @@ A codec of an evaluation is anything that answers to `Codec`; ours is in `laconi
 The settings are those that docs/evaluation.md explains.
 """
 
-import importlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from typing import Any, Protocol, final
 import numpy as np
 from PIL import Image, features
 
-from laconic.errors import ConfigError, MissingPackageError
+from laconic.data.plugins import load_plugin
+from laconic.errors import ConfigError
 from laconic.evaluation.results import CodeLength
 from laconic.metrics.images import Image8
 
@@ -56,8 +56,7 @@ class Anchor:
         settings: the points measured by default, about 0.1 to 1.5 bits per pixel.
         options: keyword arguments of `save` at one setting.
         feature: Pillow feature that must be compiled in, if any.
-        plugin: module and its function that registers the format with Pillow, if any.
-        package: the name of that module on the package index.
+        plugin: name in `laconic.data.plugins.PLUGINS` of what Pillow needs for it, if anything.
         media_type: for data URIs; empty where browsers cannot show the format.
     """
 
@@ -68,8 +67,7 @@ class Anchor:
     settings: tuple[float, ...]
     options: Callable[[float], Mapping[str, Any]]
     feature: str = ""
-    plugin: tuple[str, str] = ("", "")
-    package: str = ""
+    plugin: str = ""
     media_type: str = ""
 
     def encode(self, pixels: Image8, setting: float) -> bytes:
@@ -95,14 +93,8 @@ class Anchor:
         Raises:
             ConfigError: a package or a feature is missing; says which and what to install.
         """
-        module, function = self.plugin
-        if module:
-            try:
-                loaded = importlib.import_module(module)
-            except ImportError as error:
-                raise MissingPackageError(f"{self.label} needs", self.package, "bench") from error
-            if function:
-                getattr(loaded, function)()
+        if self.plugin:
+            load_plugin(self.plugin)
         if self.feature and not features.check(self.feature):
             raise ConfigError(f"this Pillow was built without {self.label}; install a newer one")
 
@@ -153,14 +145,12 @@ ANCHORS: Mapping[str, Anchor] = {
         Anchor(
             "heif", "HEIF (HEVC)", "x265 4:4:4, tune=psnr, preset=slower, set up as BPG",
             "HEIF", (5, 10, 15, 20, 25, 30, 35, 40, 45), _heif,
-            plugin=("pillow_heif", "register_heif_opener"),
-            package="pillow-heif",
+            plugin="heif",
         ),
         Anchor(
             "jxl", "JPEG XL", "VarDCT, effort 7", "JXL", (1, 5, 10, 20, 40, 60, 70, 80),
             lambda q: {"quality": int(q), "effort": 7},
-            plugin=("pillow_jxl", ""),
-            package="pillow-jxl-plugin",
+            plugin="jxl",
         ),
     )
 }  # fmt: skip

@@ -14,7 +14,8 @@ from PIL import Image
 from laconic.codecs.lossless import LosslessCodec
 from laconic.codecs.lossless_file import LosslessFile
 from laconic.codecs.lossless_info import describe_lossless
-from laconic.errors import CodingError, MissingPackageError
+from laconic.data.plugins import load_plugin
+from laconic.errors import CodingError
 
 Picture = NDArray[np.uint8]
 """`(h, w)` or `(h, w, 3)`."""
@@ -55,21 +56,9 @@ class SetResult:
     decode_mb_per_s: float
 
 
-def register_jxl() -> None:
-    """Make JPEG XL known to Pillow.
-
-    Raises:
-        MissingPackageError: the plugin is not installed.
-    """
-    try:
-        import pillow_jxl  # noqa: F401
-    except ImportError as error:
-        raise MissingPackageError("JPEG XL needs", "pillow-jxl-plugin", "bench") from error
-
-
 def classical_sizes(pictures: Sequence[Picture]) -> dict[str, list[int]]:
     """Bytes of every picture in every classical format, a file each."""
-    register_jxl()
+    load_plugin("jxl")
     return {name: [size(picture, name) for picture in pictures] for name in CLASSICAL}
 
 
