@@ -1,5 +1,7 @@
 """Statistics of batch normalisation after training."""
 
+from collections.abc import Iterable, Iterator
+
 import pytest
 import torch
 from torch import nn
@@ -67,9 +69,70 @@ def test_it_repairs_a_quantised_network() -> None:
     assert float(net[:2](x).var().detach()) == pytest.approx(float(wanted.var().detach()), rel=0.05)
 
 
+def state(net: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in net.state_dict().items()}
+
+
+def same(net: nn.Module, before: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
 def test_without_batches_or_without_norms() -> None:
+    net = normed_net()
+    net(torch.randn(8, 1, 4, 4))
+    before = state(net)
     with pytest.raises(InputError, match="no batch"):
-        reestimate(normed_net(), [])
+        reestimate(net, [])
+    assert same(net, before)
     assert reestimate(nn.Sequential(nn.Linear(2, 2)), []) == 0
     untracked = nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False))
     assert reestimate(untracked, []) == 0
+
+
+def failing() -> Iterator[torch.Tensor]:
+    yield torch.randn(8, 1, 4, 4)
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("batches", "error"),
+    [
+        (failing(), KeyboardInterrupt),
+        ([torch.randn(8, 1, 4, 4), torch.randn(8, 3, 4, 4)], RuntimeError),
+        ([torch.randn(1, 1, 4, 4)], ValueError),  # torch wants two values per channel
+        ([torch.full((8, 1, 4, 4), torch.nan)], InputError),
+    ],
+)
+def test_statistics_are_kept_where_a_batch_fails(
+    batches: Iterable[torch.Tensor], error: type[BaseException]
+) -> None:
+    net = normed_net()
+    net(torch.randn(8, 1, 4, 4))
+    before, modes = state(net), [module.training for module in net.modules()]
+    with pytest.raises(error):
+        reestimate(net, batches)
+    assert same(net, before)
+    assert [module.training for module in net.modules()] == modes
+    assert [net[1].momentum, net[6].momentum] == [0.1, None]
+    assert not any(module._forward_pre_hooks for module in net.modules())
+
+
+class Partly(nn.Module):
+    """One norm that is called twice, and one that is not called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twice, self.idle = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.twice(self.twice(x) + 3)
+
+
+def test_modules_count_what_they_see_themselves() -> None:
+    """Both calls count alike; a norm that sees nothing keeps its statistics."""
+    net = Partly()
+    net.idle.running_mean.fill_(5.0)
+    x = torch.randn(50, 2) + 1
+    assert reestimate(net, [x]) == 1
+    torch.testing.assert_close(net.twice.running_mean, (x.mean(0) + 3) / 2)
+    assert net.idle.running_mean.tolist() == [5.0, 5.0]

@@ -19,6 +19,7 @@ from laconic.codecs.network import named, shrink
 from laconic.coding.relative_entropy import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.trellis import TrellisCoder
 from laconic.errors import InputError
+from laconic.training.modes import restored_on_failure
 from laconic.weights.base import ProbabilisticLayer
 from laconic.weights.convert import plain
 from laconic.weights.miracle import NATS_PER_BYTE, DrawnTensor, MiraclePosterior
@@ -44,7 +45,8 @@ def shrink_drawn(
     """Write the .lac file of a network whose weights were trained by the method "miracle".
 
     The network is changed in place: at the end its weights are those of the file, bit for bit.
-    Tensors that are no weights of converted layers are kept bit for bit.
+    Tensors that are no weights of converted layers are kept bit for bit. If anything fails, such as
+    `refine`, the network is put back as it was.
 
     Args:
         net: the converted network.
@@ -67,16 +69,17 @@ def shrink_drawn(
     """
     writer = DrawsWriter(coder, seed)
     parts = _parts(net, order)
-    for place, (layer, part, tensor) in enumerate(parts):
-        rest = parts[place + 1 :]
-        for receipt in _tell(writer, f"{layer}.{part}", tensor, block_bytes):
-            report(f"{layer}.{part}", receipt)
-            if refine is not None and part == "weight" and (rest or not tensor.told.all()):
-                refine(layer)
-    draws = writer.finish()
-    told = {entry.name for entry in draws.entries}
-    others = {key: value for key, value in plain(net).state_dict().items() if key not in told}
-    return shrink(named(others), metadata or {}, 0.0, draws=draws)
+    with restored_on_failure([net]):
+        for place, (layer, part, tensor) in enumerate(parts):
+            rest = parts[place + 1 :]
+            for receipt in _tell(writer, f"{layer}.{part}", tensor, block_bytes):
+                report(f"{layer}.{part}", receipt)
+                if refine is not None and part == "weight" and (rest or not tensor.told.all()):
+                    refine(layer)
+        draws = writer.finish()
+        told = {entry.name for entry in draws.entries}
+        others = {key: value for key, value in plain(net).state_dict().items() if key not in told}
+        return shrink(named(others), metadata or {}, 0.0, draws=draws)
 
 
 def count_blocks(net: nn.Module, block_bytes: float) -> int:

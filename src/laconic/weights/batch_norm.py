@@ -7,14 +7,15 @@ finds them. Call this last, on the converted network or on the plain one.
 Source: Louizos 10.6.1.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from laconic.errors import InputError
-from laconic.training.modes import evaluation
+from laconic.training.modes import evaluation, restored_on_failure
 
 
 @torch.no_grad()
@@ -22,7 +23,8 @@ def reestimate(net: nn.Module, batches: Iterable[Tensor]) -> int:
     """Replace the running statistics of all batch normalisations, in place.
 
     All other modules are in evaluation mode meanwhile: nothing is drawn or dropped. Every batch
-    counts by its size, and should be as large as one of training.
+    counts by its size, and should be as large as one of training. A module that the forward pass
+    does not use keeps its statistics. If anything fails, all modules keep theirs.
 
     Args:
         net: the network; the modes of its modules are put back.
@@ -32,7 +34,7 @@ def reestimate(net: nn.Module, batches: Iterable[Tensor]) -> int:
         How many modules were given new statistics; 0 for a network without them.
 
     Raises:
-        InputError: there are modules, but no batch.
+        InputError: there are modules, but no batch; or the new statistics are NaN or infinite.
 
     Formula: means over the batches of each one's mean and unbiased variance.
     """
@@ -43,21 +45,44 @@ def reestimate(net: nn.Module, batches: Iterable[Tensor]) -> int:
     ]
     if not modules:
         return 0
+    seen = dict.fromkeys(modules, 0)
+
+    def weigh(module: nn.Module, given: tuple[Any, ...]) -> None:
+        assert isinstance(module, _BatchNorm)
+        seen[module] += len(given[0])
+        module.momentum = len(given[0]) / max(seen[module], 1)
+
     momenta = [module.momentum for module in modules]
-    seen = 0
-    with evaluation(net):
+    with evaluation(net), restored_on_failure(modules):
+        handles = [module.register_forward_pre_hook(weigh) for module in modules]
         try:
-            for module in modules:
-                module.reset_running_stats()
-                module.training = True
-            for batch in batches:
-                seen += len(batch)
-                for module in modules:
-                    module.momentum = len(batch) / seen
-                net(batch)
+            _run(net, batches, modules)
         finally:
-            for module, momentum in zip(modules, momenta, strict=True):
+            for module, handle, momentum in zip(modules, handles, momenta, strict=True):
+                handle.remove()
                 module.momentum = momentum
-    if not seen:
-        raise InputError("no batch to take the statistics from: they are lost; give some and rerun")
-    return len(modules)
+        used = [module for module in modules if seen[module]]
+        _check(net, used)
+    return len(used)
+
+
+def _run(net: nn.Module, batches: Iterable[Tensor], modules: Sequence[_BatchNorm]) -> None:
+    for module in modules:
+        module.training = True
+    empty = True
+    for batch in batches:
+        net(batch)
+        empty = False
+    if empty:
+        raise InputError("no batch to take the statistics from: the network keeps those it had")
+
+
+def _check(net: nn.Module, modules: Sequence[_BatchNorm]) -> None:
+    names = {module: name for name, module in net.named_modules()}
+    for module in modules:
+        for statistic in (module.running_mean, module.running_var):
+            if statistic is not None and not bool(statistic.isfinite().all()):
+                raise InputError(
+                    f"the batches give {names[module] or 'the network'} statistics that are NaN or "
+                    "infinite: the network keeps those it had"
+                )

@@ -28,7 +28,7 @@ from laconic.distributions.relaxed_grid import (
     Rounding,
 )
 from laconic.errors import ConfigError, InputError
-from laconic.training.modes import evaluation
+from laconic.training.modes import evaluation, restored_on_failure
 from laconic.weights.base import (
     SUPPORTED,
     Apply,
@@ -208,6 +208,11 @@ class RelaxedPosterior(WeightPosterior):
 
     def _fit_inputs(self, x: Tensor, grid: RelaxedGrid) -> None:
         """Inputs that are never negative get a grid from zero on, as behind a rectifier."""
+        if not bool(x.isfinite().all()):
+            raise InputError(
+                "a layer was given NaN or infinite values, from which no range of its inputs "
+                "follows: look for them in the batch and in the weights of the layers before it"
+            )
         points = 2**grid.bits
         widening = 1 + 3 / points if grid.bits > 4 else 1 + 3 / (2 * points)
         grid.fit(x, bool((x < 0).any()), 1.0 if grid.bits <= FULL_BITS else widening)
@@ -220,17 +225,24 @@ def calibrate(net: nn.Module, inputs: Tensor) -> None:
     """Set the ranges of all activations of a converted network from one batch.
 
     The first batch in training mode does so by itself; call this to evaluate before training, or
-    before a copy of the network is made.
+    before a copy of the network is made. If anything fails, all ranges stay as they were.
 
     Args:
         net: converted by this method.
         inputs: a batch of training inputs.
+
+    Raises:
+        InputError: a layer is given NaN or infinite values.
     """
-    with evaluation(net):
-        for module in net.modules():
-            if isinstance(module, RelaxedPosterior):
-                module.collecting = module.input_grid is not None
-        net(inputs)
+    posteriors = [module for module in net.modules() if isinstance(module, RelaxedPosterior)]
+    with evaluation(net), restored_on_failure(posteriors):
+        try:
+            for posterior in posteriors:
+                posterior.collecting = posterior.input_grid is not None
+            net(inputs)
+        finally:
+            for posterior in posteriors:
+                posterior.collecting = False
 
 
 def add_roundings(net: nn.Module, names: Iterable[str]) -> None:

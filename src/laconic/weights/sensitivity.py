@@ -27,7 +27,7 @@ def sensitivities(
     """The loss that relative noise adds, per unit of its square, for each parameter.
 
     Args:
-        net: the network; its parameters are put back as they were.
+        net: the network; its parameters are put back as they were, also where `loss` fails.
         loss: the loss of `net` as it stands; the same for the same weights, so that differences
             are those of the weights.
         names: parameters to measure, as `net.named_parameters()` calls them.
@@ -49,12 +49,14 @@ def sensitivities(
         kept = parameter.detach().clone()
         size = noise * float(kept.square().mean().sqrt())
         added = 0.0
-        for _ in range(draws):
-            error = size * torch.randn(kept.shape, generator=generator).to(kept)
-            for sign in (1, -1):
-                parameter.copy_(kept + sign * error)
-                added += (loss() - start) / (2 * draws)
-        parameter.copy_(kept)
+        try:
+            for _ in range(draws):
+                error = size * torch.randn(kept.shape, generator=generator).to(kept)
+                for sign in (1, -1):
+                    parameter.copy_(kept + sign * error)
+                    added += (loss() - start) / (2 * draws)
+        finally:
+            parameter.copy_(kept)
         found[name] = added / noise**2
     return found
 
