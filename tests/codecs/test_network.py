@@ -167,7 +167,7 @@ def test_impossible_requests_are_refused() -> None:
         laconic.shrink(tensors, tolerance=0.1, lossless=True)
     for bad in (
         3,
-        torch.zeros(3, dtype=torch.complex64),
+        torch.zeros(3, dtype=torch.complex128),
         torch.eye(3).to_sparse(),
         torch.zeros(3, device="meta"),
     ):
@@ -268,11 +268,13 @@ def test_damage_ends_in_a_laconic_error() -> None:
         assert all(tensor.numel() < 2**24 for tensor in tensors.values())
 
 
-def test_absurd_lists_are_refused() -> None:
+def test_absurd_lists_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     good = Entry("a", "F32", (3, 4), Method.QUANTISED, 0.5)
     entries, notes = read_manifest(write_manifest([good], {"k": "v"}))
     assert entries == (good,)
     assert notes == {"k": "v"}
+    for check in ("check_texts", "check_entry"):
+        monkeypatch.setattr(f"laconic.codecs.manifest.{check}", lambda *_: None)
     twice = write_manifest([good, good], {})
     repeated = Entry("b", "F32", (4, 3), Method.SAME, same_as=0)
     huge = Entry("a", "U8", (1 << 33, 1 << 33), Method.LOSSLESS)

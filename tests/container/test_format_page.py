@@ -14,7 +14,7 @@ def test_words_and_limits(repository: Path) -> None:
     assert table == [(str(k + 1), word) for k, word in enumerate(WORDS)]
     assert f"Format {VERSION}." in page
     assert f"Revision {header.REVISION}," in page
-    assert (MAX_HEADER_BYTES, MAX_SECTIONS) == (2**20, 2**14)
+    assert (MAX_HEADER_BYTES, MAX_SECTIONS) == (2**25, 2**21)
     assert (tiles.MAX_SIDE, tiles.MAX_PIXELS, tiles.MAX_TILE_PIXELS) == (65536, 2**28, 2**22)
 
 

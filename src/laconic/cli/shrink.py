@@ -69,14 +69,24 @@ def shrink(
 
 
 def _tolerances(texts: list[str]) -> dict[str, float]:
-    """Numbers by pattern; a number alone is for all, and comes first."""
-    found = {"*": 0.01} if texts else {}
+    """Numbers by pattern, in the order in which the last pattern that fits counts.
+
+    A number alone is for all tensors that no pattern fits, and comes first.
+    """
+    general, found = 0.01, dict[str, float]()
     for text in texts:
         pattern, _, number = text.rpartition("=")
         try:
-            found[pattern or "*"] = float(number)
+            value = float(number)
         except ValueError:
             raise typer.BadParameter(f"--tolerance {text}: {number!r} is no number") from None
+        if pattern:
+            found.pop(pattern, None)  # One that is given again moves to the end.
+            found[pattern] = value
+        else:
+            general = value
+    if texts and "*" not in found:
+        found = {"*": general, **found}
     return found
 
 

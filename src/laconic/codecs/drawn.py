@@ -148,9 +148,11 @@ class DrawsWriter:
             fields.word(key)
             fields.integer(config[key])
         fields.integer(self.seed)
+        if len(config) > MAX_SETTINGS:
+            raise InputError(f"a coder of {len(config)} parameters is one that no reader accepts")
         data = fields.finish() + self._stream.finish()
         count = sum(entry.count for entry in self._entries)
-        if count > NUMBERS_PER_BYTE * len(data):
+        if count > min(MOST_NUMBERS, NUMBERS_PER_BYTE * len(data)):
             raise InputError(f"{count} numbers in {len(data)} bytes: keep these tensors otherwise")
         return Draws(tuple(self._entries), data)
 

@@ -3,6 +3,7 @@
 import math
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -11,6 +12,7 @@ from typing import Final
 from laconic.coding.planes import Layout
 from laconic.container import FieldReader, FieldWriter
 from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
+from laconic.types import NUMBER_BITS
 
 CODEC: Final = "network"
 MANIFEST: Final = "manifest"
@@ -18,10 +20,12 @@ TENSOR: Final = "tensor"
 DRAWN: Final = "drawn"
 
 MAX_MANIFEST_BYTES: Final = 1 << 26
-MAX_TEXT_BYTES: Final = 1 << 20
-MAX_TENSORS: Final = 1 << 14
-MAX_AXES: Final = 16
+MAX_TEXT_BYTES: Final = 1 << 24
+MAX_TENSORS: Final = 1 << 20
+MAX_NOTES: Final = 1 << 20
+MAX_AXES: Final = 64
 MAX_NUMBERS: Final = 1 << 34
+"""What a reader accepts, and a writer therefore checks before it begins."""
 
 LAYOUTS: Final[Mapping[str, Layout]] = {
     "F32": Layout(32, 9),
@@ -39,8 +43,15 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
     "BOOL": Layout(8, 8),
     "F8_E4M3": Layout(8, 8),
     "F8_E5M2": Layout(8, 8),
+    "F8_E8M0": Layout(8, 8),
+    "F8_E4M3FNUZ": Layout(8, 8),
+    "F8_E5M2FNUZ": Layout(8, 8),
+    "F4": Layout(8, 8),
+    "C64": Layout(32, 9),
 }
-"""How each type of safetensors files is cut into planes; the order is part of the format."""
+"""How the words of each type of safetensors files are cut into planes; the order is part of the
+format. Two numbers of type F4 are one word, and a number of type C64 is two: its real and its
+imaginary part."""
 
 FLOATS: Final = ("F32", "F16", "BF16", "F64")
 """Types that can be quantised."""
@@ -107,7 +118,12 @@ class Entry:
     @property
     def size_bytes(self) -> int:
         """Bytes of its plain numbers."""
-        return self.count * LAYOUTS[self.dtype].width // 8
+        return self.count * NUMBER_BITS[self.dtype] // 8
+
+    @property
+    def words(self) -> int:
+        """Words that its plain numbers are, as its type's layout has them."""
+        return self.count * NUMBER_BITS[self.dtype] // LAYOUTS[self.dtype].width
 
     @property
     def matrix(self) -> tuple[int, int]:
@@ -124,19 +140,73 @@ class Entry:
         return (1 if len(self.shape) == 3 else self.shape[-2]), self.shape[-1]
 
 
+def check_texts(names: Sequence[str], metadata: Mapping[str, str]) -> None:
+    """Check names and notes against what a reader accepts, before anything is coded.
+
+    Args:
+        names: of all tensors.
+        metadata: free text by name.
+
+    Raises:
+        InputError: they are too many or too long, no text, or two tensors have one name.
+    """
+    if len(names) > MAX_TENSORS:
+        raise InputError(f"{len(names)} tensors are too many: a file holds {MAX_TENSORS}")
+    if len(metadata) > MAX_NOTES:
+        raise InputError(f"{len(metadata)} notes are too many: a file holds {MAX_NOTES}")
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise InputError(f"two tensors are called {twice!r}: rename one of them")
+    texts = [*names, *(text for note in metadata.items() for text in note)]
+    total = sum(len(_encode(text)) for text in texts)
+    if total > MAX_MANIFEST_BYTES:
+        raise InputError(
+            f"names and notes take {total} bytes, a file holds {MAX_MANIFEST_BYTES}; "
+            "shorten the notes, or make several files"
+        )
+
+
+def check_entry(entry: Entry) -> None:
+    """Check a tensor's type and shape against what a reader accepts.
+
+    Raises:
+        InputError: the type is unknown, or the tensor has too many axes or numbers.
+    """
+    if entry.dtype not in LAYOUTS:
+        raise InputError(f"tensor {entry.name!r} is of the unknown type {entry.dtype}")
+    if len(entry.shape) > MAX_AXES:
+        raise InputError(
+            f"tensor {entry.name!r} has {len(entry.shape)} axes, a file holds {MAX_AXES}; "
+            "reshape it"
+        )
+    if max((*entry.shape, entry.count)) > MAX_NUMBERS:
+        raise InputError(
+            f"tensor {entry.name!r} of shape {entry.shape} is too large: a tensor of a file has "
+            f"sides and numbers up to {MAX_NUMBERS}; split it"
+        )
+    if not _is_whole(entry):
+        raise InputError(
+            f"tensor {entry.name!r} of type F4 and shape {entry.shape} has an odd number of "
+            "numbers along its last axis; two of them take a byte"
+        )
+
+
+def _is_whole(entry: Entry) -> bool:
+    """Whether the last axis of a tensor of type F4, if it is one, fills whole bytes."""
+    return entry.dtype != "F4" or (bool(entry.shape) and entry.shape[-1] % 2 == 0)
+
+
 def write_manifest(entries: Sequence[Entry], metadata: Mapping[str, str]) -> bytes:
     """The list as a zlib stream.
 
     Raises:
-        InputError: there are too many tensors, or one of an unknown type.
+        InputError: a reader would not accept it: see `check_texts` and `check_entry`.
     """
-    if len(entries) > MAX_TENSORS - 1:
-        raise InputError(f"{len(entries)} tensors are too many: a file holds {MAX_TENSORS - 1}")
+    check_texts([entry.name for entry in entries], metadata)
     fields = FieldWriter()
     fields.integer(len(entries))
     for entry in entries:
-        if entry.dtype not in LAYOUTS:
-            raise InputError(f"tensor {entry.name!r} is of the unknown type {entry.dtype}")
+        check_entry(entry)
         _write_text(fields, entry.name)
         fields.integer(_DTYPES.index(entry.dtype))
         fields.integer(len(entry.shape))
@@ -154,7 +224,13 @@ def write_manifest(entries: Sequence[Entry], metadata: Mapping[str, str]) -> byt
     for key in sorted(metadata):  # Safetensors files give theirs in another order each time.
         _write_text(fields, key)
         _write_text(fields, metadata[key])
-    return zlib.compress(fields.finish(), 9)
+    plain = fields.finish()
+    if len(plain) > MAX_MANIFEST_BYTES:
+        raise InputError(
+            f"the list of {len(entries)} tensors takes {len(plain)} bytes, a file holds "
+            f"{MAX_MANIFEST_BYTES}; make several files"
+        )
+    return zlib.compress(plain, 9)
 
 
 def read_manifest(data: bytes) -> tuple[tuple[Entry, ...], dict[str, str]]:
@@ -174,7 +250,7 @@ def read_manifest(data: bytes) -> tuple[tuple[Entry, ...], dict[str, str]]:
     if len(names) != len(entries):
         raise CorruptFileError("the list of tensors names one twice")
     metadata = {}
-    for _ in range(fields.integer(MAX_TENSORS, "the number of notes")):
+    for _ in range(fields.integer(MAX_NOTES, "the number of notes")):
         key = _read_text(fields)
         metadata[key] = _read_text(fields)
     fields.finish()
@@ -182,18 +258,12 @@ def read_manifest(data: bytes) -> tuple[tuple[Entry, ...], dict[str, str]]:
 
 
 def _read_entry(fields: FieldReader, before: Sequence[Entry]) -> Entry:
-    name = _read_text(fields)
-    kind = fields.integer(what="a tensor's type")
-    if kind >= len(_DTYPES):
-        raise UnsupportedFileError(f"tensor {name!r} is of a newer type; update laconic")
-    axes = fields.integer(MAX_AXES, "the number of axes")
-    shape = tuple(fields.integer(MAX_NUMBERS, "the length of an axis") for _ in range(axes))
-    if math.prod(shape) > MAX_NUMBERS:
-        raise CorruptFileError(f"tensor {name!r} has more than {MAX_NUMBERS} numbers")
+    entry = _read_kind(fields)
+    name, shape = entry.name, entry.shape
     method = fields.integer(what="how a tensor is kept")
     if method > max(Method):
         raise UnsupportedFileError(f"tensor {name!r} is kept in a newer way; update laconic")
-    entry = Entry(name, _DTYPES[kind], shape, Method(method))
+    entry = replace(entry, method=Method(method))
     if method in IN_STEPS:
         if method in FORESEEN.values() and math.prod(entry.kernel) < 2:
             raise CorruptFileError(f"tensor {name!r} cannot have kernels")
@@ -213,6 +283,22 @@ def _read_entry(fields: FieldReader, before: Sequence[Entry]) -> Entry:
     return entry
 
 
+def _read_kind(fields: FieldReader) -> Entry:
+    """A tensor's name, type and shape; its method is not read yet."""
+    name = _read_text(fields)
+    kind = fields.integer(what="a tensor's type")
+    if kind >= len(_DTYPES):
+        raise UnsupportedFileError(f"tensor {name!r} is of a newer type; update laconic")
+    axes = fields.integer(MAX_AXES, "the number of axes")
+    shape = tuple(fields.integer(MAX_NUMBERS, "the length of an axis") for _ in range(axes))
+    entry = Entry(name, _DTYPES[kind], shape, Method.LOSSLESS)
+    if entry.count > MAX_NUMBERS:
+        raise CorruptFileError(f"tensor {name!r} has more than {MAX_NUMBERS} numbers")
+    if not _is_whole(entry):
+        raise CorruptFileError(f"tensor {name!r} of type F4 does not fill whole bytes")
+    return entry
+
+
 def _read_drawn(fields: FieldReader, entry: Entry) -> Entry:
     scale = _read_float(fields, entry, ("F32",))
     blocks = fields.integer(entry.matrix[0], "the number of blocks")
@@ -229,10 +315,26 @@ def _read_float(fields: FieldReader, entry: Entry, dtypes: Sequence[str]) -> flo
     return value
 
 
-def _write_text(fields: FieldWriter, text: str) -> None:
-    data = text.encode()
+def _encode(text: str) -> bytes:
+    """A name or a note as UTF-8.
+
+    Raises:
+        InputError: it is too long, or has surrogates, which UTF-8 lacks.
+    """
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"the name or note {text[:40]!r} is no text: {error.reason}") from error
     if len(data) > MAX_TEXT_BYTES:
-        raise InputError(f"a text of {len(data)} bytes is too long: {text[:40]!r}...")
+        raise InputError(
+            f"a name or note of {len(data)} bytes is too long, a file holds {MAX_TEXT_BYTES}: "
+            f"{text[:40]!r}..."
+        )
+    return data
+
+
+def _write_text(fields: FieldWriter, text: str) -> None:
+    data = _encode(text)
     fields.integer(len(data))
     fields.raw(data)
 

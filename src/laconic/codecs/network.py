@@ -20,11 +20,12 @@ from laconic.codecs.manifest import (
     CODEC,
     DRAWN,
     IN_STEPS,
-    LAYOUTS,
     MANIFEST,
     TENSOR,
     Entry,
     Method,
+    check_entry,
+    check_texts,
     read_manifest,
     write_manifest,
 )
@@ -38,6 +39,7 @@ from laconic.errors import (
     UnreachableTargetError,
     UnsupportedFileError,
 )
+from laconic.types import NUMBER_BITS, shape_in_numbers, shape_in_torch
 
 REVISION: Final = 1
 COARSEST: Final = 0.98
@@ -76,11 +78,13 @@ def named(tensors: Mapping[str, Tensor]) -> Source:
             )
         kind = NAMES.get(tensor.dtype) if isinstance(tensor, Tensor) else None
         if kind is None or tensor.layout != torch.strided or tensor.is_meta:
+            found = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
             raise InputError(
-                f"{name!r} is no dense tensor of real numbers: leave it out or make it one"
+                f"{name!r} is no dense tensor of a type that safetensors files have ({found}): "
+                "leave it out or convert it"
             )
         source[name] = kind, partial(_same, tensor)
-    order = sorted(source, key=lambda name: (-LAYOUTS[source[name][0]].width, name))
+    order = sorted(source, key=lambda name: (-NUMBER_BITS[source[name][0]], name))
     return {name: source[name] for name in order}
 
 
@@ -125,16 +129,16 @@ def shrink(
         InputError: a tensor to be quantised has NaN or infinite values, or a type is unknown.
     """
     tolerances = tolerance if isinstance(tolerance, Mapping) else {"*": tolerance}
+    check_texts([*(entry.name for entry in draws.entries), *source], metadata)
     _check_tolerances(tolerances, list(source))
     entries, sections, contexts = list(draws.entries), list[Section](), quantised.Contexts()
     known: dict[tuple[str, tuple[int, ...], bytes], int] = {}
     for index, (name, (dtype, fetch)) in enumerate(source.items()):
         progress(index, len(source))
-        if dtype not in LAYOUTS:
-            raise InputError(f"tensor {name!r} is of the unknown type {dtype}")
-        tensor = fetch().detach().cpu().contiguous()
-        entry = Entry(name, dtype, tuple(tensor.shape), Method.LOSSLESS)
-        key = dtype, entry.shape, hashlib.sha256(words_of(tensor).data).digest()
+        tensor = fetch().detach().cpu().resolve_conj().resolve_neg().contiguous()
+        entry = Entry(name, dtype, shape_in_numbers(tensor, dtype), Method.LOSSLESS)
+        check_entry(entry)
+        key = dtype, entry.shape, hashlib.sha256(words_of(tensor, dtype).data).digest()
         if key in known:
             entries.append(replace(entry, method=Method.SAME, same_as=known[key]))
             continue
@@ -238,7 +242,7 @@ class NetworkFile:
         Raises:
             InputError: they differ; the tensors are named, a few of each kind.
         """
-        own = {entry.name: entry.shape for entry in self.entries}
+        own = {entry.name: shape_in_torch(entry.shape, entry.dtype) for entry in self.entries}
         both = [name for name in own if name in shapes]
         kinds = {
             "the file lacks": [name for name in shapes if name not in own],

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from laconic.codecs.manifest import (
     DEPENDENT,
+    FLOATS,
     FORESEEN,
     IN_STEPS,
     LAYOUTS,
@@ -24,35 +25,14 @@ from laconic.coding import planes, quantised
 from laconic.coding.codebook import Codebook
 from laconic.coding.relative_entropy.standard import DoubleArray
 from laconic.coding.stream import IntArray, QueueDecoder, QueueEncoder
-from laconic.errors import CorruptFileError, InputError
+from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
+from laconic.types import TORCH_DTYPES, view_as
 
 SMALLEST: Final = 256
 """Tensors of fewer numbers are kept bit for bit: they are cheap, and often matter much."""
 
-TORCH: Final[Mapping[str, torch.dtype]] = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-}
-NAMES: Final[Mapping[torch.dtype, str]] = {
-    **{dtype: name for name, dtype in TORCH.items()},
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint64: "U64",
-    torch.uint32: "U32",
-    torch.uint16: "U16",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-    torch.float8_e4m3fn: "F8_E4M3",
-    torch.float8_e5m2: "F8_E5M2",
-}
+NAMES: Final[Mapping[torch.dtype, str]] = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 """Types as safetensors files name them."""
-
-_TYPES: Final = {name: dtype for dtype, name in NAMES.items()}
-_WORDS: Final = {8: torch.uint8, 16: torch.int16, 32: torch.int32, 64: torch.int64}
 
 NUMBERS_PER_BYTE: Final = 1 << 15
 """More than any tensor holds in a byte of its section: counts never reach certainty."""
@@ -91,11 +71,10 @@ class Wanted:
     step: float = 0.0
 
 
-def words_of(tensor: Tensor) -> Words:
-    """The tensor's bits as unsigned integers, flat."""
-    width = 8 * tensor.element_size()
-    bits = tensor.reshape(-1).view(_WORDS[width]).numpy()
-    words: Words = bits.view(np.dtype(f"uint{width}"))
+def words_of(tensor: Tensor, dtype: str) -> Words:
+    """The bits of a contiguous tensor in memory, of type `dtype`, as its layout's words, flat."""
+    data = tensor.reshape(-1).view(torch.uint8).numpy()
+    words: Words = data.view(np.dtype(f"uint{LAYOUTS[dtype].width}"))
     return words
 
 
@@ -107,7 +86,7 @@ def encode(
     Raises:
         InputError: it has NaN or infinite values and is to be quantised, or a step is too fine.
     """
-    stream, words = QueueEncoder(), words_of(tensor)
+    stream, words = QueueEncoder(), words_of(tensor, entry.dtype)
     wanted = _applying(entry, tensor, wanted)
     book = _codebook(entry, tensor, wanted, words)
     if book is not None:
@@ -130,7 +109,7 @@ def encode(
 
 def _applying(entry: Entry, tensor: Tensor, wanted: Wanted) -> Wanted:
     """What of the wishes is for such a tensor; only large matrices have tolerances."""
-    if entry.dtype not in TORCH or not entry.count:
+    if entry.dtype not in FLOATS or not entry.count:
         return Wanted()
     large = len(entry.shape) > 1 and entry.count >= SMALLEST
     wanted = Wanted(wanted.tolerance if large else 0.0, wanted.step)
@@ -144,7 +123,7 @@ def _applying(entry: Entry, tensor: Tensor, wanted: Wanted) -> Wanted:
 
 def _codebook(entry: Entry, tensor: Tensor, wanted: Wanted, words: Words) -> Codebook | None:
     """The tensor's values, if there are few and steps would not throw some of them together."""
-    if entry.dtype not in TORCH or wanted.step:
+    if entry.dtype not in FLOATS or wanted.step:
         return None
     book = Codebook.of(words, lambda some: _doubles(_floats(some, entry)))
     if book is not None and _first_step(tensor, wanted.tolerance) > _spacing(entry, book):
@@ -172,7 +151,13 @@ def decode(entry: Entry, data: bytes, contexts: quantised.Contexts) -> Tensor:
 
     Raises:
         CorruptFileError: the section is damaged.
+        UnsupportedFileError: the installed torch lacks the tensor's type.
     """
+    if entry.dtype not in TORCH_DTYPES:
+        raise UnsupportedFileError(
+            f"tensor {entry.name!r} is of type {entry.dtype}, which torch {torch.__version__} "
+            "lacks; install a newer torch"
+        )
     if entry.count > NUMBERS_PER_BYTE * (len(data) + 2):
         raise CorruptFileError(
             f"tensor {entry.name!r} has {entry.count} numbers in {len(data)} bytes: "
@@ -180,7 +165,7 @@ def decode(entry: Entry, data: bytes, contexts: quantised.Contexts) -> Tensor:
         )
     stream = QueueDecoder(data)
     if entry.method in IN_STEPS:
-        tensor, state = torch.empty(entry.matrix, dtype=TORCH[entry.dtype]), 0
+        tensor, state = torch.empty(entry.matrix, dtype=TORCH_DTYPES[entry.dtype]), 0
         for rows in _blocks(entry):
             shape = len(tensor[rows]), entry.matrix[1]
             q = quantised.read(stream, shape, contexts, _foreseen(entry))
@@ -197,9 +182,8 @@ def decode(entry: Entry, data: bytes, contexts: quantised.Contexts) -> Tensor:
         ]
         words = np.concatenate([part.reshape(-1) for part in parts])
     else:
-        words = planes.read(stream, entry.count, layout)
-    signed = torch.from_numpy(words.view(np.dtype(f"int{layout.width}")))
-    return signed.view(_TYPES[entry.dtype]).reshape(entry.shape)
+        words = planes.read(stream, entry.words, layout)
+    return view_as(torch.from_numpy(words.view(np.uint8)), entry.dtype, entry.shape)
 
 
 def _store(q: IntArray, step: float, block: Tensor) -> None:
@@ -282,7 +266,7 @@ def _first_step(tensor: Tensor, tolerance: float) -> float:
 
 def _floats(words: Words, entry: Entry) -> Tensor:
     """Numbers of the entry's type by their bits."""
-    return torch.from_numpy(words.view(f"int{8 * words.itemsize}")).view(TORCH[entry.dtype])
+    return torch.from_numpy(words.view(f"int{8 * words.itemsize}")).view(TORCH_DTYPES[entry.dtype])
 
 
 def _spacing(entry: Entry, book: Codebook) -> float:

@@ -10,7 +10,7 @@ Each value has exactly one spelling: a longer one than needed is refused.
 """
 
 from laconic.container.words import INDEX, WORDS
-from laconic.errors import CorruptFileError, UnsupportedFileError
+from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
 
 MAX_INTEGER_BYTES = 10
 MAX_INTEGER = 2**64 - 1
@@ -24,9 +24,9 @@ class FieldWriter:
         self._bytes = bytearray()
 
     def integer(self, value: int) -> None:
-        """Write an unsigned integer below 2^64."""
+        """Write an unsigned integer below 2^64; raises `InputError` where it is none."""
         if not 0 <= value <= MAX_INTEGER:
-            raise ValueError(f"{value} does not fit an unsigned 64-bit field")
+            raise InputError(f"{value} cannot be stored: integers go from 0 to 2^64 - 1")
         while value >= 0x80:
             self._bytes.append(value & 0x7F | 0x80)
             value >>= 7
@@ -37,13 +37,22 @@ class FieldWriter:
         self._bytes += value
 
     def word(self, value: str) -> None:
-        """Write a word: one or two bytes when it is in `WORDS`, spelt out otherwise."""
+        """Write a word: one or two bytes when it is in `WORDS`, spelt out otherwise.
+
+        Raises:
+            InputError: it is too long, or has surrogates, which UTF-8 lacks.
+        """
         index = INDEX.get(value, 0)
         self.integer(index)
         if not index:
-            text = value.encode()
+            try:
+                text = value.encode()
+            except UnicodeEncodeError as error:
+                raise InputError(f"the name {value!r} is no text: {error.reason}") from error
             if len(text) > MAX_WORD_BYTES:
-                raise ValueError(f"the name {value!r} is longer than {MAX_WORD_BYTES} bytes")
+                raise InputError(
+                    f"the name {value!r} is longer than {MAX_WORD_BYTES} bytes; shorten it"
+                )
             self.integer(len(text))
             self.raw(text)
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from laconic.container.fields import FieldReader, FieldWriter
-from laconic.errors import CorruptFileError, UnsupportedFileError
+from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
 
 MAGIC: Final = b"\x89LAC"
 VERSION: Final = 1
-MAX_HEADER_BYTES: Final = 1 << 20
-MAX_SECTIONS: Final = 1 << 14
+MAX_HEADER_BYTES: Final = 1 << 25
+MAX_SECTIONS: Final = 1 << 21
 MAX_SECTION_BYTES: Final = 1 << 60
 CRC_BYTES: Final = 4
 
@@ -65,7 +65,13 @@ class Container:
 
 
 def pack(codec: str, header: bytes, sections: Sequence[Section]) -> bytes:
-    """Write a .lac file; the same arguments give the same bytes."""
+    """Write a .lac file; the same arguments give the same bytes.
+
+    Raises:
+        InputError: there is more than a reader accepts.
+    """
+    if len(sections) > MAX_SECTIONS:
+        raise InputError(f"{len(sections)} sections are too many: a file holds {MAX_SECTIONS}")
     fields = FieldWriter()
     fields.word(codec)
     fields.integer(len(header))
@@ -76,8 +82,11 @@ def pack(codec: str, header: bytes, sections: Sequence[Section]) -> bytes:
         fields.integer(len(section.data))
         fields.raw(_crc(section.data))
     body = fields.finish()
-    if len(body) > MAX_HEADER_BYTES or len(sections) > MAX_SECTIONS:
-        raise ValueError(f"{len(sections)} sections and a header of {len(body)} bytes are too many")
+    if len(body) > MAX_HEADER_BYTES:
+        raise InputError(
+            f"a header of {len(body)} bytes is too long: a file holds {MAX_HEADER_BYTES}; "
+            "make several files"
+        )
     front = FieldWriter()
     front.raw(MAGIC + bytes([VERSION]))
     front.integer(len(body))

@@ -4,16 +4,14 @@ import json
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from laconic.data.safetensors_file import NOTES, read_front
 from laconic.errors import InputError
-
-NOTES: Final = "__metadata__"
-"""The key of a safetensors header that holds free text, not a tensor."""
+from laconic.types import NUMBER_BITS
 
 _PIECE: Final = 1 << 24
 
@@ -26,31 +24,9 @@ def open_weights(
     Raises:
         InputError: the file is missing, damaged or no safetensors file.
     """
-    try:
-        with safe_open(path, framework="pt") as whole:
-            file: Any = whole
-            kinds = {name: str(file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118
-            notes = dict(file.metadata() or {})
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot read {path} as a safetensors file: {error}") from error
-
-    def fetcher(name: str) -> Callable[[], Tensor]:
-        def fetch() -> Tensor:
-            # A tensor keeps its file mapped, and what was read of it in memory: each has its own.
-            with safe_open(path, framework="pt") as own:
-                tensor: Tensor = own.get_tensor(name)
-            return tensor
-
-        return fetch
-
-    names = sorted(kinds, key=lambda name: (-_width(kinds[name]), name))
-    return {name: (kinds[name], fetcher(name)) for name in names}, notes
-
-
-def _width(kind: str) -> int:
-    """Bits of a number, from the digits of its type's name."""
-    digits = "".join(c for c in kind.split("_")[0] if c.isdigit())
-    return int(digits) if digits else 8
+    tensors, notes = read_front(path)
+    names = sorted(tensors, key=lambda name: (-NUMBER_BITS[tensors[name].dtype], name))
+    return {name: (tensors[name].dtype, tensors[name].fetch) for name in names}, notes
 
 
 def encode_weights(

@@ -1,0 +1,149 @@
+"""The front of a safetensors file: which tensors it holds, and where their bytes are.
+
+```
+8 bytes   length of the header, little endian
+header    JSON: name -> {"dtype", "shape", "data_offsets": [begin, end]}; "__metadata__" -> texts
+data      the tensors' bytes, without holes; offsets count from here
+```
+
+The header is read once for all tensors, so that reading a file takes time linear in their number.
+
+Source: the format's description in the README of huggingface/safetensors.
+"""
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from laconic.errors import InputError
+from laconic.types import NUMBER_BITS, TORCH_DTYPES, view_as
+
+MAX_HEADER_BYTES: Final = 100_000_000
+"""The format's own limit."""
+
+NOTES: Final = "__metadata__"
+"""The key of the header that holds free text, not a tensor."""
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor of a safetensors file, not read yet.
+
+    Attributes:
+        path: of the file.
+        name: of the tensor.
+        dtype: its type, as the file names it.
+        shape: in numbers.
+        start: where its bytes begin in the file.
+        size_bytes: how many there are.
+    """
+
+    path: Path
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    size_bytes: int
+
+    def fetch(self) -> Tensor:
+        """Read the tensor.
+
+        Raises:
+            InputError: the file cannot be read or has become shorter, or torch lacks the type.
+        """
+        if self.dtype not in TORCH_DTYPES:
+            raise InputError(
+                f"tensor {self.name!r} of {self.path} is of type {self.dtype}, which torch "
+                f"{torch.__version__} lacks; install a newer torch"
+            )
+        data = np.empty(self.size_bytes, np.uint8)
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.start)
+                found = file.readinto(data.data) if self.size_bytes else 0
+        except OSError as error:
+            raise InputError(f"cannot read {self.path}: {error.strerror or error}") from error
+        if found < self.size_bytes:
+            raise InputError(f"{self.path} was cut short while it was read")
+        return view_as(torch.from_numpy(data), self.dtype, self.shape)
+
+
+def read_front(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    """The tensors of a file by name, in the header's order, and its notes.
+
+    Raises:
+        InputError: the file cannot be read, or is no whole safetensors file.
+    """
+    try:
+        with path.open("rb") as file:
+            return _read_front(path, file)
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"cannot read {path} as a safetensors file: {reason}") from error
+
+
+def _read_front(path: Path, file: BinaryIO) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    """As `read_front`; what is wrong with the content is a `ValueError`."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    if size < 8:
+        raise ValueError(f"it has {size} bytes, fewer than the length of a header takes")
+    (length,) = struct.unpack("<Q", file.read(8))
+    if length > MAX_HEADER_BYTES or length > size - 8:
+        raise ValueError(f"its header would have {length} bytes")
+    header = json.loads(file.read(length).decode(), object_pairs_hook=_once)
+    if not isinstance(header, dict):
+        raise ValueError("its header is no JSON object")
+    notes = _read_notes(header.pop(NOTES, {}))
+    tensors = {name: _read_tensor(path, name, header[name], 8 + length) for name in header}
+    end = 8 + length
+    for tensor in sorted(tensors.values(), key=lambda one: (one.start, one.size_bytes)):
+        if tensor.start != end:
+            raise ValueError(f"the bytes of tensor {tensor.name!r} do not follow those before")
+        end += tensor.size_bytes
+    if end != size:
+        raise ValueError(f"it has {size} bytes, its header describes {end}")
+    return tensors, notes
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; a name that occurs twice is an error."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("its header has a name twice")
+    return found
+
+
+def _read_notes(notes: object) -> dict[str, str]:
+    if not isinstance(notes, dict) or not all(isinstance(text, str) for text in notes.values()):
+        raise ValueError(f"its {NOTES} is not an object of texts")
+    return notes
+
+
+def _read_tensor(path: Path, name: str, fields: object, data: int) -> StoredTensor:
+    """One entry of the header; `data`: where the tensors' bytes begin."""
+    if not isinstance(fields, Mapping) or set(fields) != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"the entry of tensor {name!r} is not as the format has it")
+    dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in NUMBER_BITS:
+        raise ValueError(f"tensor {name!r} is of the unknown type {dtype}")
+    if not (_is_counts(shape) and _is_counts(offsets) and len(offsets) == 2):
+        raise ValueError(f"the shape or the place of tensor {name!r} is no list of counts")
+    bits, size = math.prod(shape) * NUMBER_BITS[dtype], offsets[1] - offsets[0]
+    if bits != 8 * size or (dtype == "F4" and (not shape or shape[-1] % 2)):
+        raise ValueError(f"tensor {name!r}, {dtype} {shape}, does not fit its {size} bytes")
+    return StoredTensor(path, name, dtype, tuple(shape), data + offsets[0], size)
+
+
+def _is_counts(values: object) -> bool:
+    return isinstance(values, list) and all(
+        isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values
+    )

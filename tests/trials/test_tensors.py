@@ -1,0 +1,261 @@
+"""Faults in the coding of tensors that trials of the product found (issue 25)."""
+
+import json
+import struct
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import Tensor
+from typer.testing import CliRunner
+
+import laconic
+from laconic.cli import app
+from laconic.codecs import drawn, manifest, network
+from laconic.codecs.manifest import Entry, Method, read_manifest, write_manifest
+from laconic.codecs.network import NetworkFile
+from laconic.container import FieldWriter, Section, file, pack, unpack
+from laconic.data.weights import encode_weights, open_weights
+from laconic.errors import InputError, LaconicError
+from laconic.types import TORCH_DTYPES, shape_in_torch, view_as
+
+
+def same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    """Whether tensors have the same names, types, shapes and bits."""
+    return first.keys() == second.keys() and all(
+        second[name].dtype == own.dtype
+        and second[name].shape == own.shape
+        and torch.equal(*(x.contiguous().view(-1).view(torch.uint8) for x in (own, second[name])))
+        for name, own in first.items()
+    )
+
+
+def test_line_06_many_axes_and_notes_come_back(tmp_path: Path) -> None:
+    path, back = tmp_path / "w.safetensors", tmp_path / "back.safetensors"
+    tensors = {"axes": torch.randn([1] * 16 + [9]), "most": torch.randn([1] * 63 + [5])}
+    save_file(tensors, path, {f"note {k}": "text" for k in range(17_000)})
+    lac = tmp_path / "w.lac"
+    lac.write_bytes(laconic.shrink(path, lossless=True))
+    assert CliRunner().invoke(app, ["expand", str(lac), "-o", str(back)]).exit_code == 0
+    assert open_weights(back)[1] == open_weights(path)[1]
+    assert same(laconic.expand(lac), tensors)
+
+
+def test_line_06_a_file_holds_more_than_16384_tensors() -> None:
+    entries = [Entry(f"{k}", "U8", (1,), Method.LOSSLESS) for k in range(17_000)]
+    sections = [Section("manifest", write_manifest(entries, {}))]
+    sections += [Section("tensor", bytes([k % 256])) for k in range(17_000)]
+    opened = NetworkFile.open(pack("network", bytes([network.REVISION]), sections))
+    assert opened.entries == tuple(entries)
+
+
+def test_line_06_what_no_reader_accepts_is_refused_before_it_is_written() -> None:
+    one = torch.zeros(1)
+    refused = {
+        "axes": {"w": one.reshape([1] * 65)},
+        "too large": {"w": torch.zeros(0, 1 << 40)},
+        "surrogates": {"\ud800": one},
+        "too long": {"w" * ((1 << 24) + 1): one},
+    }
+    for message, tensors in refused.items():
+        with pytest.raises(InputError, match=message):
+            laconic.shrink(tensors, lossless=True)
+    with pytest.raises(InputError, match="128 bytes"):
+        pack("m" * 129, b"", [])
+    with pytest.raises(InputError, match="cannot be stored"):
+        FieldWriter().integer(1 << 64)
+
+
+LIMITS = {"MAX_TENSORS": 3, "MAX_NOTES": 2, "MAX_AXES": 3, "MAX_NUMBERS": 40, "MAX_TEXT_BYTES": 5}
+texts = st.text(max_size=6) | st.sampled_from(["\ud800", "äöü"])
+shapes = st.lists(st.integers(0, 7), max_size=4).map(tuple)
+kinds = st.sampled_from(["F32", "F4", "C64", "U8"])
+
+
+@given(
+    st.lists(st.builds(Entry, texts, kinds, shapes, st.just(Method.LOSSLESS)), max_size=4),
+    st.dictionaries(texts, texts, max_size=3),
+    st.integers(20, 90),
+)
+@settings(max_examples=100, deadline=None)
+def test_line_06_lists_are_read_or_not_written(
+    entries: list[Entry], notes: dict[str, str], size: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**LIMITS, "MAX_MANIFEST_BYTES": size}.items():
+            patch.setattr(manifest, name, value)
+        try:
+            data = write_manifest(entries, notes)
+        except InputError:
+            return
+        assert read_manifest(data) == (tuple(entries), notes)
+
+
+@given(
+    st.text(max_size=5),
+    st.binary(max_size=40),
+    st.lists(st.builds(Section, texts, st.binary(max_size=3)), max_size=5),
+)
+@settings(max_examples=100, deadline=None)
+def test_line_06_containers_are_read_or_not_written(
+    codec: str, header: bytes, sections: list[Section]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(file, "MAX_HEADER_BYTES", 48)
+        patch.setattr(file, "MAX_SECTIONS", 3)
+        patch.setattr("laconic.container.fields.MAX_WORD_BYTES", 4)
+        try:
+            data = pack(codec, header, sections)
+        except InputError:
+            return
+        assert unpack(data).sections == tuple(sections)
+
+
+def test_line_06_draws_of_too_many_numbers_in_all_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from torch.distributions import Normal
+
+    from laconic.coding.relative_entropy import CODERS
+
+    writer = drawn.DrawsWriter(CODERS["importance"]())
+    for name in ("a", "b"):
+        writer.begin(name, (4, 2), 1.0)
+        writer.tell(Normal(torch.zeros(4, 2), torch.full((4, 2), 0.5)))
+    monkeypatch.setattr(drawn, "MOST_NUMBERS", 15)
+    with pytest.raises(InputError, match="16 numbers"):
+        writer.finish()
+
+
+@pytest.mark.parametrize("dtype", ["U8", "BOOL", "F32", "F4"])
+def test_line_06_the_longest_runs_of_one_value_are_read(dtype: str) -> None:
+    """Counts never become so sure that a byte holds more than the reader accepts."""
+    data = torch.zeros(1 << 22, dtype=torch.uint8)
+    numbers = len(data) * 8 // {"U8": 8, "BOOL": 8, "F32": 32, "F4": 4}[dtype]
+    tensor = view_as(data, dtype, (4, numbers // 4))
+    assert same(laconic.expand(laconic.shrink({"w": tensor}, lossless=True)), {"w": tensor})
+
+
+def test_line_11_the_last_pattern_that_fits_counts(tmp_path: Path) -> None:
+    weight = torch.randn(60, 60)
+    path, out = tmp_path / "w.safetensors", tmp_path / "w.lac"
+    save_file({"w": weight}, path)
+
+    def error(*tolerances: str) -> float:
+        out.unlink(missing_ok=True)
+        options = [word for one in tolerances for word in ("--tolerance", one)]
+        result = CliRunner().invoke(app, ["shrink", str(path), "-o", str(out), *options])
+        assert result.exit_code == 0, result.output
+        return float((laconic.expand(out)["w"] - weight).norm() / weight.norm())
+
+    assert error("w=0.5", "*=0.001") <= 0.001
+    assert error("*=0.001", "w=0.5") > 0.1
+    assert error("w=0.5", "*=0.001", "w=0.2") > 0.1
+    assert error("w=0.5", "0.001") > 0.1  # A number alone is for the rest.
+    assert error("0.5") > 0.1
+
+
+def seconds_for(path: Path, count: int, repeats: int) -> float:
+    """Of one core, to shrink a file of so many tensors and to expand it; the least of some runs."""
+    tensors = {f"layer.{k}.w": torch.randn(8, 8) for k in range(count)}
+    save_file(tensors, path)
+    seconds = []
+    for _ in range(repeats):
+        start = time.process_time()
+        back = laconic.expand(laconic.shrink(path))
+        seconds.append(time.process_time() - start)
+    assert same(back, tensors)
+    return min(seconds)
+
+
+def test_line_28_time_is_linear_in_the_number_of_tensors(tmp_path: Path) -> None:
+    seconds_for(tmp_path / "first.st", 2, 1)  # Compiles.
+    few, many = (seconds_for(tmp_path / f"{n}.st", n, 2) for n in (100, 1000))
+    assert many < 10 * 2 * few
+
+
+@pytest.mark.slow
+def test_line_28_17000_tensors_take_seconds(tmp_path: Path) -> None:
+    few, many = (seconds_for(tmp_path / f"{n}.st", n, 1) for n in (1000, 17_000))
+    assert many < 17 * 2 * few
+
+
+def rare(dtype: str) -> Tensor:
+    """A tensor of every byte, of a type that networks seldom have."""
+    data = torch.arange(768).to(torch.uint8)
+    numbers = 768 * 8 // {"F4": 4, "C64": 64}.get(dtype, 8)
+    return view_as(data, dtype, (4, numbers // 4))
+
+
+@pytest.mark.parametrize("dtype", ["F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F4", "C64"])
+@pytest.mark.parametrize("options", [{"lossless": True}, {"tolerance": 0.3}])
+def test_rare_types_are_kept_bit_for_bit(
+    tmp_path: Path, dtype: str, options: dict[str, object]
+) -> None:
+    if dtype not in TORCH_DTYPES:
+        pytest.skip(f"this torch lacks {dtype}")
+    tensor = rare(dtype)
+    assert same(laconic.expand(laconic.shrink({"w": tensor}, **options)), {"w": tensor})
+    entry = NetworkFile.open(laconic.shrink({"w": tensor})).entries[0]
+    assert (entry.dtype, entry.size_bytes) == (dtype, 768)
+    layout = [("w", dtype, entry.shape, entry.size_bytes)]
+    (tmp_path / "w.safetensors").write_bytes(b"".join(encode_weights(layout, [tensor], {})))
+    back = laconic.expand(laconic.shrink(tmp_path / "w.safetensors", **options))
+    assert same(back, {"w": tensor})
+    assert tuple(tensor.shape) == shape_in_torch(entry.shape, dtype)
+
+
+def test_conjugated_and_negated_views_are_kept() -> None:
+    plain = torch.randn(30, 30, dtype=torch.complex64)
+    tensors = {"conj": plain.conj(), "neg": plain.conj().imag, "turned": plain.T}
+    back = laconic.expand(laconic.shrink(tensors, lossless=True))
+    assert all(torch.equal(back[name], own) for name, own in tensors.items())
+
+
+def spoilt_headers() -> list[bytes]:
+    """Fronts of safetensors files that the format does not allow, and too little behind."""
+    entry = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+    bad = [
+        [],
+        {"w": []},
+        {"w": {**entry, "more": 1}},
+        {"w": {**entry, "dtype": "F31"}},
+        {"w": {**entry, "dtype": ["F32"]}},
+        {"w": {**entry, "shape": [-2]}},
+        {"w": {**entry, "shape": [True, 2]}},
+        {"w": {**entry, "shape": [3]}},
+        {"w": {**entry, "data_offsets": [8, 16]}},
+        {"w": {**entry, "data_offsets": [8, 0]}},
+        {"w": entry, "v": entry},
+        {"__metadata__": {"note": 3}, "w": entry},
+        {"w": {"dtype": "F4", "shape": [16, 1], "data_offsets": [0, 8]}},
+    ]
+    headers = [json.dumps(one).encode() for one in bad]
+    twice = json.dumps({"w": entry})[:-1] + ', "w"' + json.dumps({"w": entry})[4:]
+    nested = b'{"w":' * 100_000
+    fronts = [struct.pack("<Q", len(h)) + h for h in [*headers, twice.encode(), nested, b"\xff{}"]]
+    good = json.dumps({"w": entry}).encode()
+    short = struct.pack("<Q", len(good)) + good
+    return [b"", b"1234567", struct.pack("<Q", 1 << 40), short[:-1], short + b"1", *fronts]
+
+
+@pytest.mark.parametrize("number", range(len(spoilt_headers())))
+def test_damaged_safetensors_files_are_refused(tmp_path: Path, number: int) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(spoilt_headers()[number] + bytes(8 if number > 4 else 0))
+    with pytest.raises(LaconicError, match=r"cannot read .* as a safetensors file"):
+        laconic.shrink(path)
+
+
+def test_a_file_that_becomes_shorter_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_file({"w": torch.zeros(100)}, path)
+    source, _ = open_weights(path)
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(InputError, match="cut short"):
+        network.shrink(source, {}, 0.0)
