@@ -3,30 +3,37 @@
 Everything heavy is imported inside the functions, so that `import laconic` stays quick.
 """
 
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile
 
+from laconic.arguments import (
+    PathLike,
+    Source,
+    check_counts,
+    check_numbers,
+    is_path,
+    to_bytes,
+    to_path,
+    to_picture,
+    to_pictures,
+)
 from laconic.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
     from torch.nn import Module
 
+    from laconic.arguments import Picture
     from laconic.codecs.info import FileInfo
     from laconic.codecs.lossless import LosslessCodec
     from laconic.codecs.lossless_info import LosslessInfo
     from laconic.pretrained import Pretrained
 
-    Picture = str | Path | Image.Image | NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.bool_]
-
-PathLike = str | Path
 Progress = Callable[[int, int], None]
 FORMAT = "LACONIC"
 EXTENSION = ".lac"
@@ -48,10 +55,11 @@ def compress(
     """Compress an image into the bytes of a .lac file.
 
     Args:
-        image: path of an image file, Pillow image, or array `(h, w)` or `(h, w, 1 to 4)`,
-            uint8 or uint16; with `lossless` also bool, and uint16 only for grey.
+        image: path of an image file, its bytes, or a binary file; Pillow image; or array or tensor
+            `(h, w)` or `(h, w, 1 to 4)`, uint8 or uint16; with `lossless` also bool, and uint16
+            only for grey.
         quality: 1 (smallest) to 100 (best), 50 if neither this nor `bpp` is given.
-        bpp: bits per pixel of the whole file; the largest file not above it is taken.
+        bpp: instead: bits per pixel of the whole file; the largest file not above it is taken.
         coder: "rejection", "importance", "greedy", "is-gs"; None: the best one measured.
         lossless: keep every pixel as it is, and the colour profile; nothing above is given then.
         frame: of an animation or a file of several pages, the one to take, from 1. None: of a lossy
@@ -74,16 +82,19 @@ def compress(
 
     if lossless and not (quality is None and bpp is None and coder is None):
         raise InputError("lossless keeps every pixel: leave out quality, bpp and coder")
-    if isinstance(image, str):
-        image = Path(image)
-    if isinstance(image, Path | Image.Image):
-        image = read_exact(image, frame) if lossless else read_image(image, frame)
+    if quality is not None and bpp is not None:
+        raise InputError("give quality or bpp, not both")
+    check_numbers(quality=quality, bpp=bpp)
+    check_counts(threads=threads, frame=frame)
+    given = to_picture(image)
+    if isinstance(given, Path | BytesIO | Image.Image):
+        given = read_exact(given, frame) if lossless else read_image(given, frame)
     elif frame is not None:
         raise InputError("frame is for files of several pictures; an array has one")
     if lossless:
-        loaded = pretrained.load(model or pretrained.LOSSLESS_DEFAULT)
-        return _lossless_codec(loaded, threads, progress).encode(image)
-    loaded = pretrained.load(model or pretrained.DEFAULT)
+        loaded = pretrained.load(_model(model) or pretrained.LOSSLESS_DEFAULT)
+        return _lossless_codec(loaded, threads, progress).encode(given)
+    loaded = pretrained.load(_model(model) or pretrained.DEFAULT)
     codec = ImageCodec(
         loaded.model,
         loaded.name,
@@ -92,11 +103,11 @@ def compress(
         threads=threads,
         progress=progress,
     )
-    return codec.encode(image, quality=50 if quality is None else quality, bpp=bpp)
+    return codec.encode(given, quality=50 if quality is None else quality, bpp=bpp)
 
 
 def decompress(
-    source: PathLike | bytes,
+    source: Source,
     *,
     model: PathLike | None = None,
     dtype: str = "float32",
@@ -106,7 +117,7 @@ def decompress(
     """Decode a .lac file of one picture, lossy or lossless.
 
     Args:
-        source: path of the file, or its bytes.
+        source: path of the file, its bytes, or a binary file.
         model: name or path of the model that wrote it; None: the embedded one that the file names.
         dtype: precision of lossy networks, "float32", "bfloat16" or "float64".
         threads: threads of torch, None: as they are.
@@ -124,14 +135,15 @@ def decompress(
     from laconic.codecs.info import open_image_file
     from laconic.codecs.lossless_file import LosslessFile, is_lossless, refuse_archive
 
-    data = _read(source)
+    check_counts(threads=threads)
+    data = to_bytes("source", source)
     if is_lossless(data):
         file = LosslessFile.open(data)
         if file.is_archive:
             raise refuse_archive(file.pictures)
-        loaded = pretrained.load_for(file.header.model, model)
+        loaded = pretrained.load_for(file.header.model, _model(model))
         return _lossless_codec(loaded, threads, progress).decode(file)
-    loaded = pretrained.load_for(open_image_file(data)[1].model, model)
+    loaded = pretrained.load_for(open_image_file(data)[1].model, _model(model))
     codec = ImageCodec(
         loaded.model,
         loaded.name,
@@ -156,7 +168,8 @@ def archive(
 
     Args:
         inputs: a folder, whose pictures are named by their paths in it; or pictures by name; or
-            pictures alone: files are named as they are, all else 00000.png, 00001.png, ...
+            pictures alone: paths are named as they are, all else 00000.png, 00001.png, ...; each
+            picture as `compress` takes it.
         model: name of an embedded model, or path of one; None: the one embedded for this.
         threads: threads of torch, None: as they are.
         progress: called with tiles done and tiles in all.
@@ -170,13 +183,14 @@ def archive(
     from laconic import pretrained
     from laconic.data.exact_images import list_sources
 
-    sources = list_sources(inputs)
-    loaded = pretrained.load(model or pretrained.LOSSLESS_DEFAULT)
+    check_counts(threads=threads)
+    sources = list_sources(to_pictures(inputs))
+    loaded = pretrained.load(_model(model) or pretrained.LOSSLESS_DEFAULT)
     return _lossless_codec(loaded, threads, progress).archive(sources)
 
 
 def unarchive(
-    source: PathLike | bytes,
+    source: Source,
     *,
     partial: bool = False,
     model: PathLike | None = None,
@@ -186,7 +200,7 @@ def unarchive(
     """Decode the pictures of an archive one by one, each with its name.
 
     Args:
-        source: path of the file, or its bytes.
+        source: path of the file, its bytes, or a binary file.
         partial: of a truncated file, give the pictures before the cut; a `CorruptFileError` that
             says how many are lost comes after them, not before.
         model: name or path of the model that wrote it; None: the embedded one that the file names.
@@ -203,13 +217,14 @@ def unarchive(
     from laconic import pretrained
     from laconic.codecs.lossless_file import LosslessFile
 
-    file = LosslessFile.open(_read(source), partial)
-    loaded = pretrained.load_for(file.header.model, model)
+    check_counts(threads=threads)
+    file = LosslessFile.open(to_bytes("source", source), partial)
+    loaded = pretrained.load_for(file.header.model, _model(model))
     return _lossless_codec(loaded, threads, progress).unarchive(file)
 
 
 def shrink(
-    weights: "PathLike | Mapping[str, Tensor] | Module",
+    weights: "Source | Mapping[str, Tensor] | Module",
     *,
     tolerance: "float | Mapping[str, float] | None" = None,
     bits_per_weight: float | None = None,
@@ -224,7 +239,8 @@ def shrink(
     told as precisely as its posteriors ask for.
 
     Args:
-        weights: path of a safetensors file, tensors by name (a `state_dict`), or a network.
+        weights: path of a safetensors file, its bytes, or a binary file; tensors by name (a
+            `state_dict`); or a network.
         tolerance: relative error ||w - w'|| / ||w|| that a tensor may have, 0.01 if nothing is
             given; or by pattern of names, the last that fits: `{"*": 0.05, "head.*": 0.005}`.
         bits_per_weight: instead: bits per number of the whole file, not exceeded.
@@ -243,9 +259,11 @@ def shrink(
     from torch.nn import Module
 
     from laconic.codecs import network, posterior
+    from laconic.data.safetensors_file import BytesInMemory
     from laconic.data.weights import open_weights
     from laconic.weights import plain
 
+    check_numbers(bits_per_weight=bits_per_weight, step_scale=step_scale)
     requests = (tolerance is not None) + (bits_per_weight is not None) + lossless
     if requests + (step_scale is not None) > 1:
         raise InputError("give one of tolerance, bits_per_weight, lossless and step_scale")
@@ -257,12 +275,14 @@ def shrink(
         raise InputError("step_scale is for networks that laconic.weights.convert has converted")
     source: network.Source
     notes: dict[str, str] = {}
-    if isinstance(weights, str | Path):
-        source, notes = open_weights(Path(weights))
-    elif isinstance(weights, Module):
+    if isinstance(weights, Module):
         source = network.named(plain(weights).state_dict())
-    else:
+    elif isinstance(weights, Mapping):
         source = network.named(weights)
+    elif is_path(weights):
+        source, notes = open_weights(to_path("weights", weights))
+    else:
+        source, notes = open_weights(BytesInMemory(to_bytes("weights", weights)))
     if bits_per_weight is not None:
         return network.shrink_to(source, notes, bits_per_weight, say)
     if lossless:
@@ -270,11 +290,11 @@ def shrink(
     return network.shrink(source, notes, 0.01 if tolerance is None else tolerance, say)
 
 
-def expand(source: PathLike | bytes, into: "Module | None" = None) -> "dict[str, Tensor]":
+def expand(source: Source, into: "Module | None" = None) -> "dict[str, Tensor]":
     """The tensors of a .lac file of weights, by name.
 
     Args:
-        source: path of the file, or its bytes.
+        source: path of the file, its bytes, or a binary file.
         into: a network that takes them for its own. Where the file's network was trained by "rq" to
             round a layer's inputs, and this one does not, it will from now on.
 
@@ -286,10 +306,14 @@ def expand(source: PathLike | bytes, into: "Module | None" = None) -> "dict[str,
     Example:
         `laconic.expand("net.lac", into=net)`
     """
+    from torch.nn import Module
+
     from laconic.codecs.network import NetworkFile
     from laconic.codecs.posterior import expand_into
 
-    file = NetworkFile.open(_read(source))
+    if not (into is None or isinstance(into, Module)):
+        raise InputError(f"into is of type {type(into).__name__}: give a network, a torch module")
+    file = NetworkFile.open(to_bytes("source", source))
     if into is not None:
         return expand_into(file, into)
     return {entry.name: tensor for entry, tensor in file.tensors()}
@@ -326,13 +350,13 @@ class LaconicImage:
         return f"<LaconicImage {shown}, {len(self.data)} bytes>"
 
 
-def open(source: PathLike | bytes) -> LaconicImage:
+def open(source: Source) -> LaconicImage:
     """Open a .lac file, given by path or as bytes; pixels are decoded when `.image` is asked for.
 
     Raises:
         FileError: the file is damaged or of a kind that this laconic cannot read.
     """
-    return LaconicImage(_read(source))
+    return LaconicImage(to_bytes("source", source))
 
 
 def register_pillow() -> None:
@@ -394,11 +418,6 @@ def _lossless_codec(
     return LosslessCodec(coder, loaded.name, loaded.fingerprint, progress)
 
 
-def _read(source: PathLike | bytes) -> bytes:
-    from laconic.container import read_bytes
-
-    if isinstance(source, bytes | bytearray | memoryview):
-        return bytes(source)
-    if isinstance(source, io.IOBase):
-        raise InputError("give a path or bytes, not an open file; file.read() has its bytes")
-    return read_bytes(Path(source))
+def _model(model: PathLike | None) -> str | None:
+    """A model's name or path as a text."""
+    return None if model is None else str(to_path("model", model))

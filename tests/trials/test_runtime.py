@@ -1,10 +1,63 @@
 """Trials of the library as it runs: installations, processes, threads, arguments, lists."""
 
+import io
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save
+
+import laconic
+from laconic import pretrained
+from laconic.codecs.groups import GroupCoder
+from laconic.models.pyramid import Pyramid
+
+
+@pytest.fixture
+def _small_models(
+    monkeypatch: pytest.MonkeyPatch, make_stand_in: Callable[..., GroupCoder]
+) -> None:
+    """Models without weights, so that a call takes milliseconds."""
+    small = pretrained.Pretrained(Pyramid(), "pyramid", b"pyramid, sixteen", 0)
+    monkeypatch.setattr(pretrained, "load", lambda name="default": small)
+    monkeypatch.setattr(
+        "laconic.codecs.lossless.make_coder", lambda model, threads=None: make_stand_in(2)
+    )
+
+
+@pytest.fixture
+def image() -> Image.Image:
+    """A small picture in colour."""
+    return Image.fromarray(
+        np.arange(40 * 32 * 3, dtype=np.uint16).astype(np.uint8).reshape(40, 32, 3)
+    )
+
+
+class Link:
+    """A path as other libraries have them: `os.PathLike`, neither text nor `pathlib.Path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+@pytest.mark.usefixtures("_small_models")
+def test_line_15_quality_and_bpp_together_are_refused(image: Image.Image, tmp_path: Path) -> None:
+    """Neither is ignored; Pillow's `save` refuses them as well, and writes nothing."""
+    with pytest.raises(laconic.InputError, match="quality or bpp, not both"):
+        laconic.compress(image, quality=30, bpp=0.5)
+    with pytest.raises(laconic.InputError, match="quality or bpp, not both"):
+        image.save(tmp_path / "a.lac", quality=30, bpp=0.5)
+    assert not (tmp_path / "a.lac").exists()
 
 
 def test_line_17_a_read_only_installation_without_a_home_works(
@@ -35,3 +88,127 @@ def test_line_17_a_read_only_installation_without_a_home_works(
     )
     assert (run.stdout, run.stderr) == ("168492509\n", "")
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("_small_models")
+@pytest.mark.parametrize("lossless", [False, True])
+def test_line_19_pictures_are_taken_in_every_form(
+    image: Image.Image, tmp_path: Path, lossless: bool
+) -> None:
+    """Paths of every kind, bytes, files, arrays and tensors give the same file."""
+    path = tmp_path / "a.png"
+    image.save(path)
+    data = path.read_bytes()
+    expected = laconic.compress(image, lossless=lossless)
+    pixels = np.asarray(image).copy()
+    forms = [path, str(path), Link(path), data, bytearray(data), memoryview(data), pixels]
+    forms += [io.BytesIO(data), torch.from_numpy(pixels)]
+    assert all(laconic.compress(form, lossless=lossless) == expected for form in forms)
+    with path.open("rb") as file:
+        assert laconic.compress(file, lossless=lossless) == expected
+
+
+@pytest.mark.usefixtures("_small_models")
+def test_line_19_files_are_taken_in_every_form(image: Image.Image, tmp_path: Path) -> None:
+    """By each function that reads one; pictures in every form also by `archive`."""
+    path = tmp_path / "file"
+    image.save(tmp_path / "a.png")
+    tensors = {"w": torch.arange(6000.0).reshape(60, 100)}
+
+    def forms(data: bytes) -> list[laconic.arguments.Source]:
+        path.write_bytes(data)
+        return [path, str(path), Link(path), data, bytearray(data), io.BytesIO(data)]
+
+    picture = laconic.compress(image)
+    pixels = np.asarray(laconic.decompress(picture))
+    assert all((np.asarray(laconic.decompress(form)) == pixels).all() for form in forms(picture))
+    assert all(laconic.open(form).info.width == 32 for form in forms(picture))
+    archive = laconic.archive({"b.png": image, "c.png": (tmp_path / "a.png").read_bytes()})
+    tensor = torch.from_numpy(np.array(image))
+    assert archive == laconic.archive({"b.png": Link(tmp_path / "a.png"), "c.png": tensor})
+    for form in forms(archive):
+        assert [name for name, _ in laconic.unarchive(form)] == ["b.png", "c.png"]
+    for form in forms(laconic.shrink(tensors, lossless=True)):
+        assert (laconic.expand(form)["w"] == tensors["w"]).all()
+    weights = save(tensors, {"author": "me"})
+    path.write_bytes(weights)
+    expected = laconic.shrink(path)
+    assert all(laconic.shrink(form) == expected for form in forms(weights))
+
+
+@pytest.mark.usefixtures("_small_models")
+@pytest.mark.parametrize(
+    "wrong", [None, 5, 1.5, object(), [], {}, io.StringIO("text"), torch.nn.Linear(2, 2)]
+)
+def test_line_19_anything_else_is_an_input_error(wrong: object) -> None:
+    """Never an `AttributeError` or `TypeError` from within."""
+    calls: list[Callable[[object], object]] = [
+        laconic.compress,
+        lambda given: laconic.compress(given, lossless=True),
+        laconic.decompress,
+        laconic.open,
+        laconic.unarchive,
+        laconic.expand,
+        lambda given: laconic.archive([given]),
+        lambda given: laconic.archive({"a.png": given}),
+    ]
+    if not isinstance(wrong, torch.nn.Module | dict):
+        calls.append(laconic.shrink)
+    calls.append(laconic.archive)
+    for call in calls:
+        with pytest.raises(laconic.InputError):
+            call(wrong)
+
+
+@pytest.mark.usefixtures("_small_models")
+def test_line_19_damaged_bytes_and_closed_files_are_named(image: Image.Image) -> None:
+    """Messages say which argument, and what to do."""
+    for lossless in (False, True):
+        with pytest.raises(laconic.InputError, match="image given as bytes is not an image"):
+            laconic.compress(b"no picture", lossless=lossless)
+        with pytest.raises(laconic.InputError, match="image given as bytes is empty"):
+            laconic.compress(b"", lossless=lossless)
+    closed = io.BytesIO(b"")
+    closed.close()
+    with pytest.raises(laconic.InputError, match="given as source: I/O operation on closed file"):
+        laconic.decompress(closed)
+    with pytest.raises(laconic.InputError, match="mode 'rb'"):
+        laconic.decompress(io.StringIO("text"))  # type: ignore[arg-type]
+    with pytest.raises(laconic.InputError, match=r"tensor.permute\(1, 2, 0\) has it"):
+        laconic.compress(torch.zeros(3, 40, 32, dtype=torch.uint8))
+    with pytest.raises(laconic.InputError, match="no path"):
+        laconic.decompress("a\0b")
+    with pytest.raises(
+        laconic.InputError, match="cannot read the bytes given as a safetensors file"
+    ):
+        laconic.shrink(b"no weights")
+
+
+@pytest.mark.usefixtures("_small_models")
+@pytest.mark.parametrize("threads", [-1, 0, 1.5, "2", True])
+def test_line_19_threads_are_a_whole_number_of_at_least_one(
+    image: Image.Image, threads: object
+) -> None:
+    """In every function that has them."""
+    data = laconic.compress(image)
+    for call in (
+        lambda: laconic.compress(image, threads=threads),
+        lambda: laconic.compress(image, lossless=True, threads=threads),
+        lambda: laconic.decompress(data, threads=threads),
+        lambda: laconic.archive([image], threads=threads),
+        lambda: laconic.unarchive(laconic.archive([image]), threads=threads),
+    ):
+        with pytest.raises(laconic.InputError, match="threads is"):
+            call()
+
+
+@pytest.mark.usefixtures("_small_models")
+@pytest.mark.parametrize("number", ["50", True, [50]])
+def test_line_19_numbers_are_numbers(image: Image.Image, number: object) -> None:
+    """Texts are no numbers."""
+    for options in ({"quality": number}, {"bpp": number}):
+        with pytest.raises(laconic.InputError, match="give a number"):
+            laconic.compress(image, **options)
+    for options in ({"bits_per_weight": number}, {"step_scale": number}):
+        with pytest.raises(laconic.InputError, match="give a number"):
+            laconic.shrink({"w": torch.zeros(3)}, **options)

@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ SUFFIXES = frozenset(
 """File names that count as pictures."""
 NAMED_FILES = 5
 """Files that are left out and named in a warning; more are counted."""
-Input = str | Path | Image.Image | NDArray[Any]
+Input = str | Path | BytesIO | Image.Image | NDArray[Any]
 Source = tuple[str, Callable[[], Image.Image | NDArray[Any]]]
 """A picture's name, and how to read it."""
 EXTRA_TAG, FORMAT_TAG = 338, 339
@@ -98,6 +99,8 @@ def list_sources(inputs: str | Path | Mapping[str, Input] | Iterable[Input]) -> 
 def _reader(given: Input) -> Callable[[], Image.Image | NDArray[Any]]:
     if isinstance(given, str | Path):
         return partial(read_exact, Path(given))
+    if isinstance(given, BytesIO):
+        return partial(read_exact, given)
     return lambda: given
 
 

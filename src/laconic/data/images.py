@@ -6,6 +6,7 @@ to black, and what PNG says of colours in its chunk cICP.
 """
 
 import contextlib
+import os
 import struct
 import warnings
 from collections.abc import Iterator
@@ -145,7 +146,9 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
 
 def name_of(source: Source) -> str:
     """What messages call a source."""
-    return str(source) if isinstance(source, Path) else "the image"
+    if isinstance(source, Image.Image):
+        return "the image"
+    return str(source) if isinstance(source, Path) else "the image given as bytes"
 
 
 @contextlib.contextmanager
@@ -155,8 +158,8 @@ def naming_errors(source: Source) -> Iterator[None]:
     try:
         yield
     except UnidentifiedImageError:
-        empty = isinstance(source, Path) and source.is_file() and source.stat().st_size == 0
-        known = "is empty, it has 0 bytes" if empty else "is not an image in a known format"
+        empty = "is empty, it has 0 bytes"
+        known = empty if _is_empty(source) else "is not an image in a known format"
         raise InputError(f"{name} {known}") from None
     except Image.DecompressionBombError as error:
         raise InputError(f"{name} is too large: {error}") from error
@@ -168,6 +171,14 @@ def naming_errors(source: Source) -> Iterator[None]:
         struct.error,
     ) as error:
         raise InputError(f"{name} is a damaged image: {error}") from error
+
+
+def _is_empty(source: Source) -> bool:
+    if isinstance(source, Image.Image):
+        return False
+    if isinstance(source, Path):
+        return source.is_file() and source.stat().st_size == 0
+    return source.seek(0, os.SEEK_END) == 0
 
 
 def _open_png(file: IO[bytes]) -> Image.Image | None:

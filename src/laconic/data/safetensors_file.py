@@ -11,13 +11,14 @@ The header is read once for all tensors, so that reading a file takes time linea
 Source: the format's description in the README of huggingface/safetensors.
 """
 
+import io
 import json
 import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Literal
 
 import numpy as np
 import torch
@@ -34,11 +35,29 @@ NOTES: Final = "__metadata__"
 
 
 @dataclass(frozen=True)
+class BytesInMemory:
+    """The bytes of a file, opened and named in messages as a path is.
+
+    Attributes:
+        data: all of them.
+    """
+
+    data: bytes
+
+    def open(self, mode: Literal["rb"]) -> io.BytesIO:
+        """A file to read them from."""
+        return io.BytesIO(self.data)
+
+    def __str__(self) -> str:
+        return "the bytes given"
+
+
+@dataclass(frozen=True)
 class StoredTensor:
     """A tensor of a safetensors file, not read yet.
 
     Attributes:
-        path: of the file.
+        path: of the file, or its bytes.
         name: of the tensor.
         dtype: its type, as the file names it.
         shape: in numbers.
@@ -46,7 +65,7 @@ class StoredTensor:
         size_bytes: how many there are.
     """
 
-    path: Path
+    path: Path | BytesInMemory
     name: str
     dtype: str
     shape: tuple[int, ...]
@@ -76,7 +95,7 @@ class StoredTensor:
         return view_as(torch.from_numpy(data), self.dtype, self.shape)
 
 
-def read_front(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+def read_front(path: Path | BytesInMemory) -> tuple[dict[str, StoredTensor], dict[str, str]]:
     """The tensors of a file by name, in the header's order, and its notes.
 
     Raises:
@@ -90,7 +109,9 @@ def read_front(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
         raise InputError(f"cannot read {path} as a safetensors file: {reason}") from error
 
 
-def _read_front(path: Path, file: BinaryIO) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+def _read_front(
+    path: Path | BytesInMemory, file: BinaryIO
+) -> tuple[dict[str, StoredTensor], dict[str, str]]:
     """As `read_front`; what is wrong with the content is a `ValueError`."""
     size = file.seek(0, 2)
     file.seek(0)
@@ -128,7 +149,7 @@ def _read_notes(notes: object) -> dict[str, str]:
     return notes
 
 
-def _read_tensor(path: Path, name: str, fields: object, data: int) -> StoredTensor:
+def _read_tensor(path: Path | BytesInMemory, name: str, fields: object, data: int) -> StoredTensor:
     """One entry of the header; `data`: where the tensors' bytes begin."""
     if not isinstance(fields, Mapping) or set(fields) != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"the entry of tensor {name!r} is not as the format has it")

@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from laconic.data.safetensors_file import NOTES, read_front
+from laconic.data.safetensors_file import NOTES, BytesInMemory, read_front
 from laconic.errors import InputError
 from laconic.types import NUMBER_BITS
 
@@ -17,7 +17,7 @@ _PIECE: Final = 1 << 24
 
 
 def open_weights(
-    path: Path,
+    path: Path | BytesInMemory,
 ) -> tuple[dict[str, tuple[str, Callable[[], Tensor]]], dict[str, str]]:
     """Names, types and a way to fetch each tensor, widest types first; and the file's notes.
 

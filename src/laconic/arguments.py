@@ -1,0 +1,184 @@
+"""What callers of `laconic` may give: paths, bytes, binary files, pictures, numbers.
+
+Each function takes all that makes sense for its argument, and refuses anything else with an
+`InputError` that names the argument, what it was, and what to give instead.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from io import BytesIO
+from numbers import Integral, Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard, runtime_checkable
+
+from PIL import Image
+
+from laconic.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    Known: TypeAlias = Path | BytesIO | Image.Image | NDArray[Any]
+    Picture: TypeAlias = (
+        "Source | Image.Image | NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.bool_] | Tensor"
+    )
+
+PathLike: TypeAlias = str | os.PathLike[str]
+
+
+@runtime_checkable
+class BinaryFile(Protocol):
+    """An open file whose `read` gives bytes: of the system, in memory, or of a library."""
+
+    def read(self) -> bytes:
+        """Everything from here on."""
+        ...  # pragma: no cover
+
+
+Source: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryFile
+
+
+def is_path(value: object) -> TypeGuard[PathLike]:
+    """Whether a value is a path, whatever it names."""
+    return isinstance(value, str | os.PathLike)
+
+
+def to_path(name: str, value: object) -> Path:
+    """The path that the argument `name` gives.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not is_path(value):
+        raise InputError(f"{name} is {_kind(value)}: give a path")
+    path = os.fsdecode(value)
+    if not path or "\0" in path:
+        raise InputError(f"{name} is {path!r}, which is no path")
+    return Path(path)
+
+
+def to_bytes(name: str, value: object) -> bytes:
+    """The bytes of a file that the argument `name` gives: by path, as bytes, or as a binary file.
+
+    Raises:
+        InputError: it gives none of these, or a file that cannot be read.
+    """
+    from laconic.container import read_bytes
+
+    data = _bytes_of(name, value)
+    if data is not None:
+        return data
+    if not is_path(value):
+        raise InputError(f"{name} is {_kind(value)}: give a path, bytes, or an open binary file")
+    return read_bytes(to_path(name, value))
+
+
+def to_picture(image: object) -> "Known":
+    """What the readers of pictures take.
+
+    Args:
+        image: path, bytes or binary file of an image file; Pillow image; array; tensor on any
+            device, of the same shape as an array, which is `(h, w)` or `(h, w, channels)`.
+
+    Raises:
+        InputError: it is none of these, or a file that cannot be read.
+    """
+    import numpy as np
+    from torch import Tensor
+
+    if isinstance(image, Image.Image | np.ndarray):
+        return image
+    if isinstance(image, Tensor):
+        return _to_array(image)
+    data = _bytes_of("image", image)
+    if data is not None:
+        return BytesIO(data)
+    if not is_path(image):
+        raise InputError(
+            f"the image is {_kind(image)}: give a path, the bytes of an image file, an open "
+            "binary file, a Pillow image, an array or a tensor"
+        )
+    return to_path("image", image)
+
+
+def to_pictures(inputs: object) -> "Path | Mapping[str, Known] | list[Known]":
+    """What an archive is made of: a folder, pictures by name, or pictures alone.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    if is_path(inputs):
+        return to_path("inputs", inputs)
+    if isinstance(inputs, Mapping):
+        for name in inputs:
+            if not isinstance(name, str):
+                raise InputError(f"a picture's name is {_kind(name)}: give a text")
+        return {name: to_picture(image) for name, image in inputs.items()}
+    single = isinstance(inputs, bytes | bytearray | memoryview | Image.Image | BinaryFile)
+    if single or not isinstance(inputs, Iterable):
+        raise InputError(
+            f"inputs is {_kind(inputs)}: give a folder, pictures by name, or a list of pictures"
+        )
+    return [to_picture(image) for image in inputs]
+
+
+def check_counts(**values: object) -> None:
+    """Raise `InputError` where a value is neither None nor a whole number of at least 1.
+
+    Args:
+        values: by argument's name.
+    """
+    for name, value in values.items():
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
+            raise InputError(f"{name} is {value!r}, give a whole number of at least 1, or None")
+
+
+def check_numbers(**values: object) -> None:
+    """Raise `InputError` where a value is neither None nor a real number.
+
+    Args:
+        values: by argument's name.
+    """
+    for name, value in values.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+            raise InputError(f"{name} is {_kind(value)}: give a number")
+
+
+def _bytes_of(name: str, source: object) -> bytes | None:
+    """What bytes or an open file hold; None of anything else, which may be a path."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    if is_path(source) or not isinstance(source, BinaryFile):
+        return None
+    try:
+        data: object = source.read()
+    except (OSError, ValueError) as error:  # ValueError: the file is closed.
+        raise InputError(f"cannot read the open file given as {name}: {error}") from error
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise InputError(f"{name} is a file of text; open it for binary reading, with mode 'rb'")
+    return bytes(data)
+
+
+def _to_array(tensor: "Tensor") -> "NDArray[Any]":
+    shape = tuple(tensor.shape)
+    if len(shape) == 3 and shape[0] <= 4 < shape[2]:
+        raise InputError(
+            f"the tensor has shape {shape}, give (height, width, channels): "
+            "tensor.permute(1, 2, 0) has it"
+        )
+    try:
+        array: NDArray[Any] = tensor.detach().cpu().numpy()
+    except (TypeError, RuntimeError) as error:
+        raise InputError(
+            f"the tensor of {tensor.dtype} cannot be read as an array: {error}; give uint8"
+        ) from error
+    return array
+
+
+def _kind(value: object) -> str:
+    """What a value is, in words."""
+    return "None" if value is None else f"of type {type(value).__name__}"
