@@ -47,7 +47,7 @@ chromium:
 	fi
 
 demo: install ## the two-minute tour: compress the sample photograph, compare, draw a picture
-	$(BIN)/laconic demo -o $(OUT)
+	$(BIN)/laconic demo -o $(OUT) --force
 
 test: install-dev ## everything the tests need, then the tests
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -124,9 +124,13 @@ def test_wrong_usage(photo: Path, arguments: list[str]) -> None:
 def test_two_inputs_never_share_an_output(photo: Path) -> None:
     other = photo.with_suffix(".bmp")
     other.write_bytes(photo.read_bytes())
-    result = run("compress", photo, other)
-    assert result.exit_code == 1
-    assert "both become" in result.stderr
+    result = run("compress", photo, other, other)
+    assert result.exit_code == 0
+    assert "renamed" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert sorted(path.name for path in photo.parent.glob("*.lac")) == [
+        "photo.bmp.lac", "photo.png.lac"
+    ]  # fmt: skip
 
 
 def test_warnings_go_to_stderr(tmp_path: Path) -> None:
@@ -146,7 +150,7 @@ def test_decoded_formats(photo: Path) -> None:
     assert run("decompress", packed, "-o", photo.parent / "x.nothing").exit_code == 1
     alpha = Image.open(photo).convert("RGBA")
     alpha.save(photo)
-    run("compress", photo)
+    assert run("compress", photo, "--force").exit_code == 0
     result = run("decompress", packed, "-o", photo.parent / "x.jpg")
     assert result.exit_code == 1
     assert "cannot hold" in result.stderr
@@ -158,8 +162,10 @@ def test_interrupting_leaves_nothing(photo: Path, monkeypatch: pytest.MonkeyPatc
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(os, "link", interrupt)
     monkeypatch.setattr(os, "replace", interrupt)
     assert run("compress", photo).exit_code == 130
+    assert run("compress", photo, "--force").exit_code == 130
     assert list(photo.parent.iterdir()) == [photo]
 
 
@@ -187,8 +193,8 @@ def test_bench(tmp_path: Path) -> None:
 def test_bench_of_coders_adds_to_its_file(tmp_path: Path) -> None:
     out, figure = tmp_path / "rec.json", tmp_path / "rec.svg"
     options = ("--quick", "--json", out, "--data", tmp_path)
-    for name in ("greedy", "rejection"):
-        result = run("bench", "rec", "--coder", name, *options, "--figure", figure)
+    for name, force in (("greedy", []), ("rejection", ["--force"])):
+        result = run("bench", "rec", "--coder", name, *options, "--figure", figure, *force)
         assert result.exit_code == 0, result.stderr
         assert "real posteriors are left out" in result.stderr
         assert all(line.startswith(name) for line in result.stdout.splitlines())

@@ -142,9 +142,12 @@ def test_where_archives_go(folder: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert run("decompress", *sorted(several.iterdir()), "-o", tmp_path / "both").exit_code == 0
     assert (tmp_path / "both" / "pictures.v2" / "small" / "00.png").is_file()
     assert same(folder / "photo.png", tmp_path / "both" / "photo.png")
-    result = run("decompress", packed)
-    assert result.exit_code == 0
-    assert (tmp_path / "pictures.v2" / "deep.png").is_file()
+    refused(run("decompress", packed), "exists", "40 more files", "--force")
+    assert not (folder / "deep.png").exists()
+    monkeypatch.chdir(tmp_path)
+    folder.rename(tmp_path / "originals")
+    assert run("decompress", packed).exit_code == 0
+    assert same(tmp_path / "originals" / "deep.tif", folder / "deep.png")
 
 
 def test_a_cut_archive_gives_what_comes_before_the_cut(folder: Path, tmp_path: Path) -> None:
@@ -229,9 +232,9 @@ def test_nothing_is_written_outside_the_folder(
     assert list(outside.iterdir()) == []
     (out / "a.png").symlink_to(outside / "target.png")
     packed.write_bytes(archive_of(make_stand_in, "a.png"))
-    assert run("decompress", packed, "-o", out).exit_code == 0
+    refused(run("decompress", packed, "-o", out, "--force"), "outside")
     assert list(outside.iterdir()) == []
-    assert not (out / "a.png").is_symlink()
+    assert (out / "a.png").is_symlink()
 
 
 def test_names_that_become_the_same(
@@ -252,6 +255,8 @@ def test_interrupting_an_archive_leaves_nothing(
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(os, "link", interrupt)
     monkeypatch.setattr(os, "replace", interrupt)
     assert run("compress", "--lossless", folder).exit_code == 130
+    assert run("compress", "--lossless", folder, "--force").exit_code == 130
     assert list(tmp_path.iterdir()) == [folder]

@@ -4,13 +4,16 @@ Exit status: 0 done; 1 the input's fault, said in one line on stderr; 2 wrong us
 interrupted.
 """
 
+import contextlib
 import importlib.util
+import os
+import signal
 import sys
 
 import typer
 
 from laconic.cli import bench, compress, decompress, demo, info, rd, shrink, train
-from laconic.cli.common import INTERRUPTED, Group
+from laconic.cli.common import INTERRUPTED, Group, refusal, report
 
 app = typer.Typer(
     cls=Group,
@@ -50,8 +53,28 @@ app.command("demo")(demo.demo)
 
 
 def main() -> None:
-    """Run the command line and exit with its status."""
+    """Run the command line and exit with its status.
+
+    SIGTERM and a closed terminal end it as Ctrl-C does, so that nothing half written stays.
+    """
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     try:
         app()
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(INTERRUPTED)
+    except OSError as error:  # The help text, on a full device.
+        report(refusal(error))
+        sys.exit(1)
+    finally:
+        _drop_unwritten()
+
+
+def _drop_unwritten() -> None:
+    """Drop what stdout refuses to take, which Python would try to write once more at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

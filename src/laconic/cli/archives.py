@@ -1,14 +1,15 @@
 """Archives on disk: one file to a folder of PNG files."""
 
+import os
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from PIL import Image
 
 from laconic.cli.common import Tick, image_bytes
+from laconic.cli.outputs import STDIO, Writer, make_folder, make_unique, say_renamed
 from laconic.errors import CorruptFileError, InputError
 
 SUFFIX = ".png"
@@ -24,31 +25,45 @@ def is_archive(data: bytes) -> bool:
 
 
 def unpack_archive(
-    source: Path, data: bytes, folder: Path, tick: Tick, options: dict[str, Any]
+    source: Path,
+    data: bytes,
+    folder: Path,
+    writer: Writer,
+    tick: Tick,
+    options: dict[str, Any],
 ) -> dict[str, Any]:
     """Write the pictures of an archive as PNG files below a folder.
 
     Of a truncated archive those before the cut are written, and the result says so under "error".
+    Pictures whose names had to be changed are under "renamed", the new names by the old ones.
 
     Raises:
-        InputError: the folder cannot be made, or a picture would come to lie outside of it.
+        InputError: the folder cannot be made, a picture would come to lie outside of it, or files
+            exist; then nothing is written.
         FileError: no picture can be read.
     """
     import laconic
     from laconic.codecs.lossless_file import LosslessFile
-    from laconic.container import write_atomically
 
     start, done = time.perf_counter(), 0
     looks_like_file = folder.suffix.lower() in Image.registered_extensions()
-    if folder.is_file() or (looks_like_file and not folder.is_dir()):
+    if folder == STDIO or os.path.isfile(folder) or (looks_like_file and not folder.is_dir()):
         raise InputError(f"{source} is an archive; name a folder with -o, not {folder}")
     names = LosslessFile.open(data, partial=True).names
     targets = dict(zip(names, png_names(names), strict=True))
-    error = ""
+    _check_all(folder, targets.values(), writer)
+    renamed = {
+        name: target for name, target in targets.items() if PurePosixPath(target) != _short(name)
+    }
+    say_renamed(renamed.items())
+    error, written = "", set[tuple[int, int]]()
     try:
         for name, image in laconic.unarchive(data, partial=True, **options, progress=tick):
-            target = _place(folder, targets[name])
-            write_atomically(target, image_bytes(image, "PNG", target), survives_power_loss=False)
+            target = folder / targets[name]
+            make_folder(target.parent)
+            _check_new(target, written)
+            writer.write(target, image_bytes(image, "PNG", target), survives_power_loss=False)
+            written.add(_identity(target))
             done += 1
     except CorruptFileError as cut:
         if not done:
@@ -59,31 +74,51 @@ def unpack_archive(
         "output": str(folder),
         "pictures": done,
         "of": len(names),
+        "renamed": renamed,
         "seconds": time.perf_counter() - start,
     } | ({"error": error} if error else {})
 
 
 def png_names(names: Sequence[str]) -> list[str]:
-    """Names that end in .png: the ending is replaced, or added where two would become the same.
+    """Names that end in .png, all different, and none that of a folder of another.
+
+    The ending is replaced, or added where two would become the same.
 
     >>> png_names(["a.tif", "b/c.ppm", "b/c.png"])
     ['a.png', 'b/c.ppm.png', 'b/c.png']
+    >>> png_names(["a.tif", "a.png", "a.tif.png"])
+    ['a.tif-2.png', 'a.png', 'a.tif.png']
     """
-    replaced = [str(PurePosixPath(name).with_suffix(SUFFIX)) for name in names]
-    takers = Counter(replaced)
-    return [
-        name + SUFFIX if takers[short] > 1 and short != name else short
-        for name, short in zip(names, replaced, strict=True)
-    ]
+    unique = make_unique([PurePosixPath(name) for name in names], [*map(_short, names)], SUFFIX)
+    return [str(name) for name in unique]
 
 
-def _place(folder: Path, name: str) -> Path:
-    """Where a picture goes; its folders are made."""
-    target = folder / name
-    if not target.parent.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"{target} would lie outside of {folder}, through a link; remove that")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{target.parent} cannot be made a folder: {error.strerror}") from error
-    return target
+def _short(name: str) -> PurePosixPath:
+    """A name with its ending replaced."""
+    return PurePosixPath(name).with_suffix(SUFFIX)
+
+
+def _check_all(folder: Path, names: Iterable[str], writer: Writer) -> None:
+    """Refuse, before anything is written, files that exist and files outside of the folder."""
+    root, faults = Path(os.path.realpath(folder)), []
+    for name in names:
+        target = folder / name
+        if not Path(os.path.realpath(target)).is_relative_to(root):
+            raise InputError(f"{target} would lie outside of {folder}, through a link; remove that")
+        if fault := writer.fault(target):
+            faults.append(fault)
+    if len(faults) > 1:
+        raise InputError(f"{faults[0]}; so it is with {len(faults) - 1} more files of the archive")
+    if faults:
+        raise InputError(faults[0])
+
+
+def _check_new(target: Path, written: set[tuple[int, int]]) -> None:
+    """Refuse to replace a picture of the same archive, through links or a file system's names."""
+    if os.path.exists(target) and _identity(target) in written:
+        raise InputError(f"{target} is another picture of this archive on this file system")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino

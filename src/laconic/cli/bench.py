@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from laconic.cli.common import print_json
+from laconic.cli.outputs import STDIO, Force, Writer, to_path
+from laconic.container.storage import is_special
 from laconic.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -32,7 +34,12 @@ class Subject(StrEnum):
 
 def bench(
     subject: Annotated[Subject, typer.Argument(help="What to measure.")],
-    out: Annotated[Path | None, typer.Option("--json", help="Write the results here.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--json", parser=to_path, metavar="PATH", help="Write the results here; - is stdout."
+        ),
+    ] = None,
     repeats: Annotated[
         int, typer.Option(min=1, help="Runs; the median is told. Not for rec: one run each.")
     ] = 3,
@@ -46,8 +53,12 @@ def bench(
         typer.Option(help="rec: only kl, blocks, ladder or pictures; may be given repeatedly."),
     ] = None,
     figure: Annotated[
-        Path | None, typer.Option(help="rec: write an SVG of bits per bit of KL here.")
+        Path | None,
+        typer.Option(
+            parser=to_path, metavar="PATH", help="rec: write an SVG of bits per bit of KL here."
+        ),
     ] = None,
+    force: Force = False,
     data: Annotated[
         Path | None,
         typer.Option(envvar="LACONIC_DATA", help="rec: folder that holds the folder kodak."),
@@ -56,11 +67,21 @@ def bench(
     """Measure speed and size; prints one JSON object, or writes it where --json says.
 
     bench rec prints a table, and adds to the file that --json names: what it says about other
-    coders stays.
+    coders stays. Other files that exist are replaced with --force alone.
     """
+    drawn = Writer(force=force, option="--figure", is_text=True)
+    if figure is not None:
+        drawn.check(figure)
     if subject is Subject.REC:
-        _bench_coders(coder or [], section or [], quick, out, figure, data, threads)
+        found = _bench_coders(coder or [], section or [], quick, out, data, threads)
+        if figure is not None:
+            from laconic.evaluation.coder_chart import draw_coder_chart
+
+            drawn.write(figure, draw_coder_chart(found))
+            typer.echo(f"wrote {figure}", err=True)
         return
+    if out is not None:
+        Writer(force=force, option="--json", is_text=True).check(out)
     if subject is Subject.IMAGE:
         results = _bench_image(repeats, threads)
     elif subject is Subject.ENTROPY:
@@ -75,19 +96,17 @@ def bench(
         "threads": threads or torch.get_num_threads(),
         "repeats": repeats,
     }
-    if out is None:
+    if out is None or out == STDIO:
         print_json(results)
         return
-    write_json(results, out)
+    write_json(results, out, force)
     typer.echo(f"wrote {out}", err=True)
 
 
-def write_json(value: dict[str, Any], path: Path) -> None:
+def write_json(value: dict[str, Any], path: Path, force: bool) -> None:
     """One JSON object in a file, all or nothing."""
-    from laconic.container import write_atomically
-
     text = json.dumps(value, indent=1, allow_nan=False)
-    write_atomically(path, (text + "\n").encode())
+    Writer(force=force, option="--json", is_text=True).write(path, (text + "\n").encode())
 
 
 def _median_seconds(work: Callable[[], Any], repeats: int) -> float:
@@ -192,18 +211,17 @@ def _bench_coders(
     sections: list[str],
     quick: bool,
     out: Path | None,
-    figure: Path | None,
     data: Path | None,
     threads: int | None,
-) -> None:
+) -> dict[str, Any]:
     """Every relative entropy coder, or those named; a line per measurement on stdout.
 
-    The file `out` is written after each coder, and keeps what it says about others.
+    The file `out` is written after each coder, and keeps what it says about others; what is no
+    file of its own is written to once, at the end. Returns what is known of each coder.
     """
     import torch
 
     from laconic.coding.relative_entropy import CODERS
-    from laconic.evaluation.coder_chart import save_coder_chart
     from laconic.evaluation.coders import QUICK, SECTIONS, Plan, measure_coder
     from laconic.evaluation.provenance import describe_run
 
@@ -216,12 +234,14 @@ def _bench_coders(
                 )
     if threads is not None:
         torch.set_num_threads(threads)
-    document = _read_document(out)
+    adds = out is not None and out != STDIO and not is_special(out)
+    document = _read_document(out if adds else None)
     pictures = _kodak(data)
+    say = partial(typer.echo, err=out == STDIO)
     for name in names or every:
         started = time.time()
         plan = QUICK if quick else Plan()
-        found = measure_coder(name, plan, pictures, _image_codec, typer.echo, sections)
+        found = measure_coder(name, plan, pictures, _image_codec, say, sections)
         command = f"laconic bench rec --coder {name}{' --quick' * quick}"
         command += "".join(f" --section {section}" for section in sections)
         facts = {"threads": torch.get_num_threads(), "load": os.getloadavg()[0]}
@@ -232,15 +252,16 @@ def _bench_coders(
         order = [*(one for one in CODERS if one in known), *(one for one in known)]
         document["coders"] = {one: known[one] for one in dict.fromkeys(order)}
         document["run"] = found["run"] | {"command": "laconic bench rec"}
-        if out is not None:
-            write_json(document, out)
-    if figure is not None:
-        save_coder_chart(document["coders"], figure)
-        typer.echo(f"wrote {figure}", err=True)
+        if out is not None and adds:
+            write_json(document, out, force=True)
+    if out is not None and not adds:
+        write_json(document, out, force=True)
+    coders: dict[str, Any] = document["coders"]
+    return coders
 
 
 def _read_document(out: Path | None) -> dict[str, Any]:
-    """What the file says already; an empty document where there is none."""
+    """What the file says already; an empty document where there is none to add to."""
     empty = {"title": "Relative entropy coders", "command": "laconic bench rec", "coders": {}}
     if out is None or not out.exists():
         return empty

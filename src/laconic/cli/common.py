@@ -1,9 +1,10 @@
-"""What commands share: one-line errors, where outputs go, progress on stderr."""
+"""What commands share: one-line errors, a result for every file, progress on stderr."""
 
 import contextlib
 import io
 import json
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,9 @@ import typer
 from PIL import Image
 from typer.core import TyperGroup
 
-from laconic.errors import CorruptFileError, InputError, LaconicError
+from laconic.cli.outputs import STDIO
+from laconic.container.storage import is_special, read_bytes
+from laconic.errors import InputError, LaconicError
 
 INTERRUPTED = 130
 Tick = Callable[[int, int], None]
@@ -32,10 +35,15 @@ class Group(TyperGroup):
         except (BrokenPipeError, KeyboardInterrupt) as error:
             raise typer.Exit(INTERRUPTED) from error
         except OSError as error:  # A folder that is read-only, a full disk.
-            if error.filename is None:
-                raise
-            report(InputError(f"{error.filename}: {error.strerror}; give another place"))
+            report(refusal(error))
             raise typer.Exit(1) from error
+
+
+def refusal(error: OSError) -> InputError:
+    """What the system refuses, in one line."""
+    if error.filename is None:  # A stream: stdout, mostly.
+        return InputError(f"cannot write: {error.strerror or error}")
+    return InputError(f"{error.filename}: {error.strerror}; give another place")
 
 
 def report(error: Exception) -> None:
@@ -48,38 +56,50 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, allow_nan=False))
 
 
-def place_outputs(inputs: Sequence[Path], out: Path | None, suffix: str) -> list[Path]:
-    """Where each input's result goes: beside it, into the folder `out`, or to the file `out`.
+def tell(
+    results: Sequence[dict[str, Any]], describe: Callable[[dict[str, Any]], str], as_json: bool
+) -> None:
+    """Print results of files: one JSON object, or a line for each that was written."""
+    if as_json:
+        print_json({"files": results})
+        return
+    for result in results:
+        if "output" in result:
+            tell_one(result, describe(result), as_json=False)
+
+
+def tell_one(result: dict[str, Any], text: str, as_json: bool) -> None:
+    """Print one result: its JSON object, or a line, on stderr where stdout takes the file."""
+    if as_json:
+        print_json(result)
+    else:
+        to_stdout = result["output"] == str(STDIO)
+        typer.echo(f"{result['input']} -> {result['output']}  {text}", err=to_stdout)
+
+
+def as_bytes(path: Path) -> bytes:
+    """Everything in a file, or that comes from stdin.
 
     Raises:
-        InputError: two results would have the same name, or a result would replace its input.
+        InputError: it cannot be read.
     """
-    if out is not None and len(inputs) == 1 and not out.is_dir() and not str(out).endswith("/"):
-        outputs = [out]
-    elif out is not None:
+    return typer.get_binary_stream("stdin").read() if path == STDIO else read_bytes(path)
+
+
+@contextlib.contextmanager
+def as_file(path: Path) -> Iterator[Path]:
+    """A regular file with what a path gives: itself, or a temporary copy of stdin or of a pipe."""
+    if path != STDIO and not is_special(path):
+        yield path
+        return
+    data = as_bytes(path)
+    with tempfile.TemporaryDirectory(prefix="laconic-") as folder:
+        copy = Path(folder, "stdin")
+        copy.write_bytes(data)
         try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{out} cannot be made a folder: {error.strerror}") from error
-        outputs = [out / _renamed(path, suffix).name for path in inputs]
-    else:
-        outputs = [_renamed(path, suffix) for path in inputs]
-    seen: dict[Path, Path] = {}
-    for source, target in zip(inputs, outputs, strict=True):
-        if target.resolve() == source.resolve():
-            raise InputError(f"{source} would be replaced by its own result; give another -o")
-        if target in seen:
-            raise InputError(f"{seen[target]} and {source} would both become {target}")
-        seen[target] = source
-    return outputs
-
-
-def _renamed(path: Path, suffix: str) -> Path:
-    """The path with another ending; a folder's whole name stays."""
-    if path.is_dir():
-        path = path.resolve()
-        return path.with_name((path.name or "root") + suffix)
-    return path.with_suffix(suffix)
+            yield copy
+        except LaconicError as error:
+            raise type(error)(str(error).replace(str(copy), shown(path))) from error
 
 
 def each(
@@ -90,7 +110,8 @@ def each(
 ) -> tuple[list[dict[str, Any]], bool]:
     """Do every file, reporting errors as they come; return results and whether all went well.
 
-    Work that is done in part returns a result that says why under "error".
+    Work that fails gives a result with "input" and "error"; work that is done in part returns a
+    result that says why under "error".
     """
     results, good = [], True
     with progress(f"{verb} {len(inputs)} file{'s' * (len(inputs) != 1)}") as tick:
@@ -102,11 +123,12 @@ def each(
             try:
                 with warnings_for(source), naming(source):
                     result = work(source, target, part)
-                results.append(result)
-                if "error" in result:
-                    raise CorruptFileError(f"{source}: {result['error']}")
             except LaconicError as error:
-                report(error)
+                result = {"input": str(source), "error": str(error)}
+            results.append(result)
+            if "error" in result:
+                name, text = shown(source), result["error"]
+                report(InputError(text if name in text else f"{name}: {text}"))
                 good = False
     return results, good
 
@@ -121,20 +143,30 @@ def image_bytes(image: Image.Image, format_name: str, target: Path) -> bytes:
     extras = {key: image.info[key] for key in ("icc_profile", "exif") if key in image.info}
     try:
         image.save(buffer, format=format_name, **extras)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # Whatever a format's writer raises.
         raise InputError(f"{target}: {format_name} cannot hold this picture: {error}") from error
     return buffer.getvalue()
 
 
 @contextlib.contextmanager
 def naming(source: Path) -> Iterator[None]:
-    """Put the file's name before the message of an error that does not mention it."""
+    """Put the file's name before the message of an error that does not mention it.
+
+    What the system refuses becomes an `InputError`, and so does a lack of memory.
+    """
+    name = shown(source)
     try:
         yield
     except LaconicError as error:
-        if str(source) in str(error):
+        if name in str(error):
             raise
-        raise type(error)(f"{source}: {error}") from error
+        raise type(error)(f"{name}: {error}") from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise InputError(f"{name}: {refusal(error)}") from error
+    except MemoryError as error:
+        raise InputError(f"{name}: there is not enough memory for it") from error
 
 
 @contextlib.contextmanager
@@ -142,9 +174,21 @@ def warnings_for(source: Path) -> Iterator[None]:
     """Print warnings as single lines that name the file."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default", UserWarning)
-        yield
-    for warning in caught:
-        typer.echo(f"laconic: warning: {source}: {warning.message}", err=True)
+        try:
+            yield
+        finally:
+            for warning in caught:
+                warn(f"{shown(source)}: {warning.message}")
+
+
+def warn(message: str) -> None:
+    """One line on stderr."""
+    typer.echo(f"laconic: warning: {' '.join(message.split())}", err=True)
+
+
+def shown(source: Path) -> str:
+    """A file's name in messages."""
+    return "stdin" if source == STDIO else str(source)
 
 
 @contextlib.contextmanager

@@ -1,23 +1,28 @@
 """`laconic compress`: pictures to .lac files, folders to archives."""
 
+import os
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from laconic.cli.common import Tick, each, place_outputs, print_json
+from laconic.cli.common import Tick, as_file, each, tell
+from laconic.cli.outputs import Force, Out, Writer, place_outputs, to_path
 from laconic.errors import InputError
 
 
 def compress(
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="IN...", help="Image files; with --lossless also folders."),
+        typer.Argument(
+            parser=to_path,
+            metavar="IN...",
+            help="Image files; with --lossless also folders; - is stdin.",
+        ),
     ],
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="File, or folder for several inputs.")
-    ] = None,
+    out: Out = None,
+    force: Force = False,
     quality: Annotated[
         float | None, typer.Option(min=1, max=100, help="1 smallest to 100 best.  [default: 50]")
     ] = None,
@@ -40,59 +45,55 @@ def compress(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the networks.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Compress images: IN.png becomes IN.lac beside it, unless -o says otherwise."""
+    """Compress images: IN.png becomes IN.lac beside it, unless -o says otherwise.
+
+    -o names a file, or a folder: one that exists, or a new one with a slash at its end. - is
+    stdout. Files that exist are replaced with --force alone.
+    """
     if quality is not None and bpp is not None:
         raise typer.BadParameter("give --quality or --bpp, not both")
     if lossless and not (quality is None and bpp is None and coder is None):
         raise typer.BadParameter("--lossless keeps all: leave out --quality, --bpp and --coder")
-    folders = [path for path in inputs if path.is_dir()]
+    inputs = list(dict.fromkeys(inputs))
+    folders = [path for path in inputs if os.path.isdir(path)]
     if folders and not lossless:
         raise InputError(f"{folders[0]} is a folder; archives of folders need --lossless")
     if folders and frame is not None:
         raise InputError(f"{folders[0]} is a folder; --frame chooses a frame of single files")
     common: dict[str, Any] = {"model": model, "threads": threads}
-    options = {"quality": quality, "bpp": bpp, "coder": coder, "lossless": lossless, "frame": frame}
+    options: dict[str, Any] = {"quality": quality, "bpp": bpp, "coder": coder}
+    options |= {"lossless": lossless, "frame": frame}
+    writer = Writer(inputs, force)
 
     def work(source: Path, target: Path, tick: Tick) -> dict[str, Any]:
-        if source.is_dir():
-            return _archive_one(source, target, tick, common)
-        return _compress_one(source, target, tick, common | options)
+        import laconic
 
-    outputs = place_outputs(inputs, out, ".lac")
+        writer.check(target)
+        start = time.perf_counter()
+        if os.path.isdir(source):
+            data = laconic.archive(source, **common, progress=tick)
+            sizes = {}
+        else:
+            with as_file(source) as path:
+                data = laconic.compress(path, **common, **options, progress=tick)
+                sizes = {"input_bytes": path.stat().st_size}
+        writer.write(target, data)
+        return _result(source, target, data, start) | sizes
+
+    outputs = place_outputs(inputs, out, ".lac", as_json)
     results, good = each(inputs, outputs, work, "compressing")
-    if as_json:
-        print_json({"files": results})
-    else:
-        for result in results:
-            many = f"{result['pictures']:,} pictures, " if result["width"] is None else ""
-            typer.echo(
-                f"{result['input']} -> {result['output']}  {many}{result['output_bytes']:,} bytes, "
-                f"{result['bpp']:.3f} bits per pixel, {result['seconds']:.1f} s"
-            )
+    tell(results, _describe, as_json)
     if not good:
         raise typer.Exit(1)
 
 
-def _compress_one(
-    source: Path, target: Path, tick: Tick, options: dict[str, Any]
-) -> dict[str, Any]:
-    import laconic
-    from laconic.container import write_atomically
-
-    start = time.perf_counter()
-    data = laconic.compress(source, **options, progress=tick)
-    write_atomically(target, data)
-    return _result(source, target, data, start) | {"input_bytes": source.stat().st_size}
-
-
-def _archive_one(source: Path, target: Path, tick: Tick, options: dict[str, Any]) -> dict[str, Any]:
-    import laconic
-    from laconic.container import write_atomically
-
-    start = time.perf_counter()
-    data = laconic.archive(source, **options, progress=tick)
-    write_atomically(target, data)
-    return _result(source, target, data, start)
+def _describe(result: dict[str, Any]) -> str:
+    """What people read of a result."""
+    many = f"{result['pictures']:,} pictures, " if result["width"] is None else ""
+    return (
+        f"{many}{result['output_bytes']:,} bytes, {result['bpp']:.3f} bits per pixel, "
+        f"{result['seconds']:.1f} s"
+    )
 
 
 def _result(source: Path, target: Path, data: bytes, start: float) -> dict[str, Any]:

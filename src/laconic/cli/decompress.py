@@ -6,16 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
-from laconic.cli.common import Tick, each, image_bytes, place_outputs, print_json
+from laconic.cli.common import Tick, as_bytes, each, image_bytes, tell
+from laconic.cli.outputs import STDIO, Force, Out, Writer, place_outputs, to_path
+from laconic.container.storage import is_special
 from laconic.errors import InputError
 
 
 def decompress(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN.lac...", help=".lac files.")],
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", help="File, or folder for several inputs or an archive."),
-    ] = None,
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(parser=to_path, metavar="IN.lac...", help=".lac files; - is stdin."),
+    ],
+    out: Out = None,
+    force: Force = False,
     model: Annotated[
         str | None, typer.Option(help="Weights file, where the file names no embedded model.")
     ] = None,
@@ -27,32 +30,31 @@ def decompress(
 ) -> None:
     """Decompress: IN.lac becomes IN.png beside it; with -o any format that Pillow writes.
 
-    An archive becomes a folder of PNG files: the one that -o names, or one beside it.
+    An archive becomes a folder of PNG files: the one that -o names, or one beside it. Files that
+    exist are replaced with --force alone. - is stdout, where a picture is written as PNG.
     """
     options: dict[str, Any] = {"model": model, "threads": threads}
 
     from laconic.cli.archives import is_archive, unpack_archive
-    from laconic.container import read_bytes
+
+    inputs = list(dict.fromkeys(inputs))
+    writer = Writer(inputs, force)
 
     def work(source: Path, target: Path, tick: Tick) -> dict[str, Any]:
-        data = read_bytes(source)
+        data = as_bytes(source)
         if is_archive(data):
-            folder = out if out and len(inputs) == 1 else target.with_suffix("")
-            return unpack_archive(source, data, folder, tick, options)
-        return _decompress_one(source, data, target, tick, options | {"dtype": dtype})
+            folder = out.path if out and len(inputs) == 1 else target.with_suffix("")
+            return unpack_archive(source, data, folder, writer, tick, options)
+        return _decompress_one(source, data, target, writer, tick, options | {"dtype": dtype})
 
-    outputs = place_outputs(inputs, out, ".png")
+    outputs = place_outputs(inputs, out, ".png", as_json)
     results, good = each(inputs, outputs, work, "decompressing")
-    if as_json:
-        print_json({"files": results})
-    else:
-        for result in results:
-            typer.echo(f"{result['input']} -> {result['output']}  {_told(result)}")
+    tell(results, _describe, as_json)
     if not good:
         raise typer.Exit(1)
 
 
-def _told(result: dict[str, Any]) -> str:
+def _describe(result: dict[str, Any]) -> str:
     """What people read of a result."""
     seconds = f"{result['seconds']:.1f} s"
     if "of" not in result:
@@ -61,19 +63,20 @@ def _told(result: dict[str, Any]) -> str:
 
 
 def _decompress_one(
-    source: Path, data: bytes, target: Path, tick: Tick, options: dict[str, Any]
+    source: Path,
+    data: bytes,
+    target: Path,
+    writer: Writer,
+    tick: Tick,
+    options: dict[str, Any],
 ) -> dict[str, Any]:
-    from PIL import Image
-
     import laconic
-    from laconic.container import write_atomically
 
     start = time.perf_counter()
-    format_name = Image.registered_extensions().get(target.suffix.lower())
-    if format_name not in Image.SAVE:
-        raise InputError(f"{target}: Pillow writes no {target.suffix or 'files without ending'}")
+    format_name = _format_of(target)
+    writer.check(target)
     image = laconic.decompress(data, **options, progress=tick)
-    write_atomically(target, image_bytes(image, format_name, target))
+    writer.write(target, image_bytes(image, format_name, target))
     return {
         "input": str(source),
         "output": str(target),
@@ -82,3 +85,19 @@ def _decompress_one(
         "mode": image.mode,
         "seconds": time.perf_counter() - start,
     }
+
+
+def _format_of(target: Path) -> str:
+    """The format that a name asks for; PNG where it is no file of its own.
+
+    Raises:
+        InputError: Pillow writes no such format.
+    """
+    from PIL import Image
+
+    format_name = Image.registered_extensions().get(target.suffix.lower())
+    if not target.suffix and (target == STDIO or is_special(target)):
+        format_name = "PNG"
+    if format_name is None or format_name not in Image.SAVE:
+        raise InputError(f"{target}: Pillow writes no {target.suffix or 'files without ending'}")
+    return format_name

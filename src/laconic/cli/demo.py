@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from laconic.cli.common import print_json, progress
+from laconic.cli.outputs import Force, Writer, make_folder, to_folder
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -20,13 +21,17 @@ SHOWN = 0
 
 
 def demo(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")] = Path(
-        "laconic-demo"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--out", parser=to_folder, metavar="FOLDER", help="Folder for the results."
+        ),
+    ] = Path("laconic-demo"),
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Compress the sample photograph, decompress it, and compare with JPEG and WebP."""
-    result = run_demo(out)
+    result = run_demo(out, Writer(force=force))
     if as_json:
         print_json(result)
         return
@@ -43,20 +48,23 @@ def demo(
     typer.echo(f"\nSide by side: {result['picture']}; the files are in {out}/")
 
 
-def run_demo(out: Path) -> dict[str, Any]:
+def run_demo(out: Path, writer: Writer) -> dict[str, Any]:
     """Code the sample at a few qualities and with JPEG and WebP at the same sizes.
+
+    Args:
+        out: folder of the results.
+        writer: refuses files that exist, before the work begins, or replaces them.
 
     Returns:
         The table as plain values; files and a side-by-side PNG are in the folder `out`.
     """
     import laconic
-    from laconic.container import write_atomically
-    from laconic.errors import InputError
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out} cannot be made a folder: {error.strerror}") from error
+    files = {quality: out / f"sample-{quality}.lac" for quality in QUALITIES}
+    picture = out / "side-by-side.png"
+    for path in (*files.values(), picture):
+        writer.check(path)
+    make_folder(out)
     image = load_sample()
     rows: list[dict[str, Any]] = []
     shown: list[tuple[str, Image.Image]] = [("original", image)]
@@ -66,15 +74,14 @@ def run_demo(out: Path) -> dict[str, Any]:
             start = time.perf_counter()
             data = laconic.compress(image, quality=quality)
             seconds = time.perf_counter() - start
-            write_atomically(out / f"sample-{quality}.lac", data)
+            writer.write(files[quality], data)
             pictures = [_row("laconic", quality, data, image, seconds, laconic.decompress)]
             pictures += [_same_size(name, image, len(data)) for name in ("JPEG", "WEBP")]
             rows += [row for row, _ in pictures]
             if index == SHOWN:
                 shown += [(f"{row['codec']} {row['bytes']:,} bytes", pic) for row, pic in pictures]
             tick(index + 1, len(QUALITIES))
-    picture = out / "side-by-side.png"
-    write_atomically(picture, _png(_side_by_side(shown)))
+    writer.write(picture, _png(_side_by_side(shown)))
     return {
         "image": "sample",
         "width": image.width,

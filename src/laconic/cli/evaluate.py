@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from laconic.cli.common import progress as show_progress
+from laconic.cli.outputs import STDIO, Force, Writer, to_path
 
 if TYPE_CHECKING:
     from laconic.evaluation.anchors import Codec
@@ -27,15 +28,25 @@ def evaluate(
         typer.Option(help="Classical codecs: jpeg, webp, avif, heif, jxl, jpeg2000; or none."),
     ] = "jpeg,webp",
     out_json: Annotated[
-        Path | None, typer.Option("--json", help="Write all figures here; - is stdout.")
+        Path | None,
+        typer.Option(
+            "--json", parser=to_path, metavar="PATH", help="Write all figures here; - is stdout."
+        ),
     ] = None,
     out_html: Annotated[
-        Path | None, typer.Option("--html", help="Write a page with curves and sliders here.")
+        Path | None,
+        typer.Option(
+            "--html",
+            parser=to_path,
+            metavar="PATH",
+            help="Write a page with curves and sliders here; - is stdout.",
+        ),
     ] = None,
+    force: Force = False,
     coder: Annotated[str | None, typer.Option(help="Relative entropy coder.")] = None,
 ) -> None:
     """Measure rate and distortion on a folder of pictures, beside classical codecs."""
-    run(make_codec(coder), folder, quality, against, out_json, out_html)
+    run(make_codec(coder), folder, quality, against, out_json, out_html, force)
 
 
 def make_codec(coder: str | None) -> "Codec":
@@ -57,18 +68,25 @@ def run(
     against: str,
     out_json: Path | None,
     out_html: Path | None,
+    force: bool = False,
 ) -> None:
     """Everything `evaluate` does, for any codec.
 
     Raises:
         LaconicError: whatever is wrong with the folder, the options or an output file.
     """
-    from laconic.container import write_atomically
+    from laconic.data.folders import list_images
     from laconic.evaluation.anchors import find_anchors
     from laconic.evaluation.comparison import compare_all
     from laconic.evaluation.rate_distortion import rate_distortion
     from laconic.evaluation.results import study_to_json
 
+    if out_json == out_html == STDIO:
+        raise typer.BadParameter("--json and --html cannot both go to stdout")
+    inputs, outs = list_images(folder), [(out_json, "--json"), (out_html, "--html")]
+    for path, option in outs:
+        if path is not None:
+            Writer(inputs, force, option, is_text=True).check(path)
     settings = parse_qualities(quality)
     anchors = find_anchors(parse_anchors(against))
     with show_progress("measuring") as progress:
@@ -76,11 +94,12 @@ def run(
         study = rate_distortion(plan, folder, progress)
     differences = compare_all(study)
     if out_json is not None:
-        write_json(study_to_json(study), differences, out_json)
+        document = to_document(study_to_json(study), differences)
+        Writer(inputs, force, "--json", is_text=True).write(out_json, document)
     if out_html is not None:
         html = page(codec, study, folder, [anchor.name for anchor in anchors])
-        write_atomically(out_html, html.encode("utf-8"))
-    if out_json is None or str(out_json) != "-":
+        Writer(inputs, force, "--html", is_text=True).write(out_html, html.encode("utf-8"))
+    if STDIO not in (out_json, out_html):
         typer.echo(summary(study, differences))
 
 
@@ -134,19 +153,15 @@ def page(codec: "Codec", study: "Study", folder: Path, names: list[str]) -> str:
     return render_page(study, gallery)
 
 
-def write_json(document: dict[str, Any], differences: list["Difference"], path: Path) -> None:
-    """The study and its BD-rates as one JSON object, to a file or to stdout."""
+def to_document(document: dict[str, Any], differences: list["Difference"]) -> bytes:
+    """The study and its BD-rates as one JSON object."""
     from dataclasses import asdict
 
-    from laconic.container import write_atomically
     from laconic.evaluation.results import finite
 
     compared = finite([asdict(difference) for difference in differences])
     text = json.dumps(document | {"differences": compared}, indent=1, allow_nan=False)
-    if str(path) == "-":
-        typer.echo(text)
-    else:
-        write_atomically(path, text.encode("utf-8") + b"\n")
+    return text.encode("utf-8") + b"\n"
 
 
 def summary(study: "Study", differences: list["Difference"]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from laconic.cli.common import print_json, progress, warnings_for
+from laconic.cli.outputs import Force, Writer, to_folder
 from laconic.errors import InputError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -129,8 +130,16 @@ def measure(
 def plot(
     runs: Annotated[list[Path], typer.Argument(metavar="RUNS...", help="Folders of runs.")],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="Folder of the report and its figures.")
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            parser=to_folder,
+            metavar="FOLDER",
+            help="Folder of the report and its figures.",
+        ),
     ] = Path("rd"),
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Draw the rate-distortion plane of finished runs, and write a report."""
@@ -138,7 +147,7 @@ def plot(
         from laconic.evaluation.plane_report import write_report
 
         with progress("figures") as tick:
-            written = write_report(runs, out, progress=tick)
+            written = write_report(runs, out, progress=tick, check=Writer(runs, force).check)
     if as_json:
         print_json({"files": [str(path) for path in written]})
     else:

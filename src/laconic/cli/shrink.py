@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from laconic.cli.common import Tick, naming, place_outputs, print_json, progress
+from laconic.cli.common import Tick, as_bytes, as_file, naming, progress, tell_one
+from laconic.cli.outputs import Force, Out, Writer, place_outputs, to_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,8 +18,12 @@ if TYPE_CHECKING:
 
 
 def shrink(
-    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS.safetensors", help="Weights.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="The .lac file.")] = None,
+    weights: Annotated[
+        Path,
+        typer.Argument(parser=to_path, metavar="WEIGHTS.safetensors", help="Weights; - is stdin."),
+    ],
+    out: Out = None,
+    force: Force = False,
     tolerance: Annotated[
         list[str] | None,
         typer.Option(
@@ -33,25 +38,29 @@ def shrink(
     lossless: Annotated[bool, typer.Option("--lossless", help="Keep every bit.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Shrink a network's weights: no data, no training; shapes, types and names are kept."""
+    """Shrink a network's weights: no data, no training; shapes, types and names are kept.
+
+    NET.safetensors becomes NET.lac beside it, unless -o says otherwise; - is stdout.
+    """
     tolerances = _tolerances(tolerance or [])
     if bool(tolerances) + (bits_per_weight is not None) + lossless > 1:
         raise typer.BadParameter("give one of --tolerance, --bits-per-weight and --lossless")
     import laconic
-    from laconic.container import write_atomically
 
     start = time.perf_counter()
-    (target,) = place_outputs([weights], out, ".lac")
-    with naming(weights), progress("shrinking") as tick:
+    writer = Writer([weights], force)
+    (target,) = place_outputs([weights], out, ".lac", as_json)
+    writer.check(target)
+    with naming(weights), progress("shrinking") as tick, as_file(weights) as path:
+        size = path.stat().st_size
         data = laconic.shrink(
-            weights,
+            path,
             tolerance=tolerances or None,
             bits_per_weight=bits_per_weight,
             lossless=lossless,
             progress=tick,
         )
-    write_atomically(target, data)
-    size = weights.stat().st_size
+    writer.write(target, data)
     result: dict[str, Any] = {
         "input": str(weights),
         "output": str(target),
@@ -59,13 +68,8 @@ def shrink(
         "output_bytes": len(data),
         "seconds": time.perf_counter() - start,
     }
-    if as_json:
-        print_json(result)
-    else:
-        typer.echo(
-            f"{weights} -> {target}  {len(data):,} bytes, {len(data) / size:.1%} of {size:,}, "
-            f"{result['seconds']:.1f} s"
-        )
+    text = f"{len(data):,} bytes, {len(data) / size:.1%} of {size:,}, {result['seconds']:.1f} s"
+    tell_one(result, text, as_json)
 
 
 def _tolerances(texts: list[str]) -> dict[str, float]:
@@ -98,33 +102,39 @@ def _ticking(network: "NetworkFile", tick: Tick) -> "Iterator[Tensor]":
 
 
 def expand(
-    file: Annotated[Path, typer.Argument(metavar="IN.lac", help="A .lac file of weights.")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="The .safetensors file.")] = None,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            parser=to_path, metavar="IN.lac", help="A .lac file of weights; - is stdin."
+        ),
+    ],
+    out: Out = None,
+    force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Expand a .lac file of weights to a safetensors file."""
+    """Expand a .lac file of weights to a safetensors file.
+
+    NET.lac becomes NET.safetensors beside it, unless -o says otherwise; - is stdout. A file that
+    exists, such as the one that was shrunk, is replaced with --force alone.
+    """
     from laconic.codecs.network import NetworkFile
-    from laconic.container import read_bytes, write_atomically
     from laconic.data.weights import encode_weights
 
     start = time.perf_counter()
-    (target,) = place_outputs([file], out, ".safetensors")
+    writer = Writer([file], force)
+    (target,) = place_outputs([file], out, ".safetensors", as_json)
+    writer.check(target)
     with naming(file), progress("expanding") as tick:
-        network = NetworkFile.open(read_bytes(file))
+        network = NetworkFile.open(as_bytes(file))
         tensors = _ticking(network, tick)
         layout = [(e.name, e.dtype, e.shape, e.size_bytes) for e in network.entries]
-        write_atomically(target, encode_weights(layout, tensors, network.metadata))
+        size = writer.write(target, encode_weights(layout, tensors, network.metadata))
     result = {
         "input": str(file),
         "output": str(target),
         "tensors": len(network.entries),
-        "output_bytes": target.stat().st_size,
+        "output_bytes": size,
         "seconds": time.perf_counter() - start,
     }
-    if as_json:
-        print_json(result)
-    else:
-        typer.echo(
-            f"{file} -> {target}  {len(network.entries)} tensors, {result['output_bytes']:,} "
-            f"bytes, {result['seconds']:.1f} s"
-        )
+    text = f"{len(network.entries)} tensors, {size:,} bytes, {result['seconds']:.1f} s"
+    tell_one(result, text, as_json)

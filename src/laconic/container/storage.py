@@ -1,12 +1,17 @@
 """Files on disk: read whole, written whole or not at all."""
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from laconic.errors import InputError
+
+TEMPORARY_PREFIX = ".laconic-"
+"""Begins the name of a file that is being written; short, so that every legal name can be used."""
 
 
 def read_bytes(path: Path) -> bytes:
@@ -17,40 +22,101 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
+def is_special(path: Path) -> bool:
+    """Whether the path is a device, a pipe or a socket, or a link to one."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
 def write_atomically(
-    path: Path, data: bytes | Iterable[bytes], survives_power_loss: bool = True
+    path: Path,
+    data: bytes | Iterable[bytes],
+    survives_power_loss: bool = True,
+    replace: bool = True,
 ) -> None:
     """Write to a temporary name in the same folder, then rename: all or nothing.
 
     Nothing is left behind when writing fails or is interrupted, or when `data`, given piece by
-    piece, raises.
+    piece, raises. A symbolic link is followed: the file that it names is written. A device or a
+    pipe is written to, piece by piece, and stays what it is.
 
     Args:
         path: of the file.
         data: whole or piece by piece.
         survives_power_loss: wait for the disk; too slow for thousands of small files.
+        replace: whether a file that exists is replaced.
 
     Raises:
-        InputError: the folder does not exist, is full or may not be written.
+        InputError: the folder does not exist, is full or may not be written; the file exists and
+            is not to be replaced.
     """
+    pieces = [data] if isinstance(data, bytes) else data
+    try:
+        if is_special(path):
+            with open(path, "wb", buffering=0) as device:
+                for piece in pieces:
+                    _write_all(device.fileno(), piece)
+            return
+        _write_file(Path(os.path.realpath(path)), pieces, survives_power_loss, replace)
+    except FileExistsError as error:
+        raise InputError(f"{path} exists and is not replaced") from error
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _write_file(
+    path: Path, pieces: Iterable[bytes], survives_power_loss: bool, replace: bool
+) -> None:
+    """Write a regular file at a path without links."""
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     temporary = ""
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
-            for piece in [data] if isinstance(data, bytes) else data:
+            for piece in pieces:
                 file.write(piece)
             if survives_power_loss:
                 file.flush()
                 os.fsync(file.fileno())
         os.chmod(temporary, _mode(path))
-        os.replace(temporary, path)
-        temporary = ""
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        if not replace:
+            _link(temporary, path)
+        else:
+            os.replace(temporary, path)
+            temporary = ""
     finally:
         if temporary:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def _link(temporary: str, path: Path) -> None:
+    """Give a file a second name, which must be free.
+
+    A file system without such names gets the file renamed, after a look whether the name is free.
+
+    Raises:
+        FileExistsError: the name is taken.
+    """
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        os.replace(temporary, path)
+
+
+def _write_all(descriptor: int, piece: bytes) -> None:
+    """Write every byte; a pipe may take fewer at a time."""
+    rest = memoryview(piece)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def _mode(path: Path) -> int:

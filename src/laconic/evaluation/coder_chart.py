@@ -1,28 +1,25 @@
 """Bits per bit of KL over KL per dimension, one line per relative entropy coder."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from laconic.errors import MissingPackageError
-from laconic.evaluation.figures import COLOURS
+from laconic.evaluation.figures import COLOURS, render_svg
 
 STYLES = ("-", "--", ":")
 """Once the colours are used up, the lines are broken."""
 
 
-def save_coder_chart(coders: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """Write the chart as SVG; the same numbers give the same bytes.
+def draw_coder_chart(coders: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """The chart as an SVG file; the same numbers give the same bytes.
 
     Args:
         coders: by name, each with the rows of `laconic.evaluation.coders.over_kl` under "kl".
-        path: of the SVG file.
 
     Raises:
         MissingPackageError: matplotlib is not installed.
     """
     try:
-        import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingPackageError("figures need", "matplotlib", "eval") from error
@@ -43,5 +40,4 @@ def save_coder_chart(coders: Mapping[str, Mapping[str, Any]], path: Path) -> Non
     axes.grid(alpha=0.3, which="both")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize="small", ncols=2)
-    with matplotlib.rc_context({"svg.hashsalt": "laconic", "svg.fonttype": "none"}):
-        sheet.savefig(path, format="svg", metadata={"Date": None})
+    return render_svg(sheet)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from laconic.container.storage import write_atomically
 from laconic.errors import MissingPackageError
 from laconic.evaluation.comparison import QUALITIES
 from laconic.evaluation.published import PublishedCurve
@@ -81,10 +82,17 @@ def save_figure(sheet: "Figure", stem: Path) -> list[Path]:
         The two paths.
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = [stem.with_name(stem.name + ending) for ending in (".png", ".svg")]
-    sheet.savefig(paths[0], dpi=160, metadata={"Software": None})
-    paths[1].write_bytes(render_svg(sheet))
+    paths = figure_paths(stem)
+    buffer = io.BytesIO()
+    sheet.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
+    write_atomically(paths[0], buffer.getvalue())
+    write_atomically(paths[1], render_svg(sheet))
     return paths
+
+
+def figure_paths(stem: Path) -> list[Path]:
+    """The files that `save_figure` writes."""
+    return [stem.with_name(stem.name + ending) for ending in (".png", ".svg")]
 
 
 def render_svg(sheet: "Figure") -> bytes:

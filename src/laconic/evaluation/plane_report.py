@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from laconic.container.storage import write_atomically
 from laconic.evaluation.claims import Claim, check_claims
-from laconic.evaluation.figures import render_svg, save_figure
+from laconic.evaluation.figures import figure_paths, render_svg, save_figure
 from laconic.evaluation.page import Version, data_uri, fill_template
 from laconic.evaluation.plane import PlanePoint, read_points
 from laconic.evaluation.plane_figures import draw_plane, draw_skew, new_figure, spans_decades
@@ -105,19 +105,26 @@ def silent(done: int, total: int) -> None:
     """No progress at all."""
 
 
+def replace(path: Path) -> None:
+    """Allow every file, so that those that exist are replaced."""
+
+
 def write_report(
     runs: Sequence[Path],
     out: Path,
     title: str = "Rate-distortion report",
     progress: Progress = silent,
+    check: Callable[[Path], None] = replace,
 ) -> list[Path]:
     """Figures (SVG and PNG), points.csv and report.html, data set by data set.
 
     Args:
         runs: folders of runs, searched to any depth, or result.json files.
-        out: folder to write into; it is made, and files of the same names are replaced.
+        out: folder to write into; it is made, and files of the same names are replaced,
+            unless `check` refuses them.
         title: of the page.
         progress: told after every figure.
+        check: called with every file before anything is drawn; what it raises stops the report.
 
     Returns:
         The files written, the page first.
@@ -132,6 +139,9 @@ def write_report(
     steps = Steps(sum(section.count for section in plan), progress)
     if steps.total:
         new_figure(LIGHT, 1, 1)  # Without matplotlib nothing is written.
+    report, table = out / "report.html", out / "points.csv"
+    for path in (report, table, *(path for section in plan for path in _files_of(section, out))):
+        check(path)
     out.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     sections = []
@@ -145,7 +155,6 @@ def write_report(
         subtitle=escape(_subtitle(points)),
         sections="".join(sections),
     )
-    report, table = out / "report.html", out / "points.csv"
     write_atomically(report, page.encode("utf-8"))
     write_atomically(table, points_csv(points).encode("utf-8"))
     return [report, table, *written]
@@ -167,6 +176,12 @@ def _count(number: int, one: str, many: str = "") -> str:
 def _plan(name: str, points: Sequence[PlanePoint]) -> Section:
     slug = _slug(name)
     return Section(name, points, list(_plots(points, name, slug)), _grid_plots(points, slug))
+
+
+def _files_of(section: Section, out: Path) -> list[Path]:
+    """The files that a plane is drawn into."""
+    plots = [*section.plots, *(plot for plots in section.grids.values() for plot in plots)]
+    return [path for plot in plots for path in figure_paths(out / plot.name)]
 
 
 def _write_section(section: Section, out: Path, tick: Tick) -> tuple[str, list[Path]]:

@@ -1,0 +1,246 @@
+"""Where results go: their names, and the rule that nobody's file is replaced unasked.
+
+A command names its outputs with `place_outputs`, or checks those that the user names, and writes
+them through a `Writer`: an existing file is refused unless `--force` is given, and an input is
+never replaced. `-` is stdin or stdout.
+"""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Annotated
+
+import typer
+
+from laconic.container.storage import is_special, write_atomically
+from laconic.errors import InputError
+
+STDIO = Path("-")
+"""Stands for stdin among the inputs and for stdout among the outputs."""
+NAMED_FILES = 5
+"""Renamed files that a line names; more are counted."""
+
+
+def to_path(text: str) -> Path:
+    """A path as the user wrote it; `./-` is a file that is called -, `-` alone is stdin or stdout.
+
+    >>> to_path("-") == STDIO, to_path("./-") == STDIO
+    (True, False)
+    """
+    if text in ("-", "/dev/stdin", "/dev/stdout"):
+        return STDIO
+    path = Path(text)
+    return path.absolute() if path == STDIO else path
+
+
+def to_folder(text: str) -> Path:
+    """The path of a folder for several files."""
+    if to_path(text) == STDIO:
+        raise typer.BadParameter("there are several files; name a folder")
+    return Path(text)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """What `-o` names.
+
+    Attributes:
+        path: of a file or a folder.
+        slash: whether a slash at the end says that it is a folder.
+    """
+
+    path: Path
+    slash: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> "Destination":
+        """Read the value of the option."""
+        return cls(to_path(text), text.endswith(("/", os.sep)))
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether files go into it."""
+        return self.slash or (self.path != STDIO and os.path.isdir(self.path))
+
+
+Force = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
+Out = Annotated[
+    Destination | None,
+    typer.Option("-o", "--out", parser=Destination.parse, metavar="PATH", show_default=False),
+]
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes the outputs of one command.
+
+    Attributes:
+        inputs: files that the command reads; they are never replaced.
+        force: whether other files that exist are replaced.
+        option: names the output on the command line, for messages.
+        is_text: whether results may be printed on a terminal.
+    """
+
+    inputs: Sequence[Path] = ()
+    force: bool = False
+    option: str = "-o"
+    is_text: bool = False
+
+    def check(self, path: Path) -> None:
+        """Refuse a path that cannot be written to, before the work begins.
+
+        Raises:
+            InputError: it is an input, or exists and `force` is not given, or is a terminal.
+        """
+        if fault := self.fault(path):
+            raise InputError(fault)
+
+    def fault(self, path: Path) -> str:
+        """Why a path is refused, or ""."""
+        if path == STDIO and sys.stdout.isatty() and not self.is_text:
+            return f"stdout is a terminal; name a file with {self.option}, or use a pipe"
+        if path == STDIO or is_special(path):
+            return ""
+        for source in self.inputs:
+            if _is_same(source, path):
+                return f"{source} would be replaced by a result; name another with {self.option}"
+        if os.path.isdir(path):
+            return f"{path} is a folder; name a file with {self.option}"
+        if os.path.exists(path) and not self.force:
+            return f"{path} exists; give another name with {self.option}, or --force to replace it"
+        return ""
+
+    def write(
+        self, path: Path, data: bytes | Iterable[bytes], survives_power_loss: bool = True
+    ) -> int:
+        """Write a file, all or nothing, or to stdout; returns the number of bytes.
+
+        Raises:
+            InputError: `check` refuses the path, or it cannot be written.
+        """
+        self.check(path)
+        written = 0
+
+        def counted() -> Iterable[bytes]:
+            nonlocal written
+            for piece in [data] if isinstance(data, bytes) else data:
+                written += len(piece)
+                yield piece
+
+        if path == STDIO:
+            stream = typer.get_binary_stream("stdout")
+            for piece in counted():
+                stream.write(piece)
+            stream.flush()
+        else:
+            write_atomically(path, counted(), survives_power_loss, replace=self.force)
+        return written
+
+
+def place_outputs(
+    inputs: Sequence[Path], out: Destination | None, suffix: str, as_json: bool = False
+) -> list[Path]:
+    """Where each input's result goes: beside it, into the folder `out`, or to the file `out`.
+
+    Names that would be the same become longer ones, and a line on stderr says so.
+
+    Raises:
+        InputError: the folder cannot be made.
+        typer.BadParameter: stdout would take several results, or one and the JSON.
+    """
+    to_stdout = inputs[0] == STDIO if out is None else out.path == STDIO
+    if len(inputs) > 1 and (to_stdout or STDIO in inputs):
+        raise typer.BadParameter("- takes the place of one file; give that alone")
+    if to_stdout and as_json:
+        raise typer.BadParameter("--json writes to stdout; name a file for the result with -o")
+    if to_stdout:
+        return [STDIO]
+    if out is not None and len(inputs) == 1 and not out.is_folder:
+        return [out.path]
+    names = [_called_after(path) for path in inputs]
+    if out is not None:
+        make_folder(out.path)
+        names = [out.path / name.name for name in names]
+    shorts = [
+        name.with_name(name.name + suffix) if os.path.isdir(source) else name.with_suffix(suffix)
+        for name, source in zip(names, inputs, strict=True)
+    ]
+    found = make_unique(names, shorts, suffix)
+    say_renamed(
+        (str(source), str(target))
+        for source, target, short in zip(inputs, found, shorts, strict=True)
+        if target != short
+    )
+    return [Path(path) for path in found]
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those that it lies in.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path} cannot be made a folder: {error.strerror}") from error
+
+
+def make_unique(
+    names: Sequence[PurePath], shorts: Sequence[PurePath], suffix: str
+) -> list[PurePath]:
+    """The short form of each name; where two are the same, longer forms, all different.
+
+    Args:
+        names: of sources, all different.
+        shorts: what each would be called; a source whose short form is its own name keeps it.
+        suffix: added to a name, and to a name with a number, until the result is free.
+    """
+    counts = Counter(shorts)
+    folders = {folder for name in names for folder in name.parents}
+    found = {
+        k: short
+        for k, (name, short) in enumerate(zip(names, shorts, strict=True))
+        if short == name or (counts[short] == 1 and short not in folders)
+    }
+    taken = folders | set(found.values())
+    for k, name in enumerate(names):
+        if k in found:
+            continue
+        long, number = name.with_name(name.name + suffix), 2
+        while long in taken:
+            long = name.with_name(f"{name.name}-{number}{suffix}")
+            number += 1
+        found[k] = long
+        taken.add(long)
+    return [found[k] for k in range(len(names))]
+
+
+def say_renamed(renamed: Iterable[tuple[str, str]]) -> None:
+    """One line on stderr that names results which are not called after their sources alone."""
+    pairs = [f"{source} -> {target}" for source, target in renamed]
+    if pairs:
+        more = f" and {len(pairs) - NAMED_FILES} more" if len(pairs) > NAMED_FILES else ""
+        shown = ", ".join(pairs[:NAMED_FILES]) + more
+        typer.echo(f"laconic: warning: renamed, since names would meet: {shown}", err=True)
+
+
+def _called_after(path: Path) -> Path:
+    """What a result is called after; a folder given as `.` has a name too, and so has stdin."""
+    if path == STDIO:
+        return Path("stdin")
+    if not os.path.isdir(path):
+        return path
+    path = path.resolve()
+    return path if path.name else path / "root"
+
+
+def _is_same(first: Path, second: Path) -> bool:
+    """Whether both paths are one file, through whatever links."""
+    try:
+        return os.path.samefile(first, second)
+    except OSError:
+        return False

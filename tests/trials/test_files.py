@@ -1,0 +1,357 @@
+"""Issue 25, files: nothing of the user is replaced unasked, and one bad file stops no other."""
+
+import errno
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from typer.testing import CliRunner, Result
+
+from laconic import pretrained
+from laconic.cli import app, archives
+from laconic.codecs.groups import GroupCoder
+from laconic.container import write_atomically
+from laconic.errors import InputError
+from laconic.models.pyramid import Pyramid
+
+
+@pytest.fixture(autouse=True)
+def _no_weights(monkeypatch: pytest.MonkeyPatch, make_stand_in: Callable[..., GroupCoder]) -> None:
+    def load(name: object = "default") -> pretrained.Pretrained:
+        return pretrained.Pretrained(Pyramid(), "pyramid", b"pyramid, sixteen", 0)
+
+    monkeypatch.setattr(pretrained, "load", load)
+    monkeypatch.setattr(
+        "laconic.codecs.lossless.make_coder", lambda model, threads=None: make_stand_in(8)
+    )
+
+
+def run(*arguments: object, stdin: bytes = b"") -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+
+
+def refused(result: Result, *words: str, status: int = 1) -> None:
+    """One line on stderr, nothing on stdout."""
+    assert result.exit_code == status, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("laconic: error: ")
+    assert result.stderr.count("\n") == 1
+    for word in words:
+        assert word in result.stderr
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def save(path: Path, shade: int = 0) -> None:
+    rows, columns = np.mgrid[:16, :24]
+    pixels = np.stack([rows * 9, columns * 8, rows + columns + shade], 2).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.mark.parametrize("options", [[], ["--lossless"]])
+def test_line_01_pictures_are_not_replaced(photo: Path, options: list[str]) -> None:
+    packed, original = photo.with_suffix(".lac"), photo.read_bytes()
+    assert run("compress", photo, *options).exit_code == 0
+    refused(run("decompress", packed), f"{photo} exists", "-o", "--force")
+    assert photo.read_bytes() == original
+    before = packed.read_bytes()
+    refused(run("compress", photo, *options), f"{packed} exists", "--force")
+    assert packed.read_bytes() == before
+    assert run("decompress", packed, "--force").exit_code == 0
+    with Image.open(photo) as image:
+        assert image.size == (24, 16)
+    assert sorted(path.name for path in photo.parent.iterdir()) == ["photo.lac", "photo.png"]
+
+
+def test_line_01_weights_are_not_replaced(tmp_path: Path) -> None:
+    weights, packed = tmp_path / "net.safetensors", tmp_path / "net.lac"
+    save_file({"w": torch.linspace(-1, 1, 6000).reshape(60, 100)}, weights)
+    original = weights.read_bytes()
+    assert run("shrink", weights).exit_code == 0
+    refused(run("expand", packed), f"{weights} exists", "--force")
+    assert weights.read_bytes() == original
+    refused(run("shrink", weights, "--lossless"), f"{packed} exists", "--force")
+    assert run("expand", packed, "--force").exit_code == 0
+    assert weights.read_bytes() != original
+
+
+def test_line_01_folders_of_an_archive_are_not_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "c.tif"):
+        save(folder / name)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    assert run("compress", "--lossless", folder).exit_code == 0
+    refused(run("decompress", folder.with_suffix(".lac")), "exists", "1 more file", "--force")
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_line_01_an_input_is_never_replaced(photo: Path, force: list[str]) -> None:
+    original, link, other = photo.read_bytes(), photo.with_name("l"), photo.with_name("other.png")
+    link.symlink_to(photo)
+    save(other, 7)
+    for name in (photo, link):
+        refused(run("compress", photo, "-o", name, *force), "would be replaced", "-o")
+    out = photo.with_name("out")
+    out.mkdir()
+    (out / "photo.lac").symlink_to(other)
+    result = run("compress", photo, other, "-o", out, *force)
+    assert result.exit_code == 1
+    assert "other.png would be replaced" in result.stderr
+    assert (out / "other.lac").is_file()
+    with Image.open(other) as image:
+        assert image.format == "PNG"
+    assert photo.read_bytes() == original
+
+
+def test_line_01_other_commands_replace_nothing(photo: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    refused(run("evaluate", photo, "--json", taken), f"{taken} exists", "--json", "--force")
+    refused(run("evaluate", photo, "--html", taken), f"{taken} exists", "--html", "--force")
+    refused(run("evaluate", photo, "--html", photo, "--force"), "would be replaced", "--html")
+    refused(run("bench", "entropy", "--json", taken), f"{taken} exists", "--json", "--force")
+    refused(run("bench", "rec", "--figure", taken), f"{taken} exists", "--figure", "--force")
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    (folder / "side-by-side.png").write_text("mine")
+    refused(run("demo", "-o", folder), "side-by-side.png exists", "--force")
+    assert taken.read_text() == (folder / "side-by-side.png").read_text() == "mine"
+    assert [path.name for path in folder.iterdir()] == ["side-by-side.png"]
+
+
+def test_line_01_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
+    target = tmp_path / "a.lac"
+
+    def pieces() -> "list[bytes]":
+        target.write_bytes(b"mine")
+        return [b"theirs"]
+
+    with pytest.raises(InputError, match="exists"):
+        write_atomically(target, pieces(), replace=False)
+    assert target.read_bytes() == b"mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.lac"]
+
+
+def test_line_01_file_systems_without_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*names: object) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", link)
+    write_atomically(tmp_path / "a.lac", b"one", replace=False)
+    with pytest.raises(InputError, match="exists"):
+        write_atomically(tmp_path / "a.lac", b"two", replace=False)
+    assert (tmp_path / "a.lac").read_bytes() == b"one"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.lac"]
+
+
+def test_line_02_pipes_are_written_to(photo: Path, tmp_path: Path) -> None:
+    pipe, got = tmp_path / "pipe", list[bytes]()
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    reader.start()
+    result = run("compress", photo, "-o", pipe)
+    reader.join(20)
+    assert result.exit_code == 0, result.stderr
+    assert pipe.is_fifo()
+    assert run("compress", photo).exit_code == 0
+    assert got == [photo.with_suffix(".lac").read_bytes()]
+
+
+def test_line_02_devices_are_written_to(photo: Path, tmp_path: Path) -> None:
+    link = tmp_path / "null"
+    link.symlink_to("/dev/null")
+    for name in (link, Path("/dev/null")):
+        assert run("compress", photo, "-o", name).exit_code == 0
+        assert name.is_char_device()
+    assert link.is_symlink()
+    assert run("compress", photo).exit_code == 0
+    assert run("decompress", photo.with_suffix(".lac"), "-o", "/dev/null").exit_code == 0
+    refused(run("compress", photo, "-o", "/dev/full"), "/dev/full", "No space left")
+    assert Path("/dev/full").is_char_device()
+    assert Path("/dev/null").is_char_device()
+
+
+def test_line_02_links_are_followed(photo: Path, tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "old.lac").write_bytes(b"mine")
+    for name, target in (("new", "real/new.lac"), ("old", "real/old.lac"), ("loop", "loop")):
+        (tmp_path / name).symlink_to(target)
+    assert run("compress", photo, "-o", tmp_path / "new").exit_code == 0
+    refused(run("compress", photo, "-o", tmp_path / "old"), "exists")
+    assert run("compress", photo, "-o", tmp_path / "old", "--force").exit_code == 0
+    assert (real / "new.lac").read_bytes() == (real / "old.lac").read_bytes() != b"mine"
+    refused(run("compress", photo, "-o", tmp_path / "loop"), "loop")
+    assert all((tmp_path / name).is_symlink() for name in ("new", "old", "loop"))
+
+
+def test_line_03_names_that_meet_are_made_unique(tmp_path: Path) -> None:
+    folder, packed, out = tmp_path / "set", tmp_path / "set.lac", tmp_path / "out"
+    names = ("a.tif", "a.png", "a.tif.png", "b.tif", "b.bmp", "b.png/c.png")
+    for shade, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        save(folder / name, shade)
+    assert run("compress", "--lossless", folder, "-o", packed).exit_code == 0
+    result = run("decompress", packed, "-o", out)
+    assert result.exit_code == 0
+    assert "6 of 6 pictures" in result.stdout
+    assert "renamed" in result.stderr
+    assert "a.tif -> a.tif-2.png" in result.stderr
+    places = {path.relative_to(out).as_posix() for path in out.rglob("*.png") if path.is_file()}
+    assert places == {
+        "a.png", "a.tif-2.png", "a.tif.png", "b.tif.png", "b.bmp.png", "b.png/c.png"
+    }  # fmt: skip
+    for name, target in zip(names, archives.png_names(names), strict=True):
+        with Image.open(folder / name) as one, Image.open(out / target) as two:
+            assert np.array_equal(np.asarray(one), np.asarray(two))
+
+
+def test_line_03_single_files_whose_names_meet(tmp_path: Path) -> None:
+    for shade, name in enumerate(("x.001", "x.002")):
+        save(tmp_path / "x.png", shade)
+        (tmp_path / "x.png").rename(tmp_path / name)
+    first, second = tmp_path / "x.001", tmp_path / "x.002"
+    result = run("compress", first, second)
+    assert result.exit_code == 0
+    assert "x.002 -> " in result.stderr
+    assert sorted(path.name for path in tmp_path.glob("*.lac")) == ["x.001.lac", "x.002.lac"]
+    assert run("compress", first).exit_code == 0
+    refused(run("compress", second), "x.lac exists")
+
+
+def test_line_03_links_between_pictures_of_an_archive(tmp_path: Path) -> None:
+    folder, packed, out = tmp_path / "set", tmp_path / "set.lac", tmp_path / "out"
+    folder.mkdir()
+    out.mkdir()
+    save(folder / "a.png")
+    save(folder / "b.png", 1)
+    assert run("compress", "--lossless", folder, "-o", packed).exit_code == 0
+    (out / "b.png").symlink_to("a.png")
+    result = run("decompress", packed, "-o", out, "--force")
+    assert result.exit_code == 1
+    assert "b.png is another picture" in result.stderr
+
+
+def test_line_24_long_names(photo: Path, tmp_path: Path) -> None:
+    long = tmp_path / ("n" * 251 + ".lac")
+    assert run("compress", photo, "-o", long).exit_code == 0
+    back = tmp_path / ("n" * 251 + ".png")
+    assert run("decompress", long).exit_code == 0
+    assert back.is_file()
+    refused(run("compress", photo, "-o", tmp_path / ("n" * 256)), "name too long")
+
+
+def test_line_24_a_slash_at_the_end_means_a_folder(photo: Path, tmp_path: Path) -> None:
+    assert run("compress", photo, "-o", f"{tmp_path}/new/deep/").exit_code == 0
+    assert (tmp_path / "new" / "deep" / "photo.lac").is_file()
+    weights = tmp_path / "net.safetensors"
+    save_file({"w": torch.zeros(3)}, weights)
+    assert run("shrink", weights, "-o", f"{tmp_path}/nets/").exit_code == 0
+    assert (tmp_path / "nets" / "net.lac").is_file()
+
+
+def test_line_24_stdin_and_stdout(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("compress", photo).exit_code == 0
+    packed = photo.with_suffix(".lac").read_bytes()
+    for arguments in ([photo, "-o", "-"], ["-"], ["-", "-o", "-"], [photo, "-o", "/dev/stdout"]):
+        result = run("compress", *arguments, stdin=photo.read_bytes())
+        assert (result.exit_code, result.stdout_bytes) == (0, packed)
+        assert "bits per pixel" in result.stderr
+    result = run("decompress", "-", stdin=packed)
+    with Image.open(io.BytesIO(result.stdout_bytes)) as image:
+        assert (image.format, image.size) == ("PNG", (24, 16))
+    assert run("decompress", "-", "-o", "b.webp", "--json", stdin=packed).exit_code == 0
+    save_file({"w": torch.linspace(-1, 1, 6000)}, "net.safetensors")
+    shrunk = run("shrink", "-", stdin=Path("net.safetensors").read_bytes()).stdout_bytes
+    expanded = run("expand", "-", stdin=shrunk).stdout_bytes
+    assert expanded == Path("net.safetensors").read_bytes()
+    assert run("compress", photo, "-o", "./-").exit_code == 0
+    assert Path("-").read_bytes() == packed
+    assert run("decompress", "./-", "-o", "c.png").exit_code == 0
+    Path("-").unlink()
+    for bad in (
+        ["compress", "-", photo],
+        ["compress", photo, "-o", "-", "--json"],
+        ["demo", "-o-"],
+    ):
+        assert run(*bad, stdin=packed).exit_code == 2
+    refused(run("compress", "-", stdin=b"no picture"), "stdin")
+    refused(run("shrink", "-", stdin=b"no weights"), "stdin")
+    refused(run("decompress", "-", stdin=packed[:50]), "stdin")
+    assert not Path("-").exists()
+
+
+PROGRAM = """
+import os, signal, sys, time
+from laconic.cli import app, main
+from laconic.container.storage import write_atomically
+
+def slow():
+    yield b"x"
+    print("writing", flush=True)
+    time.sleep(30)
+
+@app.command("slow")
+def slowly(path: str) -> None:
+    from pathlib import Path
+    write_atomically(Path(path), slow())
+
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_line_24_signals_leave_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-c", PROGRAM, "slow", str(tmp_path / "a.lac")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        assert len(list(tmp_path.iterdir())) == 1
+        process.send_signal(number)
+        assert process.wait(20) == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["info", "{lac}", "--json"], ["--help"]])
+def test_line_24_a_full_device_gives_one_line(photo: Path, arguments: list[str]) -> None:
+    packed = photo.with_suffix(".lac")
+    assert run("compress", photo).exit_code == 0
+    command = [argument.format(lac=packed) for argument in arguments]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "laconic", *command], stdout=full, stderr=subprocess.PIPE,
+            check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith("laconic: error: ")
+    assert done.stderr.count(b"\n") == 1
+    assert b"No space left" in done.stderr
+
+
+def test_python_m_laconic() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "laconic", "--version"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("laconic ")
