@@ -173,4 +173,4 @@ def test_cut_archives() -> None:
 
 def test_lossless_asks_for_a_lossless_model(image: Image.Image) -> None:
     with pytest.raises(laconic.ConfigError, match="lossy"):
-        laconic.compress(image, lossless=True)
+        laconic.compress(image, lossless=True, effort=9)

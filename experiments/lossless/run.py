@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 import laconic
 from laconic.codecs.chains import ChainCoder
 from laconic.codecs.lanes import GroupShape
-from laconic.codecs.lossless import LosslessCodec, make_coder
+from laconic.codecs.lossless import Core, LosslessCodec, make_coder
 from laconic.data.binary import read_binary
 from laconic.data.idx import load_digits
 from laconic.data.patches import load_images, read_split
@@ -69,7 +69,7 @@ def photo_models() -> dict[str, str | Path]:
 def codec(model: str | Path) -> LosslessCodec:
     """The codec of an embedded model or of released weights."""
     loaded = load(model)
-    return LosslessCodec(make_coder(loaded.model), loaded.name, loaded.fingerprint)
+    return LosslessCodec(Core(make_coder(loaded.model), loaded.name, loaded.fingerprint))
 
 
 def cifar(root: Path) -> list[Picture]:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from laconic.codecs.lossless import LosslessCodec, make_coder
+from laconic.codecs.lossless import Core, LosslessCodec, make_coder
 from laconic.evaluation.lossless import measure_set
 from laconic.evaluation.measures import MeasureConfig, measure
 from laconic.evaluation.provenance import describe_run
@@ -131,7 +131,7 @@ def trained(result: Path, found: dict[str, Any]) -> tuple[Family, Tensor]:
 def archive(model: Family, images: Tensor, negative_elbo_nats: float) -> dict[str, Any]:
     """All images as one file, read back and compared."""
     pictures = list((images[:, 0] > 0).numpy().astype(np.uint8) * 255)
-    codec = LosslessCodec(make_coder(model), model.config.family, bytes(8))
+    codec = LosslessCodec(Core(make_coder(model), model.config.family, bytes(8)))
     found = measure_set(pictures, codec)
     ideal_bits = negative_elbo_nats / math.log(2) * len(pictures)
     over = 100 * (8 * found.file_bytes / ideal_bits - 1)

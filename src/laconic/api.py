@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from laconic.arguments import Picture
     from laconic.codecs.info import FileInfo
     from laconic.codecs.lossless import LosslessCodec
+    from laconic.codecs.lossless_file import LosslessFile
     from laconic.codecs.lossless_info import LosslessInfo
     from laconic.pretrained import Pretrained
 
@@ -48,6 +49,7 @@ def compress(
     *,
     lossless: bool = False,
     frame: int | None = None,
+    effort: int | None = None,
     model: PathLike | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -64,6 +66,7 @@ def compress(
         lossless: keep every pixel as it is, and the colour profile; nothing above is given then.
         frame: of an animation or a file of several pages, the one to take, from 1. None: of a lossy
             file the first, with a warning; `lossless` refuses several frames then.
+        effort: of lossless coding, 0 (fastest) to 9 (smallest), 5 if it is not given.
         model: name of an embedded model, or path of one; None: the one embedded for this.
         threads: threads of torch, None: as they are.
         progress: called with tiles done and tiles in all.
@@ -74,9 +77,6 @@ def compress(
     Example:
         `data = laconic.compress("photo.png", quality=60)`
     """
-    from laconic import pretrained
-    from laconic.codecs.image import ImageCodec
-    from laconic.coding.relative_entropy import DEFAULT_CODER
     from laconic.data.exact_images import read_exact
     from laconic.data.images import read_image
 
@@ -92,8 +92,12 @@ def compress(
     elif frame is not None:
         raise InputError("frame is for files of several pictures; an array has one")
     if lossless:
-        loaded = pretrained.load(_model(model) or pretrained.LOSSLESS_DEFAULT)
-        return _lossless_codec(loaded, threads, progress).encode(given)
+        exact = _lossless_codec(_load_lossless(model), threads, progress, effort)
+        return exact.encode(given)
+    from laconic import pretrained
+    from laconic.codecs.image import ImageCodec
+    from laconic.coding.relative_entropy import DEFAULT_CODER
+
     loaded = pretrained.load(_model(model) or pretrained.DEFAULT)
     codec = ImageCodec(
         loaded.model,
@@ -130,9 +134,6 @@ def decompress(
     Example:
         `laconic.decompress("photo.lac").save("photo.png")`
     """
-    from laconic import pretrained
-    from laconic.codecs.image import ImageCodec
-    from laconic.codecs.info import open_image_file
     from laconic.codecs.lossless_file import LosslessFile, is_lossless, refuse_archive
 
     check_counts(threads=threads)
@@ -141,8 +142,11 @@ def decompress(
         file = LosslessFile.open(data)
         if file.is_archive:
             raise refuse_archive(file.pictures)
-        loaded = pretrained.load_for(file.header.model, _model(model))
-        return _lossless_codec(loaded, threads, progress).decode(file)
+        return _lossless_codec(_load_for(file, model), threads, progress).decode(file)
+    from laconic import pretrained
+    from laconic.codecs.image import ImageCodec
+    from laconic.codecs.info import open_image_file
+
     loaded = pretrained.load_for(open_image_file(data)[1].model, _model(model))
     codec = ImageCodec(
         loaded.model,
@@ -158,6 +162,7 @@ def decompress(
 def archive(
     inputs: "PathLike | Mapping[str, Picture] | Iterable[Picture]",
     *,
+    effort: int | None = None,
     model: PathLike | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -170,6 +175,7 @@ def archive(
         inputs: a folder, whose pictures are named by their paths in it; or pictures by name; or
             pictures alone: paths are named as they are, all else 00000.png, 00001.png, ...; each
             picture as `compress` takes it.
+        effort: 0 (fastest) to 9 (smallest), 5 if it is not given.
         model: name of an embedded model, or path of one; None: the one embedded for this.
         threads: threads of torch, None: as they are.
         progress: called with tiles done and tiles in all.
@@ -180,13 +186,12 @@ def archive(
     Example:
         `data = laconic.archive("pictures/")`
     """
-    from laconic import pretrained
     from laconic.data.exact_images import list_sources
 
     check_counts(threads=threads)
     sources = list_sources(to_pictures(inputs))
-    loaded = pretrained.load(_model(model) or pretrained.LOSSLESS_DEFAULT)
-    return _lossless_codec(loaded, threads, progress).archive(sources)
+    codec = _lossless_codec(_load_lossless(model), threads, progress, effort)
+    return codec.archive(sources)
 
 
 def unarchive(
@@ -214,13 +219,11 @@ def unarchive(
     Example:
         `for name, image in laconic.unarchive("set.lac"): image.save(name)`
     """
-    from laconic import pretrained
     from laconic.codecs.lossless_file import LosslessFile
 
     check_counts(threads=threads)
     file = LosslessFile.open(to_bytes("source", source), partial)
-    loaded = pretrained.load_for(file.header.model, _model(model))
-    return _lossless_codec(loaded, threads, progress).unarchive(file)
+    return _lossless_codec(_load_for(file, model), threads, progress).unarchive(file)
 
 
 def shrink(
@@ -405,17 +408,48 @@ class LaconicImageFile(ImageFile.ImageFile):
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     options: dict[str, Any] = getattr(image, "encoderinfo", {})
-    known = {"quality", "bpp", "coder", "lossless", "model"}
+    known = {"quality", "bpp", "coder", "lossless", "effort", "model"}
     file.write(compress(image, **{key: options[key] for key in known if key in options}))
 
 
 def _lossless_codec(
-    loaded: "Pretrained", threads: int | None, progress: Progress | None
+    load: "Callable[[], Pretrained]",
+    threads: int | None,
+    progress: Progress | None,
+    effort: int | None = None,
 ) -> "LosslessCodec":
-    from laconic.codecs.lossless import LosslessCodec, make_coder
+    """The lossless codec; the model is loaded when a picture needs it."""
+    from laconic.codecs import lossless
+    from laconic.codecs.direct.choice import EFFORT
 
-    coder = make_coder(loaded.model, threads)
-    return LosslessCodec(coder, loaded.name, loaded.fingerprint, progress)
+    def core() -> lossless.Core:
+        loaded = load()
+        coder = lossless.make_coder(loaded.model, threads)
+        return lossless.Core(coder, loaded.name, loaded.fingerprint)
+
+    return lossless.LosslessCodec(core, progress, EFFORT if effort is None else effort)
+
+
+def _load_lossless(model: PathLike | None) -> "Callable[[], Pretrained]":
+    """Loads the model that new lossless files are written with."""
+
+    def load() -> "Pretrained":
+        from laconic import pretrained
+
+        return pretrained.load(_model(model) or pretrained.LOSSLESS_DEFAULT)
+
+    return load
+
+
+def _load_for(file: "LosslessFile", model: PathLike | None) -> "Callable[[], Pretrained]":
+    """Loads the model that a lossless file was written with."""
+
+    def load() -> "Pretrained":
+        from laconic import pretrained
+
+        return pretrained.load_for(file.header.model or "", _model(model))
+
+    return load
 
 
 def _model(model: PathLike | None) -> str | None:

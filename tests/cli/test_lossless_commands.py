@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from laconic import pretrained
 from laconic.cli import app, archives
 from laconic.codecs.groups import GroupCoder
-from laconic.codecs.lossless import LosslessCodec
+from laconic.codecs.lossless import Core, LosslessCodec
 from laconic.models.pyramid import Pyramid
 
 RNG = np.random.default_rng(0)
@@ -211,7 +211,7 @@ def test_requests_that_make_no_sense(folder: Path, tmp_path: Path) -> None:
 
 
 def archive_of(make_stand_in: Callable[..., GroupCoder], *names: str) -> bytes:
-    codec = LosslessCodec(make_stand_in(), "pixels", b"pixels, ")
+    codec = LosslessCodec(Core(make_stand_in(), "pixels", b"pixels, "))
     return codec.archive([(name, lambda: np.zeros((4, 4), np.uint8)) for name in names])
 
 

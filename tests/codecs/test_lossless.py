@@ -13,7 +13,7 @@ from PIL import Image
 
 from laconic.codecs import bundles, grid, lossless_file
 from laconic.codecs.groups import EncodedGroup, GroupCoder, Samples
-from laconic.codecs.lossless import LosslessCodec, Source, make_coder
+from laconic.codecs.lossless import Core, LosslessCodec, Source, make_coder
 from laconic.codecs.lossless_file import LosslessFile
 from laconic.codecs.lossless_info import describe_lossless
 from laconic.container import Section, pack, unpack
@@ -36,7 +36,7 @@ def make(make_stand_in: Callable[..., GroupCoder]) -> MakeCodec:
     def codec(
         most: int = 4096, fingerprint: bytes = b"12345678", **options: object
     ) -> LosslessCodec:
-        return LosslessCodec(make_stand_in(most), "pixels", fingerprint, **options)  # type: ignore[arg-type]
+        return LosslessCodec(Core(make_stand_in(most), "pixels", fingerprint), **options)  # type: ignore[arg-type]
 
     return codec
 
@@ -142,7 +142,7 @@ def test_the_real_core_behind_the_seam(levels: int) -> None:
     """An untrained model: every kind of picture, alone and in an archive that is cut."""
     sizes = {"strides": (4, 2)[:levels], "latents": (3, 3)[:levels], "widths": (4, 4)[:levels]}
     model = PixelLadder(PixelLadderConfig(**sizes, context_width=0 if levels else 4)).eval()
-    codec = LosslessCodec(make_coder(model), "pixels", b"12345678")
+    codec = LosslessCodec(Core(make_coder(model), "pixels", b"12345678"))
     for name in ("RGB", "16 bits", "bilevel", "LA"):
         array = PICTURES[name]
         data = codec.encode(array)
@@ -206,13 +206,13 @@ def test_groups_stay_small(make: MakeCodec, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(bundles, "GROUP_SAMPLES", 64 * 64 * 10)
     monkeypatch.setattr(grid, "TILE_SIDE", 64)
     codec, sizes = make(), []
-    plain = codec.coder.encode
+    plain = codec.core.coder.encode
 
     def encode(pixels: Samples) -> EncodedGroup:
         sizes.append(pixels.size)
         return plain(pixels)
 
-    monkeypatch.setattr(codec.coder, "encode", encode)
+    monkeypatch.setattr(codec.core.coder, "encode", encode)
     picture = noise(640, 1000)
     data = codec.archive(sources([picture] + [noise(20, 20) for _ in range(250)]))
     assert max(sizes) <= 64 * 64 * 10
@@ -236,15 +236,15 @@ def test_overhead_of_an_archive(codec: LosslessCodec, data_root: Path) -> None:
         """Writes 19 bytes a picture, none of them readable."""
 
         def encode(self, pixels: Samples) -> EncodedGroup:
-            whole = codec.coder.encode(pixels[:16])
+            whole = codec.core.coder.encode(pixels[:16])
             chain = whole.chains[0]
             data = (chain.data * 100)[: 19 * len(pixels) // 16]
             each = type(chain)(len(pixels) // 16, 1, data)
             return EncodedGroup(b"", (each,) * 16)
 
-        decode = codec.coder.decode
+        decode = codec.core.coder.decode
 
-    data = LosslessCodec(Tight(), "pixels", b"12345678").archive(sources(list(digits)))
+    data = LosslessCodec(Core(Tight(), "pixels", b"12345678")).archive(sources(list(digits)))
     assert len(digits) == 10_000
     checks = sum(len(bundle.checks) for bundle in LosslessFile.open(data).bundles)
     assert 190_000 < len(data) < 190_000 * 1.005
@@ -259,20 +259,20 @@ def test_checksums_cover_every_picture(codec: LosslessCodec) -> None:
     for wrong in (0, 150, 299):
 
         class Wrong:
-            encode = codec.coder.encode
+            encode = codec.core.coder.encode
 
             def decode(self, *arguments: object, wrong: int = wrong) -> Iterator[Samples]:
-                for index, picture in enumerate(codec.coder.decode(*arguments)):  # type: ignore[arg-type]
+                for index, picture in enumerate(codec.core.coder.decode(*arguments)):  # type: ignore[arg-type]
                     if index == wrong:
                         picture[2, 3, 0] ^= 1
                     yield picture
 
-        bad = LosslessCodec(Wrong(), "pixels", b"12345678")
+        bad = LosslessCodec(Core(Wrong(), "pixels", b"12345678"))
         with pytest.raises(CorruptFileError, match="checksum"):
             unarchived(bad, data)
     single = codec.encode(arrays[0])
     with pytest.raises(CorruptFileError, match="checksum"):
-        LosslessCodec(Wrong(), "pixels", b"12345678").decode(_with_first_wrong(single))
+        LosslessCodec(Core(Wrong(), "pixels", b"12345678")).decode(_with_first_wrong(single))
 
 
 def _with_first_wrong(data: bytes) -> LosslessFile:

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from laconic.codecs import lanes
-from laconic.codecs.lossless import LosslessCodec, make_coder
+from laconic.codecs.lossless import Core, LosslessCodec, make_coder
 from laconic.codecs.lossless_file import LosslessFile
 from laconic.models import make_model
 from laconic.models.base import LatentVariableModel
@@ -86,7 +86,7 @@ def test_released_lossless_files_decode_for_ever(
     """`WRITE_GOLDEN=1` writes files of this version; released ones are never rewritten."""
     folder = fixtures / "lossless" / "1"
     kind, make, count = FILES[name]
-    codec = LosslessCodec(make_coder(model(folder, kind)), kind, kind.ljust(8).encode())
+    codec = LosslessCodec(Core(make_coder(model(folder, kind)), kind, kind.ljust(8).encode()))
     pictures, path = [make(number) for number in range(count)], folder / f"{name}.lac"
     if os.environ.get("WRITE_GOLDEN"):
         monkeypatch.setattr(lanes, "CHAIN_SAMPLES", 4000)

@@ -109,11 +109,11 @@ def test_contradictions_are_refused(values: tuple[int, ...], words: str) -> None
 
 
 def test_newer_files_are_named() -> None:
-    for kind in (5, 7, 128):
+    for kind in (5, 7, 256):
         with pytest.raises(UnsupportedFileError, match="update"):
             Bundle.read(fields(1, kind, 4, 4), archive=True, limit=1)
     good = LosslessHeader("pixels", b"12345678", 3, False, 0, 0, None).write()
-    for place, value in ((0, 2), (10, 4)):
+    for place, value in ((0, 3), (10, 4)):
         data = bytearray(good)
         data[place] = value
         with pytest.raises(UnsupportedFileError, match="update"):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from laconic.codecs.chains import ChainCoder
-from laconic.codecs.lossless import LosslessCodec
+from laconic.codecs.lossless import Core, LosslessCodec
 from laconic.errors import CodingError
 from laconic.evaluation.lossless import check_equal, classical_sizes, contact_sheet, measure_set
 from laconic.models.pixel_ladder import PixelLadder, PixelLadderConfig
@@ -25,7 +25,7 @@ def pictures() -> list[np.ndarray]:
 def test_a_set_is_told_once_as_an_archive_and_some_pictures_alone() -> None:
     torch.manual_seed(0)
     coder = ChainCoder(PixelLadder(CONFIG).exact_ladder())
-    result = measure_set(pictures(), LosslessCodec(coder, "made", b"fingerprint"), singles=2)
+    result = measure_set(pictures(), LosslessCodec(Core(coder, "made", b"fingerprint")), singles=2)
     samples = 6 * 8 * 9 * 3
     assert result.bits_per_sample == pytest.approx(8 * result.file_bytes / samples)
     assert result.overhead_percent == pytest.approx(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from laconic.codecs.lossless import LosslessCodec, make_coder
+from laconic.codecs.lossless import Core, LosslessCodec, make_coder
 from laconic.errors import ConfigError
 from laconic.evaluation.lossless import measure_set
 from laconic.models.base import Context
@@ -91,7 +91,7 @@ def test_log_scales_follow_the_encoders_formula() -> None:
 
 def test_an_archive_comes_back_and_costs_the_ideal() -> None:
     """200 pictures in one file, everything included; the header is what small sets pay for."""
-    codec = LosslessCodec(make_coder(small(), threads=1), "tiny", b"a family")
+    codec = LosslessCodec(Core(make_coder(small(), threads=1), "tiny", b"a family"))
     drawn = [x.numpy().astype(np.uint8) * 255 for x in pictures(200, 8, 8)[:, 0]]
     result = measure_set(drawn, codec)
     assert result.net_bytes == pytest.approx(result.ideal_bytes, rel=0.03)

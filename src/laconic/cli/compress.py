@@ -35,6 +35,12 @@ def compress(
     frame: Annotated[
         int | None, typer.Option(min=1, help="Of several frames or pages, the one to take.")
     ] = None,
+    effort: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=9, help="Of lossless coding, 0 fastest to 9 smallest.  [default: 5]"
+        ),
+    ] = None,
     coder: Annotated[
         str | None, typer.Option(help="rejection, importance, greedy or is-gs.")
     ] = None,
@@ -60,7 +66,7 @@ def compress(
         raise InputError(f"{folders[0]} is a folder; archives of folders need --lossless")
     if folders and frame is not None:
         raise InputError(f"{folders[0]} is a folder; --frame chooses a frame of single files")
-    common: dict[str, Any] = {"model": model, "threads": threads}
+    common: dict[str, Any] = {"model": model, "threads": threads, "effort": effort}
     options: dict[str, Any] = {"quality": quality, "bpp": bpp, "coder": coder}
     options |= {"lossless": lossless, "frame": frame}
     writer = Writer(inputs, force)

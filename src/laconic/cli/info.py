@@ -91,22 +91,29 @@ def _describe_lossless(file: Path, found: "LosslessInfo") -> list[str]:
     what = f"{found.width} x {found.height} {found.mode}"
     if found.archive:
         what = f"archive of {found.pictures:,} pictures"
-    lines = [
-        f"{file}: {what}, lossless",
-        f"codec {found.codec}, model {found.model} ({found.fingerprint})",
+    lines = [f"{file}: {what}, lossless"]
+    model = "no model" if found.model is None else f"model {found.model} ({found.fingerprint})"
+    lines += [
+        f"codec {found.codec}, {model}",
         f"file    {found.file_bits:>14,} bits = {found.file_bits // 8:,} bytes "
         f"= {found.bits_per_sample:.4f} bits per sample",
-        f"ideal   {found.ideal_bits:>14,} bits (negative evidence lower bound)",
-        f"theory  {found.theory_bits:>14,} bits (the coder's integers, initial bits left out)",
-        f"starts  {found.start_bits:>14,} bits (latents told without borrowed bits)",
-        f"chains  {found.chain_bits:>14,} bits",
-        "section               bits",
     ]
+    if found.model is not None:
+        lines += [
+            f"ideal   {found.ideal_bits:>14,} bits (negative evidence lower bound)",
+            f"theory  {found.theory_bits:>14,} bits (the coder's integers, without initial bits)",
+            f"starts  {found.start_bits:>14,} bits (latents coded without borrowed bits)",
+            f"chains  {found.chain_bits:>14,} bits",
+        ]
+    if found.direct_bits:
+        lines.append(f"direct  {found.direct_bits:>14,} bits (pictures coded without the model)")
+    lines.append("section               bits")
     lines += [f"  {name:<12}{bits:>12,}" for name, bits in found.sections.items()]
-    lines.append("pictures  width x height  mode        bits  chains")
+    lines.append("pictures  width x height  mode        bits  chains  coded by")
     for kind in found.kinds:
         size = f"{kind.width} x {kind.height}"
         lines.append(
             f"  {kind.pictures:>6,}  {size:>14}  {kind.mode:<4}{kind.bits:>12,}  {kind.chains:>6,}"
+            f"  {kind.method}"
         )
     return lines

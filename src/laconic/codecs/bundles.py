@@ -1,7 +1,8 @@
 """Bundles of pictures <-> bytes: alpha planes, then groups of equal tiles, all checked.
 
 Several pictures of one kind are one group, so that its chains run over all of them. A picture whose
-tiles have several sizes, or that is larger than a group should be, is a bundle of its own.
+tiles have several sizes, or that is larger than a group should be, is a bundle of its own. Pictures
+that a method codes without the model are bundles of their own too, each picture by itself.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,12 +12,21 @@ from typing import Final, cast
 import numpy as np
 
 from laconic.codecs.alpha import decode_alpha, encode_alpha
-from laconic.codecs.exact_picture import ExactPicture, Kind
+from laconic.codecs.direct import METHODS, MODEL
+from laconic.codecs.exact_picture import ExactPicture, Kind, separate
 from laconic.codecs.grid import Grid, plan_grid
-from laconic.codecs.groups import DTYPES, Chain, Costs, EncodedGroup, GroupCoder, Samples
+from laconic.codecs.groups import (
+    DTYPES,
+    NO_COSTS,
+    Chain,
+    Costs,
+    EncodedGroup,
+    GroupCoder,
+    Samples,
+)
 from laconic.codecs.lossless_header import Bundle, ChainEntry, GroupEntry, split_tiles
 from laconic.codecs.tiles import Tile
-from laconic.errors import CorruptFileError
+from laconic.errors import CorruptFileError, UnsupportedFileError
 
 GROUP_SAMPLES: Final = 1 << 24
 """Samples of a group at most, unless one tile has more: memory grows with it."""
@@ -84,8 +94,7 @@ def write_bundle(
         groups.append(coder.encode(cast(Samples, np.stack(pixels))))
         tick(len(pixels))
     data = b"".join([*alphas, *(piece for group in groups for piece in _pieces(group))])
-    count = len(pictures)
-    run = min(count, -(-RUN_BYTES * count // max(1, len(data))))
+    count, run = len(pictures), _run(len(pictures), len(data))
     bundle = Bundle(
         pictures=count,
         kind=common.kind,
@@ -101,8 +110,34 @@ def write_bundle(
     return WrittenBundle(bundle, data, costs)
 
 
+def join_direct(
+    pictures: Sequence[ExactPicture],
+    coded: Sequence[bytes],
+    method: int,
+    common: Common,
+    profile: int | None,
+) -> WrittenBundle:
+    """A bundle of pictures that a method without the model has coded, each by itself."""
+    data = b"".join(coded)
+    count, run = len(pictures), _run(len(pictures), len(data))
+    bundle = Bundle(
+        pictures=count,
+        kind=common.kind,
+        grid=Grid.whole(common.height, common.width),
+        orientation=common.orientation,
+        profile=profile,
+        alphas=(0,) * (count * common.alpha),
+        groups=(),
+        run=run,
+        checks=tuple(_check(pictures[first : first + run]) for first in range(0, count, run)),
+        method=method,
+        sizes=tuple(map(len, coded)),
+    )
+    return WrittenBundle(bundle, data, NO_COSTS)
+
+
 def read_bundle(
-    coder: GroupCoder, bundle: Bundle, data: bytes, profile: bytes, tick: Tick
+    coder: GroupCoder | None, bundle: Bundle, data: bytes, profile: bytes, tick: Tick
 ) -> Iterator[tuple[ExactPicture, bool]]:
     """Decode pictures one by one, each with whether a checksum vouches for it.
 
@@ -115,7 +150,11 @@ def read_bundle(
     cut = len(data) < bundle.size
     run: list[ExactPicture] = []
     checks = iter(bundle.checks)
-    pictures = _read_pictures(coder, bundle, data, profile, tick)
+    if bundle.method != MODEL:
+        pictures = _read_direct(bundle, data, profile, tick)
+    else:
+        assert coder is not None, "a file without a model holds no picture that needs one"
+        pictures = _read_pictures(coder, bundle, data, profile, tick)
     for index in range(bundle.pictures):
         try:
             run.append(next(pictures))
@@ -160,6 +199,25 @@ def _read_pictures(
                 canvas, left, done = _blank(grid, kind), grid.count, done + 1
 
 
+def _read_direct(bundle: Bundle, data: bytes, profile: bytes, tick: Tick) -> Iterator[ExactPicture]:
+    """Pictures that need no model; `CorruptFileError` where the bytes end."""
+    method, kind, grid = METHODS.get(bundle.method), bundle.kind, bundle.grid
+    if method is None:
+        raise UnsupportedFileError(
+            f"the file has pictures coded by method {bundle.method}, which this laconic does not "
+            "know; update laconic"
+        )
+    channels, start = kind.colours + bool(bundle.alphas), 0
+    for size in bundle.sizes:
+        part = data[start : start + size]
+        start += size
+        if len(part) < size:
+            raise CorruptFileError("the file ends before this picture does; it is cut short")
+        samples = method.decode(part, grid.height, grid.width, channels, kind.bits)
+        yield separate(samples, kind, profile, bundle.orientation)
+        tick(1)
+
+
 def _read_group(
     coder: GroupCoder, group: GroupEntry, data: bytes, tile: Tile, kind: Kind
 ) -> Iterator[Samples]:
@@ -188,6 +246,11 @@ def _plan_groups(common: Common) -> Iterator[Sequence[Tile]]:
         step = len(tiles) if common.pictures > 1 else fitting
         for first in range(0, len(tiles), step):
             yield tiles[first : first + step]
+
+
+def _run(count: int, size: int) -> int:
+    """Pictures under one checksum, of so many that take `size` bytes."""
+    return min(count, -(-RUN_BYTES * count // max(1, size)))
 
 
 def _check(pictures: Sequence[ExactPicture]) -> int:

@@ -75,6 +75,14 @@ class ExactPicture:
     profile: bytes = b""
     orientation: int = UPRIGHT
 
+    @property
+    def samples(self) -> Samples:
+        """Colours and alpha together, shape `(height, width, channels)`, alpha last."""
+        if self.alpha is None:
+            return self.pixels
+        joined: NDArray[np.uint8] = np.dstack([self.pixels, self.alpha])
+        return joined
+
     def checksum(self, start: int = 0) -> int:
         """CRC-32 of the samples (16 bits: low byte first) and then alpha, going on from `start`."""
         check = _add(self.pixels.astype(self.pixels.dtype.newbyteorder("<"), copy=False), start)
@@ -100,6 +108,15 @@ def take_apart(image: Image.Image | NDArray[Any]) -> ExactPicture:
         raise InputError(f"the image has {frames} frames; save each as an image of its own")
     profile = image.info.get("icc_profile") or b""
     return _from_bands(np.asarray(_expand(image)), profile, read_orientation(image))
+
+
+def separate(samples: Samples, kind: Kind, profile: bytes, orientation: int) -> ExactPicture:
+    """The picture of `ExactPicture.samples`: what comes after the colours is alpha."""
+    pixels: Samples = samples[..., : kind.colours].copy()
+    alpha: NDArray[np.uint8] | None = None
+    if samples.shape[2] > kind.colours:
+        alpha = samples[..., -1].astype(np.uint8)
+    return ExactPicture(kind, pixels, alpha, profile, orientation)
 
 
 def put_together(picture: ExactPicture) -> Image.Image:

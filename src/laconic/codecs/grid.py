@@ -23,12 +23,14 @@ class Grid:
         width: columns of a picture.
         rows: of tiles.
         columns: of tiles.
+        most: pixels of a tile, at most.
     """
 
     height: int
     width: int
     rows: int = 1
     columns: int = 1
+    most: int = MAX_TILE_PIXELS
 
     def __post_init__(self) -> None:
         """Raise `CorruptFileError` on absurd integers."""
@@ -39,10 +41,15 @@ class Grid:
                 f"product to {MAX_PIXELS}"
             )
         fits = 0 < self.rows <= height and 0 < self.columns <= width and self.count <= MAX_TILES
-        if not fits or -(-height // self.rows) * -(-width // self.columns) > MAX_TILE_PIXELS:
+        if not fits or -(-height // self.rows) * -(-width // self.columns) > self.most:
             raise CorruptFileError(
                 f"{self.columns} x {self.rows} tiles are impossible for {width} x {height} pixels"
             )
+
+    @classmethod
+    def whole(cls, height: int, width: int) -> "Grid":
+        """One tile, however large: for methods that take a picture as it is."""
+        return cls(height, width, most=MAX_PIXELS)
 
     @property
     def count(self) -> int:

@@ -1,17 +1,22 @@
 """The lossless codec: pictures <-> .lac files, exactly, one alone or many as an archive.
 
 What turns samples into bits is a `GroupCoder` that the codec is given; `codecs.bundles` gathers
-equal pictures for it, cuts large ones into tiles, and checks what comes back.
+equal pictures for it, cuts large ones into tiles, and checks what comes back. Pictures that take
+fewer bytes without the model are left to the methods of `codecs.direct`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 from PIL import Image
 
-from laconic.codecs.bundles import Common, WrittenBundle, read_bundle, write_bundle
-from laconic.codecs.chains import ChainCoder
+from laconic.codecs.bundles import Common, Tick, WrittenBundle, read_bundle, write_bundle
+from laconic.codecs.chosen_bundles import BundleWriter
+from laconic.codecs.direct import MODEL
+from laconic.codecs.direct.choice import check_effort
 from laconic.codecs.exact_picture import ExactPicture, put_together, take_apart
 from laconic.codecs.groups import GroupCoder
 from laconic.codecs.header import FINGERPRINT_BYTES
@@ -20,7 +25,9 @@ from laconic.codecs.lossless_header import MAX_PICTURES, LosslessHeader
 from laconic.codecs.names import check_names
 from laconic.codecs.tiles import MAX_PIXELS, MAX_SIDE
 from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
-from laconic.models.base import LatentVariableModel
+
+if TYPE_CHECKING:
+    from laconic.models.base import LatentVariableModel
 
 Progress = Callable[[int, int], None]
 Picture = Image.Image | NDArray[Any]
@@ -28,7 +35,7 @@ Source = tuple[str, Callable[[], Picture]]
 """A picture's name, and how to read it; it is read twice."""
 
 
-def make_coder(model: LatentVariableModel, threads: int | None = None) -> GroupCoder:
+def make_coder(model: "LatentVariableModel", threads: int | None = None) -> GroupCoder:
     """What codes groups with a model.
 
     Args:
@@ -38,32 +45,58 @@ def make_coder(model: LatentVariableModel, threads: int | None = None) -> GroupC
     Raises:
         ConfigError: it is a model for lossy compression.
     """
+    from laconic.codecs.chains import ChainCoder
+
     return ChainCoder(model.exact_ladder(), threads=threads)
 
 
+@dataclass(frozen=True)
+class Core:
+    """A model as the lossless codec uses it.
+
+    Attributes:
+        coder: codes groups of pictures with it.
+        model_name: its name, written into files.
+        fingerprint: at least 8 bytes that identify its weights; the first 8 are written into files.
+    """
+
+    coder: GroupCoder
+    model_name: str
+    fingerprint: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.fingerprint) < FINGERPRINT_BYTES:
+            raise ValueError(f"a fingerprint has at least {FINGERPRINT_BYTES} bytes")
+        object.__setattr__(self, "fingerprint", self.fingerprint[:FINGERPRINT_BYTES])
+
+
 class LosslessCodec:
-    """Writes and reads pictures exactly with one model.
+    """Writes and reads pictures exactly, with one model and without.
 
     Args:
-        coder: what codes groups of pictures with the model.
-        model_name: the model's name, written into files.
-        fingerprint: at least 8 bytes that identify its weights; the first 8 are written into files.
+        core: the model, or a function that loads it and that is called when it is needed.
         progress: called with tiles done and tiles in all.
+        effort: 0 (fastest) to 9 (smallest): which of the methods of `codecs.direct` are tried
+            beside the model, see there; None: none, the model codes all pictures.
+
+    Raises:
+        InputError: the effort is none of these.
     """
 
     def __init__(
         self,
-        coder: GroupCoder,
-        model_name: str,
-        fingerprint: bytes,
+        core: Core | Callable[[], Core],
         progress: Progress | None = None,
+        effort: int | None = None,
     ) -> None:
-        self.coder = coder
-        self.model_name = model_name
-        self.fingerprint = fingerprint[:FINGERPRINT_BYTES]
-        if len(self.fingerprint) != FINGERPRINT_BYTES:
-            raise ValueError(f"a fingerprint has at least {FINGERPRINT_BYTES} bytes")
+        self._given = core
         self.progress: Progress = progress or (lambda done, total: None)
+        self.effort = None if effort is None else check_effort(effort)
+
+    @cached_property
+    def core(self) -> Core:
+        """The model, loaded on first use."""
+        return self._given if isinstance(self._given, Core) else self._given()
 
     def encode(self, image: Picture) -> bytes:
         """Write one picture.
@@ -80,8 +113,9 @@ class LosslessCodec:
         common = Common.of(picture)
         counter = _Counter(self.progress, common.grid.count)
         number = 0 if picture.profile else None
-        written = write_bundle(self.coder, [picture], common, number, counter.add)
-        return self._pack([written], None, [picture.profile] if picture.profile else [])
+        parts = self._write([picture], common, number, counter.add)
+        profiles = [picture.profile] if picture.profile else []
+        return self._pack([written for written, _ in parts], None, profiles)
 
     def archive(self, sources: Sequence[Source]) -> bytes:
         """Write pictures, each with its name, into one file.
@@ -108,8 +142,9 @@ class LosslessCodec:
             for first in range(0, len(group), common.pictures):
                 part = group[first : first + common.pictures]
                 pictures = [_read_again(source, common) for source in part]
-                written.append(write_bundle(self.coder, pictures, common, number, counter.add))
-                names += [name for name, _ in part]
+                for bundle, numbers in self._write(pictures, common, number, counter.add):
+                    written.append(bundle)
+                    names += [part[k][0] for k in numbers]
         return self._pack(written, names, profiles)
 
     def decode(self, file: LosslessFile) -> Image.Image:
@@ -140,6 +175,21 @@ class LosslessCodec:
         self._check_model(file)
         return self._read_all(file)
 
+    def _write(
+        self,
+        pictures: Sequence[ExactPicture],
+        common: Common,
+        profile: int | None,
+        tick: Tick,
+    ) -> list[tuple[WrittenBundle, Sequence[int]]]:
+        """Bundles of pictures that have `common` in common, each with their numbers."""
+        if self.effort is None:
+            whole = write_bundle(self.core.coder, pictures, common, profile, tick)
+            return [(whole, range(len(pictures)))]
+        return BundleWriter(lambda: self.core.coder, self.effort).write(
+            pictures, common, profile, tick
+        )
+
     def _pack(
         self,
         written: Sequence[WrittenBundle],
@@ -148,9 +198,10 @@ class LosslessCodec:
     ) -> bytes:
         """The file; `names` is None where it is no archive."""
         bundles = [part.bundle for part in written]
+        needs_model = any(bundle.method == MODEL for bundle in bundles)
         header = LosslessHeader(
-            model=self.model_name,
-            fingerprint=self.fingerprint,
+            model=self.core.model_name if needs_model else None,
+            fingerprint=self.core.fingerprint if needs_model else b"",
             pictures=None if names is None else len(names),
             profiles=bool(profiles),
             ideal_bits=round(sum(part.costs.ideal_bits for part in written)),
@@ -162,12 +213,13 @@ class LosslessCodec:
 
     def _read_all(self, file: LosslessFile) -> Iterator[tuple[str, Image.Image]]:
         """Every picture with its name, "" where it has none; after a cut, what is missing."""
+        coder = None if file.header.model is None else self.core.coder
         total = sum(bundle.pictures * bundle.grid.count for bundle in file.bundles)
         counter = _Counter(self.progress, total)
         done = unchecked = 0
         for bundle, data in file.parts():
             profile = b"" if bundle.profile is None else file.profiles[bundle.profile]
-            for picture, good in read_bundle(self.coder, bundle, data, profile, counter.add):
+            for picture, good in read_bundle(coder, bundle, data, profile, counter.add):
                 yield file.names[done] if file.names else "", put_together(picture)
                 done += 1
                 unchecked += not good
@@ -181,11 +233,11 @@ class LosslessCodec:
 
     def _check_model(self, file: LosslessFile) -> None:
         header = file.header
-        if header.fingerprint != self.fingerprint:
+        if header.model is not None and header.fingerprint != self.core.fingerprint:
             raise UnsupportedFileError(
                 f"the file was written with the model {header.model!r} "
-                f"({header.fingerprint.hex()}), this is {self.model_name!r} "
-                f"({self.fingerprint.hex()}); decode it with the model that wrote it"
+                f"({header.fingerprint.hex()}), this is {self.core.model_name!r} "
+                f"({self.core.fingerprint.hex()}); decode it with the model that wrote it"
             )
 
 

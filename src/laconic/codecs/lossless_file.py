@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from laconic.codecs.direct.base import MODEL
 from laconic.codecs.lossless_header import (
     CODEC,
     MAX_BUNDLES,
@@ -86,6 +87,8 @@ class LosslessFile:
         pixels = b"".join(container.named(PIXELS))
         if sum(bundle.size for bundle in bundles) - len(pixels) != container.missing_bytes:
             raise CorruptFileError("the file's sections do not match its list of pictures")
+        if header.model is None and any(bundle.method == MODEL for bundle in bundles):
+            raise CorruptFileError("the file names no model, and one of its pictures needs one")
         used = [bundle.profile for bundle in bundles if bundle.profile is not None]
         if used and max(used) >= len(profiles):
             raise CorruptFileError("a picture refers to a colour profile that is not there")

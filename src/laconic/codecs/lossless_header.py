@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from laconic.codecs.direct.base import MODEL
 from laconic.codecs.exact_picture import Kind
 from laconic.codecs.grid import Grid
 from laconic.codecs.header import FINGERPRINT_BYTES
@@ -18,6 +19,8 @@ from laconic.orientation import ORIENTATIONS, UPRIGHT
 
 CODEC: Final = "lossless"
 REVISION: Final = 1
+MODEL_FREE_REVISION: Final = 2
+"""Of a file whose pictures are all coded without a model: its header names none."""
 MAX_PICTURES: Final = 1 << 22
 MAX_BUNDLES: Final = 1 << 18
 MAX_RUN_SAMPLES: Final = 1 << 26
@@ -26,7 +29,7 @@ CHECK_BYTES: Final = 4
 FLAG_ARCHIVE: Final = 1
 FLAG_PROFILES: Final = 2
 _KIND_BITS: Final = 3
-_FLAGS: Final = 15
+_FLAGS: Final = 31
 
 
 class ChainEntry(NamedTuple):
@@ -64,10 +67,13 @@ class Bundle:
         grid: their size and tiles.
         orientation: EXIF's number.
         profile: index of their colour profile, or None.
-        alphas: bytes of each picture's alpha plane, or empty.
-        groups: one after the other, sizes of tiles as `Grid.by_size` has them.
+        alphas: bytes of each picture's alpha plane, or empty; 0 where `method` codes it as well.
+        groups: one after the other, sizes of tiles as `Grid.by_size` has them; without a model
+            there are none.
         run: pictures under one checksum.
         checks: CRC-32 of every run.
+        method: number of the method that codes each picture by itself; `MODEL`: the file's model.
+        sizes: bytes of each picture, where a method codes it.
     """
 
     pictures: int
@@ -79,6 +85,8 @@ class Bundle:
     groups: tuple[GroupEntry, ...]
     run: int
     checks: tuple[int, ...]
+    method: int = MODEL
+    sizes: tuple[int, ...] = ()
 
     @property
     def mode(self) -> str:
@@ -88,7 +96,8 @@ class Bundle:
     @property
     def size(self) -> int:
         """Bytes of all pictures."""
-        return sum(self.alphas) + sum(group.size for group in self.groups)
+        groups = sum(group.size for group in self.groups)
+        return sum(self.alphas) + groups + sum(self.sizes)
 
     @property
     def samples(self) -> int:
@@ -101,7 +110,8 @@ class Bundle:
         grid, several = self.grid, self.grid.count > 1
         if archive:
             writer.integer(self.pictures)
-        flags = (bool(self.alphas), self.profile is not None, self.orientation != UPRIGHT, several)
+        tags = (bool(self.alphas), self.profile is not None, self.orientation != UPRIGHT)
+        flags = (*tags, several, self.method != MODEL)
         writer.integer(self.kind + (_sum_flags(flags) << _KIND_BITS))
         writer.integer(grid.height)
         writer.integer(grid.width)
@@ -112,7 +122,9 @@ class Bundle:
             writer.integer(self.orientation)
         if self.profile is not None:
             writer.integer(self.profile)
-        for size in self.alphas:
+        if self.method != MODEL:
+            writer.integer(self.method)
+        for size in self.sizes if self.method != MODEL else self.alphas:
             writer.integer(size)
         for group in self.groups:
             _write_group(group, writer)
@@ -133,18 +145,26 @@ class Bundle:
             raise UnsupportedFileError(
                 f"the file has pictures of unknown kind {code}; update laconic"
             )
-        has_alpha, has_profile, turned, several = (bool(flags >> k & 1) for k in range(4))
+        has_alpha, has_profile, turned, several, direct = (bool(flags >> k & 1) for k in range(5))
         height, width = (reader.integer(MAX_SIDE, "a side") for _ in range(2))
         tiles = [reader.integer(MAX_SIDE, "the number of tiles") for _ in range(2 * several)]
-        grid = Grid(height, width, *tiles)
+        grid = Grid.whole(height, width) if direct else Grid(height, width, *tiles)
         orientation = reader.integer(max(ORIENTATIONS), "the orientation") if turned else UPRIGHT
         profile = reader.integer(MAX_PICTURES, "the number of a profile") if has_profile else None
-        alphas = tuple(
-            reader.integer(what="the length of an alpha plane") for _ in range(pictures * has_alpha)
-        )
-        groups = _read_groups(reader, grid, pictures)
+        method = reader.integer(what="the method") if direct else MODEL
+        sizes = _read_sizes(reader, pictures * direct, "a picture")
+        alphas: tuple[int, ...] = (0,) * (pictures * has_alpha)
+        groups: tuple[GroupEntry, ...] = ()
+        if not direct:
+            alphas = _read_sizes(reader, pictures * has_alpha, "an alpha plane")
+            groups = _read_groups(reader, grid, pictures)
         run = reader.integer(pictures, "pictures of a checksum") if archive else 1
-        absurd = (several and grid.count == 1, turned and orientation <= UPRIGHT, run == 0)
+        absurd = (
+            several and grid.count == 1,
+            turned and orientation <= UPRIGHT,
+            run == 0,
+            direct and (several or method == MODEL),
+        )
         if any(absurd) or (has_alpha and Kind(kind).bits != 8):
             raise CorruptFileError("the list of pictures contradicts itself")
         if run > 1 and run * height * width * Kind(kind).colours > MAX_RUN_SAMPLES:
@@ -152,7 +172,19 @@ class Bundle:
         checks = tuple(
             int.from_bytes(reader.raw(CHECK_BYTES), "little") for _ in range(-(-pictures // run))
         )
-        return cls(pictures, Kind(kind), grid, orientation, profile, alphas, groups, run, checks)
+        return cls(
+            pictures,
+            Kind(kind),
+            grid,
+            orientation,
+            profile,
+            alphas,
+            groups,
+            run,
+            checks,
+            method,
+            sizes,
+        )
 
 
 @dataclass(frozen=True)
@@ -160,8 +192,8 @@ class LosslessHeader:
     """The codec's own header.
 
     Attributes:
-        model: name of the model that wrote the file.
-        fingerprint: 8 bytes that identify its weights.
+        model: name of the model that wrote the file, or None where no picture needs one.
+        fingerprint: 8 bytes that identify its weights; empty without a model.
         pictures: how many, or None where the file is no archive.
         profiles: whether a section holds colour profiles.
         ideal_bits: negative evidence lower bound of all pictures, rounded.
@@ -169,7 +201,7 @@ class LosslessHeader:
         single: the picture, where the file is no archive.
     """
 
-    model: str
+    model: str | None
     fingerprint: bytes
     pictures: int | None
     profiles: bool
@@ -180,13 +212,18 @@ class LosslessHeader:
     def write(self) -> bytes:
         """The header's bytes, the same for equal headers."""
         writer = FieldWriter()
-        writer.integer(REVISION)
-        writer.word(self.model)
-        writer.raw(self.fingerprint)
-        writer.integer(_sum_flags((self.pictures is not None, self.profiles)))
-        writer.integer(self.ideal_bits)
-        excess = self.net_bits - self.ideal_bits
-        writer.integer(2 * excess if excess >= 0 else -2 * excess - 1)
+        flags = _sum_flags((self.pictures is not None, self.profiles))
+        if self.model is None:
+            writer.integer(MODEL_FREE_REVISION)
+            writer.integer(flags)
+        else:
+            writer.integer(REVISION)
+            writer.word(self.model)
+            writer.raw(self.fingerprint)
+            writer.integer(flags)
+            writer.integer(self.ideal_bits)
+            excess = self.net_bits - self.ideal_bits
+            writer.integer(2 * excess if excess >= 0 else -2 * excess - 1)
         if self.pictures is not None:
             writer.integer(self.pictures)
         if self.single is not None:
@@ -198,20 +235,25 @@ class LosslessHeader:
         """Read a header; raises `CorruptFileError` or `UnsupportedFileError` on anything absurd."""
         reader = FieldReader(data, "the lossless header")
         revision = reader.integer(what="the revision")
-        if revision != REVISION:
+        if revision not in (REVISION, MODEL_FREE_REVISION):
             raise UnsupportedFileError(
-                f"the lossless header has revision {revision}, not {REVISION}; update laconic"
+                f"the lossless header has revision {revision}, above {MODEL_FREE_REVISION}; "
+                "update laconic"
             )
-        model = reader.word("the model's name")
-        fingerprint = reader.raw(FINGERPRINT_BYTES)
+        model, fingerprint = None, b""
+        if revision == REVISION:
+            model = reader.word("the model's name")
+            fingerprint = reader.raw(FINGERPRINT_BYTES)
         flags = reader.integer(what="the flags")
         if flags > FLAG_ARCHIVE + FLAG_PROFILES:
             raise UnsupportedFileError(
                 f"the lossless header has unknown flags {flags}; update laconic"
             )
-        ideal = reader.integer(what="ideal bits")
-        zigzag = reader.integer(what="net bits")
-        net = ideal + (zigzag >> 1 if zigzag % 2 == 0 else -((zigzag + 1) >> 1))
+        ideal = net = 0
+        if revision == REVISION:
+            ideal = reader.integer(what="ideal bits")
+            zigzag = reader.integer(what="net bits")
+            net = ideal + (zigzag >> 1 if zigzag % 2 == 0 else -((zigzag + 1) >> 1))
         pictures = single = None
         if flags & FLAG_ARCHIVE:
             pictures = reader.integer(MAX_PICTURES, "the number of pictures")
@@ -269,6 +311,10 @@ def _write_group(group: GroupEntry, writer: FieldWriter) -> None:
     for chain in group.chains:
         for value in chain:
             writer.integer(value)
+
+
+def _read_sizes(reader: FieldReader, count: int, what: str) -> tuple[int, ...]:
+    return tuple(reader.integer(what=f"the length of {what}") for _ in range(count))
 
 
 def _read_groups(reader: FieldReader, grid: Grid, pictures: int) -> tuple[GroupEntry, ...]:

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from laconic.codecs.direct import METHODS, MODEL
 from laconic.codecs.lossless_file import LosslessFile
 from laconic.codecs.lossless_header import CODEC, Bundle
 
@@ -20,6 +21,7 @@ class KindInfo:
         tiles: of each.
         chains: of all.
         bits: that they take.
+        method: what codes them: "model", or the name of a method that needs none.
     """
 
     pictures: int
@@ -30,6 +32,7 @@ class KindInfo:
     tiles: int
     chains: int
     bits: int
+    method: str = "model"
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,8 @@ class LosslessInfo:
         theory_bits: what the coder's integers make of it, initial bits left out.
         codec: name of the codec.
         coder: None; lossless files name none.
-        model: name of the model.
-        fingerprint: of the model's weights, hexadecimal.
+        model: name of the model; None where no picture needs one.
+        fingerprint: of the model's weights, hexadecimal; None without a model.
         pictures: how many.
         archive: whether they have names.
         width: columns, None for an archive.
@@ -52,7 +55,8 @@ class LosslessInfo:
         samples: numbers that all pictures are made of, alpha included.
         start_bits: latents that were told without borrowed bits.
         chain_bits: everything else that was told of pixels.
-        alpha_bits: alpha planes.
+        alpha_bits: alpha planes that are coded by themselves.
+        direct_bits: pictures that are coded without the model.
         sections: bits by section; "header" is everything that no section holds.
         kinds: in the order of the file.
     """
@@ -62,8 +66,8 @@ class LosslessInfo:
     theory_bits: int
     codec: str
     coder: None
-    model: str
-    fingerprint: str
+    model: str | None
+    fingerprint: str | None
     pictures: int
     archive: bool
     width: int | None
@@ -73,6 +77,7 @@ class LosslessInfo:
     start_bits: int
     chain_bits: int
     alpha_bits: int
+    direct_bits: int
     sections: dict[str, int]
     kinds: tuple[KindInfo, ...]
 
@@ -106,7 +111,7 @@ def describe_lossless(data: bytes) -> LosslessInfo:
         codec=CODEC,
         coder=None,
         model=header.model,
-        fingerprint=header.fingerprint.hex(),
+        fingerprint=header.fingerprint.hex() or None,
         pictures=file.pictures,
         archive=file.is_archive,
         width=single.grid.width if single else None,
@@ -116,6 +121,7 @@ def describe_lossless(data: bytes) -> LosslessInfo:
         start_bits=8 * start,
         chain_bits=8 * (sum(group.size for group in groups) - start),
         alpha_bits=8 * sum(sum(bundle.alphas) for bundle in bundles),
+        direct_bits=8 * sum(sum(bundle.sizes) for bundle in bundles),
         sections={name: 8 * size for name, size in file.sections.items()},
         kinds=tuple(map(_describe_bundle, bundles)),
     )
@@ -131,4 +137,11 @@ def _describe_bundle(bundle: Bundle) -> KindInfo:
         tiles=bundle.grid.count,
         chains=sum(len(group.chains) for group in bundle.groups),
         bits=8 * bundle.size,
+        method=_name_method(bundle.method),
     )
+
+
+def _name_method(number: int) -> str:
+    if number == MODEL:
+        return "model"
+    return METHODS[number].name if number in METHODS else f"method {number}"

@@ -1,0 +1,159 @@
+"""Issue 25, lines 26, 27, 30 and the rest of 25: what is no photograph, progress, effort."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+import laconic
+from laconic import pretrained
+from laconic.codecs.direct import METHODS
+from laconic.codecs.lossless_info import LosslessInfo
+
+WEBP_HEADER_BYTES = 32
+"""A WebP file has 20 bytes around its pixels; ours has up to so many more, with a checksum."""
+
+
+@pytest.fixture
+def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading any model is a failure."""
+
+    def load(name: object) -> None:
+        pytest.fail(f"the model {name} was loaded")
+
+    monkeypatch.setattr(pretrained, "load", load)
+
+
+def page(mode: str = "L", size: tuple[int, int] = (420, 300)) -> Image.Image:
+    """A page of text."""
+    image = Image.new(mode, size, "white")
+    draw = ImageDraw.Draw(image)
+    for line in range(4, size[1] - 20, 18):
+        words = " ".join(f"{line * 7919 % (k + 89):x}" for k in range(3, 30))
+        draw.text((8, line), words, fill="black", font=ImageFont.load_default(13))
+    return image
+
+
+def dithered(size: int = 128) -> Image.Image:
+    """Bilevel, by error diffusion from a ramp."""
+    ramp = np.add.outer(np.arange(size), np.arange(size)) * 255 // (2 * size - 2)
+    return Image.fromarray(ramp.astype(np.uint8)).convert("1")
+
+
+def screen() -> Image.Image:
+    """Windows, text and an icon with alpha, as programs draw them."""
+    image = Image.new("RGBA", (320, 240), (236, 236, 240, 255))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((20, 20, 300, 200), fill=(255, 255, 255, 255), outline=(60, 60, 60, 255))
+    draw.ellipse((220, 120, 290, 190), fill=(30, 120, 220, 128))
+    draw.text((30, 30), "File  Edit  View", fill=(20, 20, 20, 255), font=ImageFont.load_default(14))
+    return image
+
+
+def noise(*shape: int, kind: type = np.uint8) -> NDArray[np.uint8]:
+    return np.random.default_rng(1).integers(0, np.iinfo(kind).max + 1, shape).astype(kind)
+
+
+def classical_bytes(image: Image.Image) -> int:
+    """The smaller of lossless WebP and PNG at Pillow's settings."""
+    sizes = []
+    for options in ({"format": "PNG", "optimize": True}, {"format": "WEBP", "lossless": True}):
+        if options["format"] == "WEBP" and image.mode.startswith("I"):
+            continue
+        file = io.BytesIO()
+        image.save(file, **options)
+        sizes.append(len(file.getvalue()))
+    return min(sizes)
+
+
+def same(first: Image.Image, second: Image.Image) -> bool:
+    return first.mode == second.mode and bool((np.asarray(first) == np.asarray(second)).all())
+
+
+DRAWINGS = {
+    "grey text": page(),
+    "colour text": page("RGB"),
+    "bilevel text": page("1"),
+    "dithered": dithered(),
+    "checkerboard": Image.fromarray((np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)),
+    "white": Image.new("RGB", (300, 200), "white"),
+    "screen with alpha": screen(),
+    "grey with alpha": screen().convert("LA"),
+    "palette": page("RGB").quantize(4),
+    "16 bits": Image.fromarray((np.asarray(page()) > 99).astype(np.uint16) * 40000),
+    "tiles of noise": Image.fromarray(np.tile(noise(32, 32, 3), (6, 6, 1))),
+    "one pixel": Image.new("RGB", (1, 1), "red"),
+}
+
+
+@pytest.mark.usefixtures("_no_model")
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_line_26_drawings_take_no_more_than_webp_or_png(name: str) -> None:
+    image = DRAWINGS[name]
+    data = laconic.compress(image, lossless=True)
+    assert len(data) <= classical_bytes(image) + WEBP_HEADER_BYTES
+    back = laconic.decompress(data)
+    assert same(back, image.convert("RGB") if image.mode == "P" else image)
+    assert laconic.open(data).info.to_dict()["model"] is None
+
+
+@pytest.mark.usefixtures("_no_model")
+@pytest.mark.parametrize("shape", [(200, 300, 3), (200, 300), (150, 140, 4), (200, 200, 2)])
+def test_line_26_noise_takes_no_more_than_its_samples_and_64_bytes(shape: tuple[int, ...]) -> None:
+    for array in (noise(*shape), noise(*shape[:2], kind=np.uint16), noise(*shape[:2]) > 127):
+        data = laconic.compress(array, lossless=True)
+        raw = -(-array.size // 8) if array.dtype == bool else array.nbytes
+        assert len(data) <= raw + 64
+        assert (np.asarray(laconic.decompress(data)) == array).all()
+
+
+@pytest.mark.parametrize("effort", [0, 1, 5, 7, 9])
+def test_line_26_and_30_photographs_by_effort(effort: int, data_root: Path) -> None:
+    """From effort 4 on the model codes them; it takes fewer bytes than WebP and PNG."""
+    path = data_root / "kodak" / "kodim05.png"
+    if not path.is_file():
+        pytest.skip("no Kodak pictures in the data folder")
+    image = Image.open(path).crop((300, 200, 364, 256))
+    data = laconic.compress(image, lossless=True, effort=effort)
+    assert same(laconic.decompress(data), image)
+    info = laconic.open(data).info
+    assert isinstance(info, LosslessInfo)
+    assert (info.model is not None) == (effort >= 4)
+    if effort >= 4:
+        assert len(data) < classical_bytes(image)
+
+
+def test_line_30_effort_outside_0_to_9_is_refused() -> None:
+    for effort in (-1, 10):
+        with pytest.raises(laconic.InputError, match="effort"):
+            laconic.compress(noise(4, 4), lossless=True, effort=effort)
+
+
+@pytest.mark.usefixtures("_no_model")
+def test_line_26_an_archive_codes_each_picture_by_itself_where_that_is_smaller() -> None:
+    pictures = {"text.png": page(), "noise.png": noise(300, 420), "dots.png": dithered()}
+    pictures["more.png"] = page().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    data = laconic.archive(pictures)
+    found = dict(laconic.unarchive(data))
+    assert all(same(found[name], Image.fromarray(np.asarray(p))) for name, p in pictures.items())
+    methods = {kind.method for kind in laconic.open(data).info.kinds}
+    assert "plain" in methods
+    assert len(methods) > 1
+    assert len(data) < 300 * 420 + 300 * 420 // 4
+
+
+def test_line_26_a_method_of_a_newer_version_is_named() -> None:
+    assert max(METHODS) < 99
+    data = bytearray(laconic.compress(Image.new("L", (5, 5)), lossless=True))
+    from laconic.codecs.lossless_file import LosslessFile
+    from laconic.container import pack, unpack
+
+    container = unpack(bytes(data))
+    header = bytearray(container.header)
+    place = header.index(bytes([LosslessFile.open(bytes(data)).bundles[0].method]), 6)
+    header[place] = 99
+    with pytest.raises(laconic.UnsupportedFileError, match="method 99"):
+        laconic.decompress(pack(container.codec, bytes(header), container.sections))
