@@ -242,8 +242,8 @@ def shrink(
     told as precisely as its posteriors ask for.
 
     Args:
-        weights: path of a safetensors file, its bytes, or a binary file; tensors by name (a
-            `state_dict`); or a network.
+        weights: path of a safetensors file, an index of shards or a folder of them; the bytes of a
+            file, or a binary file; tensors by name (a `state_dict`); or a network.
         tolerance: relative error ||w - w'|| / ||w|| that a tensor may have, 0.01 if nothing is
             given; or by pattern of names, the last that fits: `{"*": 0.05, "head.*": 0.005}`.
         bits_per_weight: instead: bits per number of the whole file, not exceeded.
@@ -253,8 +253,8 @@ def shrink(
         progress: called with tensors done and tensors in all.
 
     Raises:
-        InputError: the file cannot be read, a tensor has NaN or infinite values, or the request
-            is impossible.
+        InputError: a file cannot be read or is missing, a tensor has NaN or infinite values (and
+            others than 0), or the request is impossible.
 
     Example:
         `data = laconic.shrink(net, tolerance=0.02)`

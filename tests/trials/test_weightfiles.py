@@ -1,11 +1,16 @@
 """What people tried with files of weights (issue 25): each line's right result."""
 
 import hashlib
+import json
 import os
+import pickle
+import shlex
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -101,6 +106,251 @@ def test_line_23_two_tied_layers_of_which_one_is_skipped_are_refused_with_both_n
         convert(net, "sparse-vd", skip=("0",))
     with pytest.warns(UserWarning, match="0, 2"):
         assert list(convert(net, "sparse-vd", skip=("0", "2")).layers) == ["1"]
+
+
+def write_shards(folder: Path, count: int = 3) -> dict[str, Tensor]:
+    """A sharded network with its index, as Hugging Face's tools write it."""
+    torch.manual_seed(0)
+    folder.mkdir()
+    tensors = {f"layers.{index}.weight": torch.randn(30, 20) for index in range(2 * count)}
+    places = {}
+    for shard in range(count):
+        name = f"model-{shard + 1:05}-of-{count:05}.safetensors"
+        part = {key: tensors[key] for key in list(tensors)[2 * shard : 2 * shard + 2]}
+        save_file(part, folder / name, metadata={"format": "pt"})
+        places |= dict.fromkeys(part, name)
+    write_index(folder, places)
+    return tensors
+
+
+def write_index(folder: Path, places: dict[str, str]) -> None:
+    index = {"metadata": {"total_size": 1}, "weight_map": places}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def read_index(folder: Path) -> dict[str, str]:
+    places: dict[str, str] = json.loads((folder / "model.safetensors.index.json").read_text())[
+        "weight_map"
+    ]
+    return places
+
+
+@pytest.mark.parametrize("given", ["model", "model/model.safetensors.index.json"])
+def test_line_22_sharded_networks_become_one_file(tmp_path: Path, given: str) -> None:
+    tensors = write_shards(tmp_path / "model")
+    result = run("shrink", tmp_path / given, "--lossless")
+    assert result.exit_code == 0, result.stderr
+    assert "of the 3" in result.stdout
+    assert "one safetensors file" in result.stdout
+    packed = (tmp_path / given).with_name("model.lac")
+    assert run("expand", packed, "-o", tmp_path / "back.safetensors").exit_code == 0
+    save_file(tensors, tmp_path / "whole.safetensors", metadata={"format": "pt"})
+    expected = (tmp_path / "whole.safetensors").read_bytes()
+    assert (tmp_path / "back.safetensors").read_bytes() == expected
+
+
+def test_line_22_a_folder_without_an_index_is_taken_whole(tmp_path: Path) -> None:
+    tensors = write_shards(tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors.index.json").unlink()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "model" / "._model.safetensors").write_bytes(b"of the system")
+    back = laconic.expand(laconic.shrink(tmp_path / "model", lossless=True))
+    assert back.keys() == tensors.keys()
+    assert all(torch.equal(back[name], tensors[name]) for name in tensors)
+
+
+def test_line_22_json_says_how_many_files(tmp_path: Path) -> None:
+    write_shards(tmp_path / "model")
+    found = json.loads(run("shrink", tmp_path / "model", "--json").stdout)
+    sizes = [file.stat().st_size for file in (tmp_path / "model").glob("*.safetensors")]
+    assert (found["input_files"], found["input_bytes"]) == (3, sum(sizes))
+
+
+def test_line_22_a_shard_is_never_replaced(tmp_path: Path) -> None:
+    write_shards(tmp_path / "model")
+    shard = tmp_path / "model" / "model-00002-of-00003.safetensors"
+    before = shard.read_bytes()
+    for given in ("model", "model/model.safetensors.index.json"):
+        result = run("shrink", tmp_path / given, "-o", shard, "--force")
+        assert result.exit_code == 1
+        assert "would be replaced" in result.stderr
+    assert shard.read_bytes() == before
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_line_22_missing_shards_are_refused(tmp_path: Path, indexed: bool) -> None:
+    write_shards(tmp_path / "model")
+    (tmp_path / "model" / "model-00002-of-00003.safetensors").unlink()
+    if not indexed:
+        (tmp_path / "model" / "model.safetensors.index.json").unlink()
+    with pytest.raises(InputError, match="1 of 3 shards are missing, model-00002-of-00003"):
+        laconic.shrink(tmp_path / "model")
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_line_22_a_tensor_in_two_files_is_refused(tmp_path: Path, indexed: bool) -> None:
+    folder = tmp_path / "model"
+    tensors = write_shards(folder)
+    save_file(
+        {name: tensors[name] for name in ("layers.2.weight", "layers.4.weight")},
+        folder / "model-00002-of-00003.safetensors",
+    )
+    if not indexed:
+        (folder / "model.safetensors.index.json").unlink()
+    with pytest.raises(InputError, match=r"00002-of-00003.* and .*00003-of-00003.*layers\.4"):
+        laconic.shrink(folder)
+
+
+def test_line_22_tensors_that_no_shard_has_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    write_shards(folder)
+    write_index(folder, read_index(folder) | {"lost": "model-00001-of-00003.safetensors"})
+    with pytest.raises(InputError, match=r"lack, lost \(model-00001"):
+        laconic.shrink(folder)
+
+
+def test_line_22_what_an_index_does_not_list_is_said(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    tensors = write_shards(folder)
+    places = read_index(folder)
+    del places["layers.0.weight"]
+    write_index(folder, places)
+    with pytest.warns(UserWarning, match=r"does not list layers\.0\.weight: kept"):
+        assert laconic.expand(laconic.shrink(folder)).keys() == tensors.keys()
+    write_shards(tmp_path / "other")
+    save_file({"other": torch.ones(3)}, tmp_path / "other" / "consolidated.safetensors")
+    result = run("shrink", tmp_path / "other")
+    assert result.exit_code == 0
+    assert "laconic: warning" in result.stderr
+    assert "consolidated.safetensors, which is left out" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"weight_map": {"a": "../../secret.safetensors"}}', "outside its folder"),
+        ('{"weight_map": {"a": "pytorch_model.bin"}}', "safe_serialization"),
+        ('{"weight_map": {"a": "x.safetensors", "a": "y.safetensors"}}', "lists a twice"),
+        ('{"weight_map": {}}', "weight_map does not name files"),
+        ('{"weight_map": [1]}', "weight_map does not name files"),
+        ('{"weight_map"', "no index of shards"),
+        ("[" * 100_000, "no index of shards"),
+        ("[]", "weight_map does not name files"),
+    ],
+)
+def test_line_22_damaged_indexes_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    result = run("shrink", tmp_path / "model.safetensors.index.json")
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ([], "it has no files"),
+        (["pytorch_model.bin", "config.json"], "it has config.json, pytorch_model.bin"),
+        (["unet/model.safetensors", "vae/model.safetensors"], "in its folders unet, vae"),
+        (
+            ["m.safetensors.index.json", "m.safetensors.index.fp16.json"],
+            "several indexes, m.safetensors.index.fp16.json, m.safetensors.index.json",
+        ),
+    ],
+)
+def test_line_22_folders_without_weights_say_what_they_have(
+    tmp_path: Path, files: list[str], said: str
+) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError) as caught:
+        laconic.shrink(tmp_path)
+    assert said in str(caught.value)
+
+
+def foreign(folder: Path, kind: str) -> Path:
+    """A file of a kind that is no safetensors file."""
+    path, state = folder / f"net.{kind}", {"w": torch.arange(6.0).reshape(2, 3)}
+    heads = {
+        "gguf": b"GGUF\3\0\0\0", "h5": b"\x89HDF\r\n\x1a\n", "onnx": b"\x08\x08\x12\x07pytorch",
+        "pkl": pickle.dumps(7), "html": b"<!DOCTYPE html><html>", "gz": b"\x1f\x8b\x08\0",
+        "bin": b"version https://git-lfs.github.com/spec/v1\noid sha256:", "png": b"\x89PNG\r\n",
+        "empty": b"", "lac": laconic.shrink(state), "tflite": b"\x1c\0\0\0TFL3", "msgpack": b"\x81",
+        "cut": b"PK\3\4", "txt": b"no weights", "safetensors": b"\x50" + bytes(7) + b"{",
+    }  # fmt: skip
+    if kind == "pt":
+        torch.save(state, path)
+    elif kind == "pth":
+        torch.save(state, path, _use_new_zipfile_serialization=False)
+    elif kind == "npz":
+        np.savez(path, w=state["w"].numpy())
+    elif kind == "npy":
+        np.save(path, state["w"].numpy())
+    elif kind in ("zip", "keras", "jit", "pt2"):
+        inside = {
+            "zip": "a.txt", "keras": "model.weights.h5", "jit": "net/code/a.py",
+            "pt2": "net/models/model.json",
+        }  # fmt: skip
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(inside[kind], "x")
+    else:
+        path.write_bytes(heads[kind])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("pt", "PyTorch checkpoint (laconic never opens a pickle"),
+        ("pth", "PyTorch checkpoint (laconic never opens a pickle"),
+        ("pkl", "laconic never opens a pickle"),
+        ("jit", "TorchScript"),
+        ("pt2", "exported program"),
+        ("npz", "archive of NumPy arrays"),
+        ("npy", "one NumPy array"),
+        ("zip", "zip archive: unpack"),
+        ("cut", "zip archive, or a damaged one"),
+        ("gguf", "llama.cpp"),
+        ("onnx", "ONNX"),
+        ("h5", "Keras"),
+        ("keras", "Keras"),
+        ("lac", "a .lac file already"),
+        ("tflite", "TensorFlow"),
+        ("msgpack", "Flax"),
+        ("html", "web page"),
+        ("gz", "compressed: unpack"),
+        ("bin", "git lfs pull"),
+        ("png", "laconic compress"),
+        ("empty", "is empty"),
+        ("txt", "of another kind, or damaged"),
+        ("safetensors", "of another kind, or damaged"),
+        ("json", "No such file"),
+    ],
+)
+def test_line_22_other_files_are_recognised(tmp_path: Path, kind: str, said: str) -> None:
+    path = tmp_path / "net.json" if kind == "json" else foreign(tmp_path, kind)
+    result = run("shrink", path, "-o", tmp_path / "out.lac")
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert str(path) in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "out.lac").exists()
+
+
+@pytest.mark.parametrize("kind", ["pt", "pth", "npz", "npy"])
+def test_line_22_the_conversion_that_is_proposed_works(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError) as caught:
+        laconic.shrink(foreign(tmp_path, kind))
+    _, command, _ = str(caught.value).split("\n")
+    words = shlex.split(command)
+    assert words[:2] == ["python", "-c"]
+    monkeypatch.setattr(sys, "argv", words[2:])
+    exec(words[2], {})
+    (tensor,) = laconic.expand(laconic.shrink(tmp_path / "net.safetensors")).values()
+    assert torch.equal(tensor, torch.arange(6.0).reshape(2, 3))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])

@@ -229,9 +229,14 @@ def say_renamed(renamed: Iterable[tuple[str, str]]) -> None:
 
 
 def _called_after(path: Path) -> Path:
-    """What a result is called after; a folder given as `.` has a name too, and so has stdin."""
+    """What a result is called after; a folder given as `.` has a name too, and so has stdin.
+
+    An index of shards is called as the file would be that the shards are parts of.
+    """
     if path == STDIO:
         return Path("stdin")
+    if path.name.endswith(".safetensors.index.json"):
+        return path.with_name(path.name.removesuffix(".index.json"))
     if not os.path.isdir(path):
         return path
     path = path.resolve()

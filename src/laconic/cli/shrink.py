@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from laconic.cli.common import Tick, as_bytes, as_file, naming, progress, tell_one
+from laconic.cli.common import Tick, as_bytes, as_file, naming, progress, tell_one, warnings_for
 from laconic.cli.outputs import Force, Out, Writer, place_outputs, to_path
 
 if TYPE_CHECKING:
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 def shrink(
     weights: Annotated[
         Path,
-        typer.Argument(parser=to_path, metavar="WEIGHTS.safetensors", help="Weights; - is stdin."),
+        typer.Argument(
+            parser=to_path,
+            metavar="WEIGHTS.safetensors",
+            help="A safetensors file, an index of shards (model.safetensors.index.json), or a "
+            "folder of them; - is stdin.",
+        ),
     ],
     out: Out = None,
     force: Force = False,
@@ -46,13 +51,18 @@ def shrink(
     if bool(tolerances) + (bits_per_weight is not None) + lossless > 1:
         raise typer.BadParameter("give one of --tolerance, --bits-per-weight and --lossless")
     import laconic
+    from laconic.data.shards import find_shards
 
     start = time.perf_counter()
-    writer = Writer([weights], force)
+    files = find_shards(weights).files
+    writer = Writer([weights, *files], force)
     (target,) = place_outputs([weights], out, ".lac", as_json)
     writer.check(target)
-    with naming(weights), progress("shrinking") as tick, as_file(weights) as path:
-        size = path.stat().st_size
+    with (
+        warnings_for(weights), naming(weights), progress("shrinking") as tick,
+        as_file(weights) as path,
+    ):  # fmt: skip
+        size = sum(file.stat().st_size for file in (files if path == weights else [path]))
         data = laconic.shrink(
             path,
             tolerance=tolerances or None,
@@ -64,11 +74,14 @@ def shrink(
     result: dict[str, Any] = {
         "input": str(weights),
         "output": str(target),
+        "input_files": len(files),
         "input_bytes": size,
         "output_bytes": len(data),
         "seconds": time.perf_counter() - start,
     }
     text = f"{len(data):,} bytes, {len(data) / size:.1%} of {size:,}, {result['seconds']:.1f} s"
+    if len(files) > 1:
+        text += f"; laconic expand makes one safetensors file of the {len(files)}"
     tell_one(result, text, as_json)
 
 

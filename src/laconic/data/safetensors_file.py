@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from laconic.data.foreign_weights import describe
 from laconic.errors import InputError
 from laconic.types import NUMBER_BITS, TORCH_DTYPES, view_as
 
@@ -99,14 +100,23 @@ def read_front(path: Path | BytesInMemory) -> tuple[dict[str, StoredTensor], dic
     """The tensors of a file by name, in the header's order, and its notes.
 
     Raises:
-        InputError: the file cannot be read, or is no whole safetensors file.
+        InputError: the file cannot be read, or is no whole safetensors file; what it is then, and
+            what to do, if that is known.
     """
     try:
         with path.open("rb") as file:
-            return _read_front(path, file)
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"cannot read {path} as a safetensors file: {reason}") from error
+            try:
+                return _read_front(path, file)
+            except (ValueError, RecursionError) as error:
+                foreign = describe(file, path if isinstance(path, Path) else Path("FILE"))
+                raise InputError(
+                    f"{path} {foreign}"
+                    if foreign
+                    else f"cannot read {path} as a safetensors file: {error}; it is of another "
+                    "kind, or damaged: write or download it again"
+                ) from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _read_front(

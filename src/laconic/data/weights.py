@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from laconic.data.safetensors_file import NOTES, BytesInMemory, read_front
+from laconic.data.shards import read_shards
 from laconic.errors import InputError
 from laconic.types import NUMBER_BITS
 
@@ -19,12 +20,21 @@ _PIECE: Final = 1 << 24
 def open_weights(
     path: Path | BytesInMemory,
 ) -> tuple[dict[str, tuple[str, Callable[[], Tensor]]], dict[str, str]]:
-    """Names, types and a way to fetch each tensor, widest types first; and the file's notes.
+    """Names, types and a way to fetch each tensor, widest types first; and the files' notes.
+
+    Args:
+        path: of a safetensors file, an index of shards, or a folder of them (see
+            `laconic.data.shards`); or the bytes of a file.
 
     Raises:
-        InputError: the file is missing, damaged or no safetensors file.
+        InputError: a file is missing, damaged or no safetensors file, an index does not fit its
+            shards, or a tensor is in two files.
+
+    Warns:
+        UserWarning: safetensors files of a folder are left out, an index does not list all
+            tensors, or two files have different notes of one name.
     """
-    tensors, notes = read_front(path)
+    tensors, notes = read_shards(path) if isinstance(path, Path) else read_front(path)
     names = sorted(tensors, key=lambda name: (-NUMBER_BITS[tensors[name].dtype], name))
     return {name: (tensors[name].dtype, tensors[name].fetch) for name in names}, notes
 
