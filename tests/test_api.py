@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 import laconic
 from laconic import errors, pretrained
@@ -59,7 +59,7 @@ def test_pillow_opens_and_saves(image: Image.Image, tmp_path: Path) -> None:
     image.save(buffer, "LACONIC", bpp=2.0)
     assert 8 * len(buffer.getvalue()) <= 2.0 * 32 * 40
     damaged = (tmp_path / "a.lac").read_bytes()[:-3]
-    with pytest.raises(laconic.CorruptFileError, match="truncated"):
+    with pytest.raises(UnidentifiedImageError):
         Image.open(io.BytesIO(damaged))
 
 
@@ -148,13 +148,11 @@ def test_archives(image: Image.Image, tmp_path: Path) -> None:
     opened = laconic.open(data)
     assert (opened.info.pictures, opened.info.width) == (5, None)
     assert "archive of 5" in repr(opened)
-    for refuse in (
-        lambda: laconic.decompress(data),
-        lambda: opened.image,
-        lambda: Image.open(tmp_path / "set.lac"),
-    ):
+    for refuse in (lambda: laconic.decompress(data), lambda: opened.image):
         with pytest.raises(laconic.UnsupportedFileError, match="laconic decompress"):
             refuse()
+    with pytest.raises(OSError, match="laconic decompress"):
+        Image.open(tmp_path / "set.lac")
     for other in (laconic.compress(image), laconic.compress(image, lossless=True)):
         with pytest.raises(laconic.UnsupportedFileError, match=r"no lossless|no archive"):
             laconic.unarchive(other)

@@ -18,7 +18,6 @@ from laconic.api import (
     decompress,
     expand,
     open,
-    register_pillow,
     shrink,
     unarchive,
 )
@@ -33,6 +32,7 @@ from laconic.errors import (
     UnreachableTargetError,
     UnsupportedFileError,
 )
+from laconic.plugin import register_pillow
 
 __version__ = "0.1.0"
 

@@ -1,4 +1,4 @@
-"""What `import laconic` offers: compress, decompress, archive, open, and Pillow's doors to them.
+"""What `import laconic` offers: compress, decompress, archive, shrink, expand and open.
 
 Everything heavy is imported inside the functions, so that `import laconic` stays quick.
 """
@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from PIL import Image, ImageFile
+from PIL import Image
 
 from laconic.arguments import (
     PathLike,
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from laconic.pretrained import Pretrained
 
 Progress = Callable[[int, int], None]
-FORMAT = "LACONIC"
-EXTENSION = ".lac"
-MAGIC = b"\x89LAC"
 
 
 def compress(
@@ -50,6 +47,7 @@ def compress(
     lossless: bool = False,
     frame: int | None = None,
     effort: int | None = None,
+    strip: bool = False,
     model: PathLike | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -67,6 +65,7 @@ def compress(
         frame: of an animation or a file of several pages, the one to take, from 1. None: of a lossy
             file the first, with a warning; `lossless` refuses several frames then.
         effort: of lossless coding, 0 (fastest) to 9 (smallest), 5 if it is not given.
+        strip: leave out EXIF and XMP data and dots per inch, which are kept otherwise.
         model: name of an embedded model, or path of one; None: the one embedded for this.
         threads: threads of torch, None: as they are.
         progress: called with tiles done and tiles in all.
@@ -93,7 +92,7 @@ def compress(
         raise InputError("frame is for files of several pictures; an array has one")
     if lossless:
         exact = _lossless_codec(_load_lossless(model), threads, progress, effort)
-        return exact.encode(given)
+        return exact.encode(given, strip)
     from laconic import pretrained
     from laconic.codecs.image import ImageCodec
     from laconic.coding.relative_entropy import DEFAULT_CODER
@@ -107,7 +106,7 @@ def compress(
         threads=threads,
         progress=progress,
     )
-    return codec.encode(given, quality=50 if quality is None else quality, bpp=bpp)
+    return codec.encode(given, 50 if quality is None else quality, bpp, strip=strip)
 
 
 def decompress(
@@ -163,6 +162,7 @@ def archive(
     inputs: "PathLike | Mapping[str, Picture] | Iterable[Picture]",
     *,
     effort: int | None = None,
+    strip: bool = False,
     model: PathLike | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -176,6 +176,7 @@ def archive(
             pictures alone: paths are named as they are, all else 00000.png, 00001.png, ...; each
             picture as `compress` takes it.
         effort: 0 (fastest) to 9 (smallest), 5 if it is not given.
+        strip: leave out EXIF and XMP data and dots per inch, which are kept otherwise.
         model: name of an embedded model, or path of one; None: the one embedded for this.
         threads: threads of torch, None: as they are.
         progress: called with tiles done and tiles in all.
@@ -191,7 +192,7 @@ def archive(
     check_counts(threads=threads)
     sources = list_sources(to_pictures(inputs))
     codec = _lossless_codec(_load_lossless(model), threads, progress, effort)
-    return codec.archive(sources)
+    return codec.archive(sources, strip)
 
 
 def unarchive(
@@ -360,56 +361,6 @@ def open(source: Source) -> LaconicImage:
         FileError: the file is damaged or of a kind that this laconic cannot read.
     """
     return LaconicImage(to_bytes("source", source))
-
-
-def register_pillow() -> None:
-    """Teach Pillow the format: `Image.open("x.lac")` and `image.save("x.lac", quality=60)`.
-
-    `import laconic` calls it: the one side effect that importing has.
-    """
-    Image.register_open(FORMAT, LaconicImageFile, lambda prefix: prefix.startswith(MAGIC))
-    Image.register_save(FORMAT, _save)
-    Image.register_extension(FORMAT, EXTENSION)
-    Image.register_mime(FORMAT, "image/x-laconic")
-
-
-class LaconicImageFile(ImageFile.ImageFile):
-    """Pillow's view of a .lac file; pixels are decoded on `load()`."""
-
-    format = FORMAT
-    format_description = "Laconic"
-    _data: bytes | None = None
-
-    def _open(self) -> None:
-        from laconic.codecs.lossless_file import refuse_archive
-        from laconic.codecs.lossless_info import LosslessInfo
-        from laconic.orientation import orientation_tags
-
-        assert self.fp is not None
-        self._data = self.fp.read()
-        info = open(self._data).info
-        if info.width is None or info.height is None or info.mode is None:
-            raise refuse_archive(info.pictures)
-        if isinstance(info, LosslessInfo) and info.kinds[0].orientation != 1:
-            self.info["exif"] = orientation_tags(info.kinds[0].orientation)
-        self._size = (info.width, info.height)
-        self._mode = info.mode
-        self.info["laconic"] = info
-
-    def load(self) -> Any:
-        """Decode once; what Pillow's `load` returns."""
-        if self._data is not None:
-            image = decompress(self._data)
-            self.im = image.im
-            self.info |= image.info
-            self._data = None
-        return Image.Image.load(self)
-
-
-def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
-    options: dict[str, Any] = getattr(image, "encoderinfo", {})
-    known = {"quality", "bpp", "coder", "lossless", "effort", "model"}
-    file.write(compress(image, **{key: options[key] for key in known if key in options}))
 
 
 def _lossless_codec(

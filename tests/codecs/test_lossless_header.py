@@ -113,7 +113,7 @@ def test_newer_files_are_named() -> None:
         with pytest.raises(UnsupportedFileError, match="update"):
             Bundle.read(fields(1, kind, 4, 4), archive=True, limit=1)
     good = LosslessHeader("pixels", b"12345678", 3, False, 0, 0, None).write()
-    for place, value in ((0, 3), (10, 4)):
+    for place, value in ((0, 3), (10, 64)):
         data = bytearray(good)
         data[place] = value
         with pytest.raises(UnsupportedFileError, match="update"):

@@ -1,15 +1,21 @@
 """Issue 25, pictures: what users tried with picture files, and what is right, line by line."""
 
+import contextlib
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
+import laconic
+from laconic import pretrained
+from laconic.codecs.groups import GroupCoder
 from laconic.codecs.image import ImageCodec
+from laconic.codecs.metadata import DamagedMetadataWarning, Metadata
 from laconic.codecs.picture import LossyInputWarning, take_apart
 from laconic.data import plugins
 from laconic.data.exact_images import read_exact
@@ -27,6 +33,19 @@ EIGHT = np.round(DEEP / 65535 * 255)
 @pytest.fixture(scope="module")
 def codec() -> ImageCodec:
     return ImageCodec(Pyramid(), "pyramid", b"pyramid!", "importance")
+
+
+@pytest.fixture(autouse=True)
+def _models_that_need_no_weights(
+    monkeypatch: pytest.MonkeyPatch, make_stand_in: Callable[..., GroupCoder]
+) -> None:
+    def load(name: object = "default") -> pretrained.Pretrained:
+        return pretrained.Pretrained(Pyramid(), "pyramid", b"pyramid, sixteen", 0)
+
+    monkeypatch.setattr(pretrained, "load", load)
+    monkeypatch.setattr(
+        "laconic.codecs.lossless.make_coder", lambda model, threads=None: make_stand_in(8)
+    )
 
 
 def png(depth: int, colour: int, size: tuple[int, int], rows: bytes, **chunks: bytes) -> bytes:
@@ -146,6 +165,62 @@ def test_line_09_tiffs_from_white_to_black_and_of_12_bits(tmp_path: Path) -> Non
     assert load_rgb(path)[0, :, 0].tolist() == [0, 128, 249, 255]
 
 
+REQUESTS = {
+    "lossy": {"quality": 30},
+    "lossless": {"lossless": True},
+}
+"""Requests of `compress` by what they write."""
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_line_20_pillow_meets_a_plugin_that_behaves(kind: str, tmp_path: Path) -> None:
+    image = Image.fromarray(RNG.integers(0, 256, (20, 24, 3), np.uint8))
+    image.info["icc_profile"] = b"the image's own"
+    path = tmp_path / "a.lac"
+    image.save(path, icc_profile=b"another", dpi=(300, 150), **REQUESTS[kind])
+    with Image.open(path) as found:
+        assert found.info["icc_profile"] == b"another"  # before the pixels are decoded
+        assert found.info["dpi"] == (300, 150)
+        assert found.tile
+        found.load()
+        assert found.info["icc_profile"] == b"another"
+        assert np.array_equal(np.asarray(found), np.asarray(laconic.decompress(path)))
+    image.save(path, icc_profile=None, **REQUESTS[kind])
+    with Image.open(path) as found:
+        assert "icc_profile" not in found.info
+    assert image.info["icc_profile"] == b"the image's own"
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_line_20_damaged_files_are_errors_of_the_system(kind: str, tmp_path: Path) -> None:
+    data = laconic.compress(RNG.integers(0, 256, (20, 24, 3), np.uint8), **REQUESTS[kind])
+    for damaged in (data[:-3], data[:40], data[:-1] + bytes([data[-1] ^ 1]), data + b"x"):
+        with pytest.raises(UnidentifiedImageError):
+            Image.open(io.BytesIO(damaged))
+    parser = ImageFile.Parser()
+    for start in range(0, len(data), 11):
+        parser.feed(data[start : start + 11])
+    assert np.array_equal(np.asarray(parser.close()), np.asarray(laconic.decompress(data)))
+    parser = ImageFile.Parser()
+    parser.feed(data[:-1])
+    with pytest.raises(OSError, match="cannot parse"):
+        parser.close()
+
+
+def test_line_20_pixels_that_do_not_decode_are_an_error_of_the_system(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = laconic.compress(RNG.integers(0, 256, (20, 24, 3), np.uint8))
+    opened = Image.open(io.BytesIO(data))
+    monkeypatch.setattr(pretrained, "load", _fail_to_load)
+    with pytest.raises(OSError, match="pyramid"):
+        opened.load()
+
+
+def _fail_to_load(name: object) -> None:
+    raise laconic.ConfigError("no such model")
+
+
 @pytest.mark.parametrize(
     ("form", "package"), [("HEIF", "pillow-heif"), ("JXL", "pillow-jxl-plugin")]
 )
@@ -198,3 +273,111 @@ def test_line_32_a_profile_above_the_limit_is_read(tmp_path: Path) -> None:
     path, profile = tmp_path / "print.png", RNG.bytes(PngImagePlugin.MAX_TEXT_CHUNK + 9)
     Image.new("RGB", (3, 2)).save(path, icc_profile=profile)
     assert read_exact(path).info["icc_profile"] == profile
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><tiff:Orientation>6</tiff:Orientation></x:xmpmeta>'
+
+
+def camera_exif(orientation: int = 1, order: str = "<") -> bytes:
+    """EXIF data as a camera writes them: a maker, an orientation, a thumbnail."""
+    mark = {"<": b"II*\0", ">": b"MM\0*"}[order]
+    entries = [(0x010F, 2, 8, 62), (0x0112, 3, 1, orientation << (16 if order == ">" else 0))]
+    entries += [(0x0132, 2, 4, int.from_bytes(b"now\0", "little" if order == "<" else "big"))]
+    second = 62 + 8
+    first = struct.pack(f"{order}H", 3) + b"".join(
+        struct.pack(f"{order}HHII", *entry) for entry in entries
+    )
+    data = mark + struct.pack(f"{order}I", 8) + first + struct.pack(f"{order}I", second)
+    data = data.ljust(62, b"\0") + b"Laconic\0"
+    picture = second + 2 + 24 + 4
+    data += struct.pack(f"{order}H", 2) + struct.pack(f"{order}HHII", 0x0201, 4, 1, picture)
+    data += struct.pack(f"{order}HHII", 0x0202, 4, 1, 9) + bytes(4) + b"thumbnail"
+    return b"Exif\0\0" + data
+
+
+def photograph(form: str, orientation: int = 1, order: str = "<") -> bytes:
+    image = Image.fromarray(RNG.integers(0, 256, (20, 24, 3), np.uint8))
+    exif = camera_exif(orientation, order)
+    options: dict[str, object] = {"exif": exif, "dpi": (300, 150), "xmp": XMP}
+    if form == "PNG":
+        notes = PngImagePlugin.PngInfo()
+        notes.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        options["pnginfo"] = notes
+    if form == "TIFF":
+        options["tiffinfo"] = {0x010F: "Laconic", 0x0132: "now", 700: XMP, 0x0112: orientation}
+    return saved(image, form, **options)
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_metadata_are_kept_unless_stripped(tmp_path: Path, form: str, kind: str) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(photograph(form))
+    data = laconic.compress(path, **REQUESTS[kind])
+    with Image.open(io.BytesIO(data)) as opened:
+        before = dict(opened.info)
+    image = laconic.decompress(data)
+    exif = image.getexif()
+    assert (exif[0x010F], exif[0x0132]) == ("Laconic", "now")
+    assert image.info["xmp"] == XMP
+    if form != "WEBP":
+        assert image.info["dpi"] == pytest.approx((300, 150), abs=0.02)
+    assert {key: before[key] for key in image.info} == image.info
+    assert "metadata" in laconic.open(data).info.sections
+    bare = laconic.compress(path, strip=True, **REQUESTS[kind])
+    assert not {"exif", "xmp", "dpi"} & laconic.decompress(bare).info.keys()
+    assert "metadata" not in laconic.open(bare).info.sections
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_lossy_metadata_are_those_of_the_upright_picture(orientation: int, order: str) -> None:
+    with Image.open(io.BytesIO(photograph("JPEG", orientation, order))) as image:
+        lossless = laconic.decompress(laconic.compress(image, lossless=True))
+        lossy = laconic.decompress(laconic.compress(image))
+    assert lossless.info["exif"] == camera_exif(orientation, order)
+    assert lossless.size == (24, 20)
+    assert lossy.size == ((20, 24) if orientation == 6 else (24, 20))
+    assert lossy.info["dpi"] == ((150, 300) if orientation == 6 else (300, 150))
+    assert dict(lossy.getexif()) == {0x010F: "Laconic", 0x0112: 1, 0x0132: "now"}
+    assert b"thumbnail" not in lossy.info["exif"]
+    assert len(lossy.info["exif"]) == len(camera_exif())
+    assert b"tiff:Orientation" not in lossy.info["xmp"]
+
+
+def test_archives_keep_the_metadata_of_each_picture(tmp_path: Path) -> None:
+    with Image.open(io.BytesIO(photograph("JPEG", 6))) as image:
+        image.load()
+    plain = Image.new("L", (5, 4))
+    pictures = {"a": plain, "b": image, "c": Image.new("L", (5, 4), 9)}
+    data = laconic.archive(pictures)
+    found = dict(laconic.unarchive(data))
+    assert found["b"].info["exif"] == camera_exif(6)
+    assert found["b"].info["xmp"] == XMP
+    assert not found["a"].info
+    cut = next(name for name, _ in laconic.unarchive(data[:-5], partial=True))
+    assert cut == "a"
+    bare = dict(laconic.unarchive(laconic.archive(pictures, strip=True)))
+    assert "xmp" not in bare["b"].info
+    assert dict(bare["b"].getexif()) == {0x0112: 6}
+    plain_only = laconic.archive({"a": plain})
+    assert "metadata" not in laconic.open(plain_only).info.sections
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_damaged_exif_is_left_out_with_a_warning(kind: str) -> None:
+    image = Image.new("RGB", (5, 4))
+    image.info["exif"] = b"Exif\0\0no TIFF file at all"
+    with pytest.warns(DamagedMetadataWarning, match="EXIF"):
+        data = laconic.compress(image, **REQUESTS[kind])
+    assert not laconic.decompress(data).info
+
+
+def test_records_come_back_and_damage_is_found() -> None:
+    metadata = Metadata(b"exif", b"xmp", (720000, 1))
+    record = metadata.write()
+    assert Metadata.read(record) == metadata
+    assert Metadata.read(record + b"\x09\x01?") == metadata  # a kind of the future
+    for end in range(1, len(record)):
+        with contextlib.suppress(laconic.CorruptFileError):
+            assert Metadata.read(record[:end]) != metadata  # A record that ends between two kinds.

@@ -41,6 +41,9 @@ def compress(
             min=0, max=9, help="Of lossless coding, 0 fastest to 9 smallest.  [default: 5]"
         ),
     ] = None,
+    strip: Annotated[
+        bool, typer.Option("--strip", help="Leave out EXIF, XMP and dots per inch.")
+    ] = False,
     coder: Annotated[
         str | None, typer.Option(help="rejection, importance, greedy or is-gs.")
     ] = None,
@@ -66,7 +69,7 @@ def compress(
         raise InputError(f"{folders[0]} is a folder; archives of folders need --lossless")
     if folders and frame is not None:
         raise InputError(f"{folders[0]} is a folder; --frame chooses a frame of single files")
-    common: dict[str, Any] = {"model": model, "threads": threads, "effort": effort}
+    common: dict[str, Any] = {"model": model, "threads": threads, "effort": effort, "strip": strip}
     options: dict[str, Any] = {"quality": quality, "bpp": bpp, "coder": coder}
     options |= {"lossless": lossless, "frame": frame}
     writer = Writer(inputs, force)

@@ -11,12 +11,13 @@
 | a transparent colour (L, 1, RGB) | as LA or RGBA | LA, RGBA |
 
 Colour below transparent pixels is kept. A colour profile is kept byte for byte, whatever its size.
-EXIF orientation is kept as a tag, the pixels stay where they are. Other metadata is dropped.
+EXIF orientation is kept as a tag, the pixels stay where they are. EXIF and XMP data and dots per
+inch are kept, other metadata is dropped.
 Everything else (CMYK, floats, 32-bit integers, colour of 16 bits) is refused.
 """
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from laconic.codecs.groups import Samples
+from laconic.codecs.metadata import NONE, Info, Metadata
 from laconic.errors import InputError
 from laconic.orientation import UPRIGHT, orientation_tags, read_orientation
 
@@ -67,6 +69,7 @@ class ExactPicture:
         alpha: shape `(height, width)`, uint8, or None; only for 8 bits.
         profile: ICC profile, or empty.
         orientation: EXIF's number, 1 to 8.
+        metadata: EXIF data as they are, XMP data, dots per inch.
     """
 
     kind: Kind
@@ -74,6 +77,7 @@ class ExactPicture:
     alpha: NDArray[np.uint8] | None = None
     profile: bytes = b""
     orientation: int = UPRIGHT
+    metadata: Metadata = NONE
 
     @property
     def samples(self) -> Samples:
@@ -89,12 +93,13 @@ class ExactPicture:
         return check if self.alpha is None else _add(self.alpha, check)
 
 
-def take_apart(image: Image.Image | NDArray[Any]) -> ExactPicture:
+def take_apart(image: Image.Image | NDArray[Any], strip: bool = False) -> ExactPicture:
     """What is to be kept of an image.
 
     Args:
         image: a Pillow image; or an array, `(h, w)` or `(h, w, 1)`: bool, uint8 or uint16,
             `(h, w, 2 to 4)`: uint8.
+        strip: leave out metadata; the orientation stays.
 
     Raises:
         InputError: it has no pixels, several frames, or samples that would not be kept exactly.
@@ -107,7 +112,8 @@ def take_apart(image: Image.Image | NDArray[Any]) -> ExactPicture:
     if frames > 1:
         raise InputError(f"the image has {frames} frames; save each as an image of its own")
     profile = image.info.get("icc_profile") or b""
-    return _from_bands(np.asarray(_expand(image)), profile, read_orientation(image))
+    picture = _from_bands(np.asarray(_expand(image)), profile, read_orientation(image))
+    return picture if strip else replace(picture, metadata=Metadata.of(image))
 
 
 def separate(samples: Samples, kind: Kind, profile: bytes, orientation: int) -> ExactPicture:
@@ -127,11 +133,16 @@ def put_together(picture: ExactPicture) -> Image.Image:
     image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0].copy())
     if picture.alpha is not None:
         image.putalpha(Image.fromarray(picture.alpha))
-    if picture.profile:
-        image.info["icc_profile"] = picture.profile
-    if picture.orientation != UPRIGHT:
-        image.info["exif"] = orientation_tags(picture.orientation)
+    image.info |= describe(picture.profile, picture.orientation, picture.metadata)
     return image
+
+
+def describe(profile: bytes, orientation: int, metadata: Metadata) -> Info:
+    """What `Image.info` has of a picture with this profile, orientation and metadata."""
+    found: Info = {"icc_profile": profile} if profile else {}
+    if orientation != UPRIGHT:
+        found["exif"] = orientation_tags(orientation)
+    return found | metadata.entries()
 
 
 def _from_array(array: NDArray[Any]) -> ExactPicture:

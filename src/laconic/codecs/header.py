@@ -18,7 +18,8 @@ FLAG_ALPHA: Final = 1
 FLAG_PROFILE: Final = 2
 FLAG_REDUCED: Final = 4
 FLAG_TILED: Final = 8
-FLAGS: Final = 15
+FLAG_METADATA: Final = 16
+FLAGS: Final = 31
 COLOURS: Final = 3
 
 
@@ -61,6 +62,7 @@ class ImageHeader:
         seed: of the shared randomness.
         coders: one per level, top first.
         costs: one per level, top first.
+        metadata: whether a section holds EXIF data, XMP data or dots per inch.
     """
 
     model: str
@@ -74,6 +76,7 @@ class ImageHeader:
     seed: int
     coders: tuple[CoderSetting, ...]
     costs: tuple[LevelCost, ...]
+    metadata: bool = False
 
     def write(self) -> bytes:
         """The header's bytes, the same for equal headers."""
@@ -85,7 +88,7 @@ class ImageHeader:
         writer.integer(plan.width)
         writer.integer(plan.height)
         writer.integer(self.colour)
-        flags = (self.alpha, self.profile, self.reduced, tiled)
+        flags = (self.alpha, self.profile, self.reduced, tiled, self.metadata)
         writer.integer(sum(1 << k for k, flag in enumerate(flags) if flag))
         if tiled:
             for value in (plan.tile_width, plan.tile_height, plan.overlap):
@@ -128,7 +131,8 @@ class ImageHeader:
         reader.finish()
         alpha, profile, reduced = (bool(flags & bit) for bit in (1, 2, 4))
         return cls(
-            model, fingerprint, plan, colour, alpha, profile, reduced, step, seed, coders, costs
+            *(model, fingerprint, plan, colour, alpha, profile, reduced, step, seed, coders, costs),
+            metadata=bool(flags & FLAG_METADATA),
         )
 
 

@@ -19,8 +19,9 @@ from laconic.codecs.header import (
     ImageHeader,
     LevelCost,
 )
-from laconic.codecs.info import open_image_file
+from laconic.codecs.info import PROFILE, open_image_file, read_attachments
 from laconic.codecs.ladder import hear, tell
+from laconic.codecs.metadata import METADATA, write_metadata
 from laconic.codecs.picture import Colour, Picture, put_together, take_apart
 from laconic.codecs.runtime import Runtime
 from laconic.codecs.target import SizeCurve, largest_below
@@ -44,7 +45,7 @@ SIZES: Final = SizeCurve(QUALITY_STEPS, math.log(20) / 1000, math.log, QUALITY_S
 """File sizes grow nearly exponentially with the quality step."""
 
 Progress = Callable[[int, int], None]
-LATENTS, ALPHA, PROFILE = "latents", "alpha", "icc"
+LATENTS, ALPHA = "latents", "alpha"
 
 
 class ImageCodec:
@@ -89,6 +90,7 @@ class ImageCodec:
         quality: float = 50,
         bpp: float | None = None,
         seed: int = SEED,
+        strip: bool = False,
     ) -> bytes:
         """Write an image.
 
@@ -97,11 +99,12 @@ class ImageCodec:
             quality: 1 (smallest file) to 100 (best picture), when `bpp` is None.
             bpp: bits per pixel of the whole file; the largest file not above it is taken.
             seed: of the shared randomness, below 2^64.
+            strip: leave out EXIF and XMP data and dots per inch.
 
         Raises:
             InputError: the image cannot be coded or the request is impossible.
         """
-        picture = take_apart(image)
+        picture = take_apart(image, strip)
         _check_size(picture)
         extra = _extra_sections(picture)
         if bpp is None:
@@ -136,7 +139,8 @@ class ImageCodec:
             raise CorruptFileError(
                 f"the file has {len(streams)} tiles, its header says {header.plan.count}"
             )
-        alpha, profile = _read_extra(container, header)
+        alpha = _read_alpha(container, header)
+        profile, metadata = read_attachments(container, header)
         coders = _find_coders(header.coders)
         canvas = Canvas(header.plan)
         with self.runtime.running():
@@ -144,7 +148,9 @@ class ImageCodec:
                 canvas.add(tile, self._read_tile(tile, stream, coders, header, index))
                 self.progress(index + 1, header.plan.count)
         colour = Colour(header.colour)
-        return put_together(Picture(canvas.pixels, colour, alpha, profile, header.reduced))
+        return put_together(
+            Picture(canvas.pixels, colour, alpha, profile, header.reduced, metadata)
+        )
 
     def _write(self, picture: Picture, extra: Sequence[Section], step: int, seed: int) -> bytes:
         """The whole file at one quality step."""
@@ -170,6 +176,7 @@ class ImageCodec:
             seed=seed,
             coders=tuple(CoderSetting(coder.id, coder.config()) for coder in self.coders),
             costs=_add_costs(receipts),
+            metadata=bool(picture.metadata),
         )
         return pack(CODEC, header.write(), [*sections, *extra])
 
@@ -243,17 +250,16 @@ def _extra_sections(picture: Picture) -> list[Section]:
         sections.append(Section(ALPHA, encode_alpha(picture.alpha)))
     if picture.profile:
         sections.append(Section(PROFILE, picture.profile))
+    if picture.metadata:
+        sections.append(Section(METADATA, write_metadata([picture.metadata])))
     return sections
 
 
-def _read_extra(
-    container: Container, header: ImageHeader
-) -> tuple[NDArray[np.uint8] | None, bytes]:
-    alphas, profiles = container.named(ALPHA), container.named(PROFILE)
-    if len(alphas) != header.alpha or len(profiles) != header.profile:
+def _read_alpha(container: Container, header: ImageHeader) -> NDArray[np.uint8] | None:
+    alphas = container.named(ALPHA)
+    if len(alphas) != header.alpha:
         raise CorruptFileError("the file's sections do not match its header")
-    alpha = decode_alpha(alphas[0], header.plan.height, header.plan.width) if alphas else None
-    return alpha, profiles[0] if profiles else b""
+    return decode_alpha(alphas[0], header.plan.height, header.plan.width) if alphas else None
 
 
 def _find_coders(settings: Sequence[CoderSetting]) -> list[RelativeEntropyCoder]:

@@ -1,14 +1,19 @@
 """What a .lac file says about itself, read without a model."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 from laconic.codecs.header import CODEC, QUALITY_STEPS, ImageHeader
-from laconic.codecs.lossless_file import is_lossless
+from laconic.codecs.lossless_file import LosslessFile, is_lossless
 from laconic.codecs.lossless_info import LosslessInfo, describe_lossless
+from laconic.codecs.metadata import METADATA, NONE, Info, Metadata, read_metadata
 from laconic.codecs.picture import Colour
+from laconic.codecs.picture import describe as describe_info
 from laconic.container import Container, unpack
-from laconic.errors import UnsupportedFileError
+from laconic.errors import CorruptFileError, UnsupportedFileError
+
+PROFILE: Final = "icc"
+"""Name of the section of the colour profile."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,29 @@ def open_image_file(data: bytes) -> tuple[Container, ImageHeader]:
     if container.codec != CODEC:
         raise UnsupportedFileError(f"the file holds no image, its codec is {container.codec!r}")
     return container, ImageHeader.read(container.header)
+
+
+def read_attachments(container: Container, header: ImageHeader) -> tuple[bytes, Metadata]:
+    """The colour profile, deflated, and the metadata of a lossy file; both may be empty."""
+    profiles, records = container.named(PROFILE), container.named(METADATA)
+    if len(profiles) != header.profile or len(records) != header.metadata:
+        raise CorruptFileError("the file's sections do not match its header")
+    metadata = read_metadata(records[0], 1)[0] if records else NONE
+    return profiles[0] if profiles else b"", metadata
+
+
+def describe_attachments(data: bytes) -> Info:
+    """What `Image.info` of the decoded picture will have; no pixel is decoded for it.
+
+    Args:
+        data: a whole file of one picture, lossy or lossless.
+
+    Raises:
+        FileError: the file is damaged, or holds no picture or several.
+    """
+    if is_lossless(data):
+        return LosslessFile.open(data).describe_single()
+    return describe_info(*read_attachments(*open_image_file(data)))
 
 
 def describe_any(data: bytes) -> FileInfo | LosslessInfo:

@@ -6,7 +6,7 @@ fewer bytes without the model are left to the methods of `codecs.direct`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from laconic.codecs.groups import GroupCoder
 from laconic.codecs.header import FINGERPRINT_BYTES
 from laconic.codecs.lossless_file import LosslessFile, pack_file, refuse_archive
 from laconic.codecs.lossless_header import MAX_PICTURES, LosslessHeader
+from laconic.codecs.metadata import Metadata
 from laconic.codecs.names import check_names
 from laconic.codecs.tiles import MAX_PIXELS, MAX_SIDE
 from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
@@ -98,29 +99,31 @@ class LosslessCodec:
         """The model, loaded on first use."""
         return self._given if isinstance(self._given, Core) else self._given()
 
-    def encode(self, image: Picture) -> bytes:
+    def encode(self, image: Picture, strip: bool = False) -> bytes:
         """Write one picture.
 
         Args:
             image: a Pillow image; or an array, `(h, w)` or `(h, w, 1)`: bool, uint8 or uint16,
                 `(h, w, 2 to 4)`: uint8.
+            strip: leave out EXIF and XMP data and dots per inch; the orientation stays.
 
         Raises:
             InputError: the image cannot be kept exactly.
         """
-        picture = take_apart(image)
+        picture = take_apart(image, strip)
         _check_size(picture)
         common = Common.of(picture)
         counter = _Counter(self.progress, common.grid.count)
         number = 0 if picture.profile else None
         parts = self._write([picture], common, number, counter.add)
         profiles = [picture.profile] if picture.profile else []
-        return self._pack([written for written, _ in parts], None, profiles)
+        return self._pack([written for written, _ in parts], None, profiles, [picture.metadata])
 
-    def archive(self, sources: Sequence[Source]) -> bytes:
+    def archive(self, sources: Sequence[Source], strip: bool = False) -> bytes:
         """Write pictures, each with its name, into one file.
 
-        Those of one size and kind follow each other, in the order they are given in.
+        Those of one size and kind follow each other, in the order they are given in. `strip` leaves
+        out EXIF and XMP data and dots per inch.
 
         Raises:
             InputError: an image cannot be kept exactly, or a name cannot be a path in a folder.
@@ -132,20 +135,21 @@ class LosslessCodec:
         check_names([name for name, _ in sources])
         alike: dict[Common, list[Source]] = {}
         for source in sources:
-            alike.setdefault(Common.of(_read(source)), []).append(source)
+            alike.setdefault(Common.of(_read(source, strip=True)), []).append(source)
         profiles = list(dict.fromkeys(common.profile for common in alike if common.profile))
         tiles = sum(common.grid.count * len(group) for common, group in alike.items())
         counter = _Counter(self.progress, tiles)
-        written, names = [], []
+        written, names, metadata = [], [], []
         for common, group in alike.items():
             number = profiles.index(common.profile) if common.profile else None
             for first in range(0, len(group), common.pictures):
                 part = group[first : first + common.pictures]
-                pictures = [_read_again(source, common) for source in part]
+                pictures = [_read_again(source, common, strip) for source in part]
                 for bundle, numbers in self._write(pictures, common, number, counter.add):
                     written.append(bundle)
                     names += [part[k][0] for k in numbers]
-        return self._pack(written, names, profiles)
+                    metadata += [pictures[k].metadata for k in numbers]
+        return self._pack(written, names, profiles, metadata)
 
     def decode(self, file: LosslessFile) -> Image.Image:
         """Read the picture of a file that is no archive.
@@ -195,6 +199,7 @@ class LosslessCodec:
         written: Sequence[WrittenBundle],
         names: Sequence[str] | None,
         profiles: Sequence[bytes],
+        metadata: Sequence[Metadata],
     ) -> bytes:
         """The file; `names` is None where it is no archive."""
         bundles = [part.bundle for part in written]
@@ -207,9 +212,11 @@ class LosslessCodec:
             ideal_bits=round(sum(part.costs.ideal_bits for part in written)),
             net_bits=round(sum(part.costs.net_bits for part in written)),
             single=bundles[0] if names is None else None,
+            metadata=any(metadata),
         )
         pixels = [part.data for part in written]
-        return pack_file(header, [] if names is None else bundles, names or [], profiles, pixels)
+        listed = [] if names is None else bundles
+        return pack_file(header, listed, names or [], profiles, metadata, pixels)
 
     def _read_all(self, file: LosslessFile) -> Iterator[tuple[str, Image.Image]]:
         """Every picture with its name, "" where it has none; after a cut, what is missing."""
@@ -220,6 +227,8 @@ class LosslessCodec:
         for bundle, data in file.parts():
             profile = b"" if bundle.profile is None else file.profiles[bundle.profile]
             for picture, good in read_bundle(coder, bundle, data, profile, counter.add):
+                if file.metadata:
+                    picture = replace(picture, metadata=file.metadata[done])
                 yield file.names[done] if file.names else "", put_together(picture)
                 done += 1
                 unchecked += not good
@@ -252,11 +261,11 @@ class _Counter:
         self.progress(self.done, self.total)
 
 
-def _read(source: Source) -> ExactPicture:
+def _read(source: Source, strip: bool) -> ExactPicture:
     """Read a picture; an error tells which."""
     name, load = source
     try:
-        picture = take_apart(load())
+        picture = take_apart(load(), strip)
         _check_size(picture)
     except InputError as error:
         if name in str(error):
@@ -265,8 +274,8 @@ def _read(source: Source) -> ExactPicture:
     return picture
 
 
-def _read_again(source: Source, common: Common) -> ExactPicture:
-    picture = _read(source)
+def _read_again(source: Source, common: Common, strip: bool) -> ExactPicture:
+    picture = _read(source, strip)
     if Common.of(picture) != common:
         raise InputError(f"{source[0]} has changed while it was being archived")
     return picture

@@ -1,11 +1,12 @@
 """A lossless file taken apart: everything but the pixels, read without a model."""
 
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from laconic.codecs.deflated import deflate, inflate
 from laconic.codecs.direct.base import MODEL
+from laconic.codecs.exact_picture import describe
 from laconic.codecs.lossless_header import (
     CODEC,
     MAX_BUNDLES,
@@ -14,6 +15,7 @@ from laconic.codecs.lossless_header import (
     read_bundles,
     write_bundles,
 )
+from laconic.codecs.metadata import METADATA, NONE, Info, Metadata, read_metadata, write_metadata
 from laconic.codecs.names import read_names, write_names
 from laconic.container import Container, FieldReader, FieldWriter, Section, pack, unpack
 from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
@@ -34,6 +36,7 @@ class LosslessFile:
         bundles: what pictures there are and how their bytes follow each other.
         names: of the pictures; empty where the file is no archive.
         profiles: colour profiles that bundles refer to.
+        metadata: of the pictures; empty where none has any.
         pixels: the bytes of all bundles, or those before the cut.
         missing_bytes: that a truncated file lacks.
         sections: bytes by section; "header" is everything that no section holds.
@@ -43,6 +46,7 @@ class LosslessFile:
     bundles: tuple[Bundle, ...]
     names: tuple[str, ...]
     profiles: tuple[bytes, ...]
+    metadata: tuple[Metadata, ...]
     pixels: bytes
     missing_bytes: int
     sections: dict[str, int]
@@ -84,6 +88,7 @@ class LosslessFile:
         elif header.single is not None:
             bundles = (header.single,)
         profiles = _read_profiles(container, header)
+        metadata = _read_metadata(container, header)
         pixels = b"".join(container.named(PIXELS))
         if sum(bundle.size for bundle in bundles) - len(pixels) != container.missing_bytes:
             raise CorruptFileError("the file's sections do not match its list of pictures")
@@ -96,7 +101,16 @@ class LosslessFile:
         for section in container.sections:
             sections[section.name] = sections.get(section.name, 0) + len(section.data)
         missing = container.missing_bytes
-        return cls(header, bundles, tuple(names), profiles, pixels, missing, sections)
+        return cls(header, bundles, tuple(names), profiles, metadata, pixels, missing, sections)
+
+    def describe_single(self) -> Info:
+        """What `Image.info` has of the picture of a file that is no archive."""
+        if self.header.single is None:
+            raise refuse_archive(self.pictures)
+        bundle = self.header.single
+        profile = b"" if bundle.profile is None else self.profiles[bundle.profile]
+        metadata = self.metadata[0] if self.metadata else NONE
+        return describe(profile, bundle.orientation, metadata)
 
     def parts(self) -> Iterator[tuple[Bundle, bytes]]:
         """Every bundle with its bytes; fewer than its `size` where the file is cut."""
@@ -111,6 +125,7 @@ def pack_file(
     bundles: Sequence[Bundle],
     names: Sequence[str],
     profiles: Sequence[bytes],
+    metadata: Sequence[Metadata],
     pixels: Sequence[bytes],
 ) -> bytes:
     """Write a lossless file.
@@ -120,6 +135,7 @@ def pack_file(
         bundles: of an archive, else empty.
         names: of an archive, else empty.
         profiles: that bundles refer to.
+        metadata: of each picture, in the order of the bundles; the header says whether to write it.
         pixels: the bytes of each bundle.
 
     Raises:
@@ -130,7 +146,9 @@ def pack_file(
         fields = FieldWriter()
         write_bundles(bundles, fields)
         write_names(names, fields)
-        sections.append(Section(MANIFEST, _deflate(fields, MAX_MANIFEST_BYTES, "its list")))
+        plain = fields.finish()
+        listed = deflate(plain, MAX_MANIFEST_BYTES, "its list", "make several files")
+        sections.append(Section(MANIFEST, listed))
         if len(bundles) > MAX_BUNDLES:
             raise InputError(f"more than {MAX_BUNDLES} sizes and kinds; make several archives")
     if profiles:
@@ -139,7 +157,11 @@ def pack_file(
         for profile in profiles:
             fields.integer(len(profile))
             fields.raw(profile)
-        sections.append(Section(PROFILES, _deflate(fields, MAX_PROFILE_BYTES, "colour profiles")))
+        plain = fields.finish()
+        packed = deflate(plain, MAX_PROFILE_BYTES, "colour profiles", "make several files")
+        sections.append(Section(PROFILES, packed))
+    if header.metadata:
+        sections.append(Section(METADATA, write_metadata(metadata)))
     sections += [Section(PIXELS, part) for part in _gather(pixels)]
     return pack(CODEC, header.write(), sections)
 
@@ -175,7 +197,8 @@ def _check_front(container: Container, header: LosslessHeader) -> None:
     whole = {section.name for section in container.sections if section.whole}
     if header.pictures is None:
         raise CorruptFileError("the file is truncated, and its only picture is not whole")
-    if MANIFEST not in whole or (header.profiles and PROFILES not in whole):
+    needed = {MANIFEST} | ({PROFILES} if header.profiles else set())
+    if not needed | ({METADATA} if header.metadata else set()) <= whole:
         raise CorruptFileError(
             f"the file is truncated before its pixels: none of {header.pictures} pictures is left"
         )
@@ -183,7 +206,7 @@ def _check_front(container: Container, header: LosslessHeader) -> None:
 
 def _read_manifest(container: Container, pictures: int) -> tuple[tuple[Bundle, ...], Sequence[str]]:
     data = _only(container, MANIFEST)
-    fields = FieldReader(_inflate(data, MAX_MANIFEST_BYTES, "list of pictures"), "the list")
+    fields = FieldReader(inflate(data, MAX_MANIFEST_BYTES, "list of pictures"), "the list")
     bundles = read_bundles(fields, pictures)
     names = read_names(fields, pictures)
     fields.finish()
@@ -194,7 +217,7 @@ def _read_profiles(container: Container, header: LosslessHeader) -> tuple[bytes,
     if not header.profiles:
         return ()
     data = _only(container, PROFILES)
-    fields = FieldReader(_inflate(data, MAX_PROFILE_BYTES, "colour profiles"), "the profiles")
+    fields = FieldReader(inflate(data, MAX_PROFILE_BYTES, "colour profiles"), "the profiles")
     count = fields.integer(MAX_PROFILE_BYTES, "the number of profiles")
     profiles = tuple(
         fields.raw(fields.integer(what="the length of a profile")) for _ in range(count)
@@ -203,26 +226,15 @@ def _read_profiles(container: Container, header: LosslessHeader) -> tuple[bytes,
     return profiles
 
 
+def _read_metadata(container: Container, header: LosslessHeader) -> tuple[Metadata, ...]:
+    if not header.metadata:
+        return ()
+    count = 1 if header.pictures is None else header.pictures
+    return read_metadata(_only(container, METADATA), count)
+
+
 def _only(container: Container, name: str) -> bytes:
     found = container.named(name)
     if len(found) != 1:
         raise CorruptFileError(f"the file has {len(found)} sections {name!r}, not one")
     return found[0]
-
-
-def _deflate(fields: FieldWriter, limit: int, what: str) -> bytes:
-    plain = fields.finish()
-    if len(plain) > limit:
-        raise InputError(f"{what} would take {len(plain)} bytes, above {limit}; make several files")
-    return zlib.compress(plain, 9)
-
-
-def _inflate(data: bytes, limit: int, what: str) -> bytes:
-    inflater = zlib.decompressobj()
-    try:
-        plain = inflater.decompress(data, limit)
-    except zlib.error as error:
-        raise CorruptFileError(f"the {what} is damaged: {error}") from error
-    if not inflater.eof or inflater.unused_data:
-        raise CorruptFileError(f"the {what} is damaged: it does not end where it should")
-    return plain

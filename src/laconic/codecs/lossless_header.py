@@ -28,6 +28,7 @@ MAX_RUN_SAMPLES: Final = 1 << 26
 CHECK_BYTES: Final = 4
 FLAG_ARCHIVE: Final = 1
 FLAG_PROFILES: Final = 2
+FLAG_METADATA: Final = 4
 _KIND_BITS: Final = 3
 _FLAGS: Final = 31
 
@@ -199,6 +200,7 @@ class LosslessHeader:
         ideal_bits: negative evidence lower bound of all pictures, rounded.
         net_bits: what the coder makes of it without initial bits, rounded.
         single: the picture, where the file is no archive.
+        metadata: whether a section holds metadata.
     """
 
     model: str | None
@@ -208,11 +210,12 @@ class LosslessHeader:
     ideal_bits: int
     net_bits: int
     single: Bundle | None
+    metadata: bool = False
 
     def write(self) -> bytes:
         """The header's bytes, the same for equal headers."""
         writer = FieldWriter()
-        flags = _sum_flags((self.pictures is not None, self.profiles))
+        flags = _sum_flags((self.pictures is not None, self.profiles, self.metadata))
         if self.model is None:
             writer.integer(MODEL_FREE_REVISION)
             writer.integer(flags)
@@ -245,7 +248,7 @@ class LosslessHeader:
             model = reader.word("the model's name")
             fingerprint = reader.raw(FINGERPRINT_BYTES)
         flags = reader.integer(what="the flags")
-        if flags > FLAG_ARCHIVE + FLAG_PROFILES:
+        if flags > FLAG_ARCHIVE + FLAG_PROFILES + FLAG_METADATA:
             raise UnsupportedFileError(
                 f"the lossless header has unknown flags {flags}; update laconic"
             )
@@ -260,8 +263,10 @@ class LosslessHeader:
         else:
             single = Bundle.read(reader, archive=False, limit=1)
         reader.finish()
-        has_profiles = bool(flags & FLAG_PROFILES)
-        return cls(model, fingerprint, pictures, has_profiles, ideal, net, single)
+        has_profiles, has_metadata = bool(flags & FLAG_PROFILES), bool(flags & FLAG_METADATA)
+        return cls(
+            model, fingerprint, pictures, has_profiles, ideal, net, single, metadata=has_metadata
+        )
 
 
 def write_bundles(bundles: Sequence[Bundle], writer: FieldWriter) -> None:

@@ -10,7 +10,8 @@
 | 16 bits a sample | rounded to 8 bits, with a warning and a flag | 8 bits |
 | CMYK, YCbCr, LAB, HSV | converted to RGB | RGB |
 
-EXIF orientation is applied to the pixels. Colour below a fully transparent pixel may change. A
+EXIF orientation is applied to the pixels. EXIF and XMP data and dots per inch are kept; an EXIF
+thumbnail is not. Colour below a fully transparent pixel may change. A
 colour profile is kept when it is small (`PROFILE_LIMIT` after deflate); that of sRGB is dropped,
 since it is what readers assume; with a larger one the pixels are converted to sRGB.
 """
@@ -26,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from laconic.codecs.metadata import NONE, Info, Metadata
 from laconic.depth import SIXTEEN_BITS, is_deep, round_to_eight, to_eight_bits
 from laconic.errors import CorruptFileError, InputError
 from laconic.orientation import turn_upright
@@ -57,6 +59,7 @@ class Picture:
         alpha: shape `(height, width)`, uint8, or None.
         profile: ICC profile, deflated, or empty.
         reduced: whether the input had 16 bits a sample.
+        metadata: EXIF and XMP data of the upright picture, and dots per inch.
     """
 
     pixels: NDArray[np.uint8]
@@ -64,6 +67,7 @@ class Picture:
     alpha: NDArray[np.uint8] | None = None
     profile: bytes = b""
     reduced: bool = False
+    metadata: Metadata = NONE
 
     @property
     def height(self) -> int:
@@ -76,11 +80,12 @@ class Picture:
         return int(self.pixels.shape[1])
 
 
-def take_apart(image: Image.Image | NDArray[Any]) -> Picture:
+def take_apart(image: Image.Image | NDArray[Any], strip: bool = False) -> Picture:
     """Bring an image into the form that is coded.
 
     Args:
         image: a Pillow image, or an array of shape `(h, w)` or `(h, w, 1 to 4)`, uint8 or uint16.
+        strip: leave out metadata.
 
     Raises:
         InputError: it has no pixels, or samples that are neither 8 nor 16 bits.
@@ -92,6 +97,7 @@ def take_apart(image: Image.Image | NDArray[Any]) -> Picture:
     if image.width == 0 or image.height == 0:
         raise InputError("the image has no pixels")
     image = turn_upright(image)
+    metadata = NONE if strip else Metadata.of(image)
     if is_deep(image):
         image, reduced = to_eight_bits(image), True
     if reduced:
@@ -103,7 +109,7 @@ def take_apart(image: Image.Image | NDArray[Any]) -> Picture:
     colour, image = _simplify(image)
     image, profile = _settle_profile(image)
     alpha = np.asarray(image.getchannel("A")) if "A" in image.getbands() else None
-    return Picture(np.asarray(image.convert("RGB")), colour, alpha, profile, reduced)
+    return Picture(np.asarray(image.convert("RGB")), colour, alpha, profile, reduced, metadata)
 
 
 def put_together(picture: Picture) -> Image.Image:
@@ -118,9 +124,14 @@ def put_together(picture: Picture) -> Image.Image:
         image.putalpha(Image.fromarray(picture.alpha))
     elif picture.colour is Colour.BILEVEL:
         image = image.point(lambda value: 255 if value >= 128 else 0).convert("1")
-    if picture.profile:
-        image.info["icc_profile"] = _inflate_profile(picture.profile)
+    image.info |= describe(picture.profile, picture.metadata)
     return image
+
+
+def describe(profile: bytes, metadata: Metadata) -> Info:
+    """What `Image.info` has of a picture with this profile, deflated or empty, and metadata."""
+    found: Info = {"icc_profile": _inflate_profile(profile)} if profile else {}
+    return found | metadata.entries()
 
 
 def _from_array(array: NDArray[Any]) -> tuple[Image.Image, bool]:

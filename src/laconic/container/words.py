@@ -42,6 +42,7 @@ WORDS: Final[tuple[str, ...]] = (
     "tensor",
     "drawn",
     "pixels",
+    "metadata",
 )
 """Index 0 of a word in a file means "written out"; the word `WORDS[k]` is index `k + 1`."""
 

@@ -1,0 +1,95 @@
+"""Pillow's plugin for .lac files: `Image.open("x.lac")` and `image.save("x.lac", quality=60)`."""
+
+from io import BytesIO
+from typing import IO, TYPE_CHECKING, Any
+
+from PIL import Image, ImageFile
+
+from laconic.api import compress, decompress
+from laconic.errors import CorruptFileError, LaconicError
+
+if TYPE_CHECKING:
+    from laconic.codecs.metadata import Info
+
+FORMAT = "LACONIC"
+EXTENSION = ".lac"
+MAGIC = b"\x89LAC"
+
+
+def register_pillow() -> None:
+    """Teach Pillow the format: `Image.open("x.lac")` and `image.save("x.lac", quality=60)`.
+
+    `import laconic` calls it: the one side effect that importing has.
+    """
+    Image.register_open(FORMAT, LaconicImageFile, lambda prefix: prefix.startswith(MAGIC))
+    Image.register_save(FORMAT, _save)
+    Image.register_extension(FORMAT, EXTENSION)
+    Image.register_mime(FORMAT, "image/x-laconic")
+
+
+class LaconicImageFile(ImageFile.ImageFile):
+    """Pillow's view of a .lac file; pixels are decoded on `load()`."""
+
+    format = FORMAT
+    format_description = "Laconic"
+    _data: bytes | None = None
+
+    def _open(self) -> None:
+        """Read everything but the pixels.
+
+        Raises:
+            SyntaxError: the file is damaged; `Image.open` then raises `UnidentifiedImageError`.
+            OSError: the file is whole, and no picture that this laconic reads.
+        """
+        from laconic.codecs.info import describe_any, describe_attachments
+        from laconic.codecs.lossless_file import refuse_archive
+
+        assert self.fp is not None
+        self._data = self.fp.read()
+        try:
+            info = describe_any(self._data)
+            if info.width is None or info.height is None or info.mode is None:
+                raise refuse_archive(info.pictures)
+            self.info |= describe_attachments(self._data)
+            self.info["laconic"] = info
+        except CorruptFileError as error:
+            raise SyntaxError(str(error)) from error
+        except LaconicError as error:
+            raise OSError(str(error)) from error
+        self._size = (info.width, info.height)
+        self._mode = info.mode
+        self.tile = [ImageFile._Tile("raw", (0, 0, *self.size), 0, self.mode)]
+
+    def load(self) -> Any:
+        """Decode once; what Pillow's `load` returns.
+
+        Raises:
+            OSError: the pixels are damaged, or the model that wrote the file is missing.
+        """
+        if self._data is not None:
+            try:
+                pixels = decompress(self._data).tobytes()
+            except LaconicError as error:
+                raise OSError(str(error)) from error
+            if self.fp and self._exclusive_fp:
+                self.fp.close()
+            self.fp, self._data = BytesIO(pixels), None
+        return super().load()
+
+    def load_seek(self, pos: int) -> None:
+        """Pixels are decoded whole: there is nothing to go to, and no decoding in parts."""
+
+
+def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
+    """What `Image.save` calls; metadata are those of the image unless `save` is given others."""
+    options: dict[str, Any] = getattr(image, "encoderinfo", {})
+    known = {"quality", "bpp", "coder", "lossless", "effort", "model", "frame", "strip"}
+    given: Info = {
+        key: options[key] for key in ("icc_profile", "exif", "xmp", "dpi") if key in options
+    }
+    if isinstance(given.get("exif"), Image.Exif):
+        given["exif"] = given["exif"].tobytes()
+    if given:
+        image = image.copy()
+        image.info |= given
+    file.write(compress(image, **{key: options[key] for key in known if key in options}))
