@@ -54,6 +54,9 @@ def compress(
 ) -> bytes:
     """Compress an image into the bytes of a .lac file.
 
+    The file is lossless, whatever the quality, where that takes no more bytes; and from quality 95
+    on also where a lossy file is too far from the picture. Name a `coder` to have it lossy.
+
     Args:
         image: path of an image file, its bytes, or a binary file; Pillow image; or array or tensor
             `(h, w)` or `(h, w, 1 to 4)`, uint8 or uint16; with `lossless` also bool, and uint16
@@ -95,6 +98,7 @@ def compress(
         return exact.encode(given, strip)
     from laconic import pretrained
     from laconic.codecs.image import ImageCodec
+    from laconic.codecs.requests import RequestCodec
     from laconic.coding.relative_entropy import DEFAULT_CODER
 
     loaded = pretrained.load(_model(model) or pretrained.DEFAULT)
@@ -106,7 +110,11 @@ def compress(
         threads=threads,
         progress=progress,
     )
-    return codec.encode(given, 50 if quality is None else quality, bpp, strip=strip)
+    quality = 50 if quality is None else quality
+    if coder is not None:
+        return codec.encode(given, quality, bpp, strip=strip)
+    exact = _lossless_codec(_load_lossless(None), threads, progress, effort)
+    return RequestCodec(codec, exact).encode(given, quality, bpp, strip)
 
 
 def decompress(

@@ -157,3 +157,60 @@ def test_line_26_a_method_of_a_newer_version_is_named() -> None:
     header[place] = 99
     with pytest.raises(laconic.UnsupportedFileError, match="method 99"):
         laconic.decompress(pack(container.codec, bytes(header), container.sections))
+
+
+def test_line_25_a_size_above_the_finest_file_gives_that_file_with_a_warning() -> None:
+    image = Image.new("RGB", (128, 96), "white")
+    with pytest.warns(UserWarning, match=r"fewer than the 1 that were asked for"):
+        data = laconic.compress(image, bpp=1)
+    assert same(laconic.decompress(data), image)
+    note = laconic.open(data).info.to_dict()["note"]
+    assert "fits the 1 bits per pixel" in note
+
+
+@pytest.mark.parametrize(
+    ("name", "quality"),
+    [
+        ("colour text", 60),
+        ("colour text", 95),
+        ("checkerboard", 100),
+        ("dithered", 95),
+        ("bilevel text", 100),
+    ],
+)
+def test_line_27_drawings_are_kept_exactly_where_that_takes_no_more_bytes(
+    name: str, quality: float
+) -> None:
+    image = DRAWINGS[name].crop((0, 0, 96, 64))
+    data = laconic.compress(image, quality)
+    info = laconic.open(data).info
+    if quality >= 95 or isinstance(info, LosslessInfo):
+        assert same(laconic.decompress(data), image)
+        assert isinstance(info, LosslessInfo)
+        assert info.quality == pytest.approx(quality, abs=0.05)
+        assert "asked for" in str(info.note)
+    if quality >= 95:
+        assert len(data) <= classical_bytes(image) + WEBP_HEADER_BYTES
+
+
+def test_line_27_noise_at_quality_100_is_exact() -> None:
+    image = Image.fromarray(noise(64, 48, 3))
+    data = laconic.compress(image, quality=100)
+    assert same(laconic.decompress(data), image)
+    assert "too far from the picture" in laconic.open(data).info.to_dict()["note"]
+
+
+def test_line_27_photographs_stay_lossy_and_near(data_root: Path) -> None:
+    path = data_root / "kodak" / "kodim05.png"
+    if not path.is_file():
+        pytest.skip("no Kodak pictures in the data folder")
+    image = Image.open(path).crop((300, 200, 396, 264))
+    data = laconic.compress(image, quality=95)
+    assert laconic.open(data).info.codec == "image"
+    error = np.asarray(laconic.decompress(data)).astype(float) - np.asarray(image)
+    assert 10 * np.log10(255**2 / np.mean(error**2)) >= 34
+
+
+def test_line_27_a_named_coder_is_always_lossy() -> None:
+    data = laconic.compress(DRAWINGS["checkerboard"], quality=50, coder="importance")
+    assert laconic.open(data).info.codec == "image"

@@ -98,6 +98,8 @@ def _describe_lossless(file: Path, found: "LosslessInfo") -> list[str]:
         f"file    {found.file_bits:>14,} bits = {found.file_bits // 8:,} bytes "
         f"= {found.bits_per_sample:.4f} bits per sample",
     ]
+    if found.note is not None:
+        lines.append(found.note)
     if found.model is not None:
         lines += [
             f"ideal   {found.ideal_bits:>14,} bits (negative evidence lower bound)",

@@ -1,6 +1,7 @@
 """The lossy image codec: pictures <-> .lac files, with a model that it is given."""
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -43,6 +44,9 @@ from laconic.models.base import Context, LatentVariableModel, NormalLadder
 SEED = 0
 SIZES: Final = SizeCurve(QUALITY_STEPS, math.log(20) / 1000, math.log, QUALITY_STEPS // 2)
 """File sizes grow nearly exponentially with the quality step."""
+
+SHORT: Final = 0.1
+"""A file this much below the size that was asked for is named in a warning."""
 
 Progress = Callable[[int, int], None]
 LATENTS, ALPHA = "latents", "alpha"
@@ -97,31 +101,51 @@ class ImageCodec:
         Args:
             image: a Pillow image, or an array `(h, w)` or `(h, w, 1 to 4)`, uint8 or uint16.
             quality: 1 (smallest file) to 100 (best picture), when `bpp` is None.
-            bpp: bits per pixel of the whole file; the largest file not above it is taken.
+            bpp: bits per pixel of the whole file; the largest file not above it is taken, the
+                finest one where that takes fewer.
             seed: of the shared randomness, below 2^64.
             strip: leave out EXIF and XMP data and dots per inch.
 
         Raises:
             InputError: the image cannot be coded or the request is impossible.
+            UnreachableTargetError: even the coarsest file takes more than `bpp`.
         """
         picture = take_apart(image, strip)
-        _check_size(picture)
-        extra = _extra_sections(picture)
         if bpp is None:
-            return self._write(picture, extra, quality_step(quality), seed)
+            return self.encode_picture(picture, quality_step(quality), seed)
+        data = self.search(picture, bpp, seed)
+        warn_if_short(data, bpp, picture.height * picture.width)
+        return data
+
+    def encode_picture(self, picture: Picture, step: int, seed: int = SEED) -> bytes:
+        """Write an image that has been taken apart, at one of the steps that `quality_step` gives.
+
+        Raises:
+            InputError: the image is too large.
+        """
+        _check_size(picture)
+        return self._write(picture, _extra_sections(picture), step, seed)
+
+    def search(self, picture: Picture, bpp: float, seed: int = SEED) -> bytes:
+        """The largest file of at most so many bits per pixel; the finest one may take fewer.
+
+        Raises:
+            InputError: the image is too large, or `bpp` is no positive number.
+            UnreachableTargetError: even the coarsest file takes more.
+        """
+        _check_size(picture)
         if not (math.isfinite(bpp) and bpp > 0):
             raise InputError(f"bpp is {bpp}, give a number above 0")
-        pixels = picture.height * picture.width
+        pixels, extra = picture.height * picture.width, _extra_sections(picture)
 
         def write(step: int) -> bytes:
             return self._write(picture, extra, step, seed)
 
         found = largest_below(write, bpp * pixels, SIZES)
-        if found is None or found.falls_short(bpp * pixels, SIZES):
-            low, high = (8 * len(write(end)) / pixels for end in (0, SIZES.steps))
+        if found is None:
             raise UnreachableTargetError(
-                f"{bpp:.3g} bits per pixel cannot be reached for this image: "
-                f"this model offers {low:.3g} to {high:.3g}"
+                f"{bpp:.3g} bits per pixel cannot be reached for this image: the smallest file "
+                f"of this model takes {8 * len(write(0)) / pixels:.3g}"
             )
         return found.data
 
@@ -227,6 +251,26 @@ class ImageCodec:
             raise CorruptFileError(
                 f"the file has {len(header.coders)} levels, its model {self.runtime.model.levels}"
             )
+
+
+class SmallFileWarning(UserWarning):
+    """The finest file takes fewer bits than were asked for."""
+
+
+def is_short(data: bytes, bpp: float, pixels: int) -> bool:
+    """Whether a file takes fewer bits per pixel than were asked for, beyond what steps allow."""
+    return 8 * len(data) < bpp * pixels * (1 - SHORT)
+
+
+def warn_if_short(data: bytes, bpp: float, pixels: int) -> None:
+    """Say that the finest file takes fewer bits than were asked for."""
+    if is_short(data, bpp, pixels):
+        warnings.warn(
+            f"the finest file takes {8 * len(data) / pixels:.3g} bits per pixel, fewer than the "
+            f"{bpp:.3g} that were asked for",
+            SmallFileWarning,
+            stacklevel=4,
+        )
 
 
 def quality_step(quality: float) -> int:

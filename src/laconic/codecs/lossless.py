@@ -22,6 +22,7 @@ from laconic.codecs.groups import GroupCoder
 from laconic.codecs.header import FINGERPRINT_BYTES
 from laconic.codecs.lossless_file import LosslessFile, pack_file, refuse_archive
 from laconic.codecs.lossless_header import MAX_PICTURES, LosslessHeader
+from laconic.codecs.lossless_note import Note
 from laconic.codecs.metadata import Metadata
 from laconic.codecs.names import check_names
 from laconic.codecs.tiles import MAX_PIXELS, MAX_SIDE
@@ -99,13 +100,14 @@ class LosslessCodec:
         """The model, loaded on first use."""
         return self._given if isinstance(self._given, Core) else self._given()
 
-    def encode(self, image: Picture, strip: bool = False) -> bytes:
+    def encode(self, image: Picture, strip: bool = False, note: Note | None = None) -> bytes:
         """Write one picture.
 
         Args:
             image: a Pillow image; or an array, `(h, w)` or `(h, w, 1)`: bool, uint8 or uint16,
                 `(h, w, 2 to 4)`: uint8.
             strip: leave out EXIF and XMP data and dots per inch; the orientation stays.
+            note: why the file is lossless, where a lossy one was asked for.
 
         Raises:
             InputError: the image cannot be kept exactly.
@@ -117,7 +119,8 @@ class LosslessCodec:
         number = 0 if picture.profile else None
         parts = self._write([picture], common, number, counter.add)
         profiles = [picture.profile] if picture.profile else []
-        return self._pack([written for written, _ in parts], None, profiles, [picture.metadata])
+        parts_only = [written for written, _ in parts]
+        return self._pack(parts_only, None, profiles, [picture.metadata], note)
 
     def archive(self, sources: Sequence[Source], strip: bool = False) -> bytes:
         """Write pictures, each with its name, into one file.
@@ -200,6 +203,7 @@ class LosslessCodec:
         names: Sequence[str] | None,
         profiles: Sequence[bytes],
         metadata: Sequence[Metadata],
+        note: Note | None = None,
     ) -> bytes:
         """The file; `names` is None where it is no archive."""
         bundles = [part.bundle for part in written]
@@ -213,6 +217,7 @@ class LosslessCodec:
             net_bits=round(sum(part.costs.net_bits for part in written)),
             single=bundles[0] if names is None else None,
             metadata=any(metadata),
+            note=note,
         )
         pixels = [part.data for part in written]
         listed = [] if names is None else bundles

@@ -12,6 +12,7 @@ from laconic.codecs.direct.base import MODEL
 from laconic.codecs.exact_picture import Kind
 from laconic.codecs.grid import Grid
 from laconic.codecs.header import FINGERPRINT_BYTES
+from laconic.codecs.lossless_note import Note, Reason
 from laconic.codecs.tiles import MAX_SIDE, Tile
 from laconic.container import FieldReader, FieldWriter
 from laconic.errors import CorruptFileError, UnsupportedFileError
@@ -29,6 +30,8 @@ CHECK_BYTES: Final = 4
 FLAG_ARCHIVE: Final = 1
 FLAG_PROFILES: Final = 2
 FLAG_METADATA: Final = 4
+FLAG_NOTE: Final = 8
+MAX_ASKED: Final = 1 << 32
 _KIND_BITS: Final = 3
 _FLAGS: Final = 31
 
@@ -201,6 +204,7 @@ class LosslessHeader:
         net_bits: what the coder makes of it without initial bits, rounded.
         single: the picture, where the file is no archive.
         metadata: whether a section holds metadata.
+        note: why the file is lossless, where a lossy one was asked for.
     """
 
     model: str | None
@@ -211,11 +215,13 @@ class LosslessHeader:
     net_bits: int
     single: Bundle | None
     metadata: bool = False
+    note: Note | None = None
 
     def write(self) -> bytes:
         """The header's bytes, the same for equal headers."""
         writer = FieldWriter()
-        flags = _sum_flags((self.pictures is not None, self.profiles, self.metadata))
+        tags = (self.pictures is not None, self.profiles, self.metadata, self.note is not None)
+        flags = _sum_flags(tags)
         if self.model is None:
             writer.integer(MODEL_FREE_REVISION)
             writer.integer(flags)
@@ -227,6 +233,9 @@ class LosslessHeader:
             writer.integer(self.ideal_bits)
             excess = self.net_bits - self.ideal_bits
             writer.integer(2 * excess if excess >= 0 else -2 * excess - 1)
+        if self.note is not None:
+            writer.integer(self.note.reason)
+            writer.integer(self.note.asked)
         if self.pictures is not None:
             writer.integer(self.pictures)
         if self.single is not None:
@@ -248,7 +257,7 @@ class LosslessHeader:
             model = reader.word("the model's name")
             fingerprint = reader.raw(FINGERPRINT_BYTES)
         flags = reader.integer(what="the flags")
-        if flags > FLAG_ARCHIVE + FLAG_PROFILES + FLAG_METADATA:
+        if flags > FLAG_ARCHIVE + FLAG_PROFILES + FLAG_METADATA + FLAG_NOTE:
             raise UnsupportedFileError(
                 f"the lossless header has unknown flags {flags}; update laconic"
             )
@@ -257,6 +266,7 @@ class LosslessHeader:
             ideal = reader.integer(what="ideal bits")
             zigzag = reader.integer(what="net bits")
             net = ideal + (zigzag >> 1 if zigzag % 2 == 0 else -((zigzag + 1) >> 1))
+        note = _read_note(reader) if flags & FLAG_NOTE else None
         pictures = single = None
         if flags & FLAG_ARCHIVE:
             pictures = reader.integer(MAX_PICTURES, "the number of pictures")
@@ -265,7 +275,7 @@ class LosslessHeader:
         reader.finish()
         has_profiles, has_metadata = bool(flags & FLAG_PROFILES), bool(flags & FLAG_METADATA)
         return cls(
-            model, fingerprint, pictures, has_profiles, ideal, net, single, metadata=has_metadata
+            model, fingerprint, pictures, has_profiles, ideal, net, single, has_metadata, note
         )
 
 
@@ -316,6 +326,14 @@ def _write_group(group: GroupEntry, writer: FieldWriter) -> None:
     for chain in group.chains:
         for value in chain:
             writer.integer(value)
+
+
+def _read_note(reader: FieldReader) -> Note:
+    reason = reader.integer(what="the reason")
+    asked = reader.integer(MAX_ASKED, "what was asked for")
+    if reason not in Reason.__members__.values():
+        raise UnsupportedFileError(f"the file notes an unknown reason {reason}; update laconic")
+    return Note(Reason(reason), asked)
 
 
 def _read_sizes(reader: FieldReader, count: int, what: str) -> tuple[int, ...]:

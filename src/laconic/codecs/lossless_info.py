@@ -59,6 +59,8 @@ class LosslessInfo:
         direct_bits: pictures that are coded without the model.
         sections: bits by section; "header" is everything that no section holds.
         kinds: in the order of the file.
+        quality: that was asked for, 1 to 100, where the file is lossless although a lossy one was.
+        note: why it is lossless then.
     """
 
     file_bits: int
@@ -80,6 +82,8 @@ class LosslessInfo:
     direct_bits: int
     sections: dict[str, int]
     kinds: tuple[KindInfo, ...]
+    quality: float | None = None
+    note: str | None = None
 
     @property
     def bits_per_sample(self) -> float | None:
@@ -124,6 +128,8 @@ def describe_lossless(data: bytes) -> LosslessInfo:
         direct_bits=8 * sum(sum(bundle.sizes) for bundle in bundles),
         sections={name: 8 * size for name, size in file.sections.items()},
         kinds=tuple(map(_describe_bundle, bundles)),
+        quality=header.note.quality if header.note else None,
+        note=str(header.note) if header.note else None,
     )
 
 
