@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
+from typer.testing import CliRunner, Result
 
 import laconic
 from laconic import pretrained
+from laconic.cli import app
 from laconic.codecs.groups import GroupCoder
 from laconic.codecs.image import ImageCodec
 from laconic.codecs.metadata import DamagedMetadataWarning, Metadata
@@ -163,6 +165,106 @@ def test_line_09_tiffs_from_white_to_black_and_of_12_bits(tmp_path: Path) -> Non
     assert load_rgb(path)[0, :, 0].tolist() == [255, 251, 99, 0]
     path.write_bytes(tiff_of_16_bits(np.array([0, 2048, 4000, 4095]), photometric=1, bits=12))
     assert load_rgb(path)[0, :, 0].tolist() == [0, 128, 249, 255]
+
+
+NOISE = RNG.integers(0, 256, (20, 24, 3), np.uint8)
+KEPT = {
+    "webp": np.dstack([NOISE, NOISE[..., 0]]),
+    "jp2": NOISE,
+    "png": DEEP,
+    "tiff": DEEP,
+    "jxl": NOISE,
+    "heic": NOISE,
+    "avif": NOISE[..., 0],
+    "bmp": NOISE,
+    "ppm": DEEP,
+}
+"""Pictures that files with these endings keep as they are."""
+REFUSED = {
+    "avif": (NOISE, "--quality"),
+    "jpg": (NOISE[..., 0], "--quality"),
+    "webp": (DEEP, "--quality"),
+    "gif": (NOISE, "PNG"),
+    "ico": (NOISE, "PNG"),
+    "ppm": (KEPT["webp"], "PNG"),
+    "pdf": (NOISE, "PNG"),
+}
+"""Pictures that they do not, and a word of the advice."""
+
+
+def decompressed(data: bytes, path: Path, *options: object) -> Result:
+    path.with_suffix(".lac").write_bytes(data)
+    arguments = ["decompress", path.with_suffix(".lac"), "-o", path, "--force", *options]
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("ending", KEPT)
+def test_line_10_formats_keep_lossless_pictures_as_they_are(tmp_path: Path, ending: str) -> None:
+    if name := plugins.find_by_ending(f".{ending}"):
+        pytest.importorskip(plugins.PLUGINS[name].module)
+    path, data = tmp_path / f"a.{ending}", laconic.compress(KEPT[ending], lossless=True)
+    result = decompressed(data, path)
+    assert result.exit_code == 0, result.output
+    with Image.open(path) as image:
+        back = image.convert("L") if ending == "avif" else image
+        assert np.array_equal(np.asarray(back), KEPT[ending])
+
+
+@pytest.mark.parametrize("ending", REFUSED)
+def test_line_10_formats_that_change_lossless_pictures_are_refused(
+    tmp_path: Path, ending: str
+) -> None:
+    pixels, word = REFUSED[ending]
+    path, data = tmp_path / f"a.{ending}", laconic.compress(pixels, lossless=True)
+    result = decompressed(data, path)
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert word.lower() in result.stderr.lower()
+    assert not path.exists()
+    result = decompressed(data, path, "--quality", 90)
+    if word == "--quality":
+        assert result.exit_code == 0, result.output
+        with Image.open(path) as image:
+            assert image.size == (pixels.shape[1], pixels.shape[0])
+            mean = np.asarray(image.convert("L")).mean()
+        grey = EIGHT if pixels is DEEP else np.asarray(Image.fromarray(pixels).convert("L"))
+        assert mean == pytest.approx(grey.mean(), abs=2)  # line 9: not white
+    else:
+        assert result.exit_code == 1
+        assert "--quality is for JPEG" in result.stderr
+
+
+def test_line_10_lossy_pictures_keep_size_and_transparency(tmp_path: Path) -> None:
+    data = laconic.compress(KEPT["webp"])
+    shown = np.asarray(laconic.decompress(data))
+    assert decompressed(data, tmp_path / "a.webp").exit_code == 0
+    with Image.open(tmp_path / "a.webp") as image:
+        assert np.array_equal(np.asarray(image), shown)
+    for ending, word in {"ppm": "transparency", "ico": "16 x 13", "jpg": "RGBA"}.items():
+        result = decompressed(data, tmp_path / f"a.{ending}")
+        assert result.exit_code == 1
+        assert word in result.stderr
+    assert decompressed(laconic.compress(NOISE), tmp_path / "a.jpg").exit_code == 0
+
+
+def test_line_10_what_a_format_does_not_hold_is_named(tmp_path: Path) -> None:
+    with Image.open(io.BytesIO(photograph("JPEG", 6))) as image:
+        image.info["icc_profile"] = b"a profile"
+        data = laconic.compress(image, lossless=True)
+    for ending in ("png", "tiff", "jpg", "webp"):
+        options = ("--quality", 80) if ending == "jpg" else ()
+        result = decompressed(data, tmp_path / f"a.{ending}", *options)
+        assert result.exit_code == 0, result.output
+        assert ("dots per inch" in result.stderr) == (ending == "webp")
+        with Image.open(tmp_path / f"a.{ending}") as shown:
+            shown.load()
+            assert shown.info["icc_profile"] == b"a profile"
+            assert shown.getexif()[0x010F] == "Laconic"
+            assert shown.info["xmp"].startswith(XMP[:30])
+            assert ImageOps.exif_transpose(shown).size == (20, 24)
+    result = decompressed(data, tmp_path / "a.bmp")
+    assert "warning" in result.stderr
+    assert "BMP files hold no colour profile, EXIF, XMP" in result.stderr
 
 
 REQUESTS = {

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from laconic.cli.common import Tick, image_bytes
+from laconic.cli.common import Tick
 from laconic.cli.outputs import STDIO, Writer, make_folder, make_unique, say_renamed
 from laconic.errors import CorruptFileError, InputError
 
@@ -44,6 +44,7 @@ def unpack_archive(
     """
     import laconic
     from laconic.codecs.lossless_file import LosslessFile
+    from laconic.data.writing import image_bytes
 
     start, done = time.perf_counter(), 0
     looks_like_file = folder.suffix.lower() in Image.registered_extensions()

@@ -1,7 +1,6 @@
 """What commands share: one-line errors, a result for every file, progress on stderr."""
 
 import contextlib
-import io
 import json
 import sys
 import tempfile
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from PIL import Image
 from typer.core import TyperGroup
 
 from laconic.cli.outputs import STDIO
@@ -131,21 +129,6 @@ def each(
                 report(InputError(text if name in text else f"{name}: {text}"))
                 good = False
     return results, good
-
-
-def image_bytes(image: Image.Image, format_name: str, target: Path) -> bytes:
-    """A picture with its colour profile and orientation as a file of a format that Pillow writes.
-
-    Raises:
-        InputError: the format cannot hold it.
-    """
-    buffer = io.BytesIO()
-    extras = {key: image.info[key] for key in ("icc_profile", "exif") if key in image.info}
-    try:
-        image.save(buffer, format=format_name, **extras)
-    except Exception as error:  # Whatever a format's writer raises.
-        raise InputError(f"{target}: {format_name} cannot hold this picture: {error}") from error
-    return buffer.getvalue()
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from laconic.cli.common import Tick, as_bytes, each, image_bytes, tell
+from laconic.cli.common import Tick, as_bytes, each, tell
 from laconic.cli.outputs import STDIO, Force, Out, Writer, place_outputs, to_path
 from laconic.container.storage import is_special
 from laconic.errors import InputError
@@ -25,10 +25,19 @@ def decompress(
     dtype: Annotated[
         str, typer.Option(help="Precision of lossy files: float32, bfloat16 or float64.")
     ] = "float32",
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=100, help="Of lossy formats such as .jpg.  [default: as it is; .jpg: 95]"
+        ),
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the networks.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Decompress: IN.lac becomes IN.png beside it; with -o any format that Pillow writes.
+
+    Formats that can keep a picture as it is do so, unless --quality is given. What a lossless file
+    holds is changed with --quality alone.
 
     An archive becomes a folder of PNG files: the one that -o names, or one beside it. Files that
     exist are replaced with --force alone. - is stdout, where a picture is written as PNG.
@@ -43,9 +52,12 @@ def decompress(
     def work(source: Path, target: Path, tick: Tick) -> dict[str, Any]:
         data = as_bytes(source)
         if is_archive(data):
+            if quality is not None:
+                raise InputError(f"{source} is an archive of PNG files; leave out --quality")
             folder = out.path if out and len(inputs) == 1 else target.with_suffix("")
             return unpack_archive(source, data, folder, writer, tick, options)
-        return _decompress_one(source, data, target, writer, tick, options | {"dtype": dtype})
+        lossy = options | {"dtype": dtype}
+        return _decompress_one(source, data, target, quality, writer, tick, lossy)
 
     outputs = place_outputs(inputs, out, ".png", as_json)
     results, good = each(inputs, outputs, work, "decompressing")
@@ -66,17 +78,21 @@ def _decompress_one(
     source: Path,
     data: bytes,
     target: Path,
+    quality: int | None,
     writer: Writer,
     tick: Tick,
     options: dict[str, Any],
 ) -> dict[str, Any]:
     import laconic
+    from laconic.codecs.lossless_file import is_lossless
+    from laconic.data.writing import check_request, image_bytes
 
     start = time.perf_counter()
-    format_name = _format_of(target)
+    format_name, exact = _format_of(target), is_lossless(data)
+    check_request(format_name, target, quality, exact)
     writer.check(target)
     image = laconic.decompress(data, **options, progress=tick)
-    writer.write(target, image_bytes(image, format_name, target))
+    writer.write(target, image_bytes(image, format_name, target, quality, exact))
     return {
         "input": str(source),
         "output": str(target),
@@ -93,11 +109,11 @@ def _format_of(target: Path) -> str:
     Raises:
         InputError: Pillow writes no such format.
     """
-    from PIL import Image
+    from laconic.data.writing import find_format
 
-    format_name = Image.registered_extensions().get(target.suffix.lower())
+    format_name = find_format(target.suffix)
     if not target.suffix and (target == STDIO or is_special(target)):
         format_name = "PNG"
-    if format_name is None or format_name not in Image.SAVE:
+    if format_name is None:
         raise InputError(f"{target}: Pillow writes no {target.suffix or 'files without ending'}")
     return format_name
