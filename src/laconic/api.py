@@ -171,6 +171,7 @@ def archive(
     *,
     effort: int | None = None,
     strip: bool = False,
+    skip_bad: bool = False,
     model: PathLike | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -185,12 +186,14 @@ def archive(
             picture as `compress` takes it.
         effort: 0 (fastest) to 9 (smallest), 5 if it is not given.
         strip: leave out EXIF and XMP data and dots per inch, which are kept otherwise.
+        skip_bad: leave out pictures that cannot be read or kept exactly, each with a warning.
         model: name of an embedded model, or path of one; None: the one embedded for this.
         threads: threads of torch, None: as they are.
         progress: called with tiles done and tiles in all.
 
     Raises:
-        InputError: a picture cannot be read or kept exactly, or there is none.
+        InputError: pictures cannot be read or kept exactly, all of which are named; or there are
+            none.
 
     Example:
         `data = laconic.archive("pictures/")`
@@ -200,7 +203,7 @@ def archive(
     check_counts(threads=threads)
     sources = list_sources(to_pictures(inputs))
     codec = _lossless_codec(_load_lossless(model), threads, progress, effort)
-    return codec.archive(sources, strip)
+    return codec.archive(sources, strip, skip_bad)
 
 
 def unarchive(

@@ -15,6 +15,7 @@ LaconicError
 Each message says what is wrong, with which file or argument, and what to do.
 """
 
+import re
 from typing import Final
 
 DISTRIBUTION: Final = "laconic-codec"
@@ -23,6 +24,10 @@ DISTRIBUTION: Final = "laconic-codec"
 
 class LaconicError(Exception):
     """Base of every error that Laconic raises on purpose."""
+
+    def names(self, file: str) -> bool:
+        """Whether the message names a file; a name of letters alone may be any word of it."""
+        return not file.isalpha() and bool(re.search(rf"(?<!\w){re.escape(file)}(?!\w)", str(self)))
 
 
 class InputError(LaconicError):

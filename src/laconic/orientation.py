@@ -38,8 +38,10 @@ def read_orientation(image: Image.Image) -> int:
     """EXIF's number, 1 to 8; 1 where there is none that means anything."""
     try:
         found = image.getexif().get(ORIENTATION_TAG, UPRIGHT)
-    except (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error):
-        return UPRIGHT  # The tags are damaged, the pixels are not.
+    except (
+        Exception
+    ):  # Pillow raises whatever it meets in damaged tags; the pixels are not damaged.
+        return UPRIGHT
     return found if isinstance(found, int) and found in ORIENTATIONS else UPRIGHT
 
 

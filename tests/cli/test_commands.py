@@ -21,7 +21,8 @@ def run(*arguments: object) -> Result:
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     rows, columns = np.mgrid[:40, :56]
-    pixels = np.stack([rows * 5, columns * 4, rows + columns], 2).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 16, (40, 56, 3))
+    pixels = (np.stack([rows * 5, columns * 4, rows + columns], 2) + noise).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "photo.png")
     return tmp_path / "photo.png"
 

@@ -1,28 +1,44 @@
 """Issue 25, files: nothing of the user is replaced unasked, and one bad file stops no other."""
 
+import contextlib
 import errno
 import io
+import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
+import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
+import laconic
 from laconic import pretrained
 from laconic.cli import app, archives
 from laconic.codecs.groups import GroupCoder
+from laconic.codecs.picture import take_apart
 from laconic.container import write_atomically
+from laconic.data.exact_images import read_exact
+from laconic.data.folders import load_rgb
+from laconic.data.images import read_image
 from laconic.errors import InputError
+from laconic.evaluation.anchors import ANCHORS
+from laconic.evaluation.rate_distortion import rate_distortion
+from laconic.evaluation.results import study_from_json, study_to_json
 from laconic.models.pyramid import Pyramid
+from laconic.orientation import turn_upright
 
 
 @pytest.fixture(autouse=True)
@@ -58,8 +74,9 @@ def photo(tmp_path: Path) -> Path:
 
 def save(path: Path, shade: int = 0) -> None:
     rows, columns = np.mgrid[:16, :24]
-    pixels = np.stack([rows * 9, columns * 8, rows + columns + shade], 2).astype(np.uint8)
-    Image.fromarray(pixels).save(path)
+    noise = np.random.default_rng(shade).integers(0, 16, (16, 24, 3))
+    pixels = np.stack([rows * 9, columns * 8, rows + columns], 2) + noise
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
 
 
 @pytest.mark.parametrize("options", [[], ["--lossless"]])
@@ -355,3 +372,217 @@ def test_python_m_laconic() -> None:
     )
     assert done.returncode == 0
     assert done.stdout.startswith("laconic ")
+
+
+def write_bad(folder: Path) -> list[str]:
+    """Files that no decoder reads: not an image, empty, cut, and with damaged parts."""
+    good = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(good, "PNG")
+    wide = io.BytesIO()
+    Image.new("1", (20, 20)).save(wide, "PNG")
+    header = bytearray(wide.getvalue())
+    header[16:24] = struct.pack(">II", 1 << 30, 1 << 30)
+    header[29:33] = struct.pack(">I", zlib.crc32(header[12:29]))
+    tiff = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(tiff, "TIFF")
+    bad = {
+        "bad-1.png": b"no picture",
+        "bad-2.png": b"",
+        "bad-3.png": good.getvalue()[:70],
+        "bad-4.png": bytes(header),
+        "bad-5.tif": tiff.getvalue()[:-30],
+        "bad-6.tif": b"II*\x00\xff\xff\xff\x7f",
+    }
+    for name, data in bad.items():
+        (folder / name).write_bytes(data)
+    return list(bad)
+
+
+def test_line_16_one_bad_file_stops_no_other(photo: Path, tmp_path: Path) -> None:
+    bad, last = write_bad(tmp_path), tmp_path / "z.png"
+    save(last, 3)
+    for options in ([], ["--lossless"]):
+        out = tmp_path / f"out{len(options)}"
+        paths = [photo, *(tmp_path / name for name in bad), tmp_path / "missing.png", last]
+        result = run("compress", *paths, "-o", f"{out}/", "--json", *options)
+        assert result.exit_code == 1
+        found = json.loads(result.stdout)["files"]
+        assert [entry["input"] for entry in found] == [str(path) for path in paths]
+        assert ["error" in entry for entry in found] == [False, *[True] * (len(bad) + 1), False]
+        errors = [line for line in result.stderr.splitlines() if "laconic: error: " in line]
+        assert len(errors) == len(bad) + 1
+        assert all(name in line for name, line in zip(bad, errors, strict=False))
+        assert sorted(path.name for path in out.iterdir()) == ["photo.lac", "z.lac"]
+
+
+def test_line_16_damaged_lac_files_stop_no_other(photo: Path, tmp_path: Path) -> None:
+    packed = photo.with_suffix(".lac")
+    assert run("compress", photo).exit_code == 0
+    (tmp_path / "cut.lac").write_bytes(packed.read_bytes()[:-5])
+    paths = [tmp_path / "cut.lac", tmp_path, packed]
+    result = run("decompress", *paths, "-o", tmp_path / "out", "--json")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)["files"]
+    assert ["error" in entry for entry in found] == [True, True, False]
+    assert (tmp_path / "out" / "photo.png").is_file()
+    assert result.stderr.count("\n") == 2
+
+
+def test_line_16_a_fault_of_ours_stops_no_other(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "a.png")
+    real = laconic.compress
+
+    def compress(image: Path, **options: Any) -> bytes:
+        if image.name == "a.png":
+            raise ZeroDivisionError("a bug")
+        return real(image, **options)
+
+    monkeypatch.setattr(laconic, "compress", compress)
+    result = run("compress", tmp_path / "a.png", photo, "--json")
+    assert result.exit_code == 1
+    assert "report it" in json.loads(result.stdout)["files"][0]["error"]
+    assert "ZeroDivisionError: a bug" in result.stderr
+    assert photo.with_suffix(".lac").is_file()
+
+
+def test_line_16_archives_name_all_bad_pictures(tmp_path: Path) -> None:
+    folder, packed = tmp_path / "set", tmp_path / "set.lac"
+    folder.mkdir()
+    for shade in range(3):
+        save(folder / f"{shade}.png", shade)
+    bad = write_bad(folder)
+    refused(run("compress", "--lossless", folder), *bad, f"{len(bad)} of {len(bad) + 3}")
+    assert not packed.exists()
+    result = run("compress", "--lossless", folder, "--skip-bad", "--json")
+    assert result.exit_code == 1
+    (entry,) = json.loads(result.stdout)["files"]
+    assert entry["pictures"] == 3
+    assert entry["input_bytes"] == sum((folder / f"{k}.png").stat().st_size for k in range(3))
+    assert len(entry["skipped"]) == len(bad)
+    assert all(any(name in said for said in entry["skipped"]) for name in bad)
+    assert f"{len(bad)} pictures were left out" in result.stderr
+    assert run("decompress", packed, "-o", tmp_path / "out").exit_code == 0
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    for shade in range(3):
+        (folder / f"{shade}.png").unlink()
+    refused(run("compress", "--lossless", folder, "--skip-bad", "--force"), *bad)
+
+
+def test_line_16_archives_in_python(tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    inputs = {"a": tmp_path / "a.png", "b": b"none", "c": b""}
+    with pytest.raises(InputError, match=r"2 of 3 pictures.*b: .*c: "):
+        laconic.archive(inputs)
+    with pytest.warns(UserWarning, match="left out: [bc]") as caught:
+        data = laconic.archive(inputs, skip_bad=True)
+    assert len(caught) == 2
+    assert [name for name, _ in laconic.unarchive(data)] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(SyntaxError("x"), struct.error("x"), zlib.error("x"), OverflowError("x")),
+        *(MemoryError(), RuntimeError("x"), AttributeError("x"), AssertionError(), EOFError()),
+        *(Image.DecompressionBombError("x"), RecursionError("x"), OSError("x")),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_line_16_whatever_a_decoder_raises_is_an_input_error(
+    photo: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def load(self: object) -> None:
+        raise error
+
+    monkeypatch.setattr(PngImageFile, "load", load)
+    for read in (read_image, read_exact, load_rgb):
+        with pytest.raises(InputError, match=r"photo\.png"):
+            read(photo)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_line_16_damaged_metadata_raise_nothing_else(kind: str) -> None:
+    """300 files with altered bytes of EXIF data or of the header each."""
+    tags = Image.Exif()
+    tags[0x0112], tags[0x010F] = 6, "maker"
+    tags.get_ifd(0x8769)[0x9003] = "2026:01:01 00:00:00"
+    file = io.BytesIO()
+    Image.new("RGB", (16, 8), "teal").save(file, kind, exif=tags)
+    rng = np.random.default_rng(zlib.crc32(kind.encode()))
+    for _ in range(300):
+        data = bytearray(file.getvalue())
+        for place in rng.integers(0, min(len(data), 400), 3):
+            data[place] = rng.integers(256)
+        with warnings.catch_warnings(), contextlib.suppress(InputError):
+            warnings.simplefilter("ignore")
+            image = read_image(io.BytesIO(bytes(data)))
+            if image.width * image.height < 1 << 16:
+                turn_upright(image)
+                take_apart(image)
+
+
+def test_line_16_evaluate_measures_the_others(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    Image.fromarray(np.tile(np.arange(192, dtype=np.uint8), (176, 1))).save(folder / "a.png")
+    (folder / "b.png").write_bytes(b"no picture")
+    study = rate_distortion([(ANCHORS["jpeg"], [30, 60])], folder)
+    assert study.images == ["a"]
+    assert list(study.failures) == ["b.png"]
+    assert study_from_json(study_to_json(study)) == study
+    (folder / "a.png").unlink()
+    with pytest.raises(InputError, match=r"b\.png"):
+        rate_distortion([(ANCHORS["jpeg"], [30, 60])], folder)
+
+
+def test_several_inputs_to_info(photo: Path, tmp_path: Path) -> None:
+    packed, weights = photo.with_suffix(".lac"), tmp_path / "net.safetensors"
+    assert run("compress", photo).exit_code == 0
+    save_file({"w": torch.zeros(3)}, weights)
+    assert run("shrink", weights).exit_code == 0
+    result = run("info", packed, photo, tmp_path / "net.lac", "--json")
+    assert result.exit_code == 1
+    first, second, third = json.loads(result.stdout)["files"]
+    assert first == {"input": str(packed)} | json.loads(run("info", packed, "--json").stdout)
+    assert second["input"] == str(photo)
+    assert "not a .lac file" in second["error"]
+    assert third["codec"] == "network"
+    text = run("info", packed, tmp_path / "net.lac")
+    assert text.exit_code == 0
+    assert text.stdout == run("info", packed).stdout + run("info", tmp_path / "net.lac").stdout
+    assert run("info", "-", stdin=packed.read_bytes()).stdout.startswith("stdin: 24 x 16 RGB")
+
+
+def test_list_the_contents_of_an_archive(tmp_path: Path) -> None:
+    folder, packed = tmp_path / "set", tmp_path / "set.lac"
+    (folder / "deep").mkdir(parents=True)
+    save(folder / "deep" / "b.png")
+    Image.new("L", (5, 7)).save(folder / "a.png")
+    assert run("compress", "--lossless", folder).exit_code == 0
+    result = run("info", packed, "--list")
+    assert result.exit_code == 0
+    rows = sorted(line.split() for line in result.stdout.splitlines())
+    assert rows == [["24", "x", "16", "RGB", "deep/b.png"], ["5", "x", "7", "L", "a.png"]]
+    contents = json.loads(run("info", packed, "--list", "--json").stdout)["contents"]
+    assert {one["name"]: one["mode"] for one in contents} == {"a.png": "L", "deep/b.png": "RGB"}
+    assert run("compress", "--lossless", folder / "a.png").exit_code == 0
+    refused(run("info", folder / "a.lac", "--list"), "a.lac", "no archive")
+
+
+def test_a_result_that_is_larger_than_its_input_is_told(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board, weights = tmp_path / "board.png", tmp_path / "net.safetensors"
+    Image.fromarray(np.indices((64, 64)).sum(0).astype(np.uint8) % 2 * 255).save(board)
+    result = run("compress", board, "--quality", 90)
+    assert result.exit_code == 0
+    assert f"laconic: warning: {board}: the result is larger than the input" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert run("compress", photo, "--quality", 1).stderr == ""
+    save_file({"w": torch.zeros(3)}, weights)
+    monkeypatch.setattr(laconic, "shrink", lambda *given, **options: bytes(1000))
+    result = run("shrink", weights)
+    assert result.exit_code == 0
+    assert f"laconic: warning: {weights}: the result is larger than the input" in result.stderr

@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 import tempfile
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -100,6 +101,16 @@ def as_file(path: Path) -> Iterator[Path]:
             raise type(error)(str(error).replace(str(copy), shown(path))) from error
 
 
+def warn_if_larger(data: bytes, input_bytes: int) -> None:
+    """Warn where a result has more bytes than what it was made of."""
+    if len(data) > input_bytes:
+        warnings.warn(
+            f"the result is larger than the input: {len(data):,} bytes of {input_bytes:,}",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
 def each(
     inputs: Sequence[Path],
     outputs: Sequence[Path],
@@ -123,10 +134,14 @@ def each(
                     result = work(source, target, part)
             except LaconicError as error:
                 result = {"input": str(source), "error": str(error)}
+            except Exception as error:  # A fault of ours stops no other file either.
+                traceback.print_exc()
+                text = f"{shown(source)}: a fault in laconic, please report it: {error!r}"
+                result = {"input": str(source), "error": text}
             results.append(result)
             if "error" in result:
-                name, text = shown(source), result["error"]
-                report(InputError(text if name in text else f"{name}: {text}"))
+                name, fault = shown(source), InputError(result["error"])
+                report(fault if fault.names(name) else InputError(f"{name}: {fault}"))
                 good = False
     return results, good
 
@@ -141,7 +156,7 @@ def naming(source: Path) -> Iterator[None]:
     try:
         yield
     except LaconicError as error:
-        if name in str(error):
+        if error.names(name):
             raise
         raise type(error)(f"{name}: {error}") from error
     except BrokenPipeError:

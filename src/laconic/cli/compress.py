@@ -2,12 +2,13 @@
 
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from laconic.cli.common import Tick, as_file, each, tell
+from laconic.cli.common import Tick, as_file, each, tell, warn_if_larger
 from laconic.cli.outputs import Force, Out, Writer, place_outputs, to_path
 from laconic.errors import InputError
 
@@ -43,6 +44,10 @@ def compress(
     ] = None,
     strip: Annotated[
         bool, typer.Option("--strip", help="Leave out EXIF, XMP and dots per inch.")
+    ] = False,
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="Leave unreadable pictures out of archives; status 1."),
     ] = False,
     coder: Annotated[
         str | None, typer.Option(help="rejection, importance, greedy or is-gs.")
@@ -80,20 +85,41 @@ def compress(
         writer.check(target)
         start = time.perf_counter()
         if os.path.isdir(source):
-            data = laconic.archive(source, **common, progress=tick)
-            sizes = {}
+            data, more = _archive(source, skip_bad, common | {"progress": tick})
         else:
             with as_file(source) as path:
                 data = laconic.compress(path, **common, **options, progress=tick)
-                sizes = {"input_bytes": path.stat().st_size}
+                more = {"input_bytes": path.stat().st_size}
         writer.write(target, data)
-        return _result(source, target, data, start) | sizes
+        warn_if_larger(data, more["input_bytes"])
+        return _result(source, target, data, start) | more
 
     outputs = place_outputs(inputs, out, ".lac", as_json)
     results, good = each(inputs, outputs, work, "compressing")
     tell(results, _describe, as_json)
     if not good:
         raise typer.Exit(1)
+
+
+def _archive(source: Path, skip_bad: bool, options: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    """An archive of a folder, and what `--json` says of its inputs."""
+    import laconic
+    from laconic.codecs.lossless import SkippedWarning
+    from laconic.codecs.lossless_file import LosslessFile
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        data = laconic.archive(source, skip_bad=skip_bad, **options)
+    skipped = []
+    for warning in caught:
+        warnings.warn(warning.message, stacklevel=2)
+        if isinstance(warning.message, SkippedWarning):
+            skipped.append(str(warning.message))
+    size = sum((source / name).stat().st_size for name in LosslessFile.open(data).names)
+    said = (
+        {"skipped": skipped, "error": f"{len(skipped)} pictures were left out"} if skipped else {}
+    )
+    return data, {"input_bytes": size, **said}
 
 
 def _describe(result: dict[str, Any]) -> str:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from laconic.cli.common import progress as show_progress
+from laconic.cli.common import report
 from laconic.cli.outputs import STDIO, Force, Writer, to_path
+from laconic.errors import InputError
 
 if TYPE_CHECKING:
     from laconic.evaluation.anchors import Codec
@@ -72,6 +74,8 @@ def run(
 ) -> None:
     """Everything `evaluate` does, for any codec.
 
+    A picture that cannot be read is reported, and the others are measured; the status is then 1.
+
     Raises:
         LaconicError: whatever is wrong with the folder, the options or an output file.
     """
@@ -101,6 +105,10 @@ def run(
         Writer(inputs, force, "--html", is_text=True).write(out_html, html.encode("utf-8"))
     if STDIO not in (out_json, out_html):
         typer.echo(summary(study, differences))
+    for failure in study.failures.values():
+        report(InputError(failure))
+    if study.failures:
+        raise typer.Exit(1)
 
 
 def parse_qualities(text: str) -> list[float]:
@@ -149,7 +157,7 @@ def page(codec: "Codec", study: "Study", folder: Path, names: list[str]) -> str:
             progress(done, total)
 
         anchors = [ANCHORS[name] for name in names if name in ("jpeg", "webp")]
-        gallery = make_gallery(codec, setting, folder, anchors, tick)
+        gallery = make_gallery(codec, setting, folder, anchors, tick, study.failures)
     return render_page(study, gallery)
 
 

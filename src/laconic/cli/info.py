@@ -1,12 +1,14 @@
 """`laconic info`: what is inside a .lac file."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from laconic.cli.common import naming, print_json
+from laconic.cli.common import Tick, as_bytes, each, naming, print_json, shown
+from laconic.cli.outputs import to_path
 
 if TYPE_CHECKING:
     from laconic.codecs.info import FileInfo
@@ -14,35 +16,69 @@ if TYPE_CHECKING:
 
 
 def info(
-    file: Annotated[Path, typer.Argument(metavar="FILE.lac", help="A .lac file.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(parser=to_path, metavar="FILE.lac...", help=".lac files; - is stdin."),
+    ],
+    as_list: Annotated[
+        bool, typer.Option("--list", help="List the pictures of an archive: size, mode, name.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Show sizes by section and level, model and coder, bits predicted and bits spent."""
+    """Show sizes by section and level, model and coder, bits predicted and bits spent.
+
+    --json prints the object of a single file, and of several {"files": [...]}.
+    """
+    if len(files) == 1:
+        with naming(files[0]):
+            values, lines = _look(files[0], as_list)
+        if as_json:
+            print_json(values)
+        else:
+            typer.echo("\n".join(lines))
+        return
+
+    def work(source: Path, target: Path, tick: Tick) -> dict[str, Any]:
+        values, lines = _look(source, as_list)
+        if not as_json:
+            typer.echo("\n".join(lines))
+        return {"input": str(source)} | values
+
+    results, good = each(files, files, work, "reading")
+    if as_json:
+        print_json({"files": results})
+    if not good:
+        raise typer.Exit(1)
+
+
+def _look(file: Path, as_list: bool) -> tuple[dict[str, Any], list[str]]:
+    """What `--json` says of a file, and what people read.
+
+    Raises:
+        LaconicError: it cannot be read, or is no archive whose pictures could be listed.
+    """
     from laconic.codecs import manifest
     from laconic.codecs.info import FileInfo, describe_any
+    from laconic.codecs.lossless_info import list_pictures
     from laconic.codecs.network import NetworkFile, summary
-    from laconic.container import read_bytes, unpack
+    from laconic.container import unpack
 
-    with naming(file):
-        data = read_bytes(file)
-        if unpack(data).codec == manifest.CODEC:
-            values = summary(NetworkFile.open(data), len(data))
-            lines = _describe_network(file, values)
-        else:
-            found = describe_any(data)
-            values = found.to_dict()
-            if isinstance(found, FileInfo):
-                lines = _describe(file, found)
-            else:
-                lines = _describe_lossless(file, found)
-    if as_json:
-        print_json(values)
-        return
-    for line in lines:
-        typer.echo(line)
+    data = as_bytes(file)
+    if as_list:
+        pictures = [asdict(picture) for picture in list_pictures(data)]
+        rows = [f"{p['width']:>7} x {p['height']:<7} {p['mode']:<5} {p['name']}" for p in pictures]
+        return describe_any(data).to_dict() | {"contents": pictures}, rows
+    name = shown(file)
+    if unpack(data).codec == manifest.CODEC:
+        values = summary(NetworkFile.open(data), len(data))
+        return values, _describe_network(name, values)
+    found = describe_any(data)
+    if isinstance(found, FileInfo):
+        return found.to_dict(), _describe(name, found)
+    return found.to_dict(), _describe_lossless(name, found)
 
 
-def _describe_network(file: Path, values: dict[str, Any]) -> list[str]:
+def _describe_network(file: str, values: dict[str, Any]) -> list[str]:
     """The lines that people read of a file of weights."""
     sizes = values["file_bits"] // 8, values["raw_bits"] // 8
     lines = [
@@ -59,7 +95,7 @@ def _describe_network(file: Path, values: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _describe(file: Path, found: "FileInfo") -> list[str]:
+def _describe(file: str, found: "FileInfo") -> list[str]:
     """The lines that people read."""
     nats = found.ideal_bits * math.log(2)
     overhead = found.file_bits / found.ideal_bits - 1 if found.ideal_bits else math.nan
@@ -86,7 +122,7 @@ def _describe(file: Path, found: "FileInfo") -> list[str]:
     return lines
 
 
-def _describe_lossless(file: Path, found: "LosslessInfo") -> list[str]:
+def _describe_lossless(file: str, found: "LosslessInfo") -> list[str]:
     """The lines that people read of lossless pictures."""
     what = f"{found.width} x {found.height} {found.mode}"
     if found.archive:

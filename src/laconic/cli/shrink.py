@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from laconic.cli.common import Tick, as_bytes, as_file, naming, progress, tell_one, warnings_for
+from laconic.cli.common import (
+    Tick,
+    as_bytes,
+    as_file,
+    naming,
+    progress,
+    tell_one,
+    warn_if_larger,
+    warnings_for,
+)
 from laconic.cli.outputs import Force, Out, Writer, place_outputs, to_path
 
 if TYPE_CHECKING:
@@ -71,6 +80,8 @@ def shrink(
             progress=tick,
         )
     writer.write(target, data)
+    with warnings_for(weights):
+        warn_if_larger(data, size)
     result: dict[str, Any] = {
         "input": str(weights),
         "output": str(target),

@@ -5,6 +5,7 @@ equal pictures for it, cuts large ones into tiles, and checks what comes back. P
 fewer bytes without the model are left to the methods of `codecs.direct`.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -72,6 +73,10 @@ class Core:
         object.__setattr__(self, "fingerprint", self.fingerprint[:FINGERPRINT_BYTES])
 
 
+class SkippedWarning(UserWarning):
+    """A picture is left out of an archive."""
+
+
 class LosslessCodec:
     """Writes and reads pictures exactly, with one model and without.
 
@@ -122,14 +127,22 @@ class LosslessCodec:
         parts_only = [written for written, _ in parts]
         return self._pack(parts_only, None, profiles, [picture.metadata], note)
 
-    def archive(self, sources: Sequence[Source], strip: bool = False) -> bytes:
+    def archive(
+        self, sources: Sequence[Source], strip: bool = False, skip_bad: bool = False
+    ) -> bytes:
         """Write pictures, each with its name, into one file.
 
-        Those of one size and kind follow each other, in the order they are given in. `strip` leaves
-        out EXIF and XMP data and dots per inch.
+        Those of one size and kind follow each other, in the order they are given in.
+
+        Args:
+            sources: names, and how to read each picture.
+            strip: leave out EXIF and XMP data and dots per inch.
+            skip_bad: leave out pictures that cannot be read or kept exactly, each with a
+                `SkippedWarning`.
 
         Raises:
-            InputError: an image cannot be kept exactly, or a name cannot be a path in a folder.
+            InputError: images cannot be kept exactly, all of which are named; or a name cannot be
+                a path in a folder.
         """
         if not sources:
             raise InputError("there are no pictures to archive")
@@ -137,8 +150,13 @@ class LosslessCodec:
             raise InputError(f"an archive holds up to {MAX_PICTURES} pictures; make several")
         check_names([name for name, _ in sources])
         alike: dict[Common, list[Source]] = {}
+        faults = []
         for source in sources:
-            alike.setdefault(Common.of(_read(source, strip=True)), []).append(source)
+            try:
+                alike.setdefault(Common.of(_read(source, strip=True)), []).append(source)
+            except InputError as error:
+                faults.append(error)
+        _settle_faults(faults, len(sources), skip_bad)
         profiles = list(dict.fromkeys(common.profile for common in alike if common.profile))
         tiles = sum(common.grid.count * len(group) for common, group in alike.items())
         counter = _Counter(self.progress, tiles)
@@ -255,6 +273,18 @@ class LosslessCodec:
             )
 
 
+def _settle_faults(faults: Sequence[InputError], count: int, skip_bad: bool) -> None:
+    """Refuse with the faults of all pictures, or warn of each."""
+    if skip_bad and len(faults) < count:
+        for fault in faults:
+            warnings.warn(f"left out: {fault}", SkippedWarning, stacklevel=4)
+    elif len(faults) == 1:
+        raise faults[0]
+    elif faults:
+        said = "; ".join(map(str, faults))
+        raise InputError(f"{len(faults)} of {count} pictures cannot be archived: {said}")
+
+
 class _Counter:
     """Counts tiles for a progress bar."""
 
@@ -273,7 +303,7 @@ def _read(source: Source, strip: bool) -> ExactPicture:
         picture = take_apart(load(), strip)
         _check_size(picture)
     except InputError as error:
-        if name in str(error):
+        if error.names(name):
             raise
         raise InputError(f"{name}: {error}") from error
     return picture

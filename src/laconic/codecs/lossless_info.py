@@ -4,8 +4,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from laconic.codecs.direct import METHODS, MODEL
-from laconic.codecs.lossless_file import LosslessFile
+from laconic.codecs.lossless_file import LosslessFile, is_lossless
 from laconic.codecs.lossless_header import CODEC, Bundle
+from laconic.errors import UnsupportedFileError
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,41 @@ def describe_lossless(data: bytes) -> LosslessInfo:
         quality=header.note.quality if header.note else None,
         note=str(header.note) if header.note else None,
     )
+
+
+@dataclass(frozen=True)
+class PictureInfo:
+    """A picture of an archive.
+
+    Attributes:
+        name: a path in the folder that was archived.
+        width: columns.
+        height: rows.
+        mode: as Pillow calls it.
+        orientation: EXIF's number, 1 for upright.
+    """
+
+    name: str
+    width: int
+    height: int
+    mode: str
+    orientation: int
+
+
+def list_pictures(data: bytes) -> list[PictureInfo]:
+    """The pictures of an archive, in the order of the file; no model is needed.
+
+    Raises:
+        CorruptFileError: the file is damaged.
+        UnsupportedFileError: it is no archive.
+    """
+    if not is_lossless(data) or not (file := LosslessFile.open(data)).is_archive:
+        raise UnsupportedFileError("the file is no archive, so that there are no names to list")
+    bundles = [bundle for bundle in file.bundles for _ in range(bundle.pictures)]
+    return [
+        PictureInfo(name, one.grid.width, one.grid.height, one.mode, one.orientation)
+        for name, one in zip(file.names, bundles, strict=True)
+    ]
 
 
 def _describe_bundle(bundle: Bundle) -> KindInfo:

@@ -7,7 +7,6 @@ to black, and what PNG says of colours in its chunk cICP.
 
 import contextlib
 import os
-import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from laconic.data import png_chunks
 from laconic.data.plugins import HEAD_BYTES, find_by_start, load_plugin
 from laconic.depth import SIXTEEN_BITS, WHITE
-from laconic.errors import InputError, MissingPackageError
+from laconic.errors import InputError, LaconicError, MissingPackageError
 
 Source: TypeAlias = Path | IO[bytes] | Image.Image
 """A file, an open file whose position is its start, or an image that Pillow has opened."""
@@ -153,10 +152,15 @@ def name_of(source: Source) -> str:
 
 @contextlib.contextmanager
 def naming_errors(source: Source) -> Iterator[None]:
-    """Turn what Pillow raises while it reads an image into an `InputError` that names it."""
+    """Turn whatever is raised while an image is read into an `InputError` that names it.
+
+    Decoders raise what they like on damaged files. Errors of ours and warnings pass as they are.
+    """
     name = name_of(source)
     try:
         yield
+    except (LaconicError, Warning):
+        raise
     except UnidentifiedImageError:
         empty = "is empty, it has 0 bytes"
         known = empty if _is_empty(source) else "is not an image in a known format"
@@ -166,11 +170,10 @@ def naming_errors(source: Source) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"cannot read {name}: {reason}") from error
-    except (
-        *(ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError),
-        struct.error,
-    ) as error:
-        raise InputError(f"{name} is a damaged image: {error}") from error
+    except MemoryError as error:
+        raise InputError(f"{name} is too large: there is not enough memory for it") from error
+    except Exception as error:
+        raise InputError(f"{name} is a damaged image: {error or type(error).__name__}") from error
 
 
 def _is_empty(source: Source) -> bool:
@@ -245,7 +248,7 @@ def _read_tiff_exif(image: TiffImageFile) -> bytes:
             if values := found.get_ifd(part):
                 kept.get_ifd(part).update(values)
         return kept.tobytes() if len(kept) or kept._ifds else b""
-    except (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error) as error:
+    except Exception as error:  # Pillow raises whatever it meets in damaged tags.
         warnings.warn(
             f"the EXIF data are damaged and are left out: {error}", MetadataWarning, stacklevel=6
         )

@@ -7,9 +7,9 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from laconic.data.images import read_image
 from laconic.errors import InputError
 
 FIELDS = ("jpeg", "offsets", "labels")
@@ -45,7 +45,6 @@ def load_jpeg_pack(path: Path) -> tuple[Tensor, Tensor]:
 
 def _decode(data: bytes, path: Path, index: int) -> np.ndarray:
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
+        return np.asarray(read_image(io.BytesIO(data)).convert("RGB"))
+    except InputError as error:
         raise InputError(f"{path}: picture {index} is damaged ({error})") from error

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
+from laconic.data.images import read_image
 from laconic.depth import to_eight_bits
-from laconic.errors import ConfigError
+from laconic.errors import ConfigError, InputError
 
 PATCHES_PER_CELL = 15
 """C of the count rule."""
@@ -55,9 +56,8 @@ def load_images(paths: Sequence[Path]) -> list[NDArray[np.uint8]]:
     images = []
     for path in paths:
         try:
-            with Image.open(path) as image:
-                images.append(np.asarray(to_eight_bits(image).convert("RGB")))
-        except (OSError, UnidentifiedImageError) as error:
+            images.append(np.asarray(to_eight_bits(read_image(path)).convert("RGB")))
+        except InputError as error:
             raise ConfigError(f"{path}: not a readable training image ({error})") from error
     return images
 

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -32,6 +32,7 @@ def make_gallery(
     folder: Path,
     anchors: Sequence[Anchor],
     tick: Callable[[], None] = lambda: None,
+    leave_out: Collection[str] = (),
 ) -> list[Comparison]:
     """One comparison per picture of a folder.
 
@@ -42,9 +43,12 @@ def make_gallery(
         anchors: codecs to show beside it at the same size; those that browsers cannot show are
             left out.
         tick: called after every picture.
+        leave_out: names of files that cannot be read.
     """
     gallery = []
     for path in list_images(folder):
+        if path.name in leave_out:
+            continue
         gallery.append(compare_picture(codec, setting, path.stem, load_rgb(path), anchors))
         tick()
     return gallery

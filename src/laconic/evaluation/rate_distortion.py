@@ -31,10 +31,11 @@ def rate_distortion(plan: Plan, folder: Path, progress: Progress = silent) -> St
         progress: told after every measurement.
 
     Returns:
-        The study; sizes are those of the whole files.
+        The study; sizes are those of the whole files. Pictures that cannot be read are left out,
+        and are among its failures.
 
     Raises:
-        InputError: no pictures, or two with the same name.
+        InputError: no pictures, none that can be read, or two with the same name.
         ConfigError: an empty plan, or two codecs with the same name.
     """
     names = [codec.name for codec, _ in plan]
@@ -43,7 +44,7 @@ def rate_distortion(plan: Plan, folder: Path, progress: Progress = silent) -> St
     paths = list_images(folder)
     if len({path.stem for path in paths}) != len(paths):
         raise InputError(f"{folder}: two pictures share a name apart from the ending; rename one")
-    pictures = [(path.stem, load_rgb(path)) for path in paths]
+    pictures, failures = _read_all(paths)
     total = len(pictures) * sum(len(settings) for _, settings in plan)
     done = 0
 
@@ -53,7 +54,25 @@ def rate_distortion(plan: Plan, folder: Path, progress: Progress = silent) -> St
         progress(done, total)
 
     curves = tuple(_curve(codec, settings, pictures, tick) for codec, settings in plan)
-    return Study(folder.name, curves)
+    return Study(folder.name, curves, failures)
+
+
+def _read_all(paths: Sequence[Path]) -> tuple[list[tuple[str, Image8]], dict[str, str]]:
+    """Pictures by name without ending, and why others cannot be read, by name.
+
+    Raises:
+        InputError: none can be read.
+    """
+    pictures: list[tuple[str, Image8]] = []
+    failures: dict[str, str] = {}
+    for path in paths:
+        try:
+            pictures.append((path.stem, load_rgb(path)))
+        except InputError as error:
+            failures[path.name] = str(error)
+    if not pictures:
+        raise InputError("; ".join(failures.values()))
+    return pictures, failures
 
 
 def measure(codec: Codec, name: str, pixels: Image8, setting: float) -> Measurement:

@@ -137,10 +137,12 @@ class Study:
     Attributes:
         title: what was measured, e.g. the folder's name.
         curves: one per codec, ours first.
+        failures: why pictures were left out, by file name.
     """
 
     title: str
     curves: tuple[Curve, ...]
+    failures: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def images(self) -> list[str]:
@@ -167,7 +169,9 @@ def study_to_json(study: Study) -> dict[str, Any]:
             points.append({"setting": point.setting, "mean": means, "images": images})
         head = {"codec": curve.codec, "label": curve.label, "description": curve.description}
         curves.append(head | {"points": points})
-    document = {"format": FORMAT, "title": study.title, "curves": curves}
+    document: dict[str, Any] = {"format": FORMAT, "title": study.title, "curves": curves}
+    if study.failures:
+        document["failures"] = dict(study.failures)
     plain: dict[str, Any] = finite(document)
     return plain
 
@@ -186,7 +190,7 @@ def study_from_json(document: Mapping[str, Any]) -> Study:
         raise InputError(f"not a {FORMAT!r} but {document.get('format')!r}; measure again")
     try:
         curves = tuple(_curve(curve) for curve in document["curves"])
-        return Study(document["title"], curves)
+        return Study(document["title"], curves, dict(document.get("failures", {})))
     except (KeyError, TypeError) as error:
         raise InputError(f"a study without {error}: measure again") from error
 
