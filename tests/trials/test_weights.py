@@ -1,15 +1,19 @@
 """Faults that people found when they tried smaller networks, by their number in the report."""
 
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from laconic.codecs.miracle import shrink_drawn
 from laconic.errors import InputError
-from laconic.weights import convert
+from laconic.weights import convert, smaller, widths
 from laconic.weights.batch_norm import reestimate
+from laconic.weights.operations import expected_operations
 from laconic.weights.relaxed_quantization import RelaxedPosterior, calibrate
 from laconic.weights.sensitivity import sensitivities
 
@@ -89,3 +93,88 @@ def test_line_07_a_network_that_is_half_drawn_is_put_back() -> None:
         shrink_drawn(net, refine)
     assert same(net, before)
     shrink_drawn(net)
+
+
+def test_line_21_three_dimensional_convolutions_get_smaller() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv3d(1, 4, 2), nn.ReLU(), nn.MaxPool3d(2), nn.Conv3d(4, 3, 2), nn.Flatten(),
+        nn.Linear(3, 2),
+    )  # fmt: skip
+    net[0].weight.data[1] = 0
+    x = torch.randn(2, 1, 5, 5, 5)
+    small = smaller(net, x)
+    assert widths(small) == {"0": (1, 3), "3": (3, 3), "5": (3, 2)}
+    torch.testing.assert_close(small(x), net(x), rtol=1e-5, atol=1e-5)
+
+
+class InPlace(nn.Module):
+    """Changes what layers give it, with modules, functions and operators."""
+
+    def __init__(self, in_place: bool) -> None:
+        super().__init__()
+        self.in_place, self.swish = in_place, nn.Hardswish(inplace=in_place)
+        self.a, self.b, self.c = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.b(self.swish(self.a(x)))
+        if self.in_place:
+            x *= 2
+        else:
+            x = x * 2
+        return self.c(functional.relu(x, inplace=self.in_place))
+
+
+def test_line_21_operations_are_counted_behind_what_works_in_place() -> None:
+    torch.manual_seed(0)
+    nets = [InPlace(in_place) for in_place in (True, False)]
+    for net in nets:
+        net.a.weight.data[0], net.a.bias.data[0], net.c.weight.data[:, 1] = 0, 0, 0
+    found, wanted = (expected_operations(net, torch.randn(2, 4)) for net in nets)
+    assert found == wanted == {"a": 3 * 8, "b": 3 * 6, "c": 2 * 6}
+    assert nets[0].swish.inplace
+
+
+def test_line_21_what_has_no_gradients_in_place_is_refused() -> None:
+    class Lost(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self[1](self[0](x).sigmoid_().mul_(2))
+
+    with pytest.raises(InputError, match="in place"):
+        expected_operations(Lost(nn.Linear(4, 4), nn.Linear(4, 2)), torch.randn(2, 4))
+
+
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_line_21_smaller_networks_are_exported_with_open_sizes(
+    tmp_path: Path, dynamo: bool
+) -> None:
+    """Batch, height and width are left open; the example to export with has one picture."""
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(2, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 4, 1),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
+    ).eval()  # fmt: skip
+    net[0].weight.data[1:3] = 0
+    x = torch.randn(1, 2, 9, 9)
+    small, file = smaller(net, x), tmp_path / "net.onnx"
+    assert widths(small)["0"] == (2, 4)
+    small.to(memory_format=torch.contiguous_format)
+    dim = torch.export.Dim
+    free = (
+        {"dynamic_shapes": ({0: dim("batch"), 2: dim("height", min=4), 3: dim("width", min=4)},)}
+        if dynamo
+        else {"dynamic_axes": {"x": {0: "batch", 2: "height", 3: "width"}}}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporters' own
+        torch.onnx.export(
+            small, (x,), file, input_names=["x"], output_names=["y"], dynamo=dynamo, verbose=False,
+            **free,
+        )  # fmt: skip
+    session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    for shape in ((1, 2, 9, 9), (3, 2, 12, 7)):
+        x = torch.randn(shape)
+        (found,) = session.run(None, {"x": x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(found), net(x), rtol=1e-5, atol=1e-5)

@@ -42,7 +42,8 @@ def expected_operations(net: nn.Module, example: Tensor) -> dict[str, float]:
         Operations by the layer's name; 0 for a layer that is not used.
 
     Raises:
-        InputError: the network has no layer to count, or gives something else than a tensor.
+        InputError: the network has no layer to count, gives something else than a tensor, or
+            changes numbers in place that its gradients need.
 
     Formula: places sum_o asked_o (2 products_o - said_o + said_o where there is a bias).
     """
@@ -154,7 +155,13 @@ def _asked(uses: list[_Use], result: Tensor) -> list[Tensor]:
 def _gradients(value: Tensor, weights: Tensor, outputs: list[Tensor]) -> list[Tensor]:
     if not value.requires_grad:
         return [torch.zeros_like(output) for output in outputs]
-    found = torch.autograd.grad(value, outputs, weights, retain_graph=True, allow_unused=True)
+    try:
+        found = torch.autograd.grad(value, outputs, weights, retain_graph=True, allow_unused=True)
+    except RuntimeError as error:
+        raise InputError(
+            "the network changes numbers in place that its gradients need, so that it could not be "
+            f"trained either: write these operations without in-place changes ({error})"
+        ) from error
     return [
         torch.zeros_like(output) if gradient is None else gradient
         for gradient, output in zip(found, outputs, strict=True)
@@ -169,8 +176,9 @@ def _probabilities(
 
     def count(name: str, layer: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor:
         uses.append(_use(name, layer, given[0], output))
-        return uses[-1].output
+        return uses[-1].output.clone()  # which functions may change in place
 
+    in_place = [module for module in modules.values() if getattr(module, "inplace", None) is True]
     handles = [
         layer.register_forward_hook(partial(count, name)) for name, layer in layers.items()
     ] + [
@@ -179,9 +187,13 @@ def _probabilities(
         if name not in layers and not any(True for _ in module.children())
     ]
     try:
+        for module in in_place:
+            module.inplace = False  # type: ignore[assignment]
         with evaluation(net):
             yield
     finally:
+        for module in in_place:
+            module.inplace = True  # type: ignore[assignment]
         for handle in handles:
             handle.remove()
 

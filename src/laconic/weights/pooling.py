@@ -30,7 +30,13 @@ class SlicedMaxPool2d(nn.MaxPool2d):
         return cls(size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(..., height, width)` to `(..., height // size, width // size)`, rounded down."""
+        """`(..., height, width)` to `(..., height // size, width // size)`, rounded down.
+
+        While the network is exported or compiled it is torch's own operation: other runtimes have
+        one of the same meaning, and its sizes may be left open.
+        """
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return super().forward(x)
         for axis, size in zip((-2, -1), _pair(self.kernel_size), strict=True):
             whole = x.shape[axis] // size * size
             every = (_every(x, axis, first, whole, size) for first in range(size))
