@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from laconic.codecs.miracle import shrink_drawn
 from laconic.errors import InputError
-from laconic.weights import convert, smaller, widths
+from laconic.weights import UntouchedModules, convert, plain, smaller, widths
 from laconic.weights.batch_norm import reestimate
 from laconic.weights.operations import expected_operations
 from laconic.weights.relaxed_quantization import RelaxedPosterior, calibrate
@@ -178,3 +178,52 @@ def test_line_21_smaller_networks_are_exported_with_open_sizes(
         x = torch.randn(shape)
         (found,) = session.run(None, {"x": x.numpy()})
         torch.testing.assert_close(torch.from_numpy(found), net(x), rtol=1e-5, atol=1e-5)
+
+
+def test_line_13_frozen_parameters_stay_frozen() -> None:
+    net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 6), nn.Linear(6, 2))
+    net[2].requires_grad_(False)
+    net[3].bias.requires_grad_(False)
+    before = state(net)
+    with pytest.warns(UntouchedModules, match=r"2 \(frozen\), 3 \(frozen\)"):
+        penalty = convert(net, "sparse-vd")
+    assert list(penalty.layers) == ["0"]
+    assert [p.requires_grad for p in (*net[2].parameters(), *net[3].parameters())] == [
+        False, False, True, False,
+    ]  # fmt: skip
+    optimizer = torch.optim.Adam(net.parameters(), 0.1)
+    (net(torch.randn(8, 4)).square().mean() + penalty()).backward()
+    optimizer.step()
+    assert all(torch.equal(net.state_dict()[name], before[name]) for name in ("2.weight", "3.bias"))
+    assert not plain(net)[2].weight.requires_grad
+    with pytest.raises(InputError, match=r"frozen.*requires_grad"):
+        convert(nn.Sequential(nn.Linear(4, 4)).requires_grad_(False), "sparse-vd")
+
+
+class Mixed(nn.Module):
+    """Groups, layer normalisation, pieces, quotients and clamps in one row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv1d(2, 8, 3), nn.Conv1d(8, 8, 1, groups=4)
+        self.c, self.norm, self.d = nn.Linear(4, 6), nn.LayerNorm(6), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        value, gate = self.b(torch.relu(self.a(x / 2))).chunk(2, dim=1)
+        x = (value.clamp(-1, 1) / (1 + gate.abs())).mean(2)
+        return self.d(torch.relu(self.norm(torch.relu(self.c(x)))))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_missed_pruning_passes_groups_norms_pieces_quotients_and_clamps(seed: int) -> None:
+    torch.manual_seed(seed)
+    net = Mixed().eval()
+    for layer in (net.a, net.b, net.c, net.d):
+        layer.weight.data[torch.rand(len(layer.weight)) < 0.4] = 0
+        layer.weight.data[:, torch.rand(layer.weight.shape[1]) < 0.4] = 0
+        layer.bias.data[torch.rand(len(layer.bias)) < 0.4] = 0
+    x = torch.randn(3, 2, 9)
+    small = smaller(net, x)  # warns of nothing
+    torch.testing.assert_close(small(x), net(x), rtol=1e-5, atol=1e-5)
+    count, whole = (sum(p.numel() for p in one.parameters()) for one in (small, net))
+    assert count < whole

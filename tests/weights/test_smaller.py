@@ -77,7 +77,50 @@ def padded() -> nn.Module:
     )  # fmt: skip
 
 
+class Grouped(nn.Module):
+    """Convolutions in groups, one of them with two outputs for each channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 8, 3), nn.Conv2d(8, 12, 3, padding=1, groups=4)
+        self.c, self.d = nn.Conv2d(12, 6, 1, groups=2, bias=False), nn.Conv2d(6, 12, 3, groups=6)
+        self.norm, self.head = nn.BatchNorm2d(12), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.norm(self.b(functional.relu(self.a(x)))))
+        return self.head(self.d(self.c(x)).mean((2, 3)))
+
+
+class Normed(nn.Module):
+    """Layer normalisation, alone and behind a sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.n, self.b = nn.Linear(8, 10), nn.LayerNorm(10), nn.Linear(10, 10)
+        self.m, self.c = nn.LayerNorm(10), nn.Linear(10, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.n(torch.relu(self.a(x))))
+        return self.c(self.m(self.b(x) + x))
+
+
+class Gated(nn.Module):
+    """Tensors in pieces that act on each other, quotients, clamps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 8, 3), nn.Conv2d(4, 9, 3)
+        self.c, self.d = nn.Conv2d(3, 6, 1), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = self.a(x).chunk(2, 1)
+        x = value * torch.sigmoid(gate)
+        p, q, r = torch.split(self.b(x.clamp(-1, 1) / 2), 3, dim=1)
+        return self.d(self.c(torch.clamp(p, min=0) + q / (1 + r * r)).mean((2, 3)))
+
+
 NETS = (mlp, pooled, padded, Residual, Written)
+LATER = (Grouped, Normed, Gated)
 
 
 def example() -> Tensor:
@@ -97,6 +140,10 @@ def masked(net: nn.Module, seed: int, rows: float, columns: float) -> nn.Module:
                 generator.random(size) > rows / 2
             )
             module.bias.data = torch.randn(size)
+        elif isinstance(module, nn.LayerNorm):
+            scale = torch.randn(module.weight.shape)
+            module.weight.data = scale * torch.from_numpy(generator.random(len(scale)) > rows / 2)
+            module.bias.data = torch.randn(module.weight.shape)
         elif isinstance(module, nn.Linear | nn.Conv2d):
             out, into = module.weight.shape[:2]
             dead_out = torch.from_numpy(generator.random(out) < rows)
@@ -120,7 +167,7 @@ def check(net: nn.Module, x: Tensor) -> nn.Module:
     return small
 
 
-@pytest.mark.parametrize("build", NETS)
+@pytest.mark.parametrize("build", NETS + LATER)
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 10**6),
@@ -139,7 +186,7 @@ def test_outputs_are_those_of_the_masked_network(
     assert numbers <= sum(p.numel() for p in net.parameters()) + extra
 
 
-@pytest.mark.parametrize("build", NETS)
+@pytest.mark.parametrize("build", NETS + LATER)
 def test_a_network_without_zeros_keeps_its_sizes(build: type[nn.Module]) -> None:
     net = masked(build(), 0, 0.0, 0.0)
     small = check(net, example())
@@ -227,7 +274,7 @@ def test_sums_with_what_cannot_shrink_stay_whole(joined: bool, first: bool) -> N
     net = Sum(joined, first)
     net.last.weight.data[:, 0] = 0  # nobody reads channel 0 of the sum
     small = check(net, example())
-    used = {"a": (2, 1), "b": (2, 1)} if joined else {}
+    used = {"a": (1, 1), "b": (2, 1)} if joined else {}  # of what a computes nobody reads anything
     assert widths(small) == {**used, "c": (2, 2), "last": (1, 3)}
 
 
@@ -265,7 +312,7 @@ def test_everything_pruned_but_one(build: type[nn.Module]) -> None:
     assert max(max(pair) for pair in list(widths(small).values())[:-1]) <= 2
 
 
-@pytest.mark.parametrize("build", NETS)
+@pytest.mark.parametrize("build", NETS + LATER)
 def test_everything_pruned(build: type[nn.Module]) -> None:
     net = masked(build(), 0, 1.0, 1.0)
     small = check(net, example())
@@ -306,17 +353,82 @@ def test_shared_layers_stay_whole_and_are_named() -> None:
     torch.testing.assert_close(small(torch.ones(2, 6)), net(torch.ones(2, 6)))
 
 
-def test_unknown_operations_and_groups_stay_whole() -> None:
+def test_unknown_operations_stay_whole() -> None:
     net = nn.Sequential(
         nn.Conv2d(2, 4, 3), nn.Conv2d(4, 4, 3, groups=2), nn.GroupNorm(2, 4), nn.Flatten(),
         nn.Linear(64, 3), nn.ReLU(), nn.Linear(3, 2),
     )  # fmt: skip
     for index in (0, 1, 4):
         net[index].weight.data[:2] = 0
-    with pytest.warns(KeptWhole, match=r"1 \(Conv2d\), 2 \(GroupNorm\)"):
+    with pytest.warns(KeptWhole, match=r"around: 2 \(GroupNorm\)"):
         small = smaller(net, example())
-    assert widths(small) == {**widths(net), "4": (64, 1), "6": (1, 2)}
+    assert widths(small) == {**widths(net), "0": (2, 2), "4": (64, 1), "6": (1, 2)}
     torch.testing.assert_close(small(example()), net(example()))
+
+
+def test_groups_leave_and_those_that_stay_are_alike() -> None:
+    """A dead group goes with its inputs; in the others as many channels stay as any needs."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(2, 12, 3), nn.ReLU(), nn.Conv2d(12, 9, 3, groups=3), nn.ReLU(),
+        nn.Conv2d(9, 2, 1),
+    )  # fmt: skip
+    net[2].weight.data[3:6] = 0  # the second group says nothing
+    net[2].bias.data[3:6] = 0
+    net[4].weight.data[:, 0] = 0  # of the first group two outputs are read, of the third all
+    net[2].weight.data[:3, :2] = 0  # the first group reads two inputs, the third three
+    net[2].weight.data[6:, 1] = 0
+    small = check(net, example())
+    assert widths(small) == {"0": (2, 5), "2": (6, 6), "4": (5, 2)}
+    assert small.get_submodule("2").groups == 2
+    net[2].weight.data[:3] = 0
+    net[2].bias.data[:3] = 0
+    small = check(net, example())
+    assert widths(small) == {"0": (2, 3), "2": (3, 3), "4": (3, 2)}
+    assert small.get_submodule("2").groups == 1
+
+
+def test_pieces_lose_channels_together_where_they_meet() -> None:
+    """A gated unit: value and gate of a channel go when nobody reads their product."""
+    net = masked(Gated(), 0, 0.0, 0.0)
+    net.b.weight.data[:, [0, 3]] = 0
+    small = check(net, example())
+    assert widths(small) == {**widths(net), "a": (2, 4), "b": (2, 9)}
+    net.c.weight.data[:, 1] = 0
+    assert widths(check(net, example()))["b"] == (2, 6)
+
+
+def test_layer_normalisation_remembers_what_left() -> None:
+    """A removed number still counts in mean and variance; what varies stays for them."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 10), nn.ReLU(), nn.LayerNorm(10), nn.Linear(10, 3))
+    net[0].weight.data[:3] = 0
+    net[0].bias.data[:3] = torch.tensor([0.0, 2.0, 0.5])
+    net[3].weight.data[:, [0, 1, 4]] = 0
+    small = check(net, torch.randn(4, 8))
+    assert widths(small) == {"0": (8, 8), "3": (7, 3)}
+    assert small.get_submodule("2").removed == 2
+    net[0].weight.data[4] = 0
+    assert widths(check(net, torch.randn(4, 8)))["0"] == (8, 7)
+
+
+class Circle(nn.Module):
+    """Adds the pieces of a tensor to it, in another order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(8, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        a, b = x.chunk(2, -1)
+        return self.last(torch.cat([b, a], -1) + x)
+
+
+def test_pieces_that_are_added_to_their_whole_stay() -> None:
+    net = masked(Circle(), 0, 0.0, 0.0)
+    net.last.weight.data[:, 2] = 0
+    assert widths(check(net, torch.randn(3, 8))) == {"first": (8, 6), "last": (5, 2)}
 
 
 def test_linear_layers_on_sequences() -> None:

@@ -1,21 +1,22 @@
 """Which channels of a network's tensors are constant, tied to each other, and read by anyone.
 
 Constants flow forward: a row of zeros emits its bias, whatever the input. Need flows backward: a
-channel that meets only columns of zeros need not be computed. A *space* holds the tensors whose
-channels stand and fall together: a layer's outputs, what acts on them number by number, and all
-terms of a sum.
+channel that meets only columns of zeros need not be computed.
 """
 
-from dataclasses import dataclass
+import operator
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
 from laconic.weights.base import SUPPORTED
+from laconic.weights.layers import Layer, groups_of, in_groups, pads_with_zeros, weight_of
+from laconic.weights.spaces import Space, Value, settle, tie
 from laconic.weights.tracing import (
     BATCH_NORMS,
     BINARY,
+    CUTTING,
     DROPOUT,
     ELEMENTWISE,
     FLATTENING,
@@ -26,116 +27,14 @@ from laconic.weights.tracing import (
     acts_on_rank,
     asks_for_size_only,
     averages_positions,
+    cut_along,
     drops_nothing,
     own_module,
+    piece_shapes,
     run_alone,
     target_of,
     tensors_of,
 )
-
-
-class Space:
-    """Tensors whose channels stand and fall together.
-
-    Args:
-        size: number of channels.
-        device: of the masks.
-
-    Attributes:
-        need: which channels must be computed; bool, shape `(size,)`.
-        parts: for flattened and joined tensors: what they consist of in turn, and for every
-            feature of such a part the channel there that it comes from.
-    """
-
-    def __init__(self, size: int, device: torch.device) -> None:
-        self.need = torch.zeros(size, dtype=torch.bool, device=device)
-        self.parts: list[tuple[Value, Tensor]] = []
-
-    @property
-    def present(self) -> Tensor:
-        """Which channels the smaller network has; at least one, so that it still runs."""
-        if self.parts:
-            return torch.cat([part.space.present[channels] for part, channels in self.parts])
-        if bool(self.need.any()):
-            return self.need
-        first = self.need.clone()
-        first[0] = True
-        return first
-
-    def keep(self) -> None:
-        """Somebody reads every channel."""
-        self.need[:] = True
-
-    def keep_parts(self) -> None:
-        """Make what this consists of as whole as this: its channels cannot be chosen freely."""
-        if self.parts:
-            self.keep()
-        for part, _ in self.parts:
-            part.space.keep()
-        self.parts = []
-
-    def ask_parts(self) -> None:
-        """Hand the need on to what this consists of."""
-        sizes = [len(channels) for _, channels in self.parts]
-        if sizes:
-            pieces = torch.split(self.need, sizes)
-            for (part, channels), need in zip(self.parts, pieces, strict=True):
-                part.space.need[channels[need]] = True
-
-
-@dataclass(eq=False)
-class Value:
-    """What is known of one tensor of the forward pass.
-
-    Attributes:
-        shape: on the example.
-        axis: where its channels stand.
-        space: the channels, with all that is tied to them.
-        constant: what each channel holds at every position of every input, NaN where it varies.
-    """
-
-    shape: tuple[int, ...]
-    axis: int
-    space: Space
-    constant: Tensor
-
-
-@dataclass(eq=False)
-class Layer:
-    """A linear or convolutional layer that may lose rows and columns.
-
-    Attributes:
-        module: the layer.
-        source: what it reads.
-        result: what it computes.
-        dim: the axis of `source` that it reads channels from.
-        fold: constants of the inputs that its bias can take over exactly, NaN elsewhere.
-        touches: whether an output has a weight for an input; bool `(outputs, inputs)`.
-    """
-
-    module: nn.Module
-    source: Value
-    result: Value
-    dim: int
-    fold: Tensor
-    touches: Tensor
-
-    @property
-    def present(self) -> Tensor:
-        """Which of its inputs the smaller network has."""
-        if self.source.axis == self.dim:
-            return self.source.space.present
-        return torch.ones_like(self.fold, dtype=torch.bool)
-
-    def reads(self) -> Tensor:
-        """Which inputs matter to outputs that matter; bool `(inputs,)`."""
-        return self.touches[self.result.space.need].any(0) & self.fold.isnan()
-
-    def shift(self) -> Tensor:
-        """What folded constants add to each output, shape `(outputs,)`, in double precision."""
-        weight, known = _weight(self.module), self.fold.nan_to_num() != 0
-        gain = weight[:, known].double().flatten(2).sum(-1) if weight.ndim > 2 else weight[:, known]
-        return gain.double() @ self.fold[known].double()
 
 
 class Channels:
@@ -149,6 +48,8 @@ class Channels:
         values: of the operations that return a tensor.
         layers: the layers that may lose channels.
         sliced: modules with numbers of their own for every channel, which go with it.
+        norms: layer normalisations over the channels, and what they normalise.
+        pieces: parts of tensors that are cut along their channels: the whole, and which channels.
         flattened: operations that flatten all but the batch.
         sums: sums, differences and products of two tensors.
         kept: operations that need all channels because nothing is known of them, in words.
@@ -159,13 +60,15 @@ class Channels:
         self.values: dict[fx.Node, Value] = {}
         self.layers: dict[fx.Node, Layer] = {}
         self.sliced: dict[fx.Node, nn.Module] = {}
+        self.norms: dict[fx.Node, tuple[nn.LayerNorm, Value]] = {}
+        self.pieces: dict[fx.Node, tuple[fx.Node, slice]] = {}
         self.flattened: list[fx.Node] = []
         self.sums: list[fx.Node] = []
         self.kept: list[str] = []
         self._samples = tensors_of(graph, inputs)
         for node in graph.graph.nodes:
             self._visit(node)
-        self._solve()
+        settle(self.values.values(), self._ask)
 
     def _visit(self, node: fx.Node) -> None:
         sources = [self.values[other] for other in node.all_input_nodes if other in self.values]
@@ -173,17 +76,21 @@ class Channels:
             for source in sources:
                 source.space.keep()
         elif node not in self._samples:
-            if len(sources) != 1 or not asks_for_size_only(
-                node, len(sources[0].shape), sources[0].axis
-            ):
+            known = len(sources) == 1 and (
+                asks_for_size_only(node, len(sources[0].shape), sources[0].axis)
+                or self._cut(node, sources[0])
+            )
+            if not known:
                 self._keep(node, sources)
+        elif node in self.values:  # a piece
+            pass
         elif node.op in ("placeholder", "get_attr"):
             self._new(node).space.keep()
         elif len(sources) < len(node.all_input_nodes) or not sources:
             if not self._flatten(node, sources):
                 self._keep(node, sources)
         else:
-            rules = (self._layer, self._channelwise, self._flatten, self._join)
+            rules = (self._layer, self._norm, self._channelwise, self._flatten, self._join)
             if not any(rule(node, sources) for rule in rules):
                 self._keep(node, sources)
 
@@ -218,25 +125,68 @@ class Channels:
 
     def _layer(self, node: fx.Node, sources: list[Value]) -> bool:
         module, source = own_module(self.graph, node), sources[0]
-        if module is None or type(module) not in SUPPORTED or getattr(module, "groups", 1) != 1:
+        if module is None or type(module) not in SUPPORTED or _one_each(module):
             return False
-        weight = _weight(module)
+        weight = weight_of(module)
         dim = len(source.shape) + 1 - weight.ndim
+        touches = (
+            (in_groups(module, weight) != 0).flatten(3)
+            if weight.ndim > 2
+            else (in_groups(module, weight)[..., None] != 0)
+        )
+        touches = touches.any(3)
         if source.axis == dim:
             fold = source.constant.clone()
-            if _pads_with_zeros(module):
+            if pads_with_zeros(module):
                 fold[fold != 0] = torch.nan
         else:
             source.space.keep()
-            fold = weight.new_full(weight.shape[1:2], torch.nan)
-        touches = (weight != 0).reshape(*weight.shape[:2], -1).any(-1)
+            fold = weight.new_full((touches.shape[0] * touches.shape[2],), torch.nan)
         result = self._new(node, dim)
         layer = self.layers[node] = Layer(module, source, result, dim, fold, touches)
-        value = layer.shift()
-        if isinstance(module.bias, Tensor):
-            value = value + module.bias
-        fixed = ~touches[:, fold.isnan()].any(1)
-        result.constant[fixed] = value[fixed].to(result.constant.dtype)
+        result.constant = layer.constants().to(result.constant.dtype)
+        return True
+
+    def _norm(self, node: fx.Node, sources: list[Value]) -> bool:
+        """All that varies is needed for mean and variance; numbers that are known can leave."""
+        module, source = own_module(self.graph, node), sources[0]
+        if type(module) is not nn.LayerNorm or len(module.normalized_shape) != 1:
+            return False
+        if source.axis != len(source.shape) - 1:
+            return False
+        source.space.need |= source.constant.isnan()
+        constant = torch.full_like(source.constant, torch.nan)
+        if isinstance(module.weight, Tensor):
+            blind = module.weight.detach() == 0
+            constant[blind] = 0.0 if module.bias is None else module.bias.detach()[blind]
+        self._new(node, source.axis, constant, source.space)
+        self.norms[node] = module, source
+        return True
+
+    def _cut(self, node: fx.Node, source: Value) -> bool:
+        """What cuts a tensor into pieces, along its channels or another axis."""
+        if target_of(self.graph, node) not in CUTTING or any(
+            user.target is not operator.getitem or user not in self._samples for user in node.users
+        ):
+            return False
+        rank = len(source.shape)
+        along = cut_along(node) % rank
+        ends = [0]
+        for shape in piece_shapes(self.graph, node, source.shape):
+            ends.append(ends[-1] + shape[along])
+        for user in node.users:
+            if along != source.axis:
+                self._new(user, source.axis, source.constant, source.space)
+                continue
+            index = user.args[1]
+            assert isinstance(index, int)
+            start, end = (ends[:-1][index], ends[1:][index])
+            piece = self._new(user, source.axis, source.constant[start:end])
+            numbers = torch.arange(start, end, device=source.constant.device)
+            piece.space.views.append([(source, numbers)])
+            piece.space.is_piece = True
+            whole = node.all_input_nodes[0]
+            self.pieces[user] = whole, slice(start, end)
         return True
 
     def _channelwise(self, node: fx.Node, sources: list[Value]) -> bool:
@@ -253,7 +203,7 @@ class Channels:
             return False
         if len(sources) == 2:
             self.sums.append(node)
-        self._new(node, axis, self._constants(node, axis), self._tie(sources))
+        self._new(node, axis, self._constants(node, axis), tie(sources, self.values.values()))
         return True
 
     def _constants(self, node: fx.Node, axis: int) -> Tensor:
@@ -276,18 +226,6 @@ class Channels:
         constant[varies] = torch.nan
         return constant
 
-    def _tie(self, values: list[Value]) -> Space:
-        """One space for all of these."""
-        first = values[0].space
-        for other in {value.space for value in values} - {first}:
-            first.keep_parts()
-            other.keep_parts()
-            first.need |= other.need
-            for value in self.values.values():
-                if value.space is other:
-                    value.space = first
-        return first
-
     def _flatten(self, node: fx.Node, sources: list[Value]) -> bool:
         _, shape = self._samples[node]
         if target_of(self.graph, node) not in FLATTENING or len(sources) != 1:
@@ -300,7 +238,7 @@ class Channels:
         view = [-1 if dim == axis else 1 for dim in range(1, len(old))]
         channels = numbers.reshape(view).expand(old[1:]).reshape(-1)
         value = self._new(node, 1, source.constant[channels])
-        value.space.parts = [(source, channels)]
+        value.space.views.append([(source, channels)])
         self.flattened.append(node)
         return True
 
@@ -316,48 +254,33 @@ class Channels:
         if any(part.axis != axis or dim % len(part.shape) != axis for part in parts):
             return False
         value = self._new(node, axis, torch.cat([part.constant for part in parts]))
-        for part in parts:
-            every = torch.arange(len(part.constant), device=part.constant.device)
-            value.space.parts.append((part, every))
+        device = value.constant.device
+        value.space.views.append(
+            [(part, torch.arange(len(part.constant), device=device)) for part in parts]
+        )
         return True
 
-    def _solve(self) -> None:
-        """Spread the need until nothing changes; it only ever grows."""
-        spaces = {value.space for value in self.values.values()}
-        before = -1
-        while (now := sum(int(space.need.sum()) for space in spaces)) != before:
-            before = now
-            for value in reversed(self.values.values()):
-                value.space.ask_parts()
-            for layer in reversed(self.layers.values()):
-                if layer.source.axis == layer.dim:
-                    layer.source.space.need |= layer.reads()
+    def _ask(self) -> None:
+        """What layers read, for what they must compute."""
+        for layer in reversed(self.layers.values()):
+            layer.balance()
+            if layer.source.axis == layer.dim:
+                layer.source.space.need |= layer.reads()
 
 
-def _weight(module: nn.Module) -> Tensor:
-    assert isinstance(module.weight, Tensor)
-    return module.weight.detach()
-
-
-def _pads_with_zeros(module: nn.Module) -> bool:
-    if isinstance(module, nn.Linear) or getattr(module, "padding_mode", "zeros") != "zeros":
-        return False
-    padding = module.padding
-    if isinstance(padding, str):
-        return padding == "same"
-    assert isinstance(padding, tuple)
-    return any(width > 0 for width in padding)
+def _one_each(module: nn.Module) -> bool:
+    """Whether a convolution has a group for every channel, and one output in each."""
+    alike = {groups_of(module), weight_of(module).shape[0]} == {groups_of(module)}
+    return alike and groups_of(module) > 1 and weight_of(module).shape[1] == 1
 
 
 def _one_number_each(module: nn.Module, shape: tuple[int, ...]) -> bool:
     """Whether a module with numbers of its own acts on the channels of axis 1 one by one."""
-    channels = shape[1]
-    if type(module) in SUPPORTED and not isinstance(module, nn.Linear):
-        alike = {module.groups, module.in_channels, module.out_channels} == {channels}
-        return alike and len(shape) == _weight(module).ndim
+    if type(module) in SUPPORTED:
+        return _one_each(module) and len(shape) == weight_of(module).ndim
     if type(module) in BATCH_NORMS:
         return isinstance(module.running_mean, Tensor)
-    return type(module) is nn.PReLU and module.num_parameters in (1, channels)
+    return type(module) is nn.PReLU and module.num_parameters in (1, shape[1])
 
 
 def _blind(module: nn.Module) -> Tensor:
@@ -380,4 +303,4 @@ def _leaves_channels(
         return axis == 1 and averages_positions(node, rank)
     if target in DROPOUT:
         return drops_nothing(node)
-    return target in ELEMENTWISE
+    return target in ELEMENTWISE and len(sources) == 1

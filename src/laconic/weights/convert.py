@@ -91,7 +91,8 @@ def convert(
 
     A layer that is used in several places is converted once and stays shared. Layers whose weight
     is no parameter of their own (`weight_norm`, `prune`), that have hooks or a forward pass of
-    their own, or whose weight another module reads (attention's last layer) are left alone.
+    their own, or whose weight another module reads (attention's last layer) are left alone; so are
+    layers with a frozen parameter (`requires_grad` is False), which stay frozen.
 
     Args:
         net: the network; trained weights are what posteriors start from.
@@ -111,14 +112,14 @@ def convert(
     """
     modules = dict(net.named_modules())
     _refuse(net, modules, skip)
-    found = {
+    fitting = {
         name: module
         for name, module in modules.items()
         if _convertible(module) and not _within(name, skip)
     }
+    found = {name: module for name, module in fitting.items() if not _frozen(module)}
     if not found:
-        kinds = ", ".join(kind.__name__ for kind in SUPPORTED)
-        raise InputError(f"the network has no layer to convert: none of {kinds}")
+        raise InputError(_nothing_to_convert(fitting))
     names = list(found)
     layers: dict[str, ProbabilisticLayer] = {}
     for name, module in found.items():
@@ -134,11 +135,11 @@ def convert(
         if name not in found and any(True for _ in module.parameters(recurse=False))
     )
     if untouched:
-        warnings.warn(
-            f"left as they are: {', '.join(name or 'the network itself' for name in untouched)}",
-            UntouchedModules,
-            stacklevel=2,
-        )
+        told = [
+            (name or "the network itself") + (" (frozen)" if name in fitting else "")
+            for name in untouched
+        ]
+        warnings.warn(f"left as they are: {', '.join(told)}", UntouchedModules, stacklevel=2)
     factors = {
         f"{name}.posterior.{prefix}": factor
         for name in layers
@@ -186,6 +187,20 @@ def _convertible(module: nn.Module) -> bool:
     passes = [(one.forward, getattr(one, "_conv_forward", None)) for one in (kind, type(module))]
     hooked = module._forward_hooks or module._forward_pre_hooks
     return passes[0] == passes[1] and set(module._parameters) == {"weight", "bias"} and not hooked
+
+
+def _frozen(module: nn.Module) -> bool:
+    return not all(parameter.requires_grad for parameter in module.parameters())
+
+
+def _nothing_to_convert(frozen: Mapping[str, nn.Module]) -> str:
+    if frozen:
+        return (
+            f"every layer that could be converted is frozen ({', '.join(frozen)}): set "
+            "requires_grad of its parameters to True, as by net.requires_grad_(True)"
+        )
+    kinds = ", ".join(kind.__name__ for kind in SUPPORTED)
+    return f"the network has no layer to convert: none of {kinds}"
 
 
 def _within(name: str, skip: tuple[str, ...]) -> bool:

@@ -35,8 +35,10 @@ class SlicedMaxPool2d(nn.MaxPool2d):
         While the network is exported or compiled it is torch's own operation: other runtimes have
         one of the same meaning, and its sizes may be left open.
         """
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return super().forward(x)
+        tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        if tracing or torch.compiler.is_compiling():
+            result: Tensor = super().forward(x)
+            return result
         for axis, size in zip((-2, -1), _pair(self.kernel_size), strict=True):
             whole = x.shape[axis] // size * size
             every = (_every(x, axis, first, whole, size) for first in range(size))

@@ -19,9 +19,11 @@ from torch.utils import _pytree
 from laconic.distributions.relaxed_grid import Rounding
 from laconic.errors import InputError
 from laconic.weights.base import SUPPORTED
-from laconic.weights.channels import Channels, Layer, Value
+from laconic.weights.channels import Channels
 from laconic.weights.convert import plain
+from laconic.weights.partial_norm import PartialLayerNorm
 from laconic.weights.pooling import SlicedMaxPool2d
+from laconic.weights.spaces import Value
 from laconic.weights.tracing import SUMS, traced
 
 _SIZES = ("num_features", "num_parameters", "in_channels", "out_channels", "groups")
@@ -178,58 +180,39 @@ def _replace_constants(graph: fx.GraphModule, channels: Channels) -> None:
 
 def _shrink(graph: fx.GraphModule, channels: Channels) -> None:
     for node, layer in channels.layers.items():
-        reads, present = _columns(layer), layer.present
-        graph.set_submodule(str(node.target), _small_layer(layer, reads))
-        if not bool(torch.equal(reads, present)):
+        graph.set_submodule(str(node.target), layer.smaller())
+        present = layer.present
+        chosen = torch.where(present, present.cumsum(0) - 1, 0)[layer.columns()]
+        if not torch.equal(chosen, torch.arange(int(present.sum()), device=chosen.device)):
             name = f"{node.target}_select"
-            graph.add_submodule(name, Select(reads[present].nonzero()[:, 0], layer.dim))
+            graph.add_submodule(name, Select(chosen, layer.dim))
             with graph.graph.inserting_before(node):
                 node.update_arg(0, graph.graph.call_module(name, (node.args[0],)))
     for node, module in channels.sliced.items():
         graph.set_submodule(str(node.target), _small_module(module, channels.values[node]))
+    for node, (norm, source) in channels.norms.items():
+        present = source.space.present
+        if not bool(present.all()):
+            partial = PartialLayerNorm(norm, present, source.constant)
+            graph.set_submodule(str(node.target), partial)
+    _rewrite_sizes(graph, channels)
+
+
+def _rewrite_sizes(graph: fx.GraphModule, channels: Channels) -> None:
+    """Written-out sizes, as in view(-1, 400) or split(64), would be those of the large network."""
+    for node, (whole, cut) in channels.pieces.items():
+        value = channels.values[whole]
+        present = value.space.present
+        start, length = int(present[: cut.start].sum()), int(present[cut].sum())
+        with graph.graph.inserting_before(node):
+            piece = graph.graph.call_function(torch.narrow, (whole, value.axis, start, length))
+        node.replace_all_uses_with(piece)
     for node in channels.flattened:
         if node.op == "call_module":
             continue
-        # Written-out sizes, as in view(-1, 400), would be those of the large network.
         with graph.graph.inserting_before(node):
             flat = graph.graph.call_function(torch.flatten, (node.all_input_nodes[0], 1))
         node.replace_all_uses_with(flat)
-
-
-def _columns(layer: Layer) -> Tensor:
-    """Inputs that stay; one at least, which then has no weight."""
-    reads = layer.reads()
-    if not bool(reads.any()):
-        reads[layer.present.nonzero()[0]] = True
-    return reads
-
-
-def _small_layer(layer: Layer, reads: Tensor) -> nn.Module:
-    small = deepcopy(layer.module)
-    weight, bias = small.weight, small.bias
-    assert isinstance(weight, Tensor)
-    rows, needed = layer.result.space.present, layer.result.space.need
-    # A row that only stands in for an empty layer, and inputs that the bias takes over, are zero.
-    used = (needed[:, None] & layer.fold.isnan()[None]).reshape(*weight.shape[:2], *_ones(weight))
-    kept = torch.where(used, weight, 0)[rows][:, reads]
-    shift = layer.shift()[rows]
-    if isinstance(bias, Tensor):
-        shift = shift + bias[rows]
-    shift = torch.where(needed[rows], shift, 0).to(weight.dtype)
-    small.weight = nn.Parameter(kept, requires_grad=weight.requires_grad)
-    if isinstance(bias, Tensor) or bool((shift != 0).any()):
-        small.bias = nn.Parameter(shift, requires_grad=weight.requires_grad)
-    inputs, outputs = int(reads.sum()), int(rows.sum())
-    if isinstance(small, nn.Linear):
-        small.in_features, small.out_features = inputs, outputs
-    else:
-        assert isinstance(small, nn.Conv1d | nn.Conv2d | nn.Conv3d)
-        small.in_channels, small.out_channels = inputs, outputs
-    return small
-
-
-def _ones(weight: Tensor) -> list[int]:
-    return [1] * (weight.ndim - 2)
 
 
 def _small_module(module: nn.Module, value: Value) -> nn.Module:

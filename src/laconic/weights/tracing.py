@@ -23,14 +23,19 @@ ELEMENTWISE: frozenset[Any] = frozenset({
     functional.leaky_relu, functional.elu, functional.selu, functional.celu, functional.gelu,
     functional.silu, functional.mish, functional.sigmoid, functional.logsigmoid, functional.tanh,
     functional.softplus, functional.softsign, functional.hardtanh, functional.hardswish,
-    functional.hardsigmoid, "relu", "sigmoid", "tanh", "contiguous", "clone", Rounding,
+    functional.hardsigmoid, torch.clamp, torch.clip, torch.neg, torch.abs, torch.square,
+    operator.neg, operator.abs, "relu", "sigmoid", "tanh", "clamp", "clip", "neg", "abs", "square",
+    "contiguous", "clone", Rounding,
 })  # fmt: skip
 """Functions of single numbers: types of modules, functions, names of methods."""
 
 SUMS: frozenset[Any] = frozenset({operator.add, torch.add, "add"})
 """Adding zero changes nothing."""
 
-BINARY: frozenset[Any] = SUMS | {operator.sub, operator.mul, torch.sub, torch.mul, "sub", "mul"}
+BINARY: frozenset[Any] = SUMS | {
+    operator.sub, operator.mul, operator.truediv, torch.sub, torch.mul, torch.div,
+    torch.maximum, torch.minimum, "sub", "mul", "div", "maximum", "minimum",
+}  # fmt: skip
 """Of two tensors number by number, or of a tensor and a number."""
 
 DROPOUT: frozenset[Any] = frozenset({
@@ -61,6 +66,9 @@ FLATTENING: frozenset[Any] = frozenset({
 JOINING: frozenset[Any] = frozenset({torch.cat, torch.concat, torch.concatenate})
 """Concatenations."""
 
+CUTTING: frozenset[Any] = frozenset({torch.chunk, torch.split, "chunk", "split"})
+"""What cuts a tensor into several along one axis."""
+
 BATCH_NORMS: frozenset[Any] = frozenset({nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d})
 """One scale and shift per channel in evaluation."""
 
@@ -72,6 +80,7 @@ MIXING: frozenset[Any] = frozenset({
 
 _OUT_OF_PLACE: dict[Any, Any] = {
     operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul,
+    operator.itruediv: operator.truediv,
 }  # fmt: skip
 
 
@@ -132,6 +141,23 @@ def run_alone(
     result = getattr(fx.Interpreter(graph), node.op)(node.target, args, kwargs)
     assert isinstance(result, Tensor)
     return result
+
+
+def cut_along(node: fx.Node) -> int:
+    """The axis that a cutting operation names."""
+    dim = node.args[2] if len(node.args) > 2 else node.kwargs.get("dim", 0)
+    assert isinstance(dim, int)
+    return dim
+
+
+def piece_shapes(
+    graph: fx.GraphModule, node: fx.Node, shape: tuple[int, ...]
+) -> list[tuple[int, ...]]:
+    """The shapes of all pieces that a cutting operation makes of a tensor of this shape."""
+    whole = torch.empty(shape, device="meta")
+    args, kwargs = (fx.node.map_arg(given, lambda _: whole) for given in (node.args, node.kwargs))
+    pieces = getattr(fx.Interpreter(graph), node.op)(node.target, args, kwargs)
+    return [tuple(piece.shape) for piece in pieces]
 
 
 def drops_nothing(node: fx.Node) -> bool:
