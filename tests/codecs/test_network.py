@@ -86,7 +86,7 @@ def test_errors_stay_within_the_tolerance(
 
 
 def test_blocks_join(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensors, "BLOCK", 1000)
+    monkeypatch.setattr("laconic.codecs.blocks.BLOCK", 1000)
     tensor = torch.randn(77, 90)
     back = laconic.expand(laconic.shrink({"w": tensor}, tolerance=0.05))["w"]
     assert float((back - tensor).norm() / tensor.norm()) <= 0.05
@@ -352,8 +352,8 @@ def test_values_on_a_path_are_told_as_its_indices() -> None:
 
 
 def test_large_tensors_are_one_path_over_all_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("laconic.codecs.tensors.BLOCK", 1000)
-    monkeypatch.setattr("laconic.codecs.tensors.SAMPLE", 500)
+    monkeypatch.setattr("laconic.codecs.blocks.BLOCK", 1000)
+    monkeypatch.setattr("laconic.codecs.fitting.SAMPLE", 500)
     weight = torch.randn(97, 31, generator=torch.Generator().manual_seed(0))
     for tolerance in (0.3, 0.02):
         data = laconic.shrink({"w": weight}, tolerance=tolerance)

@@ -1,6 +1,7 @@
 """`laconic shrink` and `laconic expand`: the weights of a network to a .lac file and back."""
 
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,6 +51,12 @@ def shrink(
         float | None, typer.Option(help="Bits per number of the file, not exceeded.")
     ] = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Keep every bit.")] = False,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report", help="List the error of every tensor, and its worst row and column."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Shrink a network's weights: no data, no training; shapes, types and names are kept.
@@ -79,6 +86,7 @@ def shrink(
             lossless=lossless,
             progress=tick,
         )
+        errors = _measure(path, data) if report else []
     writer.write(target, data)
     with warnings_for(weights):
         warn_if_larger(data, size)
@@ -93,7 +101,46 @@ def shrink(
     text = f"{len(data):,} bytes, {len(data) / size:.1%} of {size:,}, {result['seconds']:.1f} s"
     if len(files) > 1:
         text += f"; laconic expand makes one safetensors file of the {len(files)}"
+    if report:
+        result["tensors"] = errors
+        text += "".join(f"\n{line}" for line in _lines(errors))
     tell_one(result, text, as_json)
+
+
+def _measure(path: Path, data: bytes) -> list[dict[str, Any]]:
+    """What every tensor has lost, as `--json` prints it."""
+    from dataclasses import asdict
+
+    from laconic.codecs.network import NetworkFile
+    from laconic.codecs.tensor_errors import measure_errors
+    from laconic.data.weights import open_weights
+
+    with warnings.catch_warnings():  # Those of the file have been given when it was shrunk.
+        warnings.simplefilter("ignore", UserWarning)
+        source, _ = open_weights(path)
+    return [asdict(error) for error in measure_errors(source, NetworkFile.open(data))]
+
+
+def _lines(errors: list[dict[str, Any]]) -> list[str]:
+    """A table: of each tensor its error, and the worst row and column with theirs."""
+    head = ["tensor", "kept", "error", "worst row", "worst column"]
+    rows = [
+        [
+            one["name"],
+            one["method"].replace("_", " "),
+            f"{one['error']:.3g}",
+            *(
+                f"{w['error']:.3g} ({w['index']})" if w else "-"
+                for w in (one["row"], one["column"])
+            ),
+        ]
+        for one in errors
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (head, *rows)
+    ]
 
 
 def _tolerances(texts: list[str]) -> dict[str, float]:

@@ -86,6 +86,11 @@ DEPENDENT: Final = (Method.DEPENDENT, Method.DEPENDENT_KERNELS)
 """What an integer stands for depends on those before it."""
 
 
+WIDE: Final = 8
+SCALED: Final = 16
+"""What is added to a method's number where an entry is wide or scaled."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One tensor.
@@ -99,6 +104,8 @@ class Entry:
         same_as: index of the entry that it repeats.
         prior_scale: s of the prior N(0, s²) that it was drawn under, a float32.
         blocks: draws that tell it, one after the other.
+        wide: its rows are cut into blocks.
+        scaled: some of its rows and columns have finer steps.
     """
 
     name: str
@@ -109,6 +116,8 @@ class Entry:
     same_as: int = 0
     prior_scale: float = 0.0
     blocks: int = 1
+    wide: bool = False
+    scaled: bool = False
 
     @property
     def count(self) -> int:
@@ -212,7 +221,7 @@ def write_manifest(entries: Sequence[Entry], metadata: Mapping[str, str]) -> byt
         fields.integer(len(entry.shape))
         for side in entry.shape:
             fields.integer(side)
-        fields.integer(entry.method)
+        fields.integer(entry.method + WIDE * entry.wide + SCALED * entry.scaled)
         if entry.method in IN_STEPS:
             fields.raw(struct.pack("<f", entry.step))
         elif entry.method == Method.SAME:
@@ -260,10 +269,12 @@ def read_manifest(data: bytes) -> tuple[tuple[Entry, ...], dict[str, str]]:
 def _read_entry(fields: FieldReader, before: Sequence[Entry]) -> Entry:
     entry = _read_kind(fields)
     name, shape = entry.name, entry.shape
-    method = fields.integer(what="how a tensor is kept")
-    if method > max(Method):
+    code = fields.integer(what="how a tensor is kept")
+    if code >= 2 * SCALED:
         raise UnsupportedFileError(f"tensor {name!r} is kept in a newer way; update laconic")
-    entry = replace(entry, method=Method(method))
+    method, wide, scaled = Method(code % WIDE), bool(code & WIDE), bool(code & SCALED)
+    entry = replace(entry, method=method, wide=wide, scaled=scaled)
+    _check_flags(entry)
     if method in IN_STEPS:
         if method in FORESEEN.values() and math.prod(entry.kernel) < 2:
             raise CorruptFileError(f"tensor {name!r} cannot have kernels")
@@ -281,6 +292,13 @@ def _read_entry(fields: FieldReader, before: Sequence[Entry]) -> Entry:
     if method == Method.CODEBOOK and not (entry.count and entry.dtype in FLOATS):
         raise CorruptFileError(f"tensor {name!r} cannot have a codebook")
     return entry
+
+
+def _check_flags(entry: Entry) -> None:
+    """Raise `CorruptFileError` where a method is not one of wide or of scaled tensors."""
+    wide = entry.method in (*FORESEEN, Method.CODEBOOK)
+    if (entry.wide and not wide) or (entry.scaled and entry.method not in IN_STEPS):
+        raise CorruptFileError(f"tensor {entry.name!r} is kept in an impossible way")
 
 
 def _read_kind(fields: FieldReader) -> Entry:

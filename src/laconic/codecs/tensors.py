@@ -9,9 +9,18 @@ from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from laconic.codecs.blocks import (
+    Words,
+    is_wide,
+    parts_of,
+    shape_of,
+    to_doubles,
+    to_floats,
+    values_of,
+)
+from laconic.codecs.fitting import InSteps, first_step, fit, take_steps
 from laconic.codecs.manifest import (
     DEPENDENT,
     FLOATS,
@@ -21,9 +30,9 @@ from laconic.codecs.manifest import (
     Entry,
     Method,
 )
+from laconic.codecs.step_scales import StepScales
 from laconic.coding import planes, quantised
 from laconic.coding.codebook import Codebook
-from laconic.coding.relative_entropy.standard import DoubleArray
 from laconic.coding.stream import IntArray, QueueDecoder, QueueEncoder
 from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
 from laconic.types import TORCH_DTYPES, view_as
@@ -36,26 +45,6 @@ NAMES: Final[Mapping[torch.dtype, str]] = {dtype: name for name, dtype in TORCH_
 
 NUMBERS_PER_BYTE: Final = 1 << 15
 """More than any tensor holds in a byte of its section: counts never reach certainty."""
-
-BLOCK: Final = 1 << 21
-"""Numbers that are quantised and coded together."""
-
-DEPENDENT_BITS: Final = 1.25
-"""Where rounding takes fewer for a number, dependent quantisation saves nothing any more."""
-
-DEPENDENT_STEP: Final = 0.6
-"""Of dependent quantisation, over that of rounding with the same noise: where the search begins."""
-
-SAMPLE: Final = 1 << 16
-SAMPLE_ROUNDS: Final = 3
-SAMPLE_MARGIN: Final = 0.997
-"""Numbers of a large tensor that its step is sought on, how often, and what is left for chance."""
-
-SINGLE: Final = (1e-35, 1e35)
-"""Between these lie the steps that single precision, in which they are told, holds well."""
-
-Blocks = NDArray[np.signedinteger]
-Words = NDArray[np.unsignedinteger]
 
 
 @dataclass(frozen=True)
@@ -86,25 +75,48 @@ def encode(
     Raises:
         InputError: it has NaN or infinite values and is to be quantised, or a step is too fine.
     """
-    stream, words = QueueEncoder(), words_of(tensor, entry.dtype)
-    wanted = _applying(entry, tensor, wanted)
+    words, cut = words_of(tensor, entry.dtype), replace(entry, wide=is_wide(entry))
+    wanted = _applying(cut, tensor, wanted)
     book = _codebook(entry, tensor, wanted, words)
+    told = None if book is not None else _told_in_steps(cut, tensor, wanted, words)
+    stream = QueueEncoder()
     if book is not None:
-        book.write(stream, LAYOUTS[entry.dtype])
-        numbers = words.reshape(entry.matrix)
-        for rows in _blocks(entry):
-            quantised.write(stream, book.indices(numbers[rows]), contexts)
-        return replace(entry, method=Method.CODEBOOK), stream.finish()
-    told = _told_in_steps(entry, tensor, wanted, words)
-    if told is None:
+        entry = replace(cut, method=Method.CODEBOOK)
+        _write_codebook(stream, entry, book, words, contexts)
+    elif told is not None:
+        entry = _write_in_steps(stream, told, contexts)
+    else:
         planes.write(stream, words, LAYOUTS[entry.dtype])
-        return entry, stream.finish()
-    entry, blocks = told
-    if quantised.signs_follow(blocks[0], entry.kernel):
+    data = stream.finish()
+    if not _is_dense(entry, data):
+        raise InputError(f"tensor {entry.name!r} takes too few bytes for a reader; split it")
+    return entry, data
+
+
+def _write_codebook(
+    stream: QueueEncoder, entry: Entry, book: Codebook, words: Words, contexts: quantised.Contexts
+) -> None:
+    book.write(stream, LAYOUTS[entry.dtype])
+    numbers = words.reshape(entry.matrix)
+    for part in parts_of(entry):
+        quantised.write(stream, book.indices(numbers[part]), contexts)
+
+
+def _write_in_steps(stream: QueueEncoder, told: InSteps, contexts: quantised.Contexts) -> Entry:
+    """Write integers and what scales them; returns how the tensor is kept."""
+    entry = told.entry
+    if told.scales is not None:
+        told.scales.write(stream)
+    if not entry.wide and quantised.signs_follow(told.blocks[0], entry.kernel):
         entry = replace(entry, method=FORESEEN[entry.method])
-    for block in blocks:
+    for block in told.blocks:
         quantised.write(stream, block, contexts, _foreseen(entry))
-    return entry, stream.finish()
+    return entry
+
+
+def _is_dense(entry: Entry, data: bytes) -> bool:
+    """Whether a section is long enough for the numbers of its tensor."""
+    return entry.count <= NUMBERS_PER_BYTE * (len(data) + 2)
 
 
 def _applying(entry: Entry, tensor: Tensor, wanted: Wanted) -> Wanted:
@@ -125,25 +137,23 @@ def _codebook(entry: Entry, tensor: Tensor, wanted: Wanted, words: Words) -> Cod
     """The tensor's values, if there are few and steps would not throw some of them together."""
     if entry.dtype not in FLOATS or wanted.step:
         return None
-    book = Codebook.of(words, lambda some: _doubles(_floats(some, entry)))
-    if book is not None and _first_step(tensor, wanted.tolerance) > _spacing(entry, book):
+    book = Codebook.of(words, lambda some: to_doubles(to_floats(some, entry.dtype)))
+    if book is not None and first_step(tensor, wanted.tolerance) > _spacing(entry, book):
         return None
     return book
 
 
-def _told_in_steps(
-    entry: Entry, tensor: Tensor, wanted: Wanted, words: Words
-) -> tuple[Entry, list[Blocks]] | None:
+def _told_in_steps(entry: Entry, tensor: Tensor, wanted: Wanted, words: Words) -> InSteps | None:
     """Integers block by block; None where every bit is wanted, or costs no more than steps."""
     if wanted.step:
-        return _in_steps(entry, tensor, wanted.step)
+        return take_steps(entry, tensor, wanted.step)
     if not wanted.tolerance:
         return None
-    told = _fitted(entry, tensor, wanted.tolerance)
+    told = fit(entry, tensor, wanted.tolerance)
     if told is None:
         return None
     exact_bits = planes.bits_per_number(words, LAYOUTS[entry.dtype])
-    return told if _bits_in_steps(told[1][0]) < exact_bits else None
+    return told if told.bits_per_number < exact_bits else None
 
 
 def decode(entry: Entry, data: bytes, contexts: quantised.Contexts) -> Tensor:
@@ -158,61 +168,49 @@ def decode(entry: Entry, data: bytes, contexts: quantised.Contexts) -> Tensor:
             f"tensor {entry.name!r} is of type {entry.dtype}, which torch {torch.__version__} "
             "lacks; install a newer torch"
         )
-    if entry.count > NUMBERS_PER_BYTE * (len(data) + 2):
+    if not _is_dense(entry, data):
         raise CorruptFileError(
             f"tensor {entry.name!r} has {entry.count} numbers in {len(data)} bytes: "
             "no such file is ever written"
         )
-    stream = QueueDecoder(data)
+    stream, layout = QueueDecoder(data), LAYOUTS[entry.dtype]
     if entry.method in IN_STEPS:
-        tensor, state = torch.empty(entry.matrix, dtype=TORCH_DTYPES[entry.dtype]), 0
-        for rows in _blocks(entry):
-            shape = len(tensor[rows]), entry.matrix[1]
-            q = quantised.read(stream, shape, contexts, _foreseen(entry))
-            if entry.method in DEPENDENT:
-                q, state = quantised.to_values(q, state)
-            _store(q, entry.step, tensor[rows])
-        return tensor.reshape(entry.shape)
-    layout = LAYOUTS[entry.dtype]
+        return _read_in_steps(stream, entry, contexts)
     if entry.method == Method.CODEBOOK:
-        book = Codebook.read(stream, layout)
-        parts = [
-            book.values(quantised.read(stream, (_length(entry, rows), entry.matrix[1]), contexts))
-            for rows in _blocks(entry)
-        ]
-        words = np.concatenate([part.reshape(-1) for part in parts])
+        words = _read_codebook(stream, entry, contexts)
     else:
         words = planes.read(stream, entry.words, layout)
     return view_as(torch.from_numpy(words.view(np.uint8)), entry.dtype, entry.shape)
 
 
-def _store(q: IntArray, step: float, block: Tensor) -> None:
-    """Multiples of a step, rounded to the block's type."""
-    if block.dtype == torch.float32:
+def _read_in_steps(stream: QueueDecoder, entry: Entry, contexts: quantised.Contexts) -> Tensor:
+    tensor, state = torch.empty(entry.matrix, dtype=TORCH_DTYPES[entry.dtype]), 0
+    scales = StepScales.read(stream, entry.matrix) if entry.scaled else None
+    for part in parts_of(entry):
+        q = quantised.read(stream, shape_of(part), contexts, _foreseen(entry))
+        if entry.method in DEPENDENT:
+            q, state = quantised.to_values(q, state)
+        _store(q, entry.step, scales[part] if scales else None, tensor[part])
+    return tensor.reshape(entry.shape)
+
+
+def _read_codebook(stream: QueueDecoder, entry: Entry, contexts: quantised.Contexts) -> Words:
+    layout = LAYOUTS[entry.dtype]
+    book = Codebook.read(stream, layout)
+    words: Words = np.empty(entry.matrix, f"uint{layout.width}")
+    for part in parts_of(entry):
+        words[part] = book.values(quantised.read(stream, shape_of(part), contexts))
+    return words.reshape(-1)
+
+
+def _store(q: IntArray, step: float, scales: StepScales | None, block: Tensor) -> None:
+    """Multiples of a step, which may be finer for some rows and columns, in the block's type."""
+    if scales is not None:
+        block.copy_(torch.from_numpy(scales.multiply(q.astype(np.float64) * step)))
+    elif block.dtype == torch.float32:
         np.multiply(q, step, out=block.numpy(), casting="same_kind")
     else:
         block.copy_(torch.from_numpy(q * step))
-
-
-def _doubles(block: Tensor) -> DoubleArray:
-    """As numpy takes them, which wakes no threads: with torch they cost more than they save."""
-    if block.dtype == torch.bfloat16:
-        return block.double().numpy()
-    values: DoubleArray = block.numpy().astype(np.float64)
-    return values
-
-
-def _rounded(values: DoubleArray, dtype: torch.dtype) -> DoubleArray:
-    """To the type, and back."""
-    if dtype == torch.float32:
-        single: DoubleArray = values.astype(np.float32).astype(np.float64)
-        return single
-    return torch.from_numpy(values).to(dtype).double().numpy()
-
-
-def _compact(q: IntArray) -> Blocks:
-    """In as few bytes as hold them: all blocks of a tensor wait for its last."""
-    return q.astype(np.int16 if np.abs(q).max(initial=0) < 1 << 15 else np.int32)
 
 
 def _foreseen(entry: Entry) -> tuple[int, int] | None:
@@ -220,29 +218,17 @@ def _foreseen(entry: Entry) -> tuple[int, int] | None:
     return entry.kernel if entry.method in FORESEEN.values() else None
 
 
-def _blocks(entry: Entry) -> list[slice]:
-    """Rows that are coded together, so that memory stays small."""
-    rows, columns = entry.matrix
-    step = max(1, BLOCK // columns)
-    return [slice(first, first + step) for first in range(0, rows, step)]
-
-
-def _length(entry: Entry, rows: slice) -> int:
-    return len(range(*rows.indices(entry.matrix[0])))
-
-
 def _count_broken(entry: Entry, tensor: Tensor) -> int:
     """NaN and infinite values."""
-    matrix = tensor.reshape(entry.matrix)
-    fine = sum(int(np.isfinite(_doubles(matrix[rows])).sum()) for rows in _blocks(entry))
+    fine = sum(int(np.isfinite(values).sum()) for values in values_of(entry, tensor))
     return tensor.numel() - fine
 
 
 def _is_mask(entry: Entry, tensor: Tensor) -> bool:
     """Whether all values are 0 or infinite, as in the masks of attention."""
-    matrix = tensor.reshape(entry.matrix)
-    parts = (_doubles(matrix[rows]) for rows in _blocks(entry))
-    return all(bool(((part == 0) | np.isinf(part)).all()) for part in parts)
+    return all(
+        bool(((values == 0) | np.isinf(values)).all()) for values in values_of(entry, tensor)
+    )
 
 
 def _describe_broken(name: str, broken: int, wanted: Wanted) -> str:
@@ -258,96 +244,8 @@ def _describe_broken(name: str, broken: int, wanted: Wanted) -> str:
     )
 
 
-def _first_step(tensor: Tensor, tolerance: float) -> float:
-    """The step whose noise has the relative power that is allowed; 0 where none is."""
-    power = float(torch.linalg.vector_norm(tensor, dtype=torch.float64) ** 2)
-    return tolerance * math.sqrt(12 * power / tensor.numel())
-
-
-def _floats(words: Words, entry: Entry) -> Tensor:
-    """Numbers of the entry's type by their bits."""
-    return torch.from_numpy(words.view(f"int{8 * words.itemsize}")).view(TORCH_DTYPES[entry.dtype])
-
-
 def _spacing(entry: Entry, book: Codebook) -> float:
     """Least distance of two values of a codebook."""
-    gaps = _floats(book.words, entry).double().diff()
+    gaps = to_floats(book.words, entry.dtype).double().diff()
     gaps = gaps[gaps > 0]  # -0 and 0 are two values without a distance.
     return float(gaps.min()) if len(gaps) else math.inf
-
-
-def _in_steps(entry: Entry, tensor: Tensor, step: float) -> tuple[Entry, list[Blocks]]:
-    """Integers, block by block, in given steps; multiples of the step as they are."""
-    if not 0 < step < SINGLE[1]:
-        raise InputError(f"tensor {entry.name!r} cannot be told in steps of {step:g}: too coarse")
-    step = float(np.float32(step))
-    if not step or float(tensor.abs().max()) > step * quantised.LARGEST / 2:
-        raise InputError(f"tensor {entry.name!r} cannot be told in steps of {step:g}: too fine")
-    matrix, blocks, exact = tensor.reshape(entry.matrix), list[Blocks](), True
-    for rows in _blocks(entry):
-        values = _doubles(matrix[rows])
-        q = np.rint(values / step).astype(np.int64)
-        if not np.array_equal(_rounded(q.astype(np.float64) * step, matrix.dtype), values):
-            q, exact = quantised.quantise(values, step), False
-        blocks.append(_compact(q))
-    path = quantised.to_indices(blocks) if exact else None
-    if path is not None:  # Another tool's dependent quantisation.
-        blocks = [_compact(k) for k in path]
-        return replace(entry, method=Method.DEPENDENT, step=step), blocks
-    return replace(entry, method=Method.QUANTISED, step=step), blocks
-
-
-def _fitted(entry: Entry, tensor: Tensor, tolerance: float) -> tuple[Entry, list[Blocks]] | None:
-    """Integers in steps as large as `tolerance` bears; None where no such step can be told."""
-    matrix = tensor.reshape(entry.matrix)
-    if not SINGLE[0] < _first_step(matrix, tolerance) < SINGLE[1]:
-        return None
-    power = float(torch.linalg.vector_norm(matrix, dtype=torch.float64) ** 2)
-    step, method = _first_guess(matrix, tolerance, power)
-    largest = float(matrix.abs().max())
-    while largest <= step * quantised.LARGEST / 2:
-        blocks, error = _quantised(matrix, _blocks(entry), step, method)
-        if error <= tolerance**2 * power:
-            return replace(entry, method=method, step=step), blocks
-        step = float(np.float32(step * min(0.995, tolerance * math.sqrt(power / error))))
-    return None
-
-
-def _first_guess(matrix: Tensor, tolerance: float, power: float) -> tuple[float, Method]:
-    """A step, and how to quantise: from some of the rows, where there are many numbers."""
-    step = float(np.float32(_first_step(matrix, tolerance))) or 1.0
-    sample = matrix[:: max(1, matrix.numel() // SAMPLE)]
-    q = np.rint(_doubles(sample) / step).astype(np.int64)
-    if quantised.bits_per_number(q) < DEPENDENT_BITS:
-        return step, Method.QUANTISED
-    step *= DEPENDENT_STEP
-    if len(sample) < len(matrix):
-        allowed = tolerance**2 * power * sample.numel() / matrix.numel()
-        for _ in range(SAMPLE_ROUNDS):
-            _, error = _quantised(sample, [slice(None)], step, Method.DEPENDENT)
-            step *= math.sqrt(allowed / error) if error else 1.0
-        step *= SAMPLE_MARGIN
-    return float(np.float32(step)) or 1.0, Method.DEPENDENT
-
-
-def _bits_in_steps(block: Blocks) -> float:
-    """What a number takes, nearly: on some of the rows."""
-    return quantised.bits_per_number(block[:: max(1, block.size // SAMPLE)].astype(np.int64))
-
-
-def _quantised(
-    matrix: Tensor, parts: list[slice], step: float, method: Method
-) -> tuple[list[Blocks], float]:
-    """Integers, block by block, and the squared error of what they stand for."""
-    blocks, error, state = list[Blocks](), 0.0, 0
-    for rows in parts:
-        values = _doubles(matrix[rows])
-        if method == Method.DEPENDENT:
-            q, after = quantised.quantise_dependently(values, step, state)
-            stored, state = quantised.to_values(q, state)[0], after
-        else:
-            stored = q = quantised.quantise(values, step)
-        near = _rounded(stored.astype(np.float64) * step, matrix.dtype)
-        error += float(((near - values) ** 2).sum())
-        blocks.append(_compact(q))
-    return blocks, error
