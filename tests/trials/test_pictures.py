@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 from typer.testing import CliRunner, Result
 
 import laconic
 from laconic import pretrained
 from laconic.cli import app
+from laconic.codecs.colour import is_srgb
 from laconic.codecs.groups import GroupCoder
+from laconic.codecs.icc import BT_709, SRGB, Curve, Primaries, make_profile
 from laconic.codecs.image import ImageCodec
 from laconic.codecs.metadata import DamagedMetadataWarning, Metadata
 from laconic.codecs.picture import LossyInputWarning, take_apart
@@ -146,6 +148,108 @@ def test_line_05_dropped_frames_are_counted_and_one_can_be_chosen(
             read(path, frame=5)
     with pytest.raises(InputError, match=r"4 frames.*--frame"):
         read_exact(path)
+
+
+LINEAR, LINEAR_GREY = make_profile(Curve(1.0), BT_709), make_profile(Curve(1.0), None)
+MADE = "from the file's colour chunks"
+"""What made profiles call themselves."""
+P3 = Primaries((0.3127, 0.3290), (0.68, 0.32), (0.265, 0.69), (0.15, 0.06))
+
+
+def renamed(profile: bytes, name: str) -> bytes:
+    return profile.replace(MADE.encode("utf-16-be"), name.ljust(len(MADE)).encode("utf-16-be"))
+
+
+def enlarged(profile: bytes) -> bytes:
+    """The profile with more bytes than a lossy file keeps."""
+    data = profile + RNG.bytes(5000)
+    return struct.pack(">I", len(data)) + data[4:]
+
+
+def test_line_08_profiles_are_known_by_primaries_and_curve() -> None:
+    image = Image.new("RGB", (5, 4), (59, 59, 59))
+    image.info["icc_profile"] = renamed(LINEAR, "GIMP built-in Linear sRGB")
+    back = laconic.decompress(laconic.compress(image))
+    assert back.info["icc_profile"] == image.info["icc_profile"]
+    for profile in (
+        renamed(make_profile(SRGB, BT_709), "my camera"),
+        ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+    ):
+        image.info["icc_profile"] = profile
+        assert "icc_profile" not in laconic.decompress(laconic.compress(image)).info
+    for other in (make_profile(SRGB, P3), make_profile(Curve(2.2), BT_709)):
+        assert not is_srgb(renamed(other, "sRGB"))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P"])
+@pytest.mark.parametrize("profile", [LINEAR, LINEAR_GREY])
+def test_line_08_pixels_are_converted_where_a_profile_is_large(mode: str, profile: bytes) -> None:
+    image = Image.new("L", (5, 4), 59)
+    if mode.endswith("A"):
+        image.putalpha(77)
+    image = image.convert(mode)
+    image.info["icc_profile"] = enlarged(profile)
+    if profile is LINEAR_GREY and mode not in ("L", "LA"):
+        with pytest.warns(LossyInputWarning, match="one for GRAY"):
+            picture = take_apart(image)
+        assert (picture.pixels == 59).all()
+        return
+    picture = take_apart(image)
+    assert picture.profile == b""
+    assert (abs(picture.pixels.astype(int) - 133) <= 1).all()
+    assert picture.alpha is None or (picture.alpha == 77).all()
+    assert (picture.alpha is None) == (not mode.endswith("A"))
+
+
+def gamma(value: int) -> bytes:
+    return struct.pack(">I", value)
+
+
+CHROMATICITIES = struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000)
+CHUNKS: dict[str, tuple[dict[str, bytes], bytes]] = {
+    "gAMA of sRGB": ({"gAMA": gamma(45455)}, b""),
+    "linear gAMA": ({"gAMA": gamma(100_000)}, LINEAR),
+    "sRGB is before gAMA": ({"sRGB": b"\0", "gAMA": gamma(100_000)}, b""),
+    "cHRM": ({"gAMA": gamma(45455), "cHRM": CHROMATICITIES}, make_profile(SRGB, P3)),
+    "cICP of sRGB": ({"cICP": bytes([1, 13, 0, 1])}, b""),
+    "cICP of Display P3": ({"cICP": bytes([12, 13, 0, 1])}, make_profile(SRGB, P3)),
+    "cICP is before the rest": ({"cICP": bytes([1, 8, 0, 1]), "sRGB": b"\0"}, LINEAR),
+}
+"""Chunks, and the profile that says the same; empty for sRGB."""
+
+
+@pytest.mark.parametrize("name", CHUNKS)
+def test_line_08_what_png_says_of_colours_is_honoured(tmp_path: Path, name: str) -> None:
+    chunks, profile = CHUNKS[name]
+    path = tmp_path / "a.png"
+    path.write_bytes(png(8, 2, (2, 1), b"\0" + bytes([59, 59, 59, 9, 200, 120]), **chunks))
+    for request in REQUESTS.values():
+        back = laconic.decompress(laconic.compress(path, **request))
+        assert back.info.get("icc_profile", b"") == profile
+    path.write_bytes(png(16, 0, (2, 1), b"\0" + bytes(4), **chunks))
+    grey = LINEAR_GREY if profile == LINEAR else b""
+    assert laconic.decompress(laconic.compress(path, lossless=True)).info.get(
+        "icc_profile", b""
+    ) == (grey)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "body", "words"),
+    [
+        ("cICP", bytes([9, 16, 0, 1]), "cICP.*PQ"),
+        ("cICP", bytes([9, 18, 0, 1]), "cICP.*HLG"),
+        ("cICP", bytes([2, 2, 0, 0]), "cICP"),
+        ("gAMA", gamma(0), "gAMA"),
+        ("cHRM", bytes(32), "cHRM"),
+    ],
+)
+def test_line_08_what_cannot_be_honoured_is_named(
+    tmp_path: Path, chunk: str, body: bytes, words: str
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(png(8, 2, (1, 1), b"\0" + bytes([59, 59, 59]), **{chunk: body}))
+    with pytest.warns(LossyInputWarning, match=words):
+        laconic.compress(path)
 
 
 def test_line_09_one_function_converts_depth(tmp_path: Path, codec: ImageCodec) -> None:

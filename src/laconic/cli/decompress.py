@@ -84,11 +84,11 @@ def _decompress_one(
     options: dict[str, Any],
 ) -> dict[str, Any]:
     import laconic
-    from laconic.codecs.lossless_file import is_lossless
+    from laconic.codecs.info import is_asked_exactly
     from laconic.data.writing import check_request, image_bytes
 
     start = time.perf_counter()
-    format_name, exact = _format_of(target), is_lossless(data)
+    format_name, exact = _format_of(target), is_asked_exactly(data)
     check_request(format_name, target, quality, exact)
     writer.check(target)
     image = laconic.decompress(data, **options, progress=tick)

@@ -10,9 +10,9 @@
 | palette (P, PA) | as the RGB or RGBA that it stands for | RGB, RGBA |
 | a transparent colour (L, 1, RGB) | as LA or RGBA | LA, RGBA |
 
-Colour below transparent pixels is kept. A colour profile is kept byte for byte, whatever its size.
-EXIF orientation is kept as a tag, the pixels stay where they are. EXIF and XMP data and dots per
-inch are kept, other metadata is dropped.
+Colour below transparent pixels is kept. A colour profile is kept byte for byte, whatever its size;
+what else a PNG file says of colours becomes a profile. EXIF orientation is kept as a tag, the
+pixels stay where they are. EXIF and XMP data and dots per inch are kept, other metadata is dropped.
 Everything else (CMYK, floats, 32-bit integers, colour of 16 bits) is refused.
 """
 
@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from laconic.codecs.colour import find_profile
 from laconic.codecs.groups import Samples
 from laconic.codecs.metadata import NONE, Info, Metadata
 from laconic.errors import InputError
@@ -111,7 +112,7 @@ def take_apart(image: Image.Image | NDArray[Any], strip: bool = False) -> ExactP
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         raise InputError(f"the image has {frames} frames; save each as an image of its own")
-    profile = image.info.get("icc_profile") or b""
+    profile = find_profile(image)
     picture = _from_bands(np.asarray(_expand(image)), profile, read_orientation(image))
     return picture if strip else replace(picture, metadata=Metadata.of(image))
 

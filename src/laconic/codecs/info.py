@@ -123,6 +123,13 @@ def describe_attachments(data: bytes) -> Info:
     return describe_info(*read_attachments(*open_image_file(data)))
 
 
+def is_asked_exactly(data: bytes) -> bool:
+    """Whether a file holds a picture that must stay as it is: lossless, and asked to be so."""
+    if not is_lossless(data):
+        return False
+    return LosslessFile.open(data).header.note is None
+
+
 def describe_any(data: bytes) -> FileInfo | LosslessInfo:
     """Everything a lossy or lossless file says about itself."""
     return describe_lossless(data) if is_lossless(data) else describe(data)

@@ -13,10 +13,10 @@
 EXIF orientation is applied to the pixels. EXIF and XMP data and dots per inch are kept; an EXIF
 thumbnail is not. Colour below a fully transparent pixel may change. A
 colour profile is kept when it is small (`PROFILE_LIMIT` after deflate); that of sRGB is dropped,
-since it is what readers assume; with a larger one the pixels are converted to sRGB.
+since it is what readers assume; with a larger one the pixels are converted to sRGB. What else PNG
+files say of colours is a profile too (`laconic.codecs.colour`).
 """
 
-import io
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -25,8 +25,9 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image
 
+from laconic.codecs.colour import LossyInputWarning, colour_space, find_profile, is_srgb, to_srgb
 from laconic.codecs.metadata import NONE, Info, Metadata
 from laconic.depth import SIXTEEN_BITS, is_deep, round_to_eight, to_eight_bits
 from laconic.errors import CorruptFileError, InputError
@@ -35,10 +36,6 @@ from laconic.orientation import turn_upright
 PROFILE_LIMIT: Final = 4096
 PROFILE_BYTES: Final = 1 << 22
 DEPTHS: Final = (np.uint8, np.uint16)
-
-
-class LossyInputWarning(UserWarning):
-    """Something of the input is given up before coding begins."""
 
 
 class Colour(IntEnum):
@@ -106,8 +103,8 @@ def take_apart(image: Image.Image | NDArray[Any], strip: bool = False) -> Pictur
             LossyInputWarning,
             stacklevel=2,
         )
-    colour, image = _simplify(image)
-    image, profile = _settle_profile(image)
+    image, profile = _settle_profile(_expand(image), find_profile(image))
+    colour = _colour_of(image)
     alpha = np.asarray(image.getchannel("A")) if "A" in image.getbands() else None
     return Picture(np.asarray(image.convert("RGB")), colour, alpha, profile, reduced, metadata)
 
@@ -154,27 +151,43 @@ def _from_array(array: NDArray[Any]) -> tuple[Image.Image, bool]:
     return Image.fromarray(np.ascontiguousarray(flat)), reduced
 
 
-def _simplify(image: Image.Image) -> tuple[Colour, Image.Image]:
-    """One of the modes L, LA, RGB, RGBA, and how its colours are meant."""
+def _expand(image: Image.Image) -> Image.Image:
+    """One of the modes 1, L, LA, RGB, RGBA and CMYK."""
     transparent = image.has_transparency_data
-    if image.mode == "1" and not transparent:
-        return Colour.BILEVEL, image.convert("L")
+    if image.mode == "CMYK" or (image.mode == "1" and not transparent):
+        return image
     if image.mode in ("1", "L", "LA", "La"):
-        return Colour.GREY, image.convert("LA" if transparent else "L")
-    if image.mode == "CMYK":
-        return Colour.RGB, _to_srgb(image)
-    return Colour.RGB, image.convert("RGBA" if transparent else "RGB")
+        return image.convert("LA" if transparent else "L")
+    return image.convert("RGBA" if transparent else "RGB")
 
 
-def _settle_profile(image: Image.Image) -> tuple[Image.Image, bytes]:
+def _settle_profile(image: Image.Image, profile: bytes) -> tuple[Image.Image, bytes]:
     """Keep a small profile, drop that of sRGB, convert the pixels where it is large."""
-    profile = image.info.get("icc_profile") or b""
-    if not profile or _is_srgb(profile):
+    if image.mode == "CMYK":
+        return to_srgb(image, profile), b""
+    if not profile or is_srgb(profile):
+        return image, b""
+    space = colour_space(profile)
+    grey = image.mode in ("1", "L", "LA")
+    if space not in ("", "RGB", "GRAY") or (space == "GRAY" and not grey):
+        warnings.warn(
+            f"the colour profile is one for {space} and is left out, since the pixels are "
+            f"{image.mode}",
+            LossyInputWarning,
+            stacklevel=3,
+        )
         return image, b""
     deflated = zlib.compress(profile, 9)
     if len(deflated) <= PROFILE_LIMIT:
         return image, deflated
-    return _to_srgb(image), b""
+    # Black and white are the same in every profile.
+    return image if image.mode == "1" else to_srgb(image, profile), b""
+
+
+def _colour_of(image: Image.Image) -> Colour:
+    if image.mode == "1":
+        return Colour.BILEVEL
+    return Colour.GREY if image.mode in ("L", "LA") else Colour.RGB
 
 
 def _inflate_profile(profile: bytes) -> bytes:
@@ -182,35 +195,3 @@ def _inflate_profile(profile: bytes) -> bytes:
         return zlib.decompressobj().decompress(profile, PROFILE_BYTES)
     except zlib.error as error:
         raise CorruptFileError(f"the colour profile is damaged: {error}") from error
-
-
-def _is_srgb(profile: bytes) -> bool:
-    try:
-        opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return "srgb" in ImageCms.getProfileDescription(opened).lower()
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return False
-
-
-def _to_srgb(image: Image.Image) -> Image.Image:
-    """Through the image's own profile where it has a usable one, else by Pillow's plain rule."""
-    mode = "RGB" if image.mode == "CMYK" else image.mode
-    profile = image.info.get("icc_profile") or b""
-    converted = None
-    if profile and image.mode in ("RGB", "CMYK"):
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            target = ImageCms.createProfile("sRGB")
-            converted = ImageCms.profileToProfile(image, source, target, outputMode=mode)
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            converted = None
-    if converted is None:
-        if profile:
-            warnings.warn(
-                "the colour profile cannot be applied and is left out",
-                LossyInputWarning,
-                stacklevel=2,
-            )
-        converted = image.convert(mode)
-    converted.info.pop("icc_profile", None)
-    return converted
