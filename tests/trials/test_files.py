@@ -586,3 +586,116 @@ def test_a_result_that_is_larger_than_its_input_is_told(
     result = run("shrink", weights)
     assert result.exit_code == 0
     assert f"laconic: warning: {weights}: the result is larger than the input" in result.stderr
+
+
+EVERY_COMMAND = """
+import json, os, sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from laconic import pretrained
+from laconic.cli import app, demo
+from laconic.models.pyramid import Pyramid
+
+lossless = pretrained.LOSSLESS_DEFAULT
+real = pretrained.load
+
+def load(name="default"):
+    if name == lossless:
+        return real(name)
+    return pretrained.Pretrained(Pyramid(), "pyramid", b"pyramid, sixteen", 0)
+
+pretrained.load = load
+sample = demo.load_sample()
+demo.load_sample = lambda: sample.crop((0, 0, 192, 176))
+demo.QUALITIES = (20,)
+
+os.mkdir("set")
+names = [f"{k}.{e}" for k in range(3) for e in ("png", "tif")]
+for name in names[:: int(sys.argv[1])]:
+    rows, columns = np.mgrid[:9, :12]
+    shade = names.index(name)
+    pixels = np.stack([rows * 9, columns * 8, rows * columns + shade], 2).astype(np.uint8)
+    image = Image.fromarray(pixels)
+    tags = Image.Exif()
+    tags[0x010F] = "maker"
+    image.save(Path("set", name), exif=tags, dpi=(72, 72))
+keys = sorted(f"key{k}" for k in range(9))[:: int(sys.argv[1])]
+tensors = {key: torch.linspace(-1, 1, 600).reshape(20, 30) for key in keys}
+save_file(tensors, "net.safetensors", metadata={key: key for key in keys})
+
+photo = "set/0.png"
+for command in (
+    f"compress {photo} -o lossy.lac",
+    f"compress {photo} --bpp 8 -o small.lac",
+    f"compress {photo} --lossless -o exact.lac",
+    "compress set --lossless -o archive.lac",
+    "decompress lossy.lac -o lossy.png",
+    "decompress exact.lac -o exact.webp",
+    "decompress archive.lac -o archive",
+    "shrink net.safetensors -o net.lac",
+    "shrink net.safetensors --lossless -o same.lac",
+    "shrink net.safetensors --bits-per-weight 6 -o few.lac",
+    "expand net.lac -o back.safetensors",
+    "demo -o demo",
+    "rd plot point -o report",
+):
+    if command.startswith("rd"):
+        os.mkdir("point")
+        Path("point", "result.json").write_text(sys.argv[2])
+    app(command.split(), standalone_mode=False)
+for name in ("lossy", "exact", "archive", "net"):
+    app(["info", f"{name}.lac", "--json"], standalone_mode=False)
+"""
+
+
+POINT = {
+    "format": "laconic rd point 1",
+    "name": "default beta 1",
+    "family": "default",
+    "preset": "small",
+    "objective": {"name": "beta", "beta": 1},
+    "annealed": False,
+    "data": "binary-mnist",
+    "seed": 0,
+    "steps": 1000,
+    "measures": {
+        "rate_nats": {"value": 9, "error": 1},
+        "distortion_nats": {"value": 70, "error": 1},
+    },
+}
+
+
+@pytest.mark.slow
+def test_line_14_every_command_writes_the_same_bytes_again(tmp_path: Path) -> None:
+    """Other hash seeds, other orders of files in their folder, tensors and notes; other folders.
+
+    `evaluate` and `bench` measure seconds, `train` and `rd run` have tests of their own.
+    """
+    found = []
+    for seed, order in (("1", "1"), ("2", "-1")):
+        folder = tmp_path / seed
+        folder.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", EVERY_COMMAND, order, json.dumps(POINT)],
+            cwd=folder, env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode()
+        files = {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file() and path.name != "net.safetensors"
+        }
+        said = [line for line in done.stdout.decode().splitlines() if " -> " not in line]
+        found.append((files, said))
+    (first, said), (second, said_again) = found
+    assert set(first) == set(second)
+    assert [name for name in first if first[name] != second[name]] == []
+    expected = {"lossy.lac", "archive/0.tif.png", "demo/sample-20.lac", "report/report.html"}
+    assert expected <= set(first)
+    assert said[said.index("{") :] == said_again[said_again.index("{") :]

@@ -12,7 +12,6 @@ A reader passes over kinds that it does not know.
 """
 
 import math
-import struct
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -156,7 +155,7 @@ def _read_exif(image: Image.Image) -> bytes:
         tags = Image.Exif()
         tags.load(data)
         found = set(tags)
-    except (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error) as error:
+    except Exception as error:  # Pillow raises whatever it meets in damaged tags.
         warnings.warn(
             f"the EXIF data are damaged and are left out: {error}",
             DamagedMetadataWarning,

@@ -159,7 +159,7 @@ def _save(image: Image.Image, format_name: str, target: Path, options: Options) 
     buffer = io.BytesIO()
     try:
         image.save(buffer, format=format_name, **_extras(image, format_name), **options)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # Whatever a format's writer raises.
         raise InputError(f"{target}: {format_name} cannot hold this picture: {error}") from error
     return buffer.getvalue()
 

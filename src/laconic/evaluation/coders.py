@@ -249,8 +249,9 @@ def block_config(coder: RelativeEntropyCoder, bits: int) -> dict[str, int] | Non
     # The budget of the rejection sampler is one of draws per dimension.
     if "budget" not in config or coder.id == "rejection":
         return None
-    for name in {"index_bits", "cap_bits"} & set(config):
-        config[name] += bits - config["budget"]
+    for name in ("index_bits", "cap_bits"):
+        if name in config:
+            config[name] += bits - config["budget"]
     return {**config, "budget": bits}
 
 
