@@ -70,7 +70,7 @@ def compress(
         effort: of lossless coding, 0 (fastest) to 9 (smallest), 5 if it is not given.
         strip: leave out EXIF and XMP data and dots per inch, which are kept otherwise.
         model: name of an embedded model, or path of one; None: the one embedded for this.
-        threads: threads of torch, None: as they are.
+        threads: at most so many are used; None: as many as torch has.
         progress: called with tiles done and tiles in all.
 
     Raises:
@@ -131,7 +131,7 @@ def decompress(
         source: path of the file, its bytes, or a binary file.
         model: name or path of the model that wrote it; None: the embedded one that the file names.
         dtype: precision of lossy networks, "float32", "bfloat16" or "float64".
-        threads: threads of torch, None: as they are.
+        threads: at most so many are used; None: as many as torch has.
         progress: called with tiles done and tiles in all.
 
     Raises:
@@ -188,7 +188,7 @@ def archive(
         strip: leave out EXIF and XMP data and dots per inch, which are kept otherwise.
         skip_bad: leave out pictures that cannot be read or kept exactly, each with a warning.
         model: name of an embedded model, or path of one; None: the one embedded for this.
-        threads: threads of torch, None: as they are.
+        threads: at most so many are used; None: as many as torch has.
         progress: called with tiles done and tiles in all.
 
     Raises:
@@ -221,7 +221,7 @@ def unarchive(
         partial: of a truncated file, give the pictures before the cut; a `CorruptFileError` that
             says how many are lost comes after them, not before.
         model: name or path of the model that wrote it; None: the embedded one that the file names.
-        threads: threads of torch, None: as they are.
+        threads: at most so many are used; None: as many as torch has.
         progress: called with tiles done and tiles in all.
 
     Raises:
@@ -276,6 +276,7 @@ def shrink(
     from laconic.codecs import network, posterior
     from laconic.data.safetensors_file import BytesInMemory
     from laconic.data.weights import open_weights
+    from laconic.threads import using
     from laconic.weights import plain
 
     check_numbers(bits_per_weight=bits_per_weight, step_scale=step_scale)
@@ -285,7 +286,8 @@ def shrink(
     say: Progress = progress or (lambda done, total: None)
     if isinstance(weights, Module) and posterior.is_converted(weights) and not requests:
         scale = 1.0 if step_scale is None else step_scale
-        return posterior.shrink_posterior(weights, scale, {}, say)
+        with using():
+            return posterior.shrink_posterior(weights, scale, {}, say)
     if step_scale is not None:
         raise InputError("step_scale is for networks that laconic.weights.convert has converted")
     source: network.Source
@@ -298,11 +300,12 @@ def shrink(
         source, notes = open_weights(to_path("weights", weights))
     else:
         source, notes = open_weights(BytesInMemory(to_bytes("weights", weights)))
-    if bits_per_weight is not None:
-        return network.shrink_to(source, notes, bits_per_weight, say)
-    if lossless:
-        return network.shrink(source, notes, 0.0, say)
-    return network.shrink(source, notes, 0.01 if tolerance is None else tolerance, say)
+    if tolerance is None:
+        tolerance = 0.0 if lossless else 0.01
+    with using():
+        if bits_per_weight is not None:
+            return network.shrink_to(source, notes, bits_per_weight, say)
+        return network.shrink(source, notes, tolerance, say)
 
 
 def expand(source: Source, into: "Module | None" = None) -> "dict[str, Tensor]":
@@ -325,13 +328,15 @@ def expand(source: Source, into: "Module | None" = None) -> "dict[str, Tensor]":
 
     from laconic.codecs.network import NetworkFile
     from laconic.codecs.posterior import expand_into
+    from laconic.threads import using
 
     if not (into is None or isinstance(into, Module)):
         raise InputError(f"into is of type {type(into).__name__}: give a network, a torch module")
-    file = NetworkFile.open(to_bytes("source", source))
-    if into is not None:
-        return expand_into(file, into)
-    return {entry.name: tensor for entry, tensor in file.tensors()}
+    with using():
+        file = NetworkFile.open(to_bytes("source", source))
+        if into is not None:
+            return expand_into(file, into)
+        return {entry.name: tensor for entry, tensor in file.tensors()}
 
 
 class LaconicImage:

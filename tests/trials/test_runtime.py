@@ -1,6 +1,7 @@
 """Trials of the library as it runs: installations, processes, threads, arguments, lists."""
 
 import io
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -15,7 +16,8 @@ from PIL import Image
 from safetensors.torch import save
 
 import laconic
-from laconic import pretrained
+from laconic import pretrained, waiting
+from laconic.cli import main
 from laconic.codecs.groups import GroupCoder
 from laconic.models.pyramid import Pyramid
 
@@ -212,3 +214,80 @@ def test_line_19_numbers_are_numbers(image: Image.Image, number: object) -> None
     for options in ({"bits_per_weight": number}, {"step_scale": number}):
         with pytest.raises(laconic.InputError, match="give a number"):
             laconic.shrink({"w": torch.zeros(3)}, **options)
+
+
+@pytest.mark.usefixtures("_small_models")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_line_18_forked_children_work_after_a_call_in_the_parent() -> None:
+    """Pictures, weights and torch itself, whose threads the parent has used as well."""
+    picture = np.arange(256 * 384 * 3, dtype=np.uint32).astype(np.uint8).reshape(256, 384, 3)
+    tensors = {"w": torch.arange(60000.0).reshape(200, 300).sin()}
+
+    def call() -> tuple[bytes, bytes, bytes, bool]:
+        lossy = laconic.compress(picture, coder="importance", threads=2)
+        exact = laconic.compress(picture, lossless=True, threads=2)
+        weights = laconic.shrink(tensors, tolerance=0.1)
+        laconic.decompress(lossy, threads=2)
+        laconic.expand(weights)
+        finite = torch.ones(1 << 20).exp().isfinite().all()
+        return lossy, exact, weights, bool(finite)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    expected = call()
+    torch.set_num_threads(before)
+    fork = multiprocessing.get_context("fork")
+    receiver, sender = fork.Pipe(duplex=False)
+    child = fork.Process(target=lambda: sender.send(call()), daemon=True)
+    child.start()
+    try:
+        assert receiver.poll(120), "the child hangs"
+        assert receiver.recv() == expected
+    finally:
+        child.kill()
+        child.join()
+        receiver.close()
+        sender.close()
+
+
+@pytest.mark.usefixtures("_small_models")
+@pytest.mark.parametrize("threads", [1, None])
+def test_line_29_networks_use_no_thread_that_spins(
+    monkeypatch: pytest.MonkeyPatch, image: Image.Image, threads: int | None
+) -> None:
+    """One thread of torch where its threads spin while they wait, all where they sleep."""
+    seen = []
+    likelihood = Pyramid.likelihood
+
+    def watched(self: Pyramid, *arguments: object) -> object:
+        seen.append(torch.get_num_threads())
+        return likelihood(self, *arguments)
+
+    monkeypatch.setattr(Pyramid, "likelihood", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        data = laconic.compress(image)
+        for policy in ("active", "passive"):
+            monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+            laconic.decompress(data, threads=threads)
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 1 if threads == 1 else 2]
+
+
+def test_line_29_the_command_line_lets_threads_sleep(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before torch is loaded, and only where the user has not chosen."""
+    for name in waiting.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "argv", ["laconic", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ["OMP_WAIT_POLICY"] == "passive"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ["OMP_WAIT_POLICY"] == "active"
+    assert capsys.readouterr().out.count("laconic") == 2

@@ -14,6 +14,7 @@ import typer
 
 from laconic.cli import bench, compress, decompress, demo, info, rd, shrink, train
 from laconic.cli.common import INTERRUPTED, Group, refusal, report
+from laconic.waiting import wait_asleep
 
 app = typer.Typer(
     cls=Group,
@@ -56,7 +57,9 @@ def main() -> None:
     """Run the command line and exit with its status.
 
     SIGTERM and a closed terminal end it as Ctrl-C does, so that nothing half written stays.
+    Threads of torch, which is loaded later, sleep while they wait.
     """
+    wait_asleep()
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)

@@ -13,11 +13,10 @@ Source: Ullrich 1.4 (bits-back with feedback); Flamich 1.7 (relative entropy cod
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import accumulate, pairwise
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import torch
@@ -48,6 +47,7 @@ from laconic.coding.stack import IntArray, Stack, StackEmpty
 from laconic.coding.stream import QueueDecoder, QueueEncoder
 from laconic.errors import CorruptFileError
 from laconic.models.exact import ExactLadder
+from laconic.threads import each, thread_count, using
 
 BATCH_PIXELS: Final = 1 << 18
 """Pixels that the networks see at once, unless told otherwise."""
@@ -76,7 +76,7 @@ class ChainCoder:
         threads: int | None = None,
     ) -> None:
         self.model, self.batch = model, batch
-        self.threads = threads or torch.get_num_threads()
+        self.threads = threads or thread_count()
         self.coder: RelativeEntropyCoder = CODERS[coder]()
 
     def encode(self, pixels: Samples) -> EncodedGroup:
@@ -92,7 +92,8 @@ class ChainCoder:
         while True:
             writer = _Writer(self, pixels, alone)
             try:
-                return writer.write()
+                with using(self.threads), torch.inference_mode():
+                    return writer.write()
             except StackEmpty:  # Chained too early: this picture asks for more than the last.
                 alone = writer.alone + 1
 
@@ -105,7 +106,8 @@ class ChainCoder:
             CorruptFileError: the data end; whatever was yielded before is good.
         """
         shape = GroupShape(count, height, width, colours, bits)
-        pixels, done = _Reader(self, data, shape).read()
+        with using(self.threads), torch.inference_mode():
+            pixels, done = _Reader(self, data, shape).read()
         for picture, good in zip(pixels, done, strict=True):
             if not good:
                 raise CorruptFileError("the file ends before this picture does; it is cut short")
@@ -116,22 +118,6 @@ class ChainCoder:
         most = self.batch or max(1, BATCH_PIXELS // (shape.height * shape.width))
         size = min(most, -(-len(lanes) // self.threads))
         return [list(lanes[first : first + size]) for first in range(0, len(lanes), size)]
-
-    def each(self, work: Callable[..., T], *parts: Sequence[Any]) -> list[T]:
-        """Call `work` for every part, on all threads; what it returns, in order."""
-
-        def quietly(*arguments: Any) -> T:
-            with torch.inference_mode():
-                return work(*arguments)
-
-        if self.threads == 1 or len(parts[0]) == 1:
-            return list(map(quietly, *parts))
-        return list(self._pool.map(quietly, *parts))
-
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        """Kept, since threads of torch are dear to begin; each computes on its own core."""
-        return ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,))
 
 
 class _Writer:
@@ -154,7 +140,7 @@ class _Writer:
             if depth < self.alone:
                 self._write_alone(parts, depth)
             else:
-                self.coder.each(partial(self._write_chained, depth), parts)
+                each(partial(self._write_chained, depth), parts)
         chains = tuple(
             Chain(len(lane.pictures), min(self.alone, len(lane.pictures)), lane.stack.to_bytes())
             for lane in self.lanes
@@ -173,20 +159,19 @@ class _Writer:
         coder, model = self.coder, self.coder.model
         walks = [Walk(model, part, self.shape) for part in parts]
         steps = [self._steps(part, depth) for part in parts]
-        features = coder.each(Walk.features, walks, steps)
+        features = each(Walk.features, walks, steps)
         shared = SharedRandomness(SEED).child(depth)
         before, self.draw_bits = self.start.bits, 0.0
         for level in range(model.levels):
-            known = coder.each(partial(Walk.descend, level=level), walks)
-            posteriors = coder.each(partial(model.posterior, level), known, features)
+            known = each(partial(Walk.descend, level=level), walks)
+            posteriors = each(partial(model.posterior, level), known, features)
             aim = join([target(k, *p) for k, p in zip(known, posteriors, strict=True)])
             draw, receipt = coder.coder.encode(aim, rated(known), self.start, shared.child(level))
             self.queue_ideal_bits += receipt.ideal_bits
             self.draw_bits += max(map(draw_bits, posteriors))
-            each = split(draw, known)
-            coder.each(partial(Walk.take_in, level=level), walks, each)
+            each(partial(Walk.take_in, level=level), walks, split(draw, known))
         self.queue_bits += self.start.bits - before
-        coder.each(partial(self._push_pixels, depth), walks, parts, steps)
+        each(partial(self._push_pixels, depth), walks, parts, steps)
 
     def _write_chained(self, depth: int, part: list[Lane]) -> None:
         """Latents drawn from the stacks, pixels pushed, latents pushed under their prior."""
@@ -250,7 +235,7 @@ class _Reader:
         for depth in reversed(range(deepest)):
             parts = self._parts(depth)
             walks = begun.get(depth, [None] * len(parts))
-            self.coder.each(partial(self._read_part, depth), parts, walks)
+            each(partial(self._read_part, depth), parts, walks)
         return self.pixels, [bool(good) for good in self.done]
 
     def _parts(self, depth: int) -> list[list[Lane]]:
@@ -262,9 +247,9 @@ class _Reader:
         walks = [Walk(self.coder.model, part, self.shape) for part in parts]
         shared = SharedRandomness(SEED).child(depth)
         for level in range(self.coder.model.levels):
-            known = self.coder.each(partial(Walk.descend, level=level), walks)
+            known = each(partial(Walk.descend, level=level), walks)
             draw = self.coder.coder.decode(rated(known), self.start, shared.child(level))
-            self.coder.each(partial(Walk.take_in, level=level), walks, split(draw, known))
+            each(partial(Walk.take_in, level=level), walks, split(draw, known))
         return walks
 
     def _read_part(self, depth: int, part: list[Lane], begun: Walk | None) -> None:

@@ -40,6 +40,7 @@ from laconic.errors import (
     UnsupportedFileError,
 )
 from laconic.models.base import Context, LatentVariableModel, NormalLadder
+from laconic.threads import each, using
 
 SEED = 0
 SIZES: Final = SizeCurve(QUALITY_STEPS, math.log(20) / 1000, math.log, QUALITY_STEPS // 2)
@@ -49,6 +50,8 @@ SHORT: Final = 0.1
 """A file this much below the size that was asked for is named in a warning."""
 
 Progress = Callable[[int, int], None]
+TILES_AT_ONCE: Final = 2
+"""Tiles that are decoded side by side: each takes as much memory as the networks do."""
 LATENTS, ALPHA = "latents", "alpha"
 
 
@@ -61,7 +64,7 @@ class ImageCodec:
         fingerprint: at least 8 bytes that identify its weights; the first 8 are written into files.
         coder: a name that `ladder_coders` knows; reading follows the file instead.
         dtype: precision of the networks, "float32", "bfloat16" or "float64".
-        threads: threads of torch while coding, None: as they are.
+        threads: at most so many are used; None: as many as torch has.
         progress: called with tiles done and tiles in all, as each is coded.
     """
 
@@ -167,10 +170,19 @@ class ImageCodec:
         profile, metadata = read_attachments(container, header)
         coders = _find_coders(header.coders)
         canvas = Canvas(header.plan)
-        with self.runtime.running():
-            for index, (tile, stream) in enumerate(zip(header.plan, streams, strict=True)):
-                canvas.add(tile, self._read_tile(tile, stream, coders, header, index))
-                self.progress(index + 1, header.plan.count)
+        tiles = list(zip(header.plan, streams, strict=True))
+        alone = len(tiles) == 1
+
+        def read(index: int) -> NDArray[np.float32]:
+            with self.runtime.running(alone):
+                return self._read_tile(*tiles[index], coders, header, index)
+
+        with using(self.runtime.threads, alone):
+            for first in range(0, len(tiles), TILES_AT_ONCE):
+                some = range(first, min(first + TILES_AT_ONCE, len(tiles)))
+                for index, values in zip(some, each(read, some), strict=True):
+                    canvas.add(tiles[index][0], values)
+                    self.progress(index + 1, len(tiles))
         colour = Colour(header.colour)
         return put_together(
             Picture(canvas.pixels, colour, alpha, profile, header.reduced, metadata)

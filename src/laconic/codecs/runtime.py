@@ -9,6 +9,7 @@ import torch
 
 from laconic.errors import ConfigError
 from laconic.models.base import NormalLadder
+from laconic.threads import using
 
 DTYPES: Final = ("float32", "bfloat16", "float64")
 
@@ -19,7 +20,7 @@ class Runtime:
     Args:
         model: the model; it is put into evaluation mode.
         dtype: "float32"; "bfloat16": autocast, latents stay float32; "float64": a copied model.
-        threads: threads of torch while running, None: as they are.
+        threads: as `laconic.threads` uses them; None: as many as torch has.
     """
 
     def __init__(
@@ -39,14 +40,12 @@ class Runtime:
         self.device = tensors[0].device if tensors else torch.device("cpu")
 
     @contextlib.contextmanager
-    def running(self) -> Iterator[None]:
-        """Inference mode, with this precision and these threads; both are put back afterwards."""
-        before = torch.get_num_threads()
-        try:
-            if self.threads is not None:
-                torch.set_num_threads(self.threads)
-            precision = torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
-            with torch.inference_mode(), precision:
-                yield
-        finally:
-            torch.set_num_threads(before)
+    def running(self, alone: bool = True) -> Iterator[None]:
+        """Inference mode, with this precision and these threads; all is put back afterwards.
+
+        Args:
+            alone: nothing runs beside, see `laconic.threads.using`.
+        """
+        precision = torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
+        with using(self.threads, alone), torch.inference_mode(), precision:
+            yield

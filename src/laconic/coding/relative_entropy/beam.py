@@ -1,12 +1,10 @@
 """The beam coder: a draw as a sum of auxiliary variables, found by beam search."""
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.distributions import Normal
 
@@ -16,6 +14,7 @@ from laconic.coding.relative_entropy import rate_map, standard
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.standard import DoubleArray
 from laconic.coding.stream import IntArray, QueueDecoder, QueueEncoder
+from laconic.threads import each
 
 _OUTLIER_BITS = 12
 """Dimensions whose KL exceeds this are sent as 16-bit numbers instead."""
@@ -374,8 +373,7 @@ class BeamCoder(RelativeEntropyCoder):
             weights = plan.first[part], plan.begin[part], linear, quadratic, plan.rates, starts
             _search_groups(chosen, *weights, book, count, self.beams)
 
-        with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
-            list(pool.map(run, range(0, plan.first.size - 1, _CHUNK)))
+        each(run, range(0, plan.first.size - 1, _CHUNK))
         return chosen
 
     def _values(

@@ -1,13 +1,11 @@
 """The trellis coder: importance sampling over the paths of a trellis, by dynamic programming."""
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import ClassVar, Self, final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Normal
@@ -17,6 +15,7 @@ from laconic.coding.random import FloatArray, SharedRandomness, UInt32Array, ran
 from laconic.coding.relative_entropy import rate_map, standard
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.stream import IntArray, QueueDecoder, QueueEncoder
+from laconic.threads import each, thread_count
 
 
 def _segment(state_bits: int) -> int:
@@ -217,10 +216,10 @@ def _search(
     half = (0.5 * np.maximum(q.quadratic[order], 0)).astype(np.float32)
     starts = book.starts[order]
     states = np.zeros(schedule.widths.size, np.int64)
-    threads, length = max(1, torch.get_num_threads()), _segment(state_bits)
+    length = _segment(state_bits)
     # Fresh memory of this size costs as much time as the search itself, so it is used again.
     rooms: SimpleQueue[NDArray[np.uint8]] = SimpleQueue()
-    for _ in range(threads):
+    for _ in range(thread_count()):
         rooms.put(np.empty((min(length, states.size), 1 << state_bits - 1), np.uint8))
 
     def segment(begin: int) -> None:
@@ -233,8 +232,7 @@ def _search(
         )
         rooms.put(back)
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(segment, range(0, states.size, length)))
+    each(segment, range(0, states.size, length))
     return states
 
 

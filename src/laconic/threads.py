@@ -1,0 +1,105 @@
+"""Threads: our own, which sleep while they wait, and those of torch, which may not.
+
+Threads of torch (OpenMP's) wait for each other in loops that keep their cores busy; beside another
+busy process, two of them take ten times as long as one. And a forked child that uses them hangs if
+its parent has: once this module is loaded, torch has one thread in forked children. So networks run
+on one thread of torch, and parts that do not depend on each other (tiles, chains, groups of a
+search) run side by side on threads of our own: see `each`.
+
+Where threads of torch sleep while they wait (see `laconic.waiting`; the command line asks for it),
+a network that has no part beside it takes all of them: see `using`.
+"""
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import torch
+
+from laconic.waiting import is_asleep
+
+T = TypeVar("T")
+
+
+class _Here(threading.local):
+    """What one thread may use: so many threads, None: as many as torch has."""
+
+    count: int | None = None
+    works_for_each = False
+
+
+_here = _Here()
+_pools: dict[int, ThreadPoolExecutor] = {}
+_is_forked = False
+
+
+def thread_count() -> int:
+    """Threads that `each` uses here: as `using` says, else as many as torch has."""
+    return _here.count or torch.get_num_threads()
+
+
+@contextlib.contextmanager
+def using(threads: int | None = None, alone: bool = False) -> Iterator[None]:
+    """Run networks on one thread of torch, and `each` on threads of our own.
+
+    Both are as before afterwards. Below `each` it is always one thread.
+
+    Args:
+        threads: for `each`; None: as many as before.
+        alone: nothing runs beside these networks: give them all threads, if they sleep in waiting.
+    """
+    own, of_torch = _here.count, torch.get_num_threads()
+    _here.count = 1 if _here.works_for_each else threads or thread_count()
+    try:
+        spread = alone and is_asleep() and not _is_forked
+        _set_torch_threads(_here.count if spread else 1)
+        yield
+    finally:
+        _here.count = own
+        _set_torch_threads(of_torch)
+
+
+def each(work: Callable[..., T], *parts: Sequence[Any]) -> list[T]:
+    """Call `work` for every part side by side, each on one thread; what it returns, in order.
+
+    Args:
+        work: called with one part of each sequence; inference mode is as it is here.
+        parts: sequences of one length.
+    """
+    threads = min(thread_count(), len(parts[0]))
+    if threads <= 1:
+        return list(map(work, *parts))
+    inference = torch.is_inference_mode_enabled()
+
+    def run(*arguments: Any) -> T:
+        _here.works_for_each = True
+        with using(), torch.inference_mode(inference):
+            return work(*arguments)
+
+    return list(_pool(threads).map(run, *parts))
+
+
+def _set_torch_threads(threads: int) -> None:
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Kept, since a thread's first network is slow."""
+    if threads not in _pools:
+        _pools[threads] = ThreadPoolExecutor(threads, "laconic")
+    return _pools[threads]
+
+
+def _after_fork() -> None:
+    """Threads stay behind in the parent: torch, which would wait for its own for ever, gets one."""
+    global _is_forked
+    _is_forked = True
+    _pools.clear()
+    torch.set_num_threads(1)
+
+
+os.register_at_fork(after_in_child=_after_fork)
