@@ -113,7 +113,12 @@ def test_line_01_folders_of_an_archive_are_not_replaced(tmp_path: Path) -> None:
         save(folder / name)
     before = {path: path.read_bytes() for path in folder.iterdir()}
     assert run("compress", "--lossless", folder).exit_code == 0
-    refused(run("decompress", folder.with_suffix(".lac")), "exists", "1 more file", "--force")
+    refused(
+        run("decompress", folder.with_suffix(".lac")),
+        "exists",
+        "the same for 1 more file",
+        "--force",
+    )
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -123,13 +128,13 @@ def test_line_01_an_input_is_never_replaced(photo: Path, force: list[str]) -> No
     link.symlink_to(photo)
     save(other, 7)
     for name in (photo, link):
-        refused(run("compress", photo, "-o", name, *force), "would be replaced", "-o")
+        refused(run("compress", photo, "-o", name, *force), "is an input", "-o")
     out = photo.with_name("out")
     out.mkdir()
     (out / "photo.lac").symlink_to(other)
     result = run("compress", photo, other, "-o", out, *force)
     assert result.exit_code == 1
-    assert "other.png would be replaced" in result.stderr
+    assert "is an input" in result.stderr
     assert (out / "other.lac").is_file()
     with Image.open(other) as image:
         assert image.format == "PNG"
@@ -141,7 +146,7 @@ def test_line_01_other_commands_replace_nothing(photo: Path, tmp_path: Path) -> 
     taken.write_text("mine")
     refused(run("evaluate", photo, "--json", taken), f"{taken} exists", "--json", "--force")
     refused(run("evaluate", photo, "--html", taken), f"{taken} exists", "--html", "--force")
-    refused(run("evaluate", photo, "--html", photo, "--force"), "would be replaced", "--html")
+    refused(run("evaluate", photo, "--html", photo, "--force"), "is an input", "--html")
     refused(run("bench", "entropy", "--json", taken), f"{taken} exists", "--json", "--force")
     refused(run("bench", "rec", "--figure", taken), f"{taken} exists", "--figure", "--force")
     folder = tmp_path / "demo"
@@ -150,6 +155,34 @@ def test_line_01_other_commands_replace_nothing(photo: Path, tmp_path: Path) -> 
     refused(run("demo", "-o", folder), "side-by-side.png exists", "--force")
     assert taken.read_text() == (folder / "side-by-side.png").read_text() == "mine"
     assert [path.name for path in folder.iterdir()] == ["side-by-side.png"]
+
+
+def test_line_01_a_picture_of_a_folder_is_an_input(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    save(folder / "a.png")
+    before = (folder / "a.png").read_bytes()
+    for name in ("set/a.png", "set/../set/a.png"):
+        result = run("compress", "--lossless", folder, "-o", tmp_path / name, "--force")
+        refused(result, "is an input")
+    assert run("compress", "--lossless", folder, "-o", folder / "set.lac").exit_code == 0
+    assert (folder / "a.png").read_bytes() == before
+
+
+def test_line_01_a_trained_model_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("yaml")
+    checkpoint, config = tmp_path / "run" / "checkpoint.safetensors", tmp_path / "config.yaml"
+    checkpoint.parent.mkdir()
+    checkpoint.write_bytes(b"hours of training")
+    config.write_text(f"folder: {checkpoint.parent}\n")
+    monkeypatch.setattr(
+        "laconic.pretrained.recipe.make_trainer", lambda *given: pytest.fail("trains")
+    )
+    refused(run("train", config), f"{checkpoint} exists", "--resume", "--force", "--set folder")
+    assert checkpoint.read_bytes() == b"hours of training"
+    assert run("train", config, "--resume", "--force").exit_code == 2
 
 
 def test_line_01_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
@@ -274,6 +307,16 @@ def test_line_24_long_names(photo: Path, tmp_path: Path) -> None:
     assert run("decompress", long).exit_code == 0
     assert back.is_file()
     refused(run("compress", photo, "-o", tmp_path / ("n" * 256)), "name too long")
+
+
+def test_line_24_long_names_that_meet_are_cut() -> None:
+    names = ["n" * 249 + ending for ending in ("-1.tif", "-1.bmp")] + [
+        "ü" * 124 + "-1.tif",
+        "ü" * 124 + "-1.bmp",
+    ]
+    found = archives.png_names(names)
+    assert len(set(found)) == 4
+    assert all(len(os.fsencode(name)) <= 255 for name in found)
 
 
 def test_line_24_a_slash_at_the_end_means_a_folder(photo: Path, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def _check_all(folder: Path, names: Iterable[str], writer: Writer) -> None:
         if fault := writer.fault(target):
             faults.append(fault)
     if len(faults) > 1:
-        raise InputError(f"{faults[0]}; so it is with {len(faults) - 1} more files of the archive")
+        raise InputError(f"{faults[0]}; the same for {len(faults) - 1} more files of the archive")
     if faults:
         raise InputError(faults[0])
 

@@ -20,6 +20,8 @@ from laconic.errors import InputError
 
 STDIO = Path("-")
 """Stands for stdin among the inputs and for stdout among the outputs."""
+NAME_BYTES = 255
+"""Of a file's name, at most."""
 NAMED_FILES = 5
 """Renamed files that a line names; more are counted."""
 
@@ -105,8 +107,8 @@ class Writer:
         if path == STDIO or is_special(path):
             return ""
         for source in self.inputs:
-            if _is_same(source, path):
-                return f"{source} would be replaced by a result; name another with {self.option}"
+            if _is_input(path, source):
+                return f"{path} is an input and would be replaced; name another with {self.option}"
         if os.path.isdir(path):
             return f"{path} is a folder; name a file with {self.option}"
         if os.path.exists(path) and not self.force:
@@ -210,13 +212,19 @@ def make_unique(
     for k, name in enumerate(names):
         if k in found:
             continue
-        long, number = name.with_name(name.name + suffix), 2
+        long, number = _lengthened(name, suffix), 2
         while long in taken:
-            long = name.with_name(f"{name.name}-{number}{suffix}")
+            long = _lengthened(name, f"-{number}{suffix}")
             number += 1
         found[k] = long
         taken.add(long)
     return [found[k] for k in range(len(names))]
+
+
+def _lengthened(name: PurePath, tail: str) -> PurePath:
+    """A name with something added, cut where it would be longer than file systems allow."""
+    kept = os.fsencode(name.name)[: NAME_BYTES - len(tail)].decode(errors="ignore")
+    return name.with_name(kept + tail)
 
 
 def say_renamed(renamed: Iterable[tuple[str, str]]) -> None:
@@ -225,7 +233,9 @@ def say_renamed(renamed: Iterable[tuple[str, str]]) -> None:
     if pairs:
         more = f" and {len(pairs) - NAMED_FILES} more" if len(pairs) > NAMED_FILES else ""
         shown = ", ".join(pairs[:NAMED_FILES]) + more
-        typer.echo(f"laconic: warning: renamed, since names would meet: {shown}", err=True)
+        typer.echo(
+            f"laconic: warning: renamed, since two names would be the same: {shown}", err=True
+        )
 
 
 def _called_after(path: Path) -> Path:
@@ -243,9 +253,14 @@ def _called_after(path: Path) -> Path:
     return path if path.name else path / "root"
 
 
-def _is_same(first: Path, second: Path) -> bool:
-    """Whether both paths are one file, through whatever links."""
+def _is_input(path: Path, source: Path) -> bool:
+    """Whether a path is an input, or a picture in one that is a folder, through whatever links."""
+    if os.path.isdir(source) and os.path.isfile(path):
+        from laconic.data.exact_images import SUFFIXES
+
+        real = Path(os.path.realpath(path))
+        return real.is_relative_to(os.path.realpath(source)) and real.suffix.lower() in SUFFIXES
     try:
-        return os.path.samefile(first, second)
+        return os.path.samefile(source, path)
     except OSError:
         return False

@@ -147,7 +147,7 @@ def plot(
         from laconic.evaluation.plane_report import write_report
 
         with progress("figures") as tick:
-            written = write_report(runs, out, progress=tick, check=Writer(runs, force).check)
+            written = write_report(runs, out, progress=tick, check=Writer(force=force).check)
     if as_json:
         print_json({"files": [str(path) for path in written]})
     else:

@@ -15,17 +15,25 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Begin anew in the folder of an earlier run.")
+    ] = False,
 ) -> None:
-    """Train a model; interrupted runs go on with --resume."""
+    """Train a model; interrupted runs go on with --resume.
+
+    A folder that holds a checkpoint is refused, unless --resume or --force is given.
+    """
     overrides = settings or []
     for item in overrides:
         if "=" not in item.strip("="):
             raise typer.BadParameter(f"--set takes key=value, not {item!r}")
+    if resume and force:
+        raise typer.BadParameter("--resume goes on and --force begins anew: give one of them")
     if not config.is_file():
         raise InputError(f"{config} is no file; see experiments/embedded for an example")
     from laconic.pretrained.recipe import train_from_config
 
-    train_from_config(config, overrides, resume, show)
+    train_from_config(config, overrides, resume, show, force)
 
 
 def show(step: int, row: dict[str, float]) -> None:

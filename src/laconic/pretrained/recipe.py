@@ -30,7 +30,7 @@ from laconic.training.choice import choose, is_pathwise
 from laconic.training.classification import LabelledBatches
 from laconic.training.config import build, plain, read_config
 from laconic.training.ladder import LadderLoss
-from laconic.training.loop import Batches, LoopConfig, Trainer
+from laconic.training.loop import CHECKPOINT, Batches, LoopConfig, Trainer
 from laconic.training.objectives import LearningObjective, Objective
 from laconic.training.schedules import LearningRate
 from laconic.training.target import TargetRate
@@ -86,6 +86,7 @@ def train_from_config(
     overrides: Sequence[str] = (),
     resume: bool = False,
     progress: Callable[[int, dict[str, float]], None] | None = None,
+    force: bool = False,
 ) -> None:
     """Train the model that a YAML file describes; checkpoints and logs go to its `folder`.
 
@@ -95,12 +96,28 @@ def train_from_config(
         resume: continue from the checkpoint in `folder`; else start anew (from `start_from`'s
             weights where given).
         progress: called with the step and the latest row of the log.
+        force: begin anew where `folder` holds a checkpoint, which is replaced.
 
     Raises:
-        ConfigError: anything wrong with the configuration or its files.
+        ConfigError: anything wrong with the configuration or its files; or `folder` holds a
+            checkpoint, and neither `resume` nor `force` is given.
     """
-    trainer = make_trainer(read_config(path, overrides), resume)
+    config = read_config(path, overrides)
+    checkpoint = _folder(config) / CHECKPOINT
+    if checkpoint.exists() and not (resume or force):
+        raise ConfigError(
+            f"{checkpoint} exists; --resume goes on with it, --force replaces it, and "
+            "--set folder=FOLDER begins elsewhere"
+        )
+    trainer = make_trainer(config, resume)
+    if force:
+        trainer.log.rewind(trainer.step)
     trainer.run(progress)
+
+
+def _folder(config: Mapping[str, Any]) -> Path:
+    """Where checkpoints and logs of a run go."""
+    return Path(config.get("folder", "runs/default"))
 
 
 def make_trainer(
@@ -125,7 +142,7 @@ def make_trainer(
     identity = {"model": config.get("model", {}), "data": plain(data), **(notes or {})}
     climb = _climb(model, is_pathwise(objective))
     loss = LadderLoss(climb, objective, model.beta_range, loop)
-    folder = Path(config.get("folder", "runs/default"))
+    folder = _folder(config)
     learning = objective if isinstance(objective, LearningObjective) else None
     trainer = Trainer(
         model,

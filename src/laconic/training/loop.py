@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 from lightning.fabric import Fabric
@@ -75,6 +75,10 @@ class LoopConfig:
     slow_prefix: str = "transform."
     slow_factor: float = 0.02
     compile: bool = False
+
+
+CHECKPOINT: Final = "checkpoint.safetensors"
+"""Of a run, in its folder."""
 
 
 class Log:
@@ -186,7 +190,7 @@ class Trainer:
     @property
     def checkpoint(self) -> Path:
         """Where the state of the run lies."""
-        return self.folder / "checkpoint.safetensors"
+        return self.folder / CHECKPOINT
 
     def run(self, progress: Callable[[int, dict[str, float]], None] | None = None) -> None:
         """Train until the step or minute limit; checkpoint on the way, at the end, on Ctrl-C."""
