@@ -31,8 +31,6 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, make_stand_in: Callable[..., Grou
     monkeypatch.setattr(
         "laconic.codecs.lossless.make_coder", lambda model, threads=None: make_stand_in(8)
     )
-    # The model codes every picture, also noise, which would be smaller without it.
-    monkeypatch.setattr("laconic.codecs.lossless.check_effort", lambda effort: None)
 
 
 @pytest.fixture
