@@ -3,7 +3,8 @@
 import json
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 import laconic
 from laconic.cli import app
-from laconic.codecs import drawn, manifest, network
+from laconic.codecs import ahead, drawn, manifest, network
 from laconic.codecs.manifest import Entry, Method, read_manifest, write_manifest
 from laconic.codecs.network import NetworkFile
 from laconic.coding import quantised
@@ -381,3 +382,76 @@ def test_a_file_that_becomes_shorter_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(InputError, match="cut short"):
         network.shrink(source, {}, 0.0)
+
+
+def variety() -> dict[str, Tensor]:
+    """Tensors of every kind, some large enough for other threads, two the same."""
+    generator = torch.Generator().manual_seed(0)
+    large = torch.randn(300, 400, generator=generator)
+    tensors = {f"bf16 {k}": (large * (k + 1)).roll(k, 1).bfloat16() for k in range(4)}
+    tensors |= {f"f32 {k}": large.roll(k, 0) * torch.logspace(-2 * k, 0, 400) for k in range(3)}
+    tensors |= {"same": large.clone(), "signs": large.sign(), "half": large.half()}
+    return tensors | {f"small {k}": large[k] for k in range(20)}
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.01])
+def test_threads_change_no_byte(tolerance: float) -> None:
+    source = network.named(variety())
+    files = [network.shrink(source, {}, tolerance, threads=threads) for threads in (1, 2, 5)]
+    assert files[0] == files[1] == files[2]
+    opened = NetworkFile.open(files[0])
+    one, many = ({e.name: t for e, t in opened.tensors(threads)} for threads in (1, 4))
+    assert same(one, many)
+    assert tolerance or same(one, {name: variety()[name] for name in one})
+
+
+@pytest.mark.parametrize("tolerance", [0.003, 0.05])
+def test_threads_of_torch_change_no_byte(tolerance: float) -> None:
+    before, tensors = torch.get_num_threads(), variety()
+    files = []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            files.append(laconic.shrink(tensors, tolerance=tolerance))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert files[0] == files[1]
+
+
+def test_faults_are_raised_in_order_on_any_number_of_threads() -> None:
+    tensors = variety()
+    tensors["bf16 2"][0, 0] = tensors["bf16 3"][0, 0] = float("nan")
+    for threads in (1, 3):
+        with pytest.raises(InputError, match="bf16 2"):
+            network.shrink(network.named(tensors), {}, 0.01, threads=threads)
+
+
+def test_results_come_in_order_and_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "HELD_BYTES", 10)
+    monkeypatch.setattr(ahead, "SMALL_BYTES", 2)
+    asked = list[int]()
+
+    def jobs() -> Iterator[tuple[int, Callable[[], int]]]:
+        for k in range(30):
+            asked.append(k)
+            yield 1 + k % 5, partial(int, k)
+
+    for k, result in enumerate(ahead.run_ahead(jobs(), 3)):
+        assert result == k
+        assert len(asked) <= k + 11
+
+
+@pytest.mark.slow
+def test_lossless_bf16_is_faster_than_20_megabytes_a_second() -> None:
+    """Seconds of processor time on one core: others may be busy while this runs."""
+    weight = torch.randn(2048, 2048).mul(0.02).bfloat16()
+    laconic.expand(laconic.shrink({"w": weight[:64]}, lossless=True))
+    megabytes = weight.numel() * 2 / 1e6
+    start = time.process_time()
+    data = network.shrink(network.named({"w": weight}), {}, 0.0, threads=1)
+    middle = time.process_time()
+    list(NetworkFile.open(data).tensors(threads=1))
+    end = time.process_time()
+    assert megabytes / (middle - start) > 20
+    assert megabytes / (end - middle) > 20

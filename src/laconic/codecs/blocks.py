@@ -17,6 +17,9 @@ from laconic.coding.relative_entropy.standard import DoubleArray
 from laconic.coding.stream import IntArray
 from laconic.types import TORCH_DTYPES
 
+_GRAIN: Final = 1 << 14
+"""Numbers that torch converts without waking threads of its own."""
+
 BLOCK: Final = 1 << 21
 """Numbers that are quantised and coded together."""
 
@@ -60,8 +63,9 @@ def values_of(entry: Entry, tensor: Tensor) -> Iterator[DoubleArray]:
 
 def to_doubles(block: Tensor) -> DoubleArray:
     """As numpy takes them, which wakes no threads: with torch they cost more than they save."""
-    if block.dtype == torch.bfloat16:
-        return block.double().numpy()
+    if block.dtype == torch.bfloat16:  # The upper half of a binary32 number.
+        words = block.view(torch.int16).numpy().view(np.uint16).astype(np.uint32) << 16
+        return words.view(np.float32).astype(np.float64)
     values: DoubleArray = block.numpy().astype(np.float64)
     return values
 
@@ -76,7 +80,10 @@ def round_to(values: DoubleArray, dtype: torch.dtype) -> DoubleArray:
     if dtype == torch.float32:
         single: DoubleArray = values.astype(np.float32).astype(np.float64)
         return single
-    return torch.from_numpy(values).to(dtype).double().numpy()
+    flat, near = torch.from_numpy(values.reshape(-1)), np.empty(values.size)
+    for k in range(0, values.size, _GRAIN):
+        near[k : k + _GRAIN] = flat[k : k + _GRAIN].to(dtype).double().numpy()
+    return near.reshape(values.shape)
 
 
 def compact(q: IntArray) -> Blocks:

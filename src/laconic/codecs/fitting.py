@@ -5,10 +5,17 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from laconic.codecs.blocks import Blocks, Part, compact, parts_of, round_to, to_doubles
+from laconic.codecs.blocks import (
+    Blocks,
+    Part,
+    compact,
+    parts_of,
+    round_to,
+    to_doubles,
+    values_of,
+)
 from laconic.codecs.manifest import Entry, Method
 from laconic.codecs.step_scales import (
     MULTIPLE,
@@ -83,9 +90,11 @@ class _Tried:
     error: float
 
 
-def first_step(tensor: Tensor, tolerance: float) -> float:
+def first_step(entry: Entry, tensor: Tensor, tolerance: float) -> float:
     """The step whose noise has the relative power that is allowed; 0 where none is."""
-    return tolerance * math.sqrt(12 * _power(tensor) / tensor.numel())
+    if not tolerance:
+        return 0.0
+    return tolerance * math.sqrt(12 * _power(entry, tensor) / entry.count)
 
 
 def take_steps(entry: Entry, tensor: Tensor, step: float) -> InSteps:
@@ -124,8 +133,8 @@ def fit(entry: Entry, tensor: Tensor, tolerance: float) -> InSteps | None:
         tolerance: largest relative error of the tensor; no row and no column of it loses more than
             `MULTIPLE` times as much of its own norm, see `laconic.codecs.step_scales`.
     """
-    matrix, parts, power = tensor.reshape(entry.matrix), parts_of(entry), _power(tensor)
-    if not SINGLE[0] < first_step(matrix, tolerance) < SINGLE[1]:
+    matrix, parts, power = tensor.reshape(entry.matrix), parts_of(entry), _power(entry, tensor)
+    if not SINGLE[0] < tolerance * math.sqrt(12 * power / entry.count) < SINGLE[1]:
         return None
     allowed = tolerance**2 * power
     powers = _powers(matrix, parts) if tolerance * MULTIPLE < 1 else None
@@ -154,8 +163,10 @@ def fit(entry: Entry, tensor: Tensor, tolerance: float) -> InSteps | None:
     return None
 
 
-def _power(tensor: Tensor) -> float:
-    return float(torch.linalg.vector_norm(tensor, dtype=torch.float64) ** 2)
+def _power(entry: Entry, tensor: Tensor) -> float:
+    """Sum of squares: not torch's, which depends on the number of threads in its last bits."""
+    with np.errstate(over="ignore", under="ignore"):
+        return sum(float((values**2).sum()) for values in values_of(entry, tensor))
 
 
 def _powers(matrix: Tensor, parts: list[Part]) -> Powers:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from laconic.codecs.ahead import run_ahead
 from laconic.codecs.drawn import Draws, DrawsReader
 from laconic.codecs.manifest import (
     CODEC,
@@ -30,7 +31,7 @@ from laconic.codecs.manifest import (
     write_manifest,
 )
 from laconic.codecs.target import SizeCurve, largest_below
-from laconic.codecs.tensors import NAMES, Wanted, decode, encode, words_of
+from laconic.codecs.tensors import NAMES, Plan, Wanted, decode, decode_exact, plan, words_of
 from laconic.coding import quantised
 from laconic.container import Container, FieldWriter, Section, pack, unpack
 from laconic.errors import (
@@ -111,6 +112,7 @@ def shrink(
     progress: Progress = _silent,
     steps: Mapping[str, float] | None = None,
     draws: Draws = Draws(),  # noqa: B008 (frozen)
+    threads: int | None = None,
 ) -> bytes:
     """Write a .lac file.
 
@@ -124,6 +126,8 @@ def shrink(
         progress: called with tensors done and tensors in all.
         steps: the quantiser's step of single tensors by name, whatever their size and error.
         draws: tensors that were told beforehand; they stand first.
+        threads: tensors that are worked on at once; None: as many as torch has threads. The bytes
+            are the same for any number.
 
     Raises:
         InputError: a tensor to be quantised has NaN or infinite values, or a type is unknown.
@@ -132,27 +136,45 @@ def shrink(
     check_texts([*(entry.name for entry in draws.entries), *source], metadata)
     _check_tolerances(tolerances, list(source))
     entries, sections, contexts = list(draws.entries), list[Section](), quantised.Contexts()
-    known: dict[tuple[str, tuple[int, ...], bytes], int] = {}
-    for index, (name, (dtype, fetch)) in enumerate(source.items()):
+    jobs = _plans(source, tolerances, steps or {}, len(entries))
+    for index, planned in enumerate(run_ahead(jobs, threads or torch.get_num_threads())):
         progress(index, len(source))
-        tensor = fetch().detach().cpu().resolve_conj().resolve_neg().contiguous()
-        entry = Entry(name, dtype, shape_in_numbers(tensor, dtype), Method.LOSSLESS)
-        check_entry(entry)
-        key = dtype, entry.shape, hashlib.sha256(words_of(tensor, dtype).data).digest()
-        if key in known:
-            entries.append(replace(entry, method=Method.SAME, same_as=known[key]))
-            continue
-        known[key] = len(entries)
-        allowed = [value for pattern, value in tolerances.items() if fnmatchcase(name, pattern)]
-        wanted = Wanted(allowed[-1] if allowed else 0.0, (steps or {}).get(name, 0.0))
-        entry, data = encode(entry, tensor, wanted, contexts)
-        entries.append(entry)
-        sections.append(Section(TENSOR, data))
+        if isinstance(planned, Entry):
+            entries.append(planned)
+        else:
+            entry, data = planned.write(contexts)
+            entries.append(entry)
+            sections.append(Section(TENSOR, data))
+        del planned  # Before the next tensor is read.
     header = FieldWriter()
     header.integer(REVISION)
     manifest = Section(MANIFEST, write_manifest(entries, metadata))
     told = [Section(DRAWN, draws.data)] if draws.entries else []
     return pack(CODEC, header.finish(), [manifest, *told, *sections])
+
+
+def _plans(
+    source: Source, tolerances: Mapping[str, float], steps: Mapping[str, float], first: int
+) -> Iterator[tuple[int, Callable[[], Plan | Entry]]]:
+    """Of each tensor the memory that it needs, and what finds how it is kept.
+
+    That is a plan; of a tensor that is the same as one before it, its entry. `first`: index of the
+    first entry.
+    """
+    known: dict[tuple[str, tuple[int, ...], bytes], int] = {}
+    for index, (name, (dtype, fetch)) in enumerate(source.items(), first):
+        tensor = fetch().detach().cpu().resolve_conj().resolve_neg().contiguous()
+        entry = Entry(name, dtype, shape_in_numbers(tensor, dtype), Method.LOSSLESS)
+        check_entry(entry)
+        key = dtype, entry.shape, hashlib.sha256(words_of(tensor, dtype).data).digest()
+        if key in known:
+            yield 0, partial(replace, entry, method=Method.SAME, same_as=known[key])
+            continue
+        known[key] = index
+        allowed = [value for pattern, value in tolerances.items() if fnmatchcase(name, pattern)]
+        wanted = Wanted(allowed[-1] if allowed else 0.0, steps.get(name, 0.0))
+        yield entry.size_bytes, partial(plan, entry, tensor, wanted)
+        del tensor
 
 
 @dataclass(frozen=True)
@@ -202,32 +224,46 @@ class NetworkFile:
         sizes = tuple(len(next(lengths)) if there else 0 for there in own)
         return cls(entries, metadata, sizes, container)
 
-    def tensors(self) -> Iterator[tuple[Entry, Tensor]]:
+    def tensors(self, threads: int | None = None) -> Iterator[tuple[Entry, Tensor]]:
         """Decode tensor by tensor, in order; one that is the same as an earlier one is repeated.
+
+        Args:
+            threads: tensors that are worked on at once, of those that are kept bit for bit; None:
+                as many as torch has threads.
 
         Raises:
             CorruptFileError: a tensor is damaged.
         """
         wanted = {entry.same_as for entry in self.entries if entry.method == Method.SAME}
         kept: dict[int, Tensor] = {}
-        streams = iter(self.container.named(TENSOR))
         contexts, draws = quantised.Contexts(), self._draws()
-        for index, entry in enumerate(self.entries):
-            if entry.method == Method.SAME:
+        ahead = run_ahead(self._jobs(), threads or torch.get_num_threads())
+        for index, (entry, found) in enumerate(zip(self.entries, ahead, strict=True)):
+            if isinstance(found, Tensor):
+                tensor = found
+            elif entry.method == Method.SAME:
                 tensor = kept[entry.same_as].clone()
+            elif draws is not None and entry.method == Method.DRAWN:
+                tensor = _fitting(entry, draws.read, entry)
             else:
-                try:
-                    if draws is not None and entry.method == Method.DRAWN:
-                        tensor = draws.read(entry)
-                    else:
-                        tensor = decode(entry, next(streams), contexts)
-                except MemoryError as error:
-                    raise CorruptFileError(
-                        f"tensor {entry.name!r} of {entry.count} numbers does not fit in memory"
-                    ) from error
+                tensor = _fitting(entry, decode, entry, found, contexts)
             if index in wanted:
                 kept[index] = tensor
             yield entry, tensor
+
+    def _jobs(self) -> Iterator[tuple[int, Callable[[], Tensor | bytes]]]:
+        """Of each entry the memory that it needs, and what gives its tensor.
+
+        A tensor whose counts are shared with others waits for its turn: its job gives its section.
+        """
+        streams = iter(self.container.named(TENSOR))
+        for entry in self.entries:
+            own = entry.method not in (Method.SAME, Method.DRAWN)
+            data = next(streams) if own else b""
+            if entry.method == Method.LOSSLESS:
+                yield entry.size_bytes, partial(_fitting, entry, decode_exact, entry, data)
+            else:
+                yield 0, partial(bytes, data)
 
     def _draws(self) -> DrawsReader | None:
         drawn = [entry.count for entry in self.entries if entry.method == Method.DRAWN]
@@ -266,6 +302,16 @@ class NetworkFile:
     def numbers(self) -> int:
         """Numbers in all tensors."""
         return sum(entry.count for entry in self.entries)
+
+
+def _fitting(entry: Entry, read: Callable[..., Tensor], *arguments: object) -> Tensor:
+    """Read a tensor; one that is too large for the memory is a fault of the file."""
+    try:
+        return read(*arguments)
+    except MemoryError as error:
+        raise CorruptFileError(
+            f"tensor {entry.name!r} of {entry.count} numbers does not fit in memory"
+        ) from error
 
 
 def summary(file: NetworkFile, size_bytes: int) -> dict[str, Any]:

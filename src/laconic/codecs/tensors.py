@@ -67,30 +67,58 @@ def words_of(tensor: Tensor, dtype: str) -> Words:
     return words
 
 
-def encode(
-    entry: Entry, tensor: Tensor, wanted: Wanted, contexts: quantised.Contexts
-) -> tuple[Entry, bytes]:
-    """How the tensor is kept, and its section.
+@dataclass(frozen=True)
+class Plan:
+    """How a tensor is kept: all that can be found without the tensors before it.
+
+    Attributes:
+        entry: what the list says of it.
+        exact: its section, where it is kept bit for bit.
+        told: its integers, where it is told in steps.
+        book: its values, where they are few.
+        words: its bits, where it has such a codebook.
+    """
+
+    entry: Entry
+    exact: bytes = b""
+    told: InSteps | None = None
+    book: Codebook | None = None
+    words: Words | None = None
+
+    def write(self, contexts: quantised.Contexts) -> tuple[Entry, bytes]:
+        """The tensor's entry and its section.
+
+        Args:
+            contexts: counts shared with the tensors before it, whose plans were written before.
+        """
+        entry, stream = self.entry, QueueEncoder()
+        if self.book is not None and self.words is not None:
+            _write_codebook(stream, entry, self.book, self.words, contexts)
+        elif self.told is not None:
+            entry = _write_in_steps(stream, self.told, contexts)
+        data = self.exact or stream.finish()
+        if not _is_dense(entry, data):
+            raise InputError(f"tensor {entry.name!r} takes too few bytes for a reader; split it")
+        return entry, data
+
+
+def plan(entry: Entry, tensor: Tensor, wanted: Wanted) -> Plan:
+    """Find how a tensor is kept.
 
     Raises:
         InputError: it has NaN or infinite values and is to be quantised, or a step is too fine.
     """
     words, cut = words_of(tensor, entry.dtype), replace(entry, wide=is_wide(entry))
     wanted = _applying(cut, tensor, wanted)
-    book = _codebook(entry, tensor, wanted, words)
-    told = None if book is not None else _told_in_steps(cut, tensor, wanted, words)
-    stream = QueueEncoder()
+    book = _codebook(cut, tensor, wanted, words)
     if book is not None:
-        entry = replace(cut, method=Method.CODEBOOK)
-        _write_codebook(stream, entry, book, words, contexts)
-    elif told is not None:
-        entry = _write_in_steps(stream, told, contexts)
-    else:
-        planes.write(stream, words, LAYOUTS[entry.dtype])
-    data = stream.finish()
-    if not _is_dense(entry, data):
-        raise InputError(f"tensor {entry.name!r} takes too few bytes for a reader; split it")
-    return entry, data
+        return Plan(replace(cut, method=Method.CODEBOOK), book=book, words=words)
+    told = _told_in_steps(cut, tensor, wanted, words)
+    if told is not None:
+        return Plan(told.entry, told=told)
+    stream = QueueEncoder()
+    planes.write(stream, words, LAYOUTS[entry.dtype])
+    return Plan(entry, exact=stream.finish())
 
 
 def _write_codebook(
@@ -138,7 +166,7 @@ def _codebook(entry: Entry, tensor: Tensor, wanted: Wanted, words: Words) -> Cod
     if entry.dtype not in FLOATS or wanted.step:
         return None
     book = Codebook.of(words, lambda some: to_doubles(to_floats(some, entry.dtype)))
-    if book is not None and first_step(tensor, wanted.tolerance) > _spacing(entry, book):
+    if book is not None and first_step(entry, tensor, wanted.tolerance) > _spacing(entry, book):
         return None
     return book
 
@@ -157,12 +185,33 @@ def _told_in_steps(entry: Entry, tensor: Tensor, wanted: Wanted, words: Words) -
 
 
 def decode(entry: Entry, data: bytes, contexts: quantised.Contexts) -> Tensor:
-    """Read what `encode` wrote.
+    """Read what a `Plan` wrote in steps or by a codebook.
+
+    Args:
+        entry: of the tensor.
+        data: its section.
+        contexts: counts shared with the tensors before it, which were read before.
 
     Raises:
         CorruptFileError: the section is damaged.
         UnsupportedFileError: the installed torch lacks the tensor's type.
     """
+    _check_section(entry, data)
+    stream = QueueDecoder(data)
+    if entry.method in IN_STEPS:
+        return _read_in_steps(stream, entry, contexts)
+    words = _read_codebook(stream, entry, contexts)
+    return view_as(torch.from_numpy(words.view(np.uint8)), entry.dtype, entry.shape)
+
+
+def decode_exact(entry: Entry, data: bytes) -> Tensor:
+    """Read what a `Plan` wrote bit for bit; arguments and errors as of `decode`."""
+    _check_section(entry, data)
+    words = planes.read(QueueDecoder(data), entry.words, LAYOUTS[entry.dtype])
+    return view_as(torch.from_numpy(words.view(np.uint8)), entry.dtype, entry.shape)
+
+
+def _check_section(entry: Entry, data: bytes) -> None:
     if entry.dtype not in TORCH_DTYPES:
         raise UnsupportedFileError(
             f"tensor {entry.name!r} is of type {entry.dtype}, which torch {torch.__version__} "
@@ -173,14 +222,6 @@ def decode(entry: Entry, data: bytes, contexts: quantised.Contexts) -> Tensor:
             f"tensor {entry.name!r} has {entry.count} numbers in {len(data)} bytes: "
             "no such file is ever written"
         )
-    stream, layout = QueueDecoder(data), LAYOUTS[entry.dtype]
-    if entry.method in IN_STEPS:
-        return _read_in_steps(stream, entry, contexts)
-    if entry.method == Method.CODEBOOK:
-        words = _read_codebook(stream, entry, contexts)
-    else:
-        words = planes.read(stream, entry.words, layout)
-    return view_as(torch.from_numpy(words.view(np.uint8)), entry.dtype, entry.shape)
 
 
 def _read_in_steps(stream: QueueDecoder, entry: Entry, contexts: quantised.Contexts) -> Tensor:

@@ -224,7 +224,9 @@ class QueueDecoder:
 
     def __init__(self, data: bytes) -> None:
         """`data`: what `QueueEncoder.finish` returned."""
-        words = np.frombuffer(data + b"\0" * (-len(data) % 4), "<u4").astype(np.uint32)
+        words = np.zeros(-(-len(data) // 4), "<u4")
+        words.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
+        words = words.astype(np.uint32, copy=False)
         first = np.zeros(2, np.uint64)
         first[: words.size] = words[:2]
         self._words = words
