@@ -77,7 +77,7 @@ class LaconicImageFile(ImageFile.ImageFile):
         return super().load()
 
     def load_seek(self, pos: int) -> None:
-        """Pixels are decoded whole: there is nothing to go to, and no decoding in parts."""
+        """Do nothing. That it is there keeps Pillow from mapping the compressed file as pixels."""
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:

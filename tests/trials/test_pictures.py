@@ -132,7 +132,7 @@ def test_line_04_a_transparent_colour_of_48_bits_stays_transparent(tmp_path: Pat
     assert picture.alpha.tolist() == [[255, 0]]
 
 
-@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF", "MPO"])
 def test_line_05_dropped_frames_are_counted_and_one_can_be_chosen(
     tmp_path: Path, form: str
 ) -> None:
@@ -142,7 +142,7 @@ def test_line_05_dropped_frames_are_counted_and_one_can_be_chosen(
         assert np.asarray(read_image(path).convert("L")).max() == 0
     for read in (read_image, read_exact):
         third = read(path, frame=3)
-        assert (np.asarray(third.convert("L")) == 0xAA).all()
+        assert (abs(np.asarray(third.convert("L")).astype(int) - 0xAA) < 3).all()
         assert getattr(third, "n_frames", 1) == 1
         with pytest.raises(InputError, match=r"frame 5 does not exist.*1 to 4"):
             read(path, frame=5)
@@ -336,6 +336,9 @@ def test_line_10_formats_that_change_lossless_pictures_are_refused(
     else:
         assert result.exit_code == 1
         assert "--quality is for JPEG" in result.stderr
+    result = decompressed(data, tmp_path / "again.LAC")
+    assert result.exit_code == 1
+    assert "compressed again" in result.stderr
 
 
 def test_line_10_lossy_pictures_keep_size_and_transparency(tmp_path: Path) -> None:
@@ -473,6 +476,9 @@ def test_line_32_text_above_the_limit_is_dropped_with_a_warning(tmp_path: Path) 
             image = read(path)
         assert np.array_equal(np.asarray(image), DEEP)
         assert image.info["Author"] == "A. Nobody"
+    with pytest.warns(MetadataWarning, match="text"):  # An archive reads its pictures twice.
+        data = laconic.archive([path.read_bytes()])
+    assert np.array_equal(np.asarray(dict(laconic.unarchive(data))["00000.png"]), DEEP)
 
 
 def test_line_32_a_profile_above_the_limit_is_read(tmp_path: Path) -> None:

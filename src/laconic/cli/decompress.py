@@ -111,6 +111,8 @@ def _format_of(target: Path) -> str:
     """
     from laconic.data.writing import find_format
 
+    if target.suffix.lower() == ".lac":
+        raise InputError(f"{target} would be compressed again; name an image file, such as .png")
     format_name = find_format(target.suffix)
     if not target.suffix and (target == STDIO or is_special(target)):
         format_name = "PNG"

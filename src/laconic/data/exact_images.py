@@ -22,7 +22,7 @@ from laconic.data import images
 from laconic.data.images import BITS_TAG
 from laconic.errors import InputError
 
-FORMATS = ("PNG", "PPM", "TIFF", "BMP", "GIF", "WEBP", "JPEG")
+FORMATS = ("PNG", "PPM", "TIFF", "BMP", "GIF", "WEBP", "JPEG", "MPO")
 """Formats whose samples Pillow keeps, or says that it does not."""
 SUFFIXES = frozenset(
     {".png", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tif", ".tiff"}
@@ -99,7 +99,7 @@ def list_sources(inputs: str | Path | Mapping[str, Input] | Iterable[Input]) -> 
 def _reader(given: Input) -> Callable[[], Image.Image | NDArray[Any]]:
     if isinstance(given, str | Path):
         return partial(read_exact, Path(given))
-    if isinstance(given, BytesIO):
+    if isinstance(given, BytesIO | Image.Image):
         return partial(read_exact, given)
     return lambda: given
 

@@ -22,7 +22,7 @@ from laconic.depth import SIXTEEN_BITS, WHITE
 from laconic.errors import InputError, LaconicError, MissingPackageError
 
 Source: TypeAlias = Path | IO[bytes] | Image.Image
-"""A file, an open file whose position is its start, or an image that Pillow has opened."""
+"""A file, an open file, which is read from its start, or an image that Pillow has opened."""
 
 BITS_TAG, PHOTOMETRIC_TAG = 258, 262
 WHITE_IS_ZERO = 0
@@ -122,8 +122,8 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
     """
     with contextlib.ExitStack() as stack:
         file = source if not isinstance(source, Path) else stack.enter_context(source.open("rb"))
+        file.seek(0)
         start = file.read(HEAD_BYTES)
-        file.seek(-len(start), 1)
         image = _open_png(file) if start.startswith(png_chunks.SIGNATURE) else None
     if image is not None:
         return image

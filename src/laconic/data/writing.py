@@ -96,7 +96,7 @@ def check_request(format_name: str, target: Path, quality: int | None, exact: bo
     settings = SETTINGS.get(format_name, PLAIN)
     if quality is not None and settings.lossy is None:
         raise InputError(
-            f"{target}: --quality is for {LOSSY}; {format_name} keeps pictures as they are"
+            f"{target}: {format_name} has no scale of quality; --quality is for {LOSSY}"
         )
     if exact and quality is None and settings.exact is None:
         raise _refuse(format_name, target)
@@ -160,7 +160,9 @@ def _save(image: Image.Image, format_name: str, target: Path, options: Options) 
     try:
         image.save(buffer, format=format_name, **_extras(image, format_name), **options)
     except Exception as error:  # Whatever a format's writer raises.
-        raise InputError(f"{target}: {format_name} cannot hold this picture: {error}") from error
+        raise InputError(
+            f"{target}: {format_name} cannot hold this picture ({error}); name a .png or .tiff file"
+        ) from error
     return buffer.getvalue()
 
 
