@@ -128,14 +128,14 @@ def test_in_a_browser(page: str, tmp_path: Path, size: str) -> None:
     assert "50%" in report["before"]
     assert "80%" in report["after"]
     assert report["bar"] == pytest.approx(0.2, abs=0.01)
-    assert report["shown"] == [False, True]
+    assert report["shown"] == [False, True, False]
     assert report["hidden"] is True
     assert report["focused"] is True
     assert report["value"].startswith("20 per cent")
     assert report["overflow"] <= 0
     assert sorted(report["curves"]) == sorted(2 * ["rounding", "jpeg", "paper"])
     assert min(report["sizes"]) > 20
-    assert len(report["images"]) == 2 * 3
+    assert len(report["images"]) == 2 * 4
     assert min(report["images"]) > 100
     assert report["unreachable"] == 0
 

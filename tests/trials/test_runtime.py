@@ -3,6 +3,7 @@
 import io
 import multiprocessing
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,13 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, features
 from safetensors.torch import save
+from typer.testing import CliRunner, Result
 
 import laconic
+import laconic.cli.evaluate
 from laconic import pretrained, waiting
-from laconic.cli import main
+from laconic.cli import app, main
+from laconic.cli.lists import split_list
 from laconic.codecs.groups import GroupCoder
+from laconic.codecs.image import ImageCodec
+from laconic.coding.relative_entropy import CODERS
+from laconic.evaluation.anchors import ANCHORS
+from laconic.evaluation.ours import OurCodec
 from laconic.models.pyramid import Pyramid
 
 
@@ -291,3 +299,95 @@ def test_line_29_the_command_line_lets_threads_sleep(
         main()
     assert os.environ["OMP_WAIT_POLICY"] == "active"
     assert capsys.readouterr().out.count("laconic") == 2
+
+
+@pytest.mark.parametrize("command", ["compress", "evaluate", "bench"])
+def test_line_25_coder_help_lists_the_table(command: str) -> None:
+    """All coders, no other argument needed; the option's own help names the way there."""
+    got = CliRunner().invoke(app, [command, "--coder", "help"])
+    assert got.exit_code == 0, got.output
+    assert [line.split()[0] for line in got.stdout.splitlines()] == [*CODERS, "is-gs"]
+    assert all(len(line.split()) > 2 for line in got.stdout.splitlines())
+    assert "--coder help" in CliRunner().invoke(app, [command, "--help"]).stdout
+
+
+def test_line_25_the_help_loads_no_heavy_package() -> None:
+    """`--help` does not read the table of coders."""
+    code = (
+        "import sys; from laconic.cli import main; sys.argv = ['laconic', 'compress', '--help']\n"
+        "try: main()\n"
+        "except SystemExit: sys.exit('torch' in sys.modules or 'numba' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert run.returncode == 0
+
+
+@pytest.fixture
+def evaluate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+    """`laconic evaluate` on one picture, with a model without weights."""
+    codec = OurCodec(ImageCodec(Pyramid(), "pyramid", b"pyramid, sixteen", coder="importance"))
+    monkeypatch.setattr(laconic.cli.evaluate, "make_codec", lambda coder: codec)
+    rows, columns = np.mgrid[:64, :96]
+    pixels = np.stack([rows * 4, columns * 2, (rows * columns) % 256], -1).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+
+    def call(*options: str) -> Result:
+        return CliRunner().invoke(app, ["evaluate", str(tmp_path / "a.png"), *options])
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--quality", "20", "--quality", "50", "--quality", "80"),
+        ("--quality", "20,50,80"),
+        ("--quality", "20, 50", "--quality", "80,20"),
+    ],
+)
+def test_line_31_repeated_and_comma_separated_qualities(
+    evaluate: Callable[..., Result], options: tuple[str, ...]
+) -> None:
+    """All are measured, each once."""
+    got = evaluate(*options, "--against", "none")
+    assert got.exit_code == 0, got.output
+    settings = [line.split()[1] for line in got.stdout.splitlines()[1:]]
+    assert settings == ["20", "50", "80"]
+
+
+def test_line_31_other_lists_take_both_forms() -> None:
+    """`--against`, `--coder`, `--section`, `--betas` and `--tolerance` are read by one function."""
+    assert split_list(["a", "b,c", " d , ", ""]) == ["a", "b", "c", "d"]
+    got = CliRunner().invoke(app, ["bench", "rec", "--coder", "greedy,nonsense"])
+    assert got.exit_code == 1
+    assert "no coder is called 'nonsense'" in got.stderr
+
+
+def test_line_31_too_few_points_are_said(evaluate: Callable[..., Result]) -> None:
+    """No "nan", but how many points a curve needs, or what it lacks."""
+    got = evaluate("--quality", "50", "--against", "jpeg", "--against", "webp")
+    assert got.exit_code == 0, got.output
+    lines = [line for line in got.stdout.splitlines() if line.startswith("BD-rate")]
+    assert [line.split()[2] for line in lines] == ["jpeg", "jpeg", "webp", "webp"]
+    assert "none, since laconic has 1 point that no cheaper one equals, 2 or more" in lines[0]
+    assert "has no point with a finite value" in lines[1]  # MS-SSIM of so small a picture.
+    assert not any("nan" in line for line in lines)
+
+
+def test_line_31_the_page_shows_every_codec_that_was_asked_for(
+    evaluate: Callable[..., Result], tmp_path: Path
+) -> None:
+    """AVIF as its very file, JPEG 2000, which browsers cannot show, through WebP."""
+    page = tmp_path / "page.html"
+    names = [name for name in ("jpeg", "webp", "avif", "jpeg2000") if can_write(name)]
+    got = evaluate("--quality", "20,80", "--against", ",".join(names), "--html", str(page))
+    assert got.exit_code == 0, got.output
+    text = page.read_text()
+    for name in names:
+        label, kind = ANCHORS[name].label, ANCHORS[name].media_type or "image/webp"
+        assert re.search(rf'src="data:{kind};base64,[^"]*" alt="a: {label}, same size"', text)
+
+
+def can_write(name: str) -> bool:
+    """Whether Pillow was built with this codec."""
+    return not ANCHORS[name].feature or bool(features.check(ANCHORS[name].feature))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from laconic.cli.common import print_json
+from laconic.cli.lists import list_coders, split_list
 from laconic.cli.outputs import STDIO, Force, Writer, to_path
 from laconic.container.storage import is_special
 from laconic.errors import ConfigError, InputError
@@ -45,12 +46,21 @@ def bench(
     ] = 3,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the networks.")] = None,
     coder: Annotated[
-        list[str] | None, typer.Option(help="rec: this coder only; may be given repeatedly.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            callback=list_coders,
+            is_eager=True,
+            help="rec: these coders only, repeated or separated by commas; `--coder help` lists "
+            "all.",
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="rec: few and small points.")] = False,
     section: Annotated[
         list[str] | None,
-        typer.Option(help="rec: only kl, blocks, ladder or pictures; may be given repeatedly."),
+        typer.Option(
+            help="rec: only kl, blocks, ladder or pictures, repeated or separated by commas."
+        ),
     ] = None,
     figure: Annotated[
         Path | None,
@@ -73,7 +83,9 @@ def bench(
     if figure is not None:
         drawn.check(figure)
     if subject is Subject.REC:
-        found = _bench_coders(coder or [], section or [], quick, out, data, threads)
+        found = _bench_coders(
+            split_list(coder or []), split_list(section or []), quick, out, data, threads
+        )
         if figure is not None:
             from laconic.evaluation.coder_chart import draw_coder_chart
 

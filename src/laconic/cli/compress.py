@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from laconic.cli.common import Tick, as_file, each, tell, warn_if_larger
+from laconic.cli.lists import Coder
 from laconic.cli.outputs import Force, Out, Writer, place_outputs, to_path
 from laconic.errors import InputError
 
@@ -49,9 +50,7 @@ def compress(
         bool,
         typer.Option("--skip-bad", help="Leave unreadable pictures out of archives; status 1."),
     ] = False,
-    coder: Annotated[
-        str | None, typer.Option(help="rejection, importance, greedy or is-gs.")
-    ] = None,
+    coder: Coder = None,
     model: Annotated[
         str | None,
         typer.Option(help="Embedded model, or a weights file.  [default: as --lossless asks]"),

@@ -1,6 +1,7 @@
 """`laconic evaluate`: rate-distortion curves of a folder of pictures, beside classical codecs."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 
 from laconic.cli.common import progress as show_progress
 from laconic.cli.common import report
+from laconic.cli.lists import Coder, split_list, to_numbers
 from laconic.cli.outputs import STDIO, Force, Writer, to_path
 from laconic.errors import InputError
 
@@ -18,17 +20,26 @@ if TYPE_CHECKING:
 
 QUALITIES = "5,15,25,35,45,55,65,75,85,95"
 """Qualities of our codec that are measured by default."""
+AGAINST = "jpeg,webp"
+"""Classical codecs that are measured by default."""
 
 
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Folder of pictures, or one picture.")],
     quality: Annotated[
-        str, typer.Option(help="Our qualities, 1 to 100, separated by commas.")
-    ] = QUALITIES,
+        list[str] | None,
+        typer.Option(
+            help="Our qualities, 1 to 100, repeated or separated by commas.  "
+            f"[default: {QUALITIES}]"
+        ),
+    ] = None,
     against: Annotated[
-        str,
-        typer.Option(help="Classical codecs: jpeg, webp, avif, heif, jxl, jpeg2000; or none."),
-    ] = "jpeg,webp",
+        list[str] | None,
+        typer.Option(
+            help="Classical codecs, repeated or separated by commas: jpeg, webp, avif, heif, jxl, "
+            f"jpeg2000; or none.  [default: {AGAINST}]"
+        ),
+    ] = None,
     out_json: Annotated[
         Path | None,
         typer.Option(
@@ -45,10 +56,11 @@ def evaluate(
         ),
     ] = None,
     force: Force = False,
-    coder: Annotated[str | None, typer.Option(help="Relative entropy coder.")] = None,
+    coder: Coder = None,
 ) -> None:
     """Measure rate and distortion on a folder of pictures, beside classical codecs."""
-    run(make_codec(coder), folder, quality, against, out_json, out_html, force)
+    qualities, names = quality or [QUALITIES], against or [AGAINST]
+    run(make_codec(coder), folder, qualities, names, out_json, out_html, force)
 
 
 def make_codec(coder: str | None) -> "Codec":
@@ -66,8 +78,8 @@ def make_codec(coder: str | None) -> "Codec":
 def run(
     codec: "Codec",
     folder: Path,
-    quality: str,
-    against: str,
+    quality: Sequence[str],
+    against: Sequence[str],
     out_json: Path | None,
     out_html: Path | None,
     force: bool = False,
@@ -111,30 +123,27 @@ def run(
         raise typer.Exit(1)
 
 
-def parse_qualities(text: str) -> list[float]:
-    """Numbers from 1 to 100 between commas, rising, each once.
+def parse_qualities(texts: Sequence[str]) -> list[float]:
+    """Numbers from 1 to 100, several in one text between commas; rising, each once.
 
     Raises:
         typer.BadParameter: anything else; the command then exits with 2.
     """
-    try:
-        values = sorted({float(part) for part in text.split(",")})
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r}: give numbers separated by commas") from error
+    values = sorted(set(to_numbers("--quality", texts)))
     if not all(1 <= value <= 100 for value in values):
-        raise typer.BadParameter(f"{text!r}: qualities run from 1 to 100")
+        raise typer.BadParameter(f"--quality {','.join(texts)}: qualities run from 1 to 100")
     return values
 
 
-def parse_anchors(text: str) -> list[str]:
-    """Names of anchors between commas; "none" and an empty text are no names.
+def parse_anchors(texts: Sequence[str]) -> list[str]:
+    """Names of anchors, several in one text between commas; "none" is no name.
 
     Raises:
         typer.BadParameter: an unknown name; the command then exits with 2.
     """
     from laconic.evaluation.anchors import ANCHORS
 
-    names = [name.strip() for name in text.split(",") if name.strip() not in ("", "none")]
+    names = [name for name in split_list(texts) if name != "none"]
     unknown = [name for name in names if name not in ANCHORS]
     if unknown:
         raise typer.BadParameter(f"{', '.join(unknown)}: choose from {', '.join(ANCHORS)}")
@@ -156,7 +165,7 @@ def page(codec: "Codec", study: "Study", folder: Path, names: list[str]) -> str:
             done += 1
             progress(done, total)
 
-        anchors = [ANCHORS[name] for name in names if name in ("jpeg", "webp")]
+        anchors = [ANCHORS[name] for name in names]
         gallery = make_gallery(codec, setting, folder, anchors, tick, study.failures)
     return render_page(study, gallery)
 
@@ -184,11 +193,17 @@ def summary(study: "Study", differences: list["Difference"]) -> str:
                 f"{curve.codec:<12}{point.setting:>9g}{bpp:>9.3f}{psnr:>9.2f}{similarity:>9.4f}"
                 f"{seconds[0]:>9.2f}{seconds[1]:>9.2f}"
             )
-    for one in differences:
-        low, high = one.rate_range
-        lines.append(
-            f"BD-rate against {one.reference} on {one.figure}, {low:g}-{high:g} bpp: "
-            f"{one.bd_rate_of_mean_curve:+.1f} % of the mean curves, "
-            f"{one.mean_of_image_bd_rates:+.1f} % mean of {one.images_counted} pictures"
-        )
-    return "\n".join(lines)
+    return "\n".join([*lines, *map(_difference, differences)])
+
+
+def _difference(one: "Difference") -> str:
+    """A line that compares two curves, or says why that is not possible."""
+    low, high = one.rate_range
+    title = f"BD-rate against {one.reference} on {one.figure}, {low:g}-{high:g} bpp:"
+    if one.obstacle:
+        return f"{title} none, since {one.obstacle}"
+    count, pictures = one.images_counted, "picture" if one.images_counted == 1 else "pictures"
+    mean = f"{one.mean_of_image_bd_rates:+.1f} % mean of {count} {pictures}"
+    if not count:
+        mean = "no picture's own curves can be compared"
+    return f"{title} {one.bd_rate_of_mean_curve:+.1f} % of the mean curves, {mean}"

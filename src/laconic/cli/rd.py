@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from laconic.cli.common import print_json, progress, warnings_for
+from laconic.cli.lists import to_numbers
 from laconic.cli.outputs import Force, Writer, to_folder
 from laconic.errors import InputError, MissingPackageError
 
@@ -88,7 +89,8 @@ def measure(
         typer.Option("-o", "--out", metavar="RUNS", help="Folder of the points: runs/rd/FOLDER."),
     ] = None,
     betas: Annotated[
-        str | None, typer.Option(help="Operating points, separated by commas.")
+        list[str] | None,
+        typer.Option(help="Operating points, repeated or separated by commas."),
     ] = None,
     points: Annotated[
         int, typer.Option(min=1, help="How many, spread over the model's range, without --betas.")
@@ -99,7 +101,7 @@ def measure(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Measure a released model of pictures at one operating point or many; nothing is trained."""
-    asked = _numbers(betas) if betas is not None else []
+    asked = to_numbers("--betas", betas) if betas else []
     with _extras():
         from laconic.evaluation.laboratory import Laboratory
         from laconic.pretrained import load, pictures
@@ -196,18 +198,6 @@ def _told(measures: Mapping[str, Any]) -> str:
         if key in measures
     ]
     return f"{'  '.join(told)} nats"
-
-
-def _numbers(text: str) -> list[float]:
-    """Numbers between commas.
-
-    Raises:
-        typer.BadParameter: anything else; the command then exits with 2.
-    """
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r}: give numbers separated by commas") from error
 
 
 def _list(sweep: "Sweep", left: set[str], as_json: bool) -> None:

@@ -17,6 +17,7 @@ from laconic.cli.common import (
     warn_if_larger,
     warnings_for,
 )
+from laconic.cli.lists import split_list
 from laconic.cli.outputs import Force, Out, Writer, place_outputs, to_path
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def shrink(
         list[str] | None,
         typer.Option(
             metavar="T|PATTERN=T",
-            help="Relative error that a tensor may have; repeat for tensors by name, "
-            "as in 'head.*=0.002'.  [default: 0.01]",
+            help="Relative error that a tensor may have; repeated or separated by commas for "
+            "tensors by name, as in 'head.*=0.002'.  [default: 0.01]",
         ),
     ] = None,
     bits_per_weight: Annotated[
@@ -149,7 +150,7 @@ def _tolerances(texts: list[str]) -> dict[str, float]:
     A number alone is for all tensors that no pattern fits, and comes first.
     """
     general, found = 0.01, dict[str, float]()
-    for text in texts:
+    for text in split_list(texts):
         pattern, _, number = text.rpartition("=")
         try:
             value = float(number)

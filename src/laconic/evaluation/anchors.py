@@ -58,6 +58,7 @@ class Anchor:
         feature: Pillow feature that must be compiled in, if any.
         plugin: name in `laconic.data.plugins.PLUGINS` of what Pillow needs for it, if anything.
         media_type: for data URIs; empty where browsers cannot show the format.
+        setting_is_bpp: a setting is bits per pixel; otherwise it is a quality.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Anchor:
     feature: str = ""
     plugin: str = ""
     media_type: str = ""
+    setting_is_bpp: bool = False
 
     def encode(self, pixels: Image8, setting: float) -> bytes:
         """The whole file at one setting."""
@@ -131,7 +133,7 @@ ANCHORS: Mapping[str, Anchor] = {
                 "quality_mode": "rates", "quality_layers": [24 / bpp],
                 "irreversible": True, "mct": 1,
             },
-            feature="jpg_2000",
+            feature="jpg_2000", setting_is_bpp=True,
         ),
         Anchor(
             "avif", "AVIF", "4:4:4, tune=psnr, speed 4, one thread", "AVIF",

@@ -1,13 +1,13 @@
 """Curves against each other: BD-rates and what a codec gives at one rate."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from laconic.errors import InputError
 from laconic.evaluation.results import Curve, Study
 from laconic.metrics import bd_quality, bd_rate, pareto, quality_at
-from laconic.metrics.curves import RateRange
+from laconic.metrics.curves import MIN_POINTS, RateRange
 
 DEFAULT_RANGE: RateRange = (0.15, 1.0)
 """Bits per pixel in which codecs are compared."""
@@ -29,6 +29,7 @@ class Difference:
         mean_of_image_bd_rates: per cent, the mean of one BD-rate per picture.
         images_counted: pictures whose curves overlap, of which that mean is taken.
         bd_quality_of_mean_curve: dB at equal rate.
+        obstacle: why the mean curves cannot be compared, in words; empty where they can.
     """
 
     codec: str
@@ -39,6 +40,7 @@ class Difference:
     mean_of_image_bd_rates: float
     images_counted: int
     bd_quality_of_mean_curve: float
+    obstacle: str = ""
 
 
 def compare(
@@ -62,15 +64,20 @@ def compare(
         for name in _images(codec)
         if not math.isnan(value := _image_bd_rate(codec, reference, name, figure, rate_range))
     ]
+    rate_difference = _or_nan(lambda: bd_rate(*args, rate_range=rate_range))
+    obstacle = ""
+    if math.isnan(rate_difference):
+        obstacle = _find_obstacle({codec.codec: rate, reference.codec: other_rate}, rate_range)
     return Difference(
         codec=codec.codec,
         reference=reference.codec,
         figure=figure,
         rate_range=rate_range,
-        bd_rate_of_mean_curve=_or_nan(lambda: bd_rate(*args, rate_range=rate_range)),
+        bd_rate_of_mean_curve=rate_difference,
         mean_of_image_bd_rates=math.fsum(per_image) / len(per_image) if per_image else math.nan,
         images_counted=len(per_image),
         bd_quality_of_mean_curve=_or_nan(lambda: bd_quality(*args, rate_range=rate_range)),
+        obstacle=obstacle,
     )
 
 
@@ -90,6 +97,23 @@ def mean_at(curve: Curve, figure: str, bpp: float) -> float:
     """The mean curve's figure at one rate, by PCHIP; NaN outside the measured points."""
     points = pareto(*_finite(curve.mean("bpp"), curve.mean(figure)))
     return _or_nan(lambda: quality_at(*points, bpp))
+
+
+def _find_obstacle(rates: Mapping[str, list[float]], rate_range: RateRange) -> str:
+    """Why two curves cannot be compared; `rates`: of each curve's points that count, by codec."""
+    for codec, points in rates.items():
+        if not points:
+            return f"{codec} has no point with a finite value"
+        if len(points) < MIN_POINTS:
+            return (
+                f"{codec} has {len(points)} point that no cheaper one equals, {MIN_POINTS} or more "
+                "are needed: measure more qualities"
+            )
+    low, high = rate_range
+    return (
+        f"the two curves have no quality in common between {low:g} and {high:g} bits per pixel: "
+        "measure qualities whose rates lie there"
+    )
 
 
 def _image_bd_rate(

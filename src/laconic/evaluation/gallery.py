@@ -17,9 +17,6 @@ from laconic.metrics.images import Image8
 DISPLAY_QUALITY = 95
 """WebP quality at which pictures that no browser can show are put on the page."""
 
-BROWSER_ANCHORS = ("jpeg", "webp", "avif")
-"""Anchors whose files browsers show, best known first."""
-
 
 def setting_near(curve: Curve, bpp: float) -> float:
     """The measured setting whose mean rate is nearest to the asked-for one."""
@@ -40,8 +37,8 @@ def make_gallery(
         codec: ours.
         setting: its setting.
         folder: pictures, or one picture.
-        anchors: codecs to show beside it at the same size; those that browsers cannot show are
-            left out.
+        anchors: codecs to show beside it at the same size; those whose files browsers cannot show
+            are shown as ours is, through WebP.
         tick: called after every picture.
         leave_out: names of files that cannot be read.
     """
@@ -63,10 +60,12 @@ def compare_picture(
     others = [Version("Original", "image/webp", _webp(pixels))]
     captions = [_caption(codec.label, data, pixels, shown)]
     for anchor in anchors:
-        if anchor.name in BROWSER_ANCHORS:
-            file = nearest_file(anchor, pixels, len(data))
-            others.append(Version(f"{anchor.label}, same size", anchor.media_type, file))
-            captions.append(_caption(anchor.label, file, pixels, anchor.decode(file)))
+        file = nearest_file(anchor, pixels, len(data))
+        decoded = anchor.decode(file)
+        kind = anchor.media_type or "image/webp"
+        visible = file if anchor.media_type else _webp(decoded)
+        others.append(Version(f"{anchor.label}, same size", kind, visible))
+        captions.append(_caption(anchor.label, file, pixels, decoded))
     height, width, _ = pixels.shape
     ours = Version(codec.label, "image/webp", _webp(shown))
     return Comparison(name, width, height, ours, tuple(others), "; ".join(captions))
@@ -75,12 +74,16 @@ def compare_picture(
 def nearest_file(anchor: Anchor, pixels: Image8, size: int, highest: int = 95) -> bytes:
     """The file of the anchor whose size comes nearest, over whole qualities, by bisection.
 
+    Where the setting is bits per pixel it is the file at the rate that was asked for.
+
     Args:
-        anchor: a codec whose setting is a quality and whose files grow with it.
+        anchor: a codec whose files grow with its setting.
         pixels: uint8 `(height, width, 3)`.
         size: asked-for size in bytes.
         highest: the largest quality to try.
     """
+    if anchor.setting_is_bpp:
+        return anchor.encode(pixels, 8 * size / (pixels.shape[0] * pixels.shape[1]))
     low, high = 1, highest
     candidates = [anchor.encode(pixels, low), anchor.encode(pixels, high)]
     while high - low > 1:

@@ -228,7 +228,8 @@ def _pictures(comparisons: Sequence[Comparison]) -> str:
     return (
         '<h2>Pictures</h2><p class="soft">Drag, or focus a picture and use the arrow keys. '
         "The original and our result are shown through WebP at quality 95 to keep this page "
-        "small; a classical codec's picture is its very file.</p>"
+        "small, and so are formats that browsers cannot show; any other classical codec's picture "
+        "is its very file.</p>"
         f'<div class="pictures">{figures}</div>'
     )
 

@@ -1,7 +1,7 @@
 """How far apart two rate-distortion curves lie: Bjøntegaard's differences."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ class Curve(Protocol):
     def integrate(self, low: float, high: float) -> float:
         """The integral from `low` to `high`."""
 
+
+MIN_POINTS: Final = 2
+"""Points that a curve needs to be compared with another."""
 
 RateRange = tuple[float, float]
 """Lowest and highest rate, in bits per pixel, that a comparison looks at."""
@@ -131,10 +134,10 @@ Points = tuple[NDArray[np.float64], NDArray[np.float64]]
 def _points(rate: Sequence[float], quality: Sequence[float]) -> Points:
     """Sorted, checked points of one curve, the rate as its natural logarithm."""
     rates, qualities = np.asarray(rate, np.float64), np.asarray(quality, np.float64)
-    if rates.shape != qualities.shape or rates.ndim != 1 or len(rates) < 2:
+    if rates.shape != qualities.shape or rates.ndim != 1 or len(rates) < MIN_POINTS:
         raise InputError(
             f"a curve of {rates.shape} rates and {qualities.shape} qualities; "
-            "give two or more of each, equally many"
+            f"give {MIN_POINTS} or more of each, equally many"
         )
     if not (np.isfinite(rates).all() and np.isfinite(qualities).all() and (rates > 0).all()):
         raise InputError("a curve needs finite qualities and finite rates above zero")
