@@ -277,7 +277,6 @@ def shrink(
     from laconic.data.safetensors_file import BytesInMemory
     from laconic.data.weights import open_weights
     from laconic.threads import using
-    from laconic.weights import plain
 
     check_numbers(bits_per_weight=bits_per_weight, step_scale=step_scale)
     requests = (tolerance is not None) + (bits_per_weight is not None) + lossless
@@ -293,7 +292,7 @@ def shrink(
     source: network.Source
     notes: dict[str, str] = {}
     if isinstance(weights, Module):
-        source = network.named(plain(weights).state_dict())
+        source = network.named(posterior.stored_tensors(weights))
     elif isinstance(weights, Mapping):
         source = network.named(weights)
     elif is_path(weights):
@@ -308,13 +307,16 @@ def shrink(
         return network.shrink(source, notes, tolerance, say)
 
 
-def expand(source: Source, into: "Module | None" = None) -> "dict[str, Tensor]":
+def expand(
+    source: Source, into: "Module | None" = None, *, strict: bool = True
+) -> "dict[str, Tensor]":
     """The tensors of a .lac file of weights, by name.
 
     Args:
         source: path of the file, its bytes, or a binary file.
         into: a network that takes them for its own. Where the file's network was trained by "rq" to
             round a layer's inputs, and this one does not, it will from now on.
+        strict: False: load what both have, and warn (`LeftOut`) of the rest.
 
     Raises:
         CorruptFileError: the file is damaged.
@@ -326,16 +328,18 @@ def expand(source: Source, into: "Module | None" = None) -> "dict[str, Tensor]":
     """
     from torch.nn import Module
 
+    from laconic.codecs.loading import expand_into
     from laconic.codecs.network import NetworkFile
-    from laconic.codecs.posterior import expand_into
     from laconic.threads import using
 
     if not (into is None or isinstance(into, Module)):
         raise InputError(f"into is of type {type(into).__name__}: give a network, a torch module")
+    if into is None and not strict:
+        raise InputError("strict is for a network: give one with into, or leave strict out")
     with using():
         file = NetworkFile.open(to_bytes("source", source))
         if into is not None:
-            return expand_into(file, into)
+            return expand_into(file, into, strict)
         return {entry.name: tensor for entry, tensor in file.tensors()}
 
 

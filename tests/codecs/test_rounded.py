@@ -74,7 +74,7 @@ def test_a_fresh_network_answers_like_the_finished_one(settings: dict[str, Any])
 def test_steps_are_told_behind_roundings_too() -> None:
     net = trained(fresh(), weight_bits=12, activation_bits=3)
     entries = {entry.name: entry for entry in NetworkFile.open(laconic.shrink(net)).entries}
-    for name in ("0.weight", "4.layer.weight", "4.layer.bias", "6.layer.weight"):
+    for name in ("0.weight", "4.weight", "4.bias", "6.weight"):
         assert entries[name].step > 0, name
 
 

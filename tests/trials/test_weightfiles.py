@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
 import laconic
 from laconic.cli import app
+from laconic.codecs.loading import LeftOut
 from laconic.errors import InputError
-from laconic.weights import convert
+from laconic.weights import convert, plain
 
 
 def run(*arguments: object) -> Result:
@@ -375,3 +376,163 @@ def test_line_23_the_message_for_other_infinite_values_names_what_works(tmp_path
     failed = run("shrink", tmp_path / "net.safetensors")
     option = failed.stderr.partition("--tolerance '")[2].partition("'")[0]
     assert run("shrink", tmp_path / "net.safetensors", "--tolerance", option).exit_code == 0
+
+
+class Wrapper(nn.Module):
+    """Names its network as wrappers of torch do."""
+
+    def __init__(self, name: str, net: nn.Module) -> None:
+        super().__init__()
+        self.add_module(name, net)
+
+
+def small(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+
+
+def same(first: nn.Module, second: nn.Module) -> bool:
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+WRAPPED = {
+    "none": lambda net: net,
+    "parallel": nn.DataParallel,
+    "compiled": lambda net: Wrapper("_orig_mod", net),
+    "compiled, then parallel": lambda net: Wrapper("module", Wrapper("_orig_mod", net)),
+    "parallel, then compiled": lambda net: Wrapper("_orig_mod", Wrapper("module", net)),
+}
+
+
+@pytest.mark.parametrize("there", WRAPPED)
+@pytest.mark.parametrize("here", WRAPPED)
+def test_missed_wrappers_of_file_and_network_may_differ(here: str, there: str) -> None:
+    data = laconic.shrink(WRAPPED[there](small()), lossless=True)
+    net = small(1)
+    laconic.expand(data, into=WRAPPED[here](net))
+    assert same(net, small())
+
+
+def test_missed_a_compiled_part_is_found() -> None:
+    whole, parts = small(), small(1)
+    parts[2] = Wrapper("_orig_mod", parts[2])
+    laconic.expand(laconic.shrink(whole, lossless=True), into=parts)
+    assert torch.equal(parts[2]._orig_mod.weight, whole[2].weight)
+    back = small(2)
+    laconic.expand(laconic.shrink(parts, lossless=True), into=back)
+    assert same(back, whole)
+
+
+def test_missed_names_that_would_meet_without_their_wrapper_are_kept_apart() -> None:
+    net = nn.ModuleDict({"module": nn.Linear(2, 2), "other": nn.Linear(2, 2)})
+    data = laconic.shrink(net.state_dict() | {"weight": torch.ones(2, 2)})
+    with pytest.raises(InputError, match="the network lacks: weight; strict=False"):
+        laconic.expand(data, into=net)
+    data = laconic.shrink({"x": torch.zeros(2), "module.x": torch.ones(2)})
+    holder = nn.Module()
+    holder.register_buffer("x", torch.full((2,), 7.0))
+    with pytest.warns(LeftOut, match=r"the network lacks: module\.x"):
+        laconic.expand(data, into=holder, strict=False)
+    assert torch.equal(holder.x, torch.zeros(2))
+
+
+def test_missed_strict_false_loads_what_both_have() -> None:
+    whole = small()
+    data = laconic.shrink(whole, lossless=True)
+    other = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3), nn.Linear(3, 2))
+    before = other[3].weight.clone()
+    with pytest.raises(InputError, match="strict=False loads what both have"):
+        laconic.expand(data, into=other)
+    with pytest.warns(LeftOut) as caught:
+        laconic.expand(data, into=other, strict=False)
+    assert "the file lacks: 3.weight, 3.bias" in str(caught[0].message)
+    assert "the network lacks: " in str(caught[0].message)
+    assert torch.equal(other[2].weight, whole[2].weight)
+    assert torch.equal(other[3].weight, before)
+
+
+def test_missed_strict_false_still_refuses_shapes_strangers_and_no_network() -> None:
+    data = laconic.shrink(small(), lossless=True)
+    other = nn.Sequential(nn.Linear(8, 9))
+    before = other[0].weight.clone()
+    with pytest.raises(InputError, match=r"of other shapes: 0\.weight \(8, 8\) for \(9, 8\)"):
+        laconic.expand(data, into=other, strict=False)
+    assert torch.equal(other[0].weight, before)
+    with pytest.raises(InputError, match="another network"):
+        laconic.expand(data, into=nn.ModuleDict({"a": nn.Linear(8, 8)}), strict=False)
+    with pytest.raises(InputError, match="give one with into"):
+        laconic.expand(data, strict=False)
+
+
+def test_missed_aliases_of_save_model_are_loaded(tmp_path: Path) -> None:
+    net = tied()
+    save_model(net, str(tmp_path / "net.safetensors"), metadata={"format": "pt"})
+    assert run("shrink", tmp_path / "net.safetensors", "--lossless").exit_code == 0
+    untied = nn.ModuleDict(
+        {"embed": nn.Embedding(40, 20), "body": nn.Linear(20, 20), "head": nn.Linear(20, 40)}
+    )
+    back = tied()
+    nn.init.zeros_(back["embed"].weight)
+    for other in (untied, back, nn.DataParallel(untied)):
+        laconic.expand(tmp_path / "net.lac", into=other)
+    assert same(untied, net)
+    assert same(back, net)
+    assert back["head"].weight is back["embed"].weight
+    assert run("expand", tmp_path / "net.lac", "-o", tmp_path / "back.safetensors").exit_code == 0
+    nn.init.zeros_(back["embed"].weight)
+    load_model(back, str(tmp_path / "back.safetensors"))
+    assert same(back, net)
+
+
+def test_missed_a_tied_tensor_needs_to_be_there_once_and_not_differ() -> None:
+    net, state = tied(), tied().state_dict()
+    nn.init.zeros_(net["embed"].weight)
+    once = {name: tensor for name, tensor in state.items() if name != "head.weight"}
+    laconic.expand(laconic.shrink(once, lossless=True), into=net)
+    assert torch.equal(net["head"].weight, state["embed.weight"])
+    twice = {**state, "head.weight": torch.zeros(40, 20)}
+    before = net["embed"].weight.clone()
+    with pytest.raises(InputError, match=r"two different tensors in the file"):
+        laconic.expand(laconic.shrink(twice, lossless=True), into=net)
+    assert torch.equal(net["embed"].weight, before)
+
+
+def rounded() -> nn.Sequential:
+    """Converted by rq, with roundings of inputs."""
+    net = small().eval()
+    convert(net, "rq", weight_bits=4, activation_bits=4, input_bits=8, skip=("1",))
+    net.train()(torch.randn(64, 8))
+    return net.eval()
+
+
+@pytest.mark.filterwarnings("ignore:left as they are")
+def test_missed_names_of_an_rq_file_load_into_the_original_network(tmp_path: Path) -> None:
+    net, finished, x = rounded(), small(1), torch.randn(5, 8)
+    (tmp_path / "net.lac").write_bytes(laconic.shrink(net))
+    assert run("expand", tmp_path / "net.lac").exit_code == 0
+    stored = load_file(tmp_path / "net.safetensors")
+    missing, unexpected = finished.load_state_dict(stored, strict=False)
+    assert not missing
+    assert all(".rounding." in name for name in unexpected)
+    assert torch.equal(finished[2].weight, plain(net)[2].layer.weight)
+    laconic.expand(tmp_path / "net.lac", into=finished)
+    assert torch.equal(finished.eval()(x), net(x))
+    wrapped = small(2)
+    laconic.expand(tmp_path / "net.lac", into=nn.DataParallel(wrapped))
+    assert torch.equal(wrapped.eval()(x), net(x))
+
+
+@pytest.mark.filterwarnings("ignore:left as they are")
+def test_missed_rq_files_with_the_former_names_are_still_loaded() -> None:
+    net, back, x = rounded(), small(1), torch.randn(5, 8)
+    former = laconic.shrink(plain(net).state_dict(), lossless=True)
+    assert "2.layer.weight" in laconic.expand(former)
+    laconic.expand(former, into=back)
+    assert torch.equal(back.eval()(x), net(x))
+    again = plain(net)
+    laconic.expand(laconic.shrink(net), into=again)
+    assert torch.equal(again(x), net(x))
+    names = laconic.expand(laconic.shrink(net)).keys()
+    assert laconic.expand(laconic.shrink(net, lossless=True)).keys() == names
+    assert laconic.expand(laconic.shrink(plain(net))).keys() == again.state_dict().keys()

@@ -40,7 +40,7 @@ from laconic.errors import (
     UnreachableTargetError,
     UnsupportedFileError,
 )
-from laconic.types import NUMBER_BITS, shape_in_numbers, shape_in_torch
+from laconic.types import NUMBER_BITS, shape_in_numbers
 
 REVISION: Final = 1
 COARSEST: Final = 0.98
@@ -53,9 +53,6 @@ STEPS: Final = 1 << 14
 FIRST: Final = 0.05
 START: Final = round(STEPS * math.log(FIRST / COARSEST) / math.log(FINEST / COARSEST))
 """The tolerance that is tried first, and its step."""
-
-NAMED: Final = 5
-"""Tensors of a kind that an error names."""
 
 Progress = Callable[[int, int], None]
 Fetch = Callable[[], Tensor]
@@ -268,35 +265,6 @@ class NetworkFile:
     def _draws(self) -> DrawsReader | None:
         drawn = [entry.count for entry in self.entries if entry.method == Method.DRAWN]
         return DrawsReader(self.container.named(DRAWN)[0], sum(drawn)) if drawn else None
-
-    def check_layout(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Hold the file's tensors against those of a network.
-
-        Args:
-            shapes: of the network's tensors, by name.
-
-        Raises:
-            InputError: they differ; the tensors are named, a few of each kind.
-        """
-        own = {entry.name: shape_in_torch(entry.shape, entry.dtype) for entry in self.entries}
-        both = [name for name in own if name in shapes]
-        kinds = {
-            "the file lacks": [name for name in shapes if name not in own],
-            "the network lacks": [name for name in own if name not in shapes],
-            "of other shapes": [
-                f"{name} {own[name]} for {shapes[name]}"
-                for name in both
-                if own[name] != tuple(shapes[name])
-            ],
-        }
-        said = [
-            f"{kind}: {', '.join(names[:NAMED])}"
-            + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-            for kind, names in kinds.items()
-            if names
-        ]
-        if said:
-            raise InputError(f"the file is of another network; {'; '.join(said)}")
 
     @property
     def numbers(self) -> int:

@@ -1,20 +1,20 @@
-"""A network with weight posteriors -> the tensors that are stored, and how fine; and back."""
+"""A network with weight posteriors -> the tensors that are stored, and how fine."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
+from laconic.codecs.loading import original_name
 from laconic.codecs.miracle import shrink_drawn
-from laconic.codecs.network import NetworkFile, Progress, named, shrink
+from laconic.codecs.network import Progress, named, shrink
 from laconic.coding.codebook import LARGEST
 from laconic.errors import InputError
 from laconic.weights.base import ProbabilisticLayer
 from laconic.weights.convert import plain
 from laconic.weights.miracle import MiraclePosterior
-from laconic.weights.relaxed_quantization import STEP_NAME, add_roundings
 
 SHARE_OF_DEVIATION = 0.25
 """Steps where a method says nothing, in root mean squares of what is not zero: 5 bits or so."""
@@ -33,7 +33,7 @@ def is_drawn(net: nn.Module) -> bool:
 def shrink_posterior(
     net: nn.Module, step_scale: float, metadata: Mapping[str, str], progress: Progress
 ) -> bytes:
-    """The .lac file of a converted network: its `plain` copy's tensors.
+    """The .lac file of a converted network: its `plain` copy's tensors, as `net` named them before.
 
     Weights and biases are told in the steps that their posteriors bear; where a method says
     nothing, bit for bit if they have few distinct values, else in a quarter of their root mean
@@ -59,31 +59,28 @@ def shrink_posterior(
     if not (math.isfinite(step_scale) and step_scale > 0):
         raise InputError(f"the scale of steps is {step_scale}, give a number above 0")
     steps = {name: step_scale * step for name, step in steps_of(net).items() if step}
-    return shrink(named(plain(net).state_dict()), metadata, 0.0, progress, steps)
+    names = stored_names(net, steps)
+    steps = {names[name]: step for name, step in steps.items()}
+    return shrink(named(stored_tensors(net)), metadata, 0.0, progress, steps)
 
 
-def expand_into(file: NetworkFile, net: nn.Module) -> dict[str, Tensor]:
-    """Give a network the tensors of a file, and the roundings that the file tells of.
+def stored_tensors(net: nn.Module) -> dict[str, Tensor]:
+    """The tensors of any network as files hold them, by name: those of its `plain` copy."""
+    stored = plain(net).state_dict()
+    names = stored_names(net, stored)
+    return {names[name]: tensor for name, tensor in stored.items()}
+
+
+def stored_names(net: nn.Module, names: Iterable[str]) -> dict[str, str]:
+    """What files call tensors, as the network did before it was converted.
 
     Args:
-        file: of a network of this architecture.
-        net: takes them for its own; left as it was where anything is wrong.
-
-    Returns:
-        The tensors by name.
-
-    Raises:
-        CorruptFileError: a tensor is damaged.
-        InputError: the network has other tensors than the file.
+        net: converted, or not: its names stay.
+        names: in the network's `plain` copy.
     """
-    rounded = [entry.name for entry in file.entries if entry.name.endswith(STEP_NAME)]
-    trial = deepcopy(net) if rounded else net
-    add_roundings(trial, rounded)
-    file.check_layout({name: tuple(own.shape) for name, own in trial.state_dict().items()})
-    tensors = {entry.name: tensor for entry, tensor in file.tensors()}
-    add_roundings(net, rounded)
-    net.load_state_dict(tensors)
-    return tensors
+    modules = net.named_modules(remove_duplicate=False)
+    layers = {name for name, module in modules if isinstance(module, ProbabilisticLayer)}
+    return {name: original_name(name, layers) for name in names}
 
 
 def steps_of(net: nn.Module) -> dict[str, float]:

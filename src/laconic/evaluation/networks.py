@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from laconic.codecs.loading import expand_into
 from laconic.codecs.miracle import count_blocks, shrink_drawn
 from laconic.codecs.network import NetworkFile
 from laconic.codecs.posterior import is_drawn, shrink_posterior, steps_of
@@ -248,7 +249,7 @@ def coded(
     limit = error_percent(decoded, data.inputs, data.labels) + recipe.allowed_points
     for scale in recipe.step_scales:
         file = shrink_posterior(net, scale, {}, lambda done, total: None)
-        _load(decoded, file)
+        expand_into(NetworkFile.open(file), decoded)
         if _take_statistics(decoded, data, recipe.train):
             buffers = dict(decoded.named_buffers())
             net.load_state_dict(buffers, strict=False)
@@ -284,10 +285,6 @@ def _refiner(
     return refine
 
 
-def _load(net: nn.Module, file: bytes) -> None:
-    net.load_state_dict({entry.name: tensor for entry, tensor in NetworkFile.open(file).tensors()})
-
-
 def measure(
     recipe: Recipe, net: nn.Module, file: bytes, scale: float, data: Data
 ) -> dict[str, Any]:
@@ -301,7 +298,7 @@ def measure(
         data: errors are measured on both of its parts.
     """
     decoded = plain(net).eval()
-    _load(decoded, file)
+    expand_into(NetworkFile.open(file), decoded)
     weights = {
         name: module.weight.detach()
         for name, module in decoded.named_modules()
