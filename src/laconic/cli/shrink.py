@@ -99,13 +99,18 @@ def shrink(
         "output_bytes": len(data),
         "seconds": time.perf_counter() - start,
     }
-    text = f"{len(data):,} bytes, {len(data) / size:.1%} of {size:,}, {result['seconds']:.1f} s"
-    if len(files) > 1:
-        text += f"; laconic expand makes one safetensors file of the {len(files)}"
     if report:
         result["tensors"] = errors
-        text += "".join(f"\n{line}" for line in _lines(errors))
-    tell_one(result, text, as_json)
+    tell_one(result, _describe(result), as_json)
+
+
+def _describe(result: dict[str, Any]) -> str:
+    """What people read of a result, behind the names of its files."""
+    written, read = result["output_bytes"], result["input_bytes"]
+    text = f"{written:,} bytes, {written / read:.1%} of {read:,}, {result['seconds']:.1f} s"
+    if result["input_files"] > 1:
+        text += f"; laconic expand makes one safetensors file of the {result['input_files']}"
+    return "\n".join([text, *_lines(result["tensors"])]) if "tensors" in result else text
 
 
 def _measure(path: Path, data: bytes) -> list[dict[str, Any]]:
