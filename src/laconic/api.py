@@ -23,6 +23,7 @@ from laconic.arguments import (
     to_pictures,
 )
 from laconic.errors import InputError
+from laconic.loading import loader_for, loader_of_lossless, lossless_codec, model_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,10 +31,7 @@ if TYPE_CHECKING:
 
     from laconic.arguments import Picture
     from laconic.codecs.info import FileInfo
-    from laconic.codecs.lossless import LosslessCodec
-    from laconic.codecs.lossless_file import LosslessFile
     from laconic.codecs.lossless_info import LosslessInfo
-    from laconic.pretrained import Pretrained
 
 Progress = Callable[[int, int], None]
 
@@ -94,14 +92,14 @@ def compress(
     elif frame is not None:
         raise InputError("frame is for files of several pictures; an array has one")
     if lossless:
-        exact = _lossless_codec(_load_lossless(model), threads, progress, effort)
+        exact = lossless_codec(loader_of_lossless(model), threads, progress, effort)
         return exact.encode(given, strip)
     from laconic import pretrained
     from laconic.codecs.image import ImageCodec
     from laconic.codecs.requests import RequestCodec
     from laconic.coding.relative_entropy import DEFAULT_CODER
 
-    loaded = pretrained.load(_model(model) or pretrained.DEFAULT)
+    loaded = pretrained.load(model_name(model) or pretrained.DEFAULT)
     codec = ImageCodec(
         loaded.model,
         loaded.name,
@@ -113,7 +111,7 @@ def compress(
     quality = 50 if quality is None else quality
     if coder is not None:
         return codec.encode(given, quality, bpp, strip=strip)
-    exact = _lossless_codec(_load_lossless(None), threads, progress, effort)
+    exact = lossless_codec(loader_of_lossless(None), threads, progress, effort)
     return RequestCodec(codec, exact).encode(given, quality, bpp, strip)
 
 
@@ -149,12 +147,12 @@ def decompress(
         file = LosslessFile.open(data)
         if file.is_archive:
             raise refuse_archive(file.pictures)
-        return _lossless_codec(_load_for(file, model), threads, progress).decode(file)
+        return lossless_codec(loader_for(file, model), threads, progress).decode(file)
     from laconic import pretrained
     from laconic.codecs.image import ImageCodec
     from laconic.codecs.info import open_image_file
 
-    loaded = pretrained.load_for(open_image_file(data)[1].model, _model(model))
+    loaded = pretrained.load_for(open_image_file(data)[1].model, model_name(model))
     codec = ImageCodec(
         loaded.model,
         loaded.name,
@@ -202,7 +200,7 @@ def archive(
 
     check_counts(threads=threads)
     sources = list_sources(to_pictures(inputs))
-    codec = _lossless_codec(_load_lossless(model), threads, progress, effort)
+    codec = lossless_codec(loader_of_lossless(model), threads, progress, effort)
     return codec.archive(sources, strip, skip_bad)
 
 
@@ -235,7 +233,7 @@ def unarchive(
 
     check_counts(threads=threads)
     file = LosslessFile.open(to_bytes("source", source), partial)
-    return _lossless_codec(_load_for(file, model), threads, progress).unarchive(file)
+    return lossless_codec(loader_for(file, model), threads, progress).unarchive(file)
 
 
 def shrink(
@@ -381,48 +379,3 @@ def open(source: Source) -> LaconicImage:
         FileError: the file is damaged or of a kind that this laconic cannot read.
     """
     return LaconicImage(to_bytes("source", source))
-
-
-def _lossless_codec(
-    load: "Callable[[], Pretrained]",
-    threads: int | None,
-    progress: Progress | None,
-    effort: int | None = None,
-) -> "LosslessCodec":
-    """The lossless codec; the model is loaded when a picture needs it."""
-    from laconic.codecs import lossless
-    from laconic.codecs.direct.choice import EFFORT
-
-    def core() -> lossless.Core:
-        loaded = load()
-        coder = lossless.make_coder(loaded.model, threads)
-        return lossless.Core(coder, loaded.name, loaded.fingerprint)
-
-    return lossless.LosslessCodec(core, progress, EFFORT if effort is None else effort)
-
-
-def _load_lossless(model: PathLike | None) -> "Callable[[], Pretrained]":
-    """Loads the model that new lossless files are written with."""
-
-    def load() -> "Pretrained":
-        from laconic import pretrained
-
-        return pretrained.load(_model(model) or pretrained.LOSSLESS_DEFAULT)
-
-    return load
-
-
-def _load_for(file: "LosslessFile", model: PathLike | None) -> "Callable[[], Pretrained]":
-    """Loads the model that a lossless file was written with."""
-
-    def load() -> "Pretrained":
-        from laconic import pretrained
-
-        return pretrained.load_for(file.header.model or "", _model(model))
-
-    return load
-
-
-def _model(model: PathLike | None) -> str | None:
-    """A model's name or path as a text."""
-    return None if model is None else str(to_path("model", model))

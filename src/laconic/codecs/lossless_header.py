@@ -176,19 +176,8 @@ class Bundle:
         checks = tuple(
             int.from_bytes(reader.raw(CHECK_BYTES), "little") for _ in range(-(-pictures // run))
         )
-        return cls(
-            pictures,
-            Kind(kind),
-            grid,
-            orientation,
-            profile,
-            alphas,
-            groups,
-            run,
-            checks,
-            method,
-            sizes,
-        )
+        pixels = (alphas, groups, run, checks, method, sizes)
+        return cls(pictures, Kind(kind), grid, orientation, profile, *pixels)
 
 
 @dataclass(frozen=True)
