@@ -490,6 +490,20 @@ def test_line_16_a_fault_of_ours_stops_no_other(
     assert photo.with_suffix(".lac").is_file()
 
 
+def test_line_16_a_reader_that_goes_away_is_no_fault(photo: Path) -> None:
+    packed = photo.with_suffix(".lac")
+    assert run("compress", photo).exit_code == 0
+    with subprocess.Popen(
+        [sys.executable, "-m", "laconic", "info", packed, packed, packed.parent / "packed.lac"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 130
+
+
 def test_line_16_archives_name_all_bad_pictures(tmp_path: Path) -> None:
     folder, packed = tmp_path / "set", tmp_path / "set.lac"
     folder.mkdir()

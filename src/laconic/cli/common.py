@@ -134,6 +134,8 @@ def each(
                     result = work(source, target, part)
             except LaconicError as error:
                 result = {"input": str(source), "error": str(error)}
+            except BrokenPipeError:
+                raise
             except Exception as error:  # A fault of ours stops no other file either.
                 traceback.print_exc()
                 text = f"{shown(source)}: a fault in laconic, please report it: {error!r}"
