@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from laconic.data.patches import (
+    MixedSampler,
     PatchSampler,
     block_covariance,
     load_images,
@@ -103,3 +104,13 @@ def test_reduced_photographs_are_means_over_squares() -> None:
     assert reduced.shape == (2, 3, 3)
     expected = image.reshape(2, 2, 3, 2, 3).mean((1, 3))
     assert np.abs(reduced - expected).max() <= 1
+
+
+def test_a_share_of_the_patches_comes_from_elsewhere() -> None:
+    white, black = ([np.full((40, 40, 3), value, np.uint8)] for value in (255, 0))
+    pair = [PatchSampler(images, 32, 8, 0) for images in (white, black)]
+    mixed = MixedSampler(*pair, share=0.25)
+    means = torch.cat([mixed.batch(index).mean((1, 2, 3)) for index in range(50)])
+    assert set(means.tolist()) == {0.0, 1.0}
+    assert float(means.mean()) == pytest.approx(0.75, abs=0.07)
+    assert torch.equal(mixed.batch(3), MixedSampler(*pair, share=0.25).batch(3))

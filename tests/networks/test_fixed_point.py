@@ -54,6 +54,14 @@ def test_linear_layers_are_near_the_float_ones() -> None:
     assert float((to_float(FixedAffine(layer)(from_float(x))) - layer(x)).abs().max()) < 20 * UNIT
 
 
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_depthwise_kernels_are_near_the_floats(kernel: int) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(6, 6, kernel, padding=kernel // 2, groups=6).double().requires_grad_(False)
+    x = torch.randn(2, 6, 7, 9, dtype=torch.float64)
+    assert float((to_float(FixedAffine(layer)(from_float(x))) - layer(x)).abs().max()) < 20 * UNIT
+
+
 def test_sums_are_exact_in_any_order() -> None:
     """Channels in another order, another batch, one thread: the same integers."""
     torch.manual_seed(0)

@@ -11,7 +11,8 @@ import laconic
 from laconic.errors import ConfigError
 from laconic.models import make_model
 from laconic.pretrained import load, release
-from laconic.pretrained.recipe import train_from_config
+from laconic.pretrained.recipe import make_trainer, train_from_config
+from laconic.training.config import read_config
 
 CONFIG = """
 model: {name: sliced, block: 4, slices: [3, 9], top: 2, fine_width: 8, coarse_width: 8,
@@ -65,6 +66,38 @@ def test_from_yaml_to_released_weights_and_on(config: Path, tmp_path: Path) -> N
     ]
     train_from_config(config, more)
     assert (tmp_path / "next" / "log.csv").read_text().splitlines()[1].startswith("4.0")
+
+
+def test_a_larger_model_starts_from_a_smaller_one(config: Path, tmp_path: Path) -> None:
+    """What both have comes from the released weights, the rest as it starts."""
+    train_from_config(config)
+    path = tmp_path / "small.safetensors"
+    release(tmp_path / "run" / "checkpoint.safetensors", path)
+    settings = read_config(
+        config,
+        [
+            f"start_from={path}",
+            f"folder={tmp_path / 'grown'}",
+            "model.taste=true",
+            "model.passes=[2, 1]",
+            "model.refiner_width=8",
+            "model.encoder_widths=[8, 8, 8]",
+            "model.decoder_widths=[8, 8, 8]",
+            "data.graphics=pictures",
+            "data.graphics_share=0.5",
+        ],
+    )
+    grown, small = make_trainer(settings, resume=False).model, load(path).model
+    for name, value in small.state_dict().items():
+        assert torch.equal(grown.state_dict()[name].cpu(), value)
+    settings["model"]["fine_width"] = 4
+    with pytest.raises(ConfigError, match="start_from"):
+        make_trainer(settings, resume=False)
+
+
+def test_taste_needs_its_coordinate(config: Path) -> None:
+    with pytest.raises(ConfigError, match=r"model\.taste"):
+        train_from_config(config, ["objective=taste"])
 
 
 def test_unknown_things_are_refused(config: Path, tmp_path: Path) -> None:

@@ -125,6 +125,28 @@ class PatchSampler:
         return np.ascontiguousarray(patch.transpose(1, 0, 2) if transpose else patch)
 
 
+class MixedSampler:
+    """Batches of one sampler, some of whose patches are those of another.
+
+    Args:
+        first: where most patches come from.
+        second: of batches of the same size.
+        share: of the patches that come from `second`, each chosen by itself.
+    """
+
+    def __init__(self, first: PatchSampler, second: PatchSampler, share: float) -> None:
+        self.first, self.second, self.share = first, second, share
+
+    def batch(self, index: int) -> Tensor:
+        """Batch number `index`, a function of the seed and the index alone."""
+        batch = self.first.batch(index)
+        chosen = np.random.default_rng((self.first.seed, index, 1)).random(len(batch)) < self.share
+        if chosen.any():
+            places = torch.from_numpy(chosen)
+            batch[places] = self.second.batch(index)[places]
+        return batch
+
+
 def block_covariance(sampler: PatchSampler, block: int, batches: int) -> Tensor:
     """Covariance of `block` x `block` colour cubes around mid-grey.
 

@@ -25,12 +25,17 @@ class Context:
             likelihood (Flamich eq. 3.1). With a Gaussian likelihood, beta is its variance.
         position: where log beta stands on the model's range, exactly: 2^12 for the largest beta,
             -2^12 for the smallest; integer priors ask for it.
+        taste: shape `(batch,)`, what the picture should come near in: 0 squared error, 1 MS-SSIM;
+            None: halfway. Models without that coordinate ignore it.
+        taste_position: `2 taste - 1` in units of 2^-12, exactly; integer priors ask for it.
     """
 
     height: int
     width: int
     log_beta: Tensor
     position: int | None = None
+    taste: Tensor | None = None
+    taste_position: int = 0
 
     @property
     def batch(self) -> int:
@@ -85,6 +90,7 @@ class LatentVariableModel(nn.Module, ABC):
         steps: int,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        taste: float = 0.5,
     ) -> Context:
         """The context of one image at an operating point that a file can carry.
 
@@ -95,12 +101,17 @@ class LatentVariableModel(nn.Module, ABC):
             steps: equal steps of log beta.
             dtype: of `log_beta`.
             device: of `log_beta`.
+            taste: from 0, squared error, to 1, MS-SSIM; rounded to a multiple of 2^-13.
         """
         smallest, largest = (math.log(beta) for beta in self.beta_range)
         log_beta = largest + (smallest - largest) * step / steps
         rows, columns = (-(-side // self.stride) * self.stride for side in (height, width))
-        values = torch.tensor([log_beta], dtype=dtype, device=device)
-        return Context(rows, columns, values, (steps - 2 * step) * 2**POSITION_BITS // steps)
+        side = round((2 * taste - 1) * 2**POSITION_BITS)
+        log_betas, tastes = torch.tensor(
+            [[log_beta], [(side * 2.0**-POSITION_BITS + 1) / 2]], dtype=dtype, device=device
+        )
+        position = (steps - 2 * step) * 2**POSITION_BITS // steps
+        return Context(rows, columns, log_betas, position, tastes, side)
 
     def exact_ladder(self) -> ExactLadder:
         """The whole model in integers, as lossless codecs ask for it.

@@ -28,7 +28,15 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 from torch.nn import functional
 
+from laconic.errors import ConfigError
 from laconic.models.base import Context, Features, NormalLadder, Prior, combine
+from laconic.models.sliced_growth import (
+    DecoderBranch,
+    EncoderBranch,
+    Refiner,
+    checkerboard,
+    gather,
+)
 from laconic.models.sliced_prior import LOG_SCALE_LIMIT, IntegerPrior
 from laconic.networks.linear_transform import BlockTransform
 from laconic.networks.residual import Head, OperatingPoint, SteeredStack
@@ -49,6 +57,18 @@ class SlicedConfig:
         coarse_blocks: residual blocks at 1/16 size, encoder and decoder.
         embedding: channels of the embedding of log beta.
         beta_range: smallest and largest beta served.
+        taste: whether the operating point has a second coordinate, from squared error (0) to
+            MS-SSIM (1).
+        passes: of each slice, 1 or 2; in two passes the even places of a checkerboard come first,
+            a level of their own, and the odd ones' prior sees them. Empty: one pass each.
+        refiner_width: channels of the second network of each slice's prior; 0 for none.
+        refiner_blocks: gated blocks of each.
+        encoder_widths: channels of the encoder's second branch at 1/4, 1/8 and 1/16 of the size.
+            Empty: no branch.
+        encoder_blocks: its gated blocks.
+        decoder_widths: the same of the decoder at 1/16, 1/8 and 1/4.
+        decoder_blocks: its gated blocks.
+        kernel: side of the gated blocks' depthwise kernels at 1/8 and 1/16.
     """
 
     block: int = 16
@@ -61,11 +81,41 @@ class SlicedConfig:
     coarse_blocks: tuple[int, int] = (2, 2)
     embedding: int = 32
     beta_range: tuple[float, float] = (2e-4, 2.56e-2)
+    taste: bool = False
+    passes: tuple[int, ...] = ()
+    refiner_width: int = 0
+    refiner_blocks: int = 2
+    encoder_widths: tuple[int, ...] = ()
+    encoder_blocks: tuple[int, ...] = (2, 4, 4)
+    decoder_widths: tuple[int, ...] = ()
+    decoder_blocks: tuple[int, ...] = (3, 3, 1)
+    kernel: int = 5
+
+    def __post_init__(self) -> None:
+        passes = self.slice_passes
+        if len(passes) != len(self.slices) or not set(passes) <= {1, 2}:
+            raise ConfigError(f"model.passes: give 1 or 2 for each of {len(self.slices)} slices")
+        if max(passes) > 1 and not self.refiner_width:
+            raise ConfigError("model.refiner_width: a second pass needs a refiner to see the first")
+        for name in ("encoder", "decoder"):
+            widths, blocks = getattr(self, f"{name}_widths"), getattr(self, f"{name}_blocks")
+            if widths and not len(widths) == len(blocks) == 3:
+                raise ConfigError(f"model.{name}_widths, model.{name}_blocks: give three of each")
 
     @property
     def latents(self) -> int:
         """Coefficients per block."""
         return sum(self.slices)
+
+    @property
+    def slice_passes(self) -> tuple[int, ...]:
+        """Passes of each slice."""
+        return self.passes or (1,) * len(self.slices)
+
+    @property
+    def parts(self) -> list[tuple[int, int]]:
+        """Slice and pass of every level below the top, both from 0."""
+        return [(k, p) for k, count in enumerate(self.slice_passes) for p in range(count)]
 
 
 class SlicedEncoder(nn.Module):
@@ -78,12 +128,16 @@ class SlicedEncoder(nn.Module):
         self.fine = SteeredStack(3 * self.fine_stride**2, fine, config.fine_blocks[0], embedding)
         self.coarse = SteeredStack(4 * fine, coarse, config.coarse_blocks[0], embedding)
         self.head = Head(coarse, 2 * config.latents)
+        self.branch = EncoderBranch(config) if config.encoder_widths else None
 
     def forward(self, x: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
         """Return corrections to the location (image units) and to the log-scale."""
         fine = self.fine(functional.pixel_unshuffle(x, self.fine_stride), embedding)
         coarse = self.coarse(functional.pixel_unshuffle(fine, 2), embedding)
         loc, log_scale = self.head(functional.leaky_relu(coarse, 0.2)).chunk(2, dim=1)
+        if self.branch is not None:
+            more_loc, more_scale = self.branch(x, (fine, coarse), embedding)
+            loc, log_scale = loc + more_loc, log_scale + more_scale
         return loc, log_scale
 
 
@@ -102,16 +156,24 @@ class SlicedDecoder(nn.Module):
         self.out = nn.Conv2d(fine, 3 * self.fine_stride**2, 3, padding=1)
         for parameter in self.out.parameters():
             nn.init.zeros_(parameter)
+        self.branch = DecoderBranch(config) if config.decoder_widths else None
 
     def forward(self, latents: Tensor, sigma: Tensor, linear: Tensor, embedding: Tensor) -> Tensor:
         """`latents` in units of sigma, `linear` the linear picture around zero."""
         seen = torch.cat([torch.asinh(latents), torch.asinh(4 * sigma * latents)], dim=1)
         coarse = self.coarse(seen, embedding)
-        fine = functional.pixel_shuffle(functional.leaky_relu(self.up(coarse), 0.2), 2)
+        lifted = self.up(coarse)
+        if self.branch is not None:
+            lifted = lifted + self.branch.lift(seen, coarse, embedding)
+        fine = functional.pixel_shuffle(functional.leaky_relu(lifted, 0.2), 2)
         blocks = functional.pixel_unshuffle(linear, self.fine_stride)
-        fine = self.fine(torch.cat([fine, blocks.to(fine.dtype)], dim=1), embedding)
+        entered = torch.cat([fine, blocks.to(fine.dtype)], dim=1)
+        fine = self.fine(entered, embedding)
         correction = self.out(functional.leaky_relu(fine, 0.2))
-        return functional.pixel_shuffle(correction, self.fine_stride).to(linear.dtype)
+        picture = functional.pixel_shuffle(correction, self.fine_stride)
+        if self.branch is not None:
+            picture = picture + self.branch(entered, fine, embedding)
+        return picture.to(linear.dtype)
 
 
 class SlicedLadder(NormalLadder):
@@ -120,11 +182,11 @@ class SlicedLadder(NormalLadder):
     def __init__(self, config: SlicedConfig = SlicedConfig()) -> None:
         super().__init__()
         self.config = config
-        self.levels = 1 + len(config.slices)
+        self.levels = 1 + len(config.parts)
         self.stride = 2 * config.block
         self.beta_range = config.beta_range
         width, embedding = config.prior_width, config.embedding
-        self.operating_point = OperatingPoint(config.beta_range, embedding)
+        self.operating_point = OperatingPoint(config.beta_range, embedding, config.taste)
         self.transform = BlockTransform(config.block, config.latents)
         self.encoder = SlicedEncoder(config)
         self.top_encoder = SteeredStack(4 * config.latents, width, 1, embedding)
@@ -137,10 +199,12 @@ class SlicedLadder(NormalLadder):
         )
         self.prior_heads = nn.ModuleList(Head(width, 2 * size) for size in config.slices)
         self.decoder = SlicedDecoder(config)
+        refined = config.parts if config.refiner_width else []
+        self.refiners = nn.ModuleList(Refiner(config, config.slices[k], p > 0) for k, p in refined)
 
     def encode(self, x: Tensor, context: Context) -> Features:
         """Location and scale of every coefficient in units of sigma; the top's statistics."""
-        embedding = self.operating_point(context.log_beta)
+        embedding = self.operating_point(context.log_beta, context.taste)
         sigma = context.expand(torch.exp(0.5 * context.log_beta))
         centred = x - 0.5
         correction, log_scale = self.encoder(centred, embedding)
@@ -156,16 +220,21 @@ class SlicedLadder(NormalLadder):
             rows, columns = context.height // self.stride, context.width // self.stride
             zero = context.log_beta.new_zeros(context.batch, self.config.top, rows, columns)
             return Normal(zero, torch.ones_like(zero), validate_args=False)
-        embedding = self.operating_point(context.log_beta)
-        hidden = torch.cat([self._unfold_top(above[0], embedding), *map(torch.asinh, above[1:])], 1)
-        hidden = self.prior_stacks[level - 1](hidden, embedding)
-        hidden = functional.leaky_relu(hidden, 0.2)
-        loc, log_scale = self.prior_heads[level - 1](hidden).chunk(2, dim=1)
-        variance = self._slice(self.transform.variance[None, :, None, None], level)
+        embedding = self.operating_point(context.log_beta, context.taste)
+        index, _ = self.config.parts[level - 1]
+        told, first = gather(above[1:], self.config.slice_passes)
+        hidden = torch.cat([self._unfold_top(above[0], embedding), *map(torch.asinh, told)], 1)
+        hidden = functional.leaky_relu(self.prior_stacks[index](hidden, embedding), 0.2)
+        corrections = self.prior_heads[index](hidden)
+        if self.refiners:
+            seen = hidden if first is None else torch.cat([hidden, torch.asinh(first)], 1)
+            corrections = corrections + self.refiners[level - 1](seen, embedding)
+        loc, log_scale = corrections.chunk(2, dim=1)
+        variance = self._slice(self.transform.variance[None, :, None, None], index)
         start = 0.5 * (variance / context.expand(context.log_beta.exp())).clamp_min(1e-4).log()
         log_scale = start + log_scale
         scale = torch.exp(log_scale.clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT))
-        return Normal(loc, scale, validate_args=False)
+        return Normal(self._part(loc, level), self._part(scale, level), validate_args=False)
 
     def exact_prior(self) -> Prior:
         """The same networks in integers."""
@@ -184,14 +253,15 @@ class SlicedLadder(NormalLadder):
         if level == 0:
             top_loc, top_scale = top.chunk(2, dim=1)
             return Normal(top_loc, torch.sigmoid(top_scale + 2), validate_args=False)
-        encoder = Normal(self._slice(loc, level), self._slice(scale, level), validate_args=False)
-        return combine(encoder, prior)
+        index, _ = self.config.parts[level - 1]
+        loc, scale = (self._part(self._slice(map_, index), level) for map_ in (loc, scale))
+        return combine(Normal(loc, scale, validate_args=False), prior)
 
     def likelihood(self, latents: Sequence[Tensor], context: Context) -> Distribution:
         """Gaussian of variance beta: the ELBO is rate + squared error / (2 beta)."""
-        embedding = self.operating_point(context.log_beta)
+        embedding = self.operating_point(context.log_beta, context.taste)
         sigma = context.expand(torch.exp(0.5 * context.log_beta))
-        coefficients = torch.cat(list(latents[1:]), dim=1)
+        coefficients = torch.cat(gather(latents[1:], self.config.slice_passes)[0], dim=1)
         linear = self.transform.inverse(sigma * coefficients)
         picture = linear + self.decoder(coefficients, sigma, linear, embedding) + 0.5
         return Normal(picture, sigma.expand_as(picture), validate_args=False)
@@ -200,6 +270,12 @@ class SlicedLadder(NormalLadder):
         hidden = functional.leaky_relu(self.top_decoder(top, embedding), 0.2)
         return functional.pixel_shuffle(self.top_up(hidden), 2)
 
-    def _slice(self, tensor: Tensor, level: int) -> Tensor:
-        start = sum(self.config.slices[: level - 1])
-        return tensor[:, start : start + self.config.slices[level - 1]]
+    def _slice(self, tensor: Tensor, index: int) -> Tensor:
+        """The channels of a slice, counted from 0."""
+        start = sum(self.config.slices[:index])
+        return tensor[:, start : start + self.config.slices[index]]
+
+    def _part(self, tensor: Tensor, level: int) -> Tensor:
+        """The places of a slice that a level tells."""
+        index, turn = self.config.parts[level - 1]
+        return checkerboard(tensor)[turn] if self.config.slice_passes[index] > 1 else tensor

@@ -69,8 +69,8 @@ class FixedAffine:
     """A convolution or a linear layer, with its weights rounded to 2^-16.
 
     Args:
-        layer: a stride-1 convolution that keeps the size by zero padding, or a linear layer, in
-            float32 or float64.
+        layer: a stride-1 convolution that keeps the size by zero padding, of all channels or of
+            each by itself (depthwise), or a linear layer, in float32 or float64.
 
     Raises:
         ConfigError: a sum of products could leave the integers that float64 holds.
@@ -79,6 +79,8 @@ class FixedAffine:
     def __init__(self, layer: nn.Module) -> None:
         assert isinstance(layer, nn.Conv2d | nn.Linear)
         assert layer.bias is not None
+        self.depthwise = isinstance(layer, nn.Conv2d) and layer.groups > 1
+        assert not isinstance(layer, nn.Conv2d) or layer.groups in (1, layer.in_channels)
         self.kernel = layer.kernel_size[0] if isinstance(layer, nn.Conv2d) else 1
         weight = layer.weight.detach().flatten(1)
         self.weight = from_float(weight, WEIGHT_BITS)
@@ -94,12 +96,25 @@ class FixedAffine:
         """`(batch, in, h, w)` or `(batch, in)` -> the same with `out`, in units of 2^-16."""
         size = x.shape[2:]
         x = x.clamp(-LIMIT, LIMIT)
+        if self.depthwise:
+            return shift(self._spread(x), WEIGHT_BITS)
         if self.kernel > 1:
             flat = functional.unfold(x, self.kernel, padding=self.kernel // 2)
         else:
             flat = x.flatten(2) if size else x[:, :, None]
         out = shift(self.weight @ flat + self.bias, WEIGHT_BITS)
         return out.reshape(*out.shape[:2], *size)
+
+    def _spread(self, x: Tensor) -> Tensor:
+        """The sum over a depthwise kernel's places, in units of 2^-32."""
+        margin, (rows, columns) = self.kernel // 2, x.shape[2:]
+        padded = functional.pad(x, (margin,) * 4)
+        total = self.bias[:, :, None].expand(x.shape).clone()
+        for place in range(self.kernel**2):
+            row, column = divmod(place, self.kernel)
+            window = padded[:, :, row : row + rows, column : column + columns]
+            total.addcmul_(self.weight[:, place, None, None], window)
+        return total
 
 
 @cache

@@ -8,26 +8,46 @@ LEAK = 0.2
 
 
 class OperatingPoint(nn.Module):
-    """Embed log beta, so that one network serves every quality.
+    """Embed log beta, and taste where it is asked for, so that one network serves every quality.
 
     Args:
         beta_range: the smallest and largest beta, mapped to -1 and 1.
         width: channels of the embedding.
+        taste: whether there is a second coordinate; what it adds to the embedding starts at zero.
     """
 
-    def __init__(self, beta_range: tuple[float, float], width: int) -> None:
+    def __init__(self, beta_range: tuple[float, float], width: int, taste: bool = False) -> None:
         super().__init__()
         low, high = (float(torch.tensor(beta).log()) for beta in beta_range)
         self.centre, self.half_range = (low + high) / 2, (high - low) / 2
         self.network = nn.Sequential(
             nn.Linear(3, width), nn.LeakyReLU(LEAK), nn.Linear(width, width)
         )
+        self.taste: nn.Sequential | None = None
+        if taste:
+            leave = nn.Linear(width, width)
+            for parameter in leave.parameters():
+                nn.init.zeros_(parameter)
+            self.taste = nn.Sequential(nn.Linear(5, width), nn.LeakyReLU(LEAK), leave)
 
-    def forward(self, log_beta: Tensor) -> Tensor:
-        """Map `(batch,)` log beta in nats to `(batch, width)`."""
+    def forward(self, log_beta: Tensor, taste: Tensor | None = None) -> Tensor:
+        """Map operating points to embeddings.
+
+        Args:
+            log_beta: `(batch,)`, in nats.
+            taste: `(batch,)`, 0 for squared error, 1 for MS-SSIM; None: 1/2.
+
+        Returns:
+            `(batch, width)`.
+        """
         position = (log_beta - self.centre) / self.half_range
-        powers = torch.stack([position, position.square(), position**3], dim=-1)
-        embedding: Tensor = self.network(powers)
+        square = position.square()
+        embedding: Tensor = self.network(torch.stack([position, square, position**3], dim=-1))
+        if self.taste is not None:
+            side = torch.zeros_like(position) if taste is None else 2 * taste - 1
+            squared = side.square()
+            features = [side, side * position, side * square, squared, squared * position]
+            embedding = embedding + self.taste(torch.stack(features, dim=-1))
         return embedding
 
 

@@ -13,8 +13,10 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from laconic.data.binary import draw_binary, read_binary
+from laconic.data.folders import list_images
 from laconic.data.idx import load_digits
 from laconic.data.patches import (
+    MixedSampler,
     PatchSampler,
     block_covariance,
     load_images,
@@ -33,6 +35,7 @@ from laconic.training.ladder import LadderLoss
 from laconic.training.loop import CHECKPOINT, Batches, LoopConfig, Trainer
 from laconic.training.objectives import LearningObjective, Objective
 from laconic.training.schedules import LearningRate
+from laconic.training.structural import Taste
 from laconic.training.target import TargetRate
 
 RECIPE = ("model", "data", "objective", "structure", "rate", "loop", "folder", "start_from")
@@ -61,6 +64,8 @@ class DataConfig:
             that were JPEG files, whose noise is gone.
         reductions: every photograph is taken at these fractions of its size.
         grey_share: share of the patches that are made grey.
+        graphics: a folder of other pictures, all of whose files take part; "" for none.
+        graphics_share: share of the patches that come from there.
     """
 
     kind: str = "photos"
@@ -74,6 +79,8 @@ class DataConfig:
     leave_out: str = ""
     reductions: tuple[int, ...] = (1,)
     grey_share: float = 0.0
+    graphics: str = ""
+    graphics_share: float = 0.0
 
 
 def data_root() -> Path:
@@ -138,6 +145,10 @@ def make_trainer(
     batches = make_batches(data, images)
     if not resume and "start_from" not in config:
         _look_at_data(model, data, images, batches)
+    if isinstance(objective, Taste) and not (
+        isinstance(model, SlicedLadder) and model.config.taste
+    ):
+        raise ConfigError("objective: 'taste' needs a model with that coordinate (model.taste)")
     rate = build(LearningRate, config.get("rate"), "rate")
     identity = {"model": config.get("model", {}), "data": plain(data), **(notes or {})}
     climb = _climb(model, is_pathwise(objective))
@@ -161,7 +172,7 @@ def make_trainer(
         from laconic.pretrained import load
 
         released = load(config["start_from"])
-        trainer.start_from(released.model.state_dict(), released.steps)
+        trainer.start_from(_grown(model, released.model), released.steps)
     return trainer
 
 
@@ -188,7 +199,12 @@ def make_batches(data: DataConfig, photos: Sequence[NDArray[np.uint8]]) -> Batch
     if data.kind not in KINDS:
         raise ConfigError(f"data.kind: '{data.kind}' is not one of {', '.join(KINDS)}")
     if data.kind == "photos":
-        return PatchSampler(photos, data.patch, data.batch, data.seed, data.grey_share)
+        sampler = PatchSampler(photos, data.patch, data.batch, data.seed, data.grey_share)
+        if not data.graphics:
+            return sampler
+        others = load_images(list_images(data_root() / data.graphics))
+        second = PatchSampler(others, data.patch, data.batch, data.seed)
+        return MixedSampler(sampler, second, data.graphics_share)
     images = read_small(data)
     kept = images[: len(images) - data.hold_out]
     if data.hold_out < 0 or len(kept) < data.batch:
@@ -229,10 +245,26 @@ def make_objective(config: dict[str, Any]) -> Objective:
     return objective
 
 
+def _grown(model: LatentVariableModel, released: LatentVariableModel) -> dict[str, Tensor]:
+    """Released weights, and what the model has beside them as it starts.
+
+    Raises:
+        ConfigError: the released model is no part of this one.
+    """
+    state, given = model.state_dict(), released.state_dict()
+    for name, value in given.items():
+        if name not in state or state[name].shape != value.shape:
+            raise ConfigError(f"start_from: {name} of the released model has no place in this one")
+    return {**state, **given}
+
+
 def _climb(
     model: LatentVariableModel, pathwise: bool = True
-) -> Callable[[Tensor, Tensor], tuple[list[Rung], Distribution]]:
-    def climb(x: Tensor, log_beta: Tensor) -> tuple[list[Rung], Distribution]:
-        return model.pass_through(x, Context(x.shape[-2], x.shape[-1], log_beta), pathwise)
+) -> Callable[..., tuple[list[Rung], Distribution]]:
+    def climb(
+        x: Tensor, log_beta: Tensor, taste: Tensor | None = None
+    ) -> tuple[list[Rung], Distribution]:
+        context = Context(x.shape[-2], x.shape[-1], log_beta, taste=taste)
+        return model.pass_through(x, context, pathwise)
 
     return climb

@@ -14,7 +14,7 @@ from laconic.training.bounds import Iwae
 from laconic.training.config import build
 from laconic.training.objectives import OBJECTIVES, FreeBits, Objective, RateDistortion
 from laconic.training.score import Reinforce, ReinforceConfig
-from laconic.training.structural import Structural
+from laconic.training.structural import Structural, Taste
 from laconic.training.target import TargetRate, TargetRateConfig
 
 
@@ -29,6 +29,7 @@ SETTABLE: dict[str, tuple[type[Any], Callable[[Any], Objective]]] = {
     "iwae": (Iwae, _itself),
     "reinforce": (ReinforceConfig, Reinforce),
     "structural": (Structural, _itself),
+    "taste": (Taste, _itself),
 }
 """By name: the dataclass of the settings, and what makes the objective of them."""
 

@@ -1,8 +1,7 @@
 """The loss of a ladder of latents over a range of beta, as the loop asks for it."""
 
 import math
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,14 +10,11 @@ from torch.distributions import Distribution
 from laconic.training.choice import draws_of
 from laconic.training.loop import LoopConfig
 from laconic.training.objectives import Objective, Rung, Terms, kl_warmup
+from laconic.training.structural import Taste
 
-
-class Climb(Protocol):
-    """One pass of a ladder."""
-
-    def __call__(self, x: Tensor, log_beta: Tensor, /) -> tuple[Sequence[Rung], Distribution]:
-        """Rungs, and the likelihood of the latents drawn."""
-        ...
+Climb = Callable[..., tuple[Sequence[Rung], Distribution]]
+"""One pass of a ladder: x, log beta and, where the objective draws it, taste, to the rungs and the
+likelihood of the latents drawn."""
 
 
 class LadderLoss:
@@ -51,19 +47,27 @@ class LadderLoss:
         if self.draws > 1:
             x = x.repeat_interleave(self.draws, 0)
             log_beta = log_beta.repeat_interleave(self.draws)
-        rungs, likelihood = self.climb(x, log_beta)
+        objective, given = self.objective, [x, log_beta]
+        if isinstance(objective, Taste):
+            taste = objective.draw(len(x), self._generator(step, stream=1)).to(x.device)
+            objective, given = objective.at(taste), [*given, taste]
+        rungs, likelihood = self.climb(*given)
         with torch.autocast(x.device.type, enabled=False):
             warmup = kl_warmup(step, self.config.kl_warmup_steps)
-            terms = self.objective(x, rungs, likelihood, log_beta, warmup)
+            terms = objective(x, rungs, likelihood, log_beta, warmup)
         weight = torch.exp(self.config.weight_power * (log_beta - self.log_range[1]))
         loss = (weight * terms.loss).sum() / weight.sum()
         return loss, _numbers(terms)
 
     def _draw_log_beta(self, count: int, step: int) -> Tensor:
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
+        generator = self._generator(step)
         low, high = self.log_range
         strata = (torch.arange(count) + torch.rand(count, generator=generator)) / count
         return low + (high - low) * strata[torch.randperm(count, generator=generator)]
+
+    def _generator(self, step: int, stream: int = 0) -> torch.Generator:
+        seed = self.config.seed * 1_000_003 + step + stream * 2**40
+        return torch.Generator().manual_seed(seed)
 
 
 def _numbers(terms: Terms) -> dict[str, float]:

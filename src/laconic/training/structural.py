@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
 from laconic.errors import ConfigError, MissingPackageError
-from laconic.training.objectives import Rung, Terms, elbo
+from laconic.training.objectives import Objective, Rung, Terms, elbo
 
 SMALLEST_SIDE = 161
 """Pixels below which five scales of an 11-pixel window do not fit."""
@@ -44,15 +45,82 @@ class Structural:
         Raises:
             ConfigError: patches too small for MS-SSIM, or pytorch-msssim is not installed.
         """
-        if min(x.shape[-2:]) < SMALLEST_SIDE:
-            raise ConfigError(
-                f"data.patch: the structural objective needs at least {SMALLEST_SIDE} pixels"
-            )
-        terms = elbo(x, rungs, likelihood, log_beta, warmup)
-        similarity = _similarity(likelihood.mean, x)
-        squared = terms.squared_error * x.shape[1] / 2
-        trade = self.exchange * (1 - similarity) - squared
-        return replace(terms, loss=terms.loss + self.share * trade / log_beta.exp())
+        return _shared(x, rungs, likelihood, log_beta, warmup, self.share, self.exchange)
+
+
+@dataclass(frozen=True)
+class Taste:
+    """`Structural` with a share of its own for every example: the operating point's taste.
+
+    The model is given the share, so that one set of weights serves all of them.
+
+    Attributes:
+        squared: share of the examples that have squared error alone, taste 0.
+        structural: share of those that have no squared error, taste 1. The rest is uniform.
+        exchange: as `Structural` has it.
+
+    Raises:
+        ConfigError: shares that are no shares.
+    """
+
+    squared: float = 0.4
+    structural: float = 0.3
+    exchange: float = 0.0155
+
+    def __post_init__(self) -> None:
+        if min(self.squared, self.structural) < 0 or self.squared + self.structural > 1:
+            raise ConfigError("objective: squared and structural are shares, at most 1 in all")
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Tastes of `count` examples, `(count,)` in [0, 1]."""
+        place = torch.rand(count, generator=generator)
+        between = max(1 - self.squared - self.structural, 1e-9)
+        return ((place - self.squared) / between).clamp(0, 1)
+
+    def at(self, taste: Tensor) -> Objective:
+        """The objective of examples with these tastes, `(batch,)`."""
+
+        def objective(
+            x: Tensor,
+            rungs: Sequence[Rung],
+            likelihood: Distribution,
+            log_beta: Tensor,
+            warmup: float = 1.0,
+        ) -> Terms:
+            return _shared(x, rungs, likelihood, log_beta, warmup, taste, self.exchange)
+
+        return objective
+
+    def __call__(
+        self,
+        x: Tensor,
+        rungs: Sequence[Rung],
+        likelihood: Distribution,
+        log_beta: Tensor,
+        warmup: float = 1.0,
+    ) -> Terms:
+        """Per-example terms halfway, at taste 1/2, in nats per pixel."""
+        return _shared(x, rungs, likelihood, log_beta, warmup, 0.5, self.exchange)
+
+
+def _shared(
+    x: Tensor,
+    rungs: Sequence[Rung],
+    likelihood: Distribution,
+    log_beta: Tensor,
+    warmup: float,
+    share: float | Tensor,
+    exchange: float,
+) -> Terms:
+    if min(x.shape[-2:]) < SMALLEST_SIDE:
+        raise ConfigError(
+            f"data.patch: the structural objective needs at least {SMALLEST_SIDE} pixels"
+        )
+    terms = elbo(x, rungs, likelihood, log_beta, warmup)
+    similarity = _similarity(likelihood.mean, x)
+    squared = terms.squared_error * x.shape[1] / 2
+    trade = exchange * (1 - similarity) - squared
+    return replace(terms, loss=terms.loss + share * trade / log_beta.exp())
 
 
 def _similarity(shown: Tensor, x: Tensor) -> Tensor:

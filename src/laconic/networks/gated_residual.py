@@ -1,0 +1,76 @@
+"""Gated residual blocks with depthwise kernels: many channels and a wide view for few operations.
+
+They have no normalisation and no transcendental function, so that they have an exact integer form
+(`laconic.models.sliced_prior`). The pattern is that of ConvNeXt (Liu et al. 2022) with the gated
+unit of Dauphin et al. 2017, whose sigmoid is made piecewise linear.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from laconic.types import FeatureMap
+
+GATE_SHIFT = 2
+"""The gate's slope is 2^-2: it opens from 0 to 1 between -2 and 2."""
+
+START = 0.3
+"""A block's last layer starts at this share of the usual spread, so that deep stacks start mild."""
+
+
+class GatedBlock(nn.Module):
+    """x + W_3 (v * gate), with (v, g) = W_2 (depthwise x), v steered by the operating point.
+
+    Formula: v <- (1 + gain) v + shift, gate = min(max(g / 4 + 1/2, 0), 1).
+
+    Args:
+        width: channels in and out.
+        embedding: channels of the operating point's embedding.
+        kernel: side of the depthwise kernels, odd.
+    """
+
+    def __init__(self, width: int, embedding: int, kernel: int) -> None:
+        super().__init__()
+        self.spread = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.inner = nn.Conv2d(width, 2 * width, 1)
+        self.outer = nn.Conv2d(width, width, 1)
+        self.steer = nn.Linear(embedding, 2 * width)
+        with torch.no_grad():
+            self.spread.weight[:, :, kernel // 2, kernel // 2] += 1
+            self.outer.weight *= START
+        for parameter in self.steer.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: FeatureMap, embedding: Tensor) -> FeatureMap:
+        """`x`: `(batch, width, h, w)`; `embedding`: `(batch, embedding)`."""
+        gain, shift = self.steer(embedding)[:, :, None, None].chunk(2, dim=1)
+        value, gate = self.inner(self.spread(x)).chunk(2, dim=1)
+        opening = (gate * 2.0**-GATE_SHIFT + 0.5).clamp(0, 1)
+        result: Tensor = x + self.outer((value * (1 + gain) + shift) * opening)
+        return result
+
+
+class GatedStack(nn.Module):
+    """A convolution to `width` channels, then a chain of `GatedBlock`s.
+
+    Args:
+        inputs: channels in.
+        width: channels out.
+        blocks: length of the chain.
+        embedding: channels of the operating point's embedding.
+        kernel: side of the depthwise kernels, odd.
+        enter: side of the first convolution's kernel, odd.
+    """
+
+    def __init__(
+        self, inputs: int, width: int, blocks: int, embedding: int, kernel: int, enter: int = 1
+    ) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(inputs, width, enter, padding=enter // 2)
+        self.blocks = nn.ModuleList(GatedBlock(width, embedding, kernel) for _ in range(blocks))
+
+    def forward(self, x: FeatureMap, embedding: Tensor) -> FeatureMap:
+        """`x`: `(batch, inputs, h, w)` -> `(batch, width, h, w)`."""
+        x = self.enter(x)
+        for block in self.blocks:
+            x = block(x, embedding)
+        return x
