@@ -69,6 +69,9 @@ def plan(trainer: Trainer, seconds: float, cooldown: float) -> Schedule:
 
 def follow(trainer: Trainer, schedule: Schedule, minutes: float) -> None:
     """Train to the end of the plan, or until the time is over."""
+    if minutes <= 0:
+        trainer.save()
+        return
     steps = schedule.end - schedule.cooldown_start
     trainer.config = replace(trainer.config, steps=schedule.end, minutes=minutes)
     trainer.rate = replace(

@@ -1,7 +1,6 @@
 """A stretch of the long run: planned to fill its time, cooled down, resumed by the same command."""
 
 import importlib.util
-import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +11,7 @@ import pytest
 from PIL import Image
 
 from laconic.pretrained import load
+from laconic.pretrained.recipe import make_trainer
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "image2" / "stretch.py"
 
@@ -40,34 +40,44 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return {
         "model": {"name": "sliced", **sizes},
         "data": {"folder": "pictures", "patch": 16, "batch": 2, "covariance_batches": 3},
-        "loop": {"precision": "32-true", "log_steps": 2},
+        "rate": {"warmup_steps": 1, "decay_rate": 1.0},
+        "loop": {"precision": "32-true", "log_steps": 1},
         "folder": str(tmp_path / "run"),
     }
 
 
-def test_a_stretch_fills_its_time_and_cools_down(
-    stretch: ModuleType, config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def weights(tmp_path: Path, stretch: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where weights go; every stretch is planned to have 12 steps, the last 8 of them cooled."""
+    monkeypatch.setattr(stretch, "plan", lambda *arguments: stretch.Schedule(0, 12, 4))
+    return tmp_path / "weights.safetensors"
+
+
+def test_the_probe_is_part_of_the_plan(
+    stretch: ModuleType, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """With no time left one more step is planned."""
     monkeypatch.setattr(stretch, "PROBE_STEPS", 4)
-    weights = tmp_path / "weights.safetensors"
-    assert stretch.run(config, 0.05, 0.5, weights)
-    plan = json.loads((tmp_path / "run" / "schedule.json").read_text())
-    steps = plan["end"] - plan["start"]
-    assert plan["cooldown_start"] == plan["end"] - round(steps / 2)
-    assert load(weights).steps == plan["end"]
+    trainer = make_trainer(config, resume=False)
+    planned = stretch.plan(trainer, 0.0, 0.5)
+    assert planned == stretch.Schedule(0, 5, 3)
+    assert trainer.step == 4
+
+
+def test_a_stretch_ends_with_a_cooldown(
+    stretch: ModuleType, config: dict[str, Any], tmp_path: Path, weights: Path
+) -> None:
+    assert stretch.run(config, 10.0, 0.5, weights)
+    assert load(weights).steps == 12
     rows = (tmp_path / "run" / "log.csv").read_text().splitlines()[1:]
     rates = [float(row.split(",")[1]) for row in rows]
-    assert rates[-1] < 0.3 * max(rates)
+    assert rates[-1] == pytest.approx(max(rates) / 8, rel=0.01)
 
 
 def test_a_stretch_that_was_cut_goes_on(
-    stretch: ModuleType, config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stretch: ModuleType, config: dict[str, Any], weights: Path
 ) -> None:
-    monkeypatch.setattr(stretch, "PROBE_STEPS", 4)
-    monkeypatch.setattr(stretch, "RESERVE", -5.0)
-    weights = tmp_path / "weights.safetensors"
-    assert not stretch.run(config, 0.03, 0.5, weights)
+    assert not stretch.run(config, 0.0, 0.5, weights)
     assert not weights.exists()
-    assert stretch.run(config, 5.0, 0.5, weights)
-    plan = json.loads((tmp_path / "run" / "schedule.json").read_text())
-    assert load(weights).steps == plan["end"]
+    assert stretch.run(config, 10.0, 0.5, weights)
+    assert load(weights).steps == 12
