@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from laconic.codecs.groups import DTYPES, Chain, Costs, EncodedGroup, Samples
+from laconic.codecs.groups import DTYPES, Chain, Costs, EncodedGroup, Samples, Tick, silent
 from laconic.coding.random import SharedRandomness
 from laconic.errors import CorruptFileError
 from laconic.models.sliced import SlicedConfig, SlicedLadder
@@ -101,7 +101,7 @@ class StandIn:
     def __init__(self, most: int = 4096) -> None:
         self.most = most
 
-    def encode(self, pixels: Samples) -> EncodedGroup:
+    def encode(self, pixels: Samples, tick: Tick = silent) -> EncodedGroup:
         chains = []
         for first in range(0, len(pixels), self.most):
             part = pixels[first : first + self.most].astype(f"<u{pixels.itemsize}")
@@ -109,13 +109,21 @@ class StandIn:
             rows = np.diff(part, axis=2, prepend=part.dtype.type(0))
             data = packer.compress(rows.tobytes()) + packer.flush()
             chains.append(Chain(len(part), 1, data))
+            tick(len(part))
         bits = 8.0 * sum(len(chain.data) for chain in chains)
         return EncodedGroup(
             bytes(chain.data[0] for chain in chains), tuple(chains), Costs(bits, bits)
         )
 
     def decode(
-        self, data: EncodedGroup, count: int, height: int, width: int, colours: int, bits: int
+        self,
+        data: EncodedGroup,
+        count: int,
+        height: int,
+        width: int,
+        colours: int,
+        bits: int,
+        tick: Tick = silent,
     ) -> Iterator[Samples]:
         assert count == sum(chain.count for chain in data.chains)
         stored = np.dtype(DTYPES[bits]).newbyteorder("<") if bits > 1 else np.dtype(np.uint8)
@@ -133,6 +141,7 @@ class StandIn:
                 if len(picture) < size:
                     raise CorruptFileError("a chain ends too early")
                 rows = np.frombuffer(picture, stored).reshape(height, width, colours)
+                tick(1)
                 yield np.cumsum(rows, axis=1, dtype=stored).astype(DTYPES[bits])
 
 

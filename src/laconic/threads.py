@@ -62,16 +62,20 @@ def using(threads: int | None = None, alone: bool = False) -> Iterator[None]:
         _set_torch_threads(of_torch)
 
 
-def each(work: Callable[..., T], *parts: Sequence[Any]) -> list[T]:
+def each(
+    work: Callable[..., T], *parts: Sequence[Any], done: Callable[[Any], None] | None = None
+) -> list[T]:
     """Call `work` for every part side by side, each on one thread; what it returns, in order.
 
     Args:
         work: called with one part of each sequence; inference mode is as it is here.
         parts: sequences of one length.
+        done: called in this thread with each part of the first sequence, in order, once its work
+            is done.
     """
     threads = min(thread_count(), len(parts[0]))
     if threads <= 1:
-        return list(map(work, *parts))
+        return _collect(map(work, *parts), parts[0], done)
     inference = torch.is_inference_mode_enabled()
 
     def run(*arguments: Any) -> T:
@@ -79,7 +83,19 @@ def each(work: Callable[..., T], *parts: Sequence[Any]) -> list[T]:
         with using(), torch.inference_mode(inference):
             return work(*arguments)
 
-    return list(_pool(threads).map(run, *parts))
+    return _collect(_pool(threads).map(run, *parts), parts[0], done)
+
+
+def _collect(
+    results: Iterator[T], parts: Sequence[Any], done: Callable[[Any], None] | None
+) -> list[T]:
+    """All results, saying which part is done as they come."""
+    found = []
+    for part, result in zip(parts, results, strict=True):
+        found.append(result)
+        if done is not None:
+            done(part)
+    return found
 
 
 def _set_torch_threads(threads: int) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from laconic.codecs import bundles, grid, lossless_file
-from laconic.codecs.groups import EncodedGroup, GroupCoder, Samples
+from laconic.codecs.groups import EncodedGroup, GroupCoder, Samples, Tick
 from laconic.codecs.lossless import Core, LosslessCodec, Source, make_coder
 from laconic.codecs.lossless_file import LosslessFile
 from laconic.codecs.lossless_info import describe_lossless
@@ -208,9 +208,9 @@ def test_groups_stay_small(make: MakeCodec, monkeypatch: pytest.MonkeyPatch) -> 
     codec, sizes = make(), []
     plain = codec.core.coder.encode
 
-    def encode(pixels: Samples) -> EncodedGroup:
+    def encode(pixels: Samples, tick: Tick) -> EncodedGroup:
         sizes.append(pixels.size)
-        return plain(pixels)
+        return plain(pixels, tick)
 
     monkeypatch.setattr(codec.core.coder, "encode", encode)
     picture = noise(640, 1000)
@@ -235,7 +235,7 @@ def test_overhead_of_an_archive(codec: LosslessCodec, data_root: Path) -> None:
     class Tight:
         """Writes 19 bytes a picture, none of them readable."""
 
-        def encode(self, pixels: Samples) -> EncodedGroup:
+        def encode(self, pixels: Samples, tick: Tick) -> EncodedGroup:
             whole = codec.core.coder.encode(pixels[:16])
             chain = whole.chains[0]
             data = (chain.data * 100)[: 19 * len(pixels) // 16]

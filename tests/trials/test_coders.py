@@ -10,8 +10,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 import laconic
 from laconic import pretrained
+from laconic.codecs import grid
 from laconic.codecs.direct import METHODS
+from laconic.codecs.lossless import Core, LosslessCodec, make_coder
+from laconic.codecs.lossless_file import LosslessFile
 from laconic.codecs.lossless_info import LosslessInfo
+from laconic.container import pack, unpack
+from laconic.models.pixel_ladder import PixelLadder, PixelLadderConfig
 
 WEBP_HEADER_BYTES = 32
 """A WebP file has 20 bytes around its pixels; ours has up to so many more, with a checksum."""
@@ -148,9 +153,6 @@ def test_line_26_an_archive_codes_each_picture_by_itself_where_that_is_smaller()
 def test_line_26_a_method_of_a_newer_version_is_named() -> None:
     assert max(METHODS) < 99
     data = bytearray(laconic.compress(Image.new("L", (5, 5)), lossless=True))
-    from laconic.codecs.lossless_file import LosslessFile
-    from laconic.container import pack, unpack
-
     container = unpack(bytes(data))
     header = bytearray(container.header)
     place = header.index(bytes([LosslessFile.open(bytes(data)).bundles[0].method]), 6)
@@ -214,3 +216,19 @@ def test_line_27_photographs_stay_lossy_and_near(data_root: Path) -> None:
 def test_line_27_a_named_coder_is_always_lossy() -> None:
     data = laconic.compress(DRAWINGS["checkerboard"], quality=50, coder="importance")
     assert laconic.open(data).info.codec == "image"
+
+
+@pytest.mark.parametrize("levels", [0, 2])
+def test_line_30_progress_follows_the_tiles(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the groups of tiles, which take a minute each."""
+    monkeypatch.setattr(grid, "TILE_SIDE", 16)
+    sizes = {"strides": (4, 2)[:levels], "latents": (3, 3)[:levels], "widths": (4, 4)[:levels]}
+    model = PixelLadder(PixelLadderConfig(**sizes, context_width=0 if levels else 4)).eval()
+    core = Core(make_coder(model, threads=1), "pixels", b"12345678")
+    seen: list[tuple[int, int]] = []
+    codec = LosslessCodec(core, lambda done, total: seen.append((done, total)))
+    data = codec.encode(noise(64, 64))
+    assert seen == [(k, 16) for k in range(1, 17)]
+    seen.clear()
+    codec.decode(LosslessFile.open(data))
+    assert seen == [(k, 16) for k in range(1, 17)]

@@ -193,14 +193,25 @@ def shown(source: Path) -> str:
 
 @contextlib.contextmanager
 def progress(title: str) -> Iterator[Tick]:
-    """A bar on stderr, where that is a terminal; gives a function of (done, total)."""
+    """A bar with the time left on stderr, where that is a terminal.
+
+    Gives a function of (done, total).
+    """
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
+    from rich import progress as bar
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    columns = (
+        bar.SpinnerColumn(),
+        bar.TextColumn("{task.description}"),
+        bar.BarColumn(),
+        bar.TaskProgressColumn(),
+        bar.TimeElapsedColumn(),
+        bar.TextColumn("left"),
+        bar.TimeRemainingColumn(),
+    )
+    with bar.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(title, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)

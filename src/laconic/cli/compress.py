@@ -124,9 +124,10 @@ def _archive(source: Path, skip_bad: bool, options: dict[str, Any]) -> tuple[byt
 def _describe(result: dict[str, Any]) -> str:
     """What people read of a result."""
     many = f"{result['pictures']:,} pictures, " if result["width"] is None else ""
+    note = f"; {result['note']}" if result["note"] else ""
     return (
         f"{many}{result['output_bytes']:,} bytes, {result['bpp']:.3f} bits per pixel, "
-        f"{result['seconds']:.1f} s"
+        f"{result['seconds']:.1f} s{note}"
     )
 
 
@@ -135,7 +136,7 @@ def _result(source: Path, target: Path, data: bytes, start: float) -> dict[str, 
     import laconic
 
     values = laconic.open(data).info.to_dict()
-    keys = ("width", "height", "pictures", "bpp", "quality", "ideal_bits", "theory_bits")
+    keys = ("width", "height", "pictures", "bpp", "quality", "ideal_bits", "theory_bits", "note")
     return {
         "input": str(source),
         "output": str(target),

@@ -5,7 +5,7 @@ tiles have several sizes, or that is larger than a group should be, is a bundle 
 that a method codes without the model are bundles of their own too, each picture by itself.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -23,6 +23,7 @@ from laconic.codecs.groups import (
     EncodedGroup,
     GroupCoder,
     Samples,
+    Tick,
 )
 from laconic.codecs.lossless_header import Bundle, ChainEntry, GroupEntry, split_tiles
 from laconic.codecs.tiles import Tile
@@ -32,8 +33,6 @@ GROUP_SAMPLES: Final = 1 << 24
 """Samples of a group at most, unless one tile has more: memory grows with it."""
 RUN_BYTES: Final = 1 << 12
 """A checksum of four bytes vouches for about so many: a thousandth of the file."""
-Tick = Callable[[int], None]
-"""Called with the number of tiles just done."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,7 @@ def write_bundle(
             for one in pictures
             for tile in tiles
         ]
-        groups.append(coder.encode(cast(Samples, np.stack(pixels))))
-        tick(len(pixels))
+        groups.append(coder.encode(cast(Samples, np.stack(pixels)), tick))
     data = b"".join([*alphas, *(piece for group in groups for piece in _pieces(group))])
     count, run = len(pictures), _run(len(pictures), len(data))
     bundle = Bundle(
@@ -186,12 +184,12 @@ def _read_pictures(
         start += size
     canvas, left, done = _blank(grid, kind), grid.count, 0
     for group, tiles in split_tiles(grid, bundle.groups):
-        items = _read_group(coder, group, data[start : start + group.size], tiles[0], kind)
+        part = data[start : start + group.size]
+        items = _read_group(coder, group, part, tiles[0], kind, tick)
         start += group.size
         for index, item in enumerate(items):
             tile = tiles[index % len(tiles)]
             canvas[tile.top : tile.bottom, tile.left : tile.right] = item
-            tick(1)
             left -= 1
             if left == 0:
                 alpha = decode_alpha(alphas[done], grid.height, grid.width) if alphas else None
@@ -219,7 +217,7 @@ def _read_direct(bundle: Bundle, data: bytes, profile: bytes, tick: Tick) -> Ite
 
 
 def _read_group(
-    coder: GroupCoder, group: GroupEntry, data: bytes, tile: Tile, kind: Kind
+    coder: GroupCoder, group: GroupEntry, data: bytes, tile: Tile, kind: Kind, tick: Tick
 ) -> Iterator[Samples]:
     """As many items as the group has, or a `CorruptFileError` after the last one."""
     start, chains = group.start, []
@@ -229,7 +227,7 @@ def _read_group(
     encoded = EncodedGroup(data[: group.start], tuple(chains))
     shape = (tile.height, tile.width, kind.colours)
     count = 0
-    for item in coder.decode(encoded, group.items, *shape, kind.bits):
+    for item in coder.decode(encoded, group.items, *shape, kind.bits, tick):
         assert item.shape == shape
         assert item.dtype == DTYPES[kind.bits]
         yield item

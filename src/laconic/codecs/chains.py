@@ -16,13 +16,13 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from laconic.codecs.groups import DTYPES, Chain, Costs, EncodedGroup, Samples
+from laconic.codecs.groups import DTYPES, Chain, Costs, EncodedGroup, Samples, Tick, silent
 from laconic.codecs.lanes import (
     LATENT_BITS,
     GroupShape,
@@ -54,7 +54,25 @@ BATCH_PIXELS: Final = 1 << 18
 MARGIN: Final = 1.1
 """Bits on a stack, by those that the last picture would have drawn, before chaining begins."""
 SEED: Final = 0
-T = TypeVar("T")
+
+
+class Counted:
+    """A `Tick` that says nothing again of pictures that an earlier attempt has counted.
+
+    Args:
+        tick: is told of the others.
+        most: pictures that earlier attempts have counted.
+    """
+
+    def __init__(self, tick: Tick, most: int = 0) -> None:
+        self.tick, self.most, self.done = tick, most, 0
+
+    def __call__(self, count: int) -> None:
+        """Count pictures."""
+        self.done += count
+        if self.done > self.most:
+            self.tick(self.done - self.most)
+            self.most = self.done
 
 
 class ChainCoder:
@@ -79,35 +97,43 @@ class ChainCoder:
         self.threads = threads or thread_count()
         self.coder: RelativeEntropyCoder = CODERS[coder]()
 
-    def encode(self, pixels: Samples) -> EncodedGroup:
+    def encode(self, pixels: Samples, tick: Tick = silent) -> EncodedGroup:
         """Write pictures.
 
         Args:
             pixels: `(pictures, h, w, colours)`, bool, uint8, or uint16 for one colour.
+            tick: called with the number of pictures just done.
 
         Raises:
             InputError: the model cannot express the pixels.
         """
-        alone = 1 if self.model.levels else 0
+        alone, most = 1 if self.model.levels else 0, 0
         while True:
-            writer = _Writer(self, pixels, alone)
+            writer = _Writer(self, pixels, alone, Counted(tick, most))
             try:
                 with using(self.threads), torch.inference_mode():
                     return writer.write()
             except StackEmpty:  # Chained too early: this picture asks for more than the last.
-                alone = writer.alone + 1
+                alone, most = writer.alone + 1, writer.tick.most
 
     def decode(
-        self, data: EncodedGroup, count: int, height: int, width: int, colours: int, bits: int
+        self,
+        data: EncodedGroup,
+        count: int,
+        height: int,
+        width: int,
+        colours: int,
+        bits: int,
+        tick: Tick = silent,
     ) -> Iterator[Samples]:
-        """Yield pictures `(h, w, colours)` in order.
+        """Yield pictures `(h, w, colours)` in order; all are decoded before the first is given.
 
         Raises:
             CorruptFileError: the data end; whatever was yielded before is good.
         """
         shape = GroupShape(count, height, width, colours, bits)
         with using(self.threads), torch.inference_mode():
-            pixels, done = _Reader(self, data, shape).read()
+            pixels, done = _Reader(self, data, shape, tick).read()
         for picture, good in zip(pixels, done, strict=True):
             if not good:
                 raise CorruptFileError("the file ends before this picture does; it is cut short")
@@ -123,8 +149,8 @@ class ChainCoder:
 class _Writer:
     """One attempt to write a group whose last `alone` pictures of every chain stand alone."""
 
-    def __init__(self, coder: ChainCoder, pixels: Samples, alone: int) -> None:
-        self.coder, self.pixels, self.alone = coder, pixels, alone
+    def __init__(self, coder: ChainCoder, pixels: Samples, alone: int, tick: Counted) -> None:
+        self.coder, self.pixels, self.alone, self.tick = coder, pixels, alone, tick
         self.shape = GroupShape.of(pixels)
         self.lanes = [Lane(run) for run in deal(self.shape)]
         self.start = QueueEncoder()
@@ -140,7 +166,7 @@ class _Writer:
             if depth < self.alone:
                 self._write_alone(parts, depth)
             else:
-                each(partial(self._write_chained, depth), parts)
+                each(partial(self._write_chained, depth), parts, done=self._count)
         chains = tuple(
             Chain(len(lane.pictures), min(self.alone, len(lane.pictures)), lane.stack.to_bytes())
             for lane in self.lanes
@@ -149,6 +175,10 @@ class _Writer:
         start = self.start.finish() if self.coder.model.levels else b""
         ideal_bits = self.queue_ideal_bits + sum(lane.ideal_bits for lane in self.lanes)
         return EncodedGroup(start, chains, Costs(ideal_bits, net_bits))
+
+    def _count(self, part: list[Lane]) -> None:
+        """One picture of each lane is written."""
+        self.tick(len(part))
 
     def _too_few(self, lanes: Sequence[Lane]) -> bool:
         """Whether pictures like the last cannot be drawn for from the stacks as they are."""
@@ -171,7 +201,8 @@ class _Writer:
             self.draw_bits += max(map(draw_bits, posteriors))
             each(partial(Walk.take_in, level=level), walks, split(draw, known))
         self.queue_bits += self.start.bits - before
-        each(partial(self._push_pixels, depth), walks, parts, steps)
+        push = partial(self._push_pixels, depth)
+        each(lambda part, walk, x: push(walk, part, x), parts, walks, steps, done=self._count)
 
     def _write_chained(self, depth: int, part: list[Lane]) -> None:
         """Latents drawn from the stacks, pixels pushed, latents pushed under their prior."""
@@ -211,8 +242,10 @@ class _Writer:
 class _Reader:
     """Reads a group; chains whose data end stop, the others go on."""
 
-    def __init__(self, coder: ChainCoder, group: EncodedGroup, shape: GroupShape) -> None:
-        self.coder, self.shape = coder, shape
+    def __init__(
+        self, coder: ChainCoder, group: EncodedGroup, shape: GroupShape, tick: Tick
+    ) -> None:
+        self.coder, self.shape, self.tick = coder, shape, tick
         ends = list(accumulate((chain.count for chain in group.chains), initial=0))
         if ends[-1] != shape.pictures or min(chain.count for chain in group.chains) < 1:
             raise CorruptFileError("the chains do not hold the pictures that the header names")
@@ -235,8 +268,12 @@ class _Reader:
         for depth in reversed(range(deepest)):
             parts = self._parts(depth)
             walks = begun.get(depth, [None] * len(parts))
-            each(partial(self._read_part, depth), parts, walks)
+            each(partial(self._read_part, depth), parts, walks, done=self._count)
         return self.pixels, [bool(good) for good in self.done]
+
+    def _count(self, part: list[Lane]) -> None:
+        """One picture of each lane is read."""
+        self.tick(len(part))
 
     def _parts(self, depth: int) -> list[list[Lane]]:
         live = [lane for lane in self.lanes if depth < len(lane.pictures)]

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Final
 
-from laconic.codecs.bundles import Common, Tick, WrittenBundle, join_direct, write_bundle
+from laconic.codecs.bundles import Common, WrittenBundle, join_direct, write_bundle
 from laconic.codecs.direct.choice import Direct, choose, complete
 from laconic.codecs.exact_picture import ExactPicture
-from laconic.codecs.groups import GroupCoder
+from laconic.codecs.groups import GroupCoder, Tick
 
 PROBES: Final = 32
 """Of more than twice as many equal pictures, about so many are tried without the model first."""

@@ -6,13 +6,15 @@ Their samples are `bool` for bilevel pictures, `uint8`, or `uint16` for grey wit
 of its chains, so what a cut leaves is a prefix of the group's pictures.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+Tick = Callable[[int], None]
+"""Called with the number of pictures or tiles just done."""
 Samples = NDArray[np.bool_] | NDArray[np.uint8] | NDArray[np.uint16]
 
 DTYPES: Final[dict[int, DTypeLike]] = {1: np.bool_, 8: np.uint8, 16: np.uint16}
@@ -65,11 +67,15 @@ class EncodedGroup:
     costs: Costs = NO_COSTS
 
 
+def silent(done: int) -> None:
+    """A `Tick` that nobody sees."""
+
+
 class GroupCoder(Protocol):
     """Codes groups with one model."""
 
-    def encode(self, pixels: Samples) -> EncodedGroup:
-        """Encode pictures of shape `(N, height, width, colours)`.
+    def encode(self, pixels: Samples, tick: Tick = silent) -> EncodedGroup:
+        """Encode pictures of shape `(N, height, width, colours)`; `tick` follows the work.
 
         Raises:
             InputError: the model codes no pictures of this kind.
@@ -77,9 +83,18 @@ class GroupCoder(Protocol):
         ...
 
     def decode(
-        self, data: EncodedGroup, count: int, height: int, width: int, colours: int, bits: int
+        self,
+        data: EncodedGroup,
+        count: int,
+        height: int,
+        width: int,
+        colours: int,
+        bits: int,
+        tick: Tick = silent,
     ) -> Iterator[Samples]:
         """Decode the pictures in order, `(height, width, colours)` each.
+
+        `tick` is called as they are decoded, which may be long before they are given.
 
         Raises:
             CorruptFileError: where the data end too early; what was yielded before is good.

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 from PIL import Image
 
-from laconic.codecs.bundles import Common, Tick, WrittenBundle, read_bundle, write_bundle
+from laconic.codecs.bundles import Common, WrittenBundle, read_bundle, write_bundle
 from laconic.codecs.chosen_bundles import BundleWriter
 from laconic.codecs.direct import MODEL
 from laconic.codecs.direct.choice import check_effort
 from laconic.codecs.exact_picture import ExactPicture, put_together, take_apart
-from laconic.codecs.groups import GroupCoder
+from laconic.codecs.groups import GroupCoder, Tick
 from laconic.codecs.header import FINGERPRINT_BYTES
 from laconic.codecs.lossless_file import LosslessFile, pack_file, refuse_archive
 from laconic.codecs.lossless_header import MAX_PICTURES, LosslessHeader

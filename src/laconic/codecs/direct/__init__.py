@@ -7,12 +7,13 @@ written into files (docs/format.md, "Without a model"); 0 is the model of the fi
 from typing import Final
 
 from laconic.codecs.direct.base import MODEL, DirectMethod
+from laconic.codecs.direct.contexts import Contexts
 from laconic.codecs.direct.plain import Plain
 from laconic.codecs.direct.png import Png
 from laconic.codecs.direct.webp import WebP
 
 METHODS: Final[dict[int, DirectMethod]] = {
-    method.number: method for method in (Plain(), WebP(), Png())
+    method.number: method for method in (Plain(), WebP(), Png(), Contexts())
 }
 """Methods by the number that files carry."""
 

@@ -5,7 +5,7 @@
 | 0 | never | plain, WebP and PNG at their fastest |
 | 1 to 3 | never | all |
 | 4 to 6 | for photographs | all for drawings; for photographs plain and WebP at its fastest, and
-all only where the model takes more than `CLOSE` of that |
+PNG and WebP in full only where the model takes more than `CLOSE` of that |
 | 7, 8 | always, but for noise | all |
 | 9 | always | all, WebP at its slowest |
 
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from laconic.codecs.direct.base import MODEL, DirectMethod
+from laconic.codecs.direct.contexts import Contexts
 from laconic.codecs.direct.plain import Plain
 from laconic.codecs.direct.png import Png
 from laconic.codecs.direct.sketch import Sketch
@@ -38,8 +39,9 @@ CLEAR: Final = 0.7
 FEW_BYTES: Final = 64
 """Nor is a picture that takes no more bytes than this."""
 
-_ALL: Final[tuple[DirectMethod, ...]] = (Plain(), WebP(), Png())
 _FAST: Final[tuple[DirectMethod, ...]] = (Plain(), WebP())
+_CLASSICAL: Final[tuple[DirectMethod, ...]] = (*_FAST, Png())
+_ALL: Final[tuple[DirectMethod, ...]] = (*_CLASSICAL, Contexts())
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def choose(samples: Samples, effort: int = EFFORT) -> Direct:
     small = samples.shape[0] * samples.shape[1] <= SMALL
     without_model = 1 <= effort < WITH_MODEL
     thorough = small or sketch.drawn or without_model or effort >= THOROUGH
-    method, data = _smallest(_ALL if thorough else _FAST, samples, effort if thorough else 0)
+    methods = _CLASSICAL if effort == 0 else _ALL if thorough else _FAST
+    method, data = _smallest(methods, samples, effort if thorough else 0)
     if effort < WITH_MODEL:
         return Direct(method, data, complete=True, try_model=False)
     clear = 8 * len(data) <= CLEAR * sketch.residual_bits or len(data) <= FEW_BYTES
@@ -93,8 +96,8 @@ def choose(samples: Samples, effort: int = EFFORT) -> Direct:
 
 
 def complete(samples: Samples, effort: int = EFFORT) -> Direct:
-    """The best of all methods without the model, which is not to be tried."""
-    method, data = _smallest(_ALL, samples, effort)
+    """The best of WebP, PNG and plain samples for a picture that is no drawing."""
+    method, data = _smallest(_CLASSICAL, samples, effort)
     return Direct(method, data, complete=True, try_model=False)
 
 
