@@ -352,6 +352,9 @@ def test_line_10_lossy_pictures_keep_size_and_transparency(tmp_path: Path) -> No
         assert result.exit_code == 1
         assert word in result.stderr
     assert decompressed(laconic.compress(NOISE), tmp_path / "a.jpg").exit_code == 0
+    drawing = laconic.compress(np.zeros((40, 50, 3), np.uint8))
+    assert laconic.open(drawing).info.codec == "lossless"  # though it was not asked to be
+    assert decompressed(drawing, tmp_path / "a.jpg").exit_code == 0
 
 
 def test_line_10_what_a_format_does_not_hold_is_named(tmp_path: Path) -> None:
