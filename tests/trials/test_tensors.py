@@ -4,6 +4,7 @@ import json
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,10 +19,13 @@ from typer.testing import CliRunner
 import laconic
 from laconic.cli import app
 from laconic.codecs import ahead, drawn, manifest, network
+from laconic.codecs.header import CoderSetting, ImageHeader, LevelCost
 from laconic.codecs.manifest import Entry, Method, read_manifest, write_manifest
+from laconic.codecs.names import check_names, read_names, write_names
 from laconic.codecs.network import NetworkFile
+from laconic.codecs.tiles import TilePlan
 from laconic.coding import quantised
-from laconic.container import FieldWriter, Section, file, pack, unpack
+from laconic.container import FieldReader, FieldWriter, Section, file, pack, unpack
 from laconic.data.weights import encode_weights, open_weights
 from laconic.errors import InputError
 from laconic.types import TORCH_DTYPES, shape_in_torch, view_as
@@ -132,6 +136,38 @@ def test_line_06_draws_of_too_many_numbers_in_all_are_refused(
     monkeypatch.setattr(drawn, "MOST_NUMBERS", 15)
     with pytest.raises(InputError, match="16 numbers"):
         writer.finish()
+
+
+@pytest.mark.parametrize(("levels", "settings"), [(64, 32), (65, 1), (1, 33)])
+def test_line_06_image_headers_are_read_or_not_written(levels: int, settings: int) -> None:
+    config = {f"setting {k:02d}": k for k in range(settings)}
+    header = ImageHeader(
+        model="m" * 128, fingerprint=bytes(8), plan=TilePlan(8, 8, 8, 8, 0), colour=0, alpha=False,
+        profile=False, reduced=False, quality_step=1000, seed=2**64 - 1,
+        coders=(CoderSetting("c", config),) * levels, costs=(LevelCost(0, 0, {}),) * levels,
+    )  # fmt: skip
+    if levels > 64 or settings > 32:
+        with pytest.raises(InputError, match="a file holds"):
+            header.write()
+    else:
+        assert ImageHeader.read(header.write()) == header
+        with pytest.raises(InputError, match="128 bytes"):
+            replace(header, model="m" * 129).write()
+
+
+@given(st.lists(st.text("ab1/", min_size=1, max_size=7), max_size=5), st.integers(4, 20))
+@settings(max_examples=100, deadline=None)
+def test_line_06_names_of_pictures_are_read_or_not_written(given: list[str], total: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("laconic.codecs.names.MAX_NAME_BYTES", 5)
+        patch.setattr("laconic.codecs.names.MAX_TOTAL_BYTES", total)
+        try:
+            check_names(given)
+        except InputError:
+            return
+        fields = FieldWriter()
+        write_names(given, fields)
+        assert read_names(FieldReader(fields.finish()), len(given)) == given
 
 
 @pytest.mark.parametrize("dtype", ["U8", "BOOL", "F32", "F4"])

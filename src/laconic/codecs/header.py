@@ -6,7 +6,7 @@ from typing import Final
 
 from laconic.codecs.tiles import MAX_SIDE, TilePlan
 from laconic.container import FieldReader, FieldWriter
-from laconic.errors import CorruptFileError, UnsupportedFileError
+from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
 
 CODEC: Final = "image"
 REVISION: Final = 1
@@ -79,7 +79,17 @@ class ImageHeader:
     metadata: bool = False
 
     def write(self) -> bytes:
-        """The header's bytes, the same for equal headers."""
+        """The header's bytes, the same for equal headers.
+
+        Raises:
+            InputError: the model or a coder has more than a reader accepts.
+        """
+        most = max((len(coder.config) for coder in self.coders), default=0)
+        if len(self.coders) > MAX_LEVELS or most > MAX_SETTINGS:
+            raise InputError(
+                f"a model of {len(self.coders)} levels with coders of up to {most} parameters is "
+                f"too large: a file holds {MAX_LEVELS} levels and {MAX_SETTINGS} parameters each"
+            )
         writer, plan = FieldWriter(), self.plan
         tiled = plan.count > 1
         writer.integer(REVISION)
