@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import typer
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 from safetensors.torch import save_file
@@ -26,7 +27,7 @@ from typer.testing import CliRunner, Result
 
 import laconic
 from laconic import pretrained
-from laconic.cli import app, archives
+from laconic.cli import app, archives, evaluate
 from laconic.codecs.groups import GroupCoder
 from laconic.codecs.picture import take_apart
 from laconic.container import write_atomically
@@ -580,7 +581,9 @@ def test_line_16_damaged_metadata_raise_nothing_else(kind: str) -> None:
                 take_apart(image)
 
 
-def test_line_16_evaluate_measures_the_others(tmp_path: Path) -> None:
+def test_line_16_evaluate_measures_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "set"
     folder.mkdir()
     Image.fromarray(np.tile(np.arange(192, dtype=np.uint8), (176, 1))).save(folder / "a.png")
@@ -589,6 +592,17 @@ def test_line_16_evaluate_measures_the_others(tmp_path: Path) -> None:
     assert study.images == ["a"]
     assert list(study.failures) == ["b.png"]
     assert study_from_json(study_to_json(study)) == study
+    out = tmp_path / "out.json"
+    with pytest.raises(typer.Exit) as stopped:
+        evaluate.run(ANCHORS["jpeg"], folder, ["30,60"], ["none"], out, tmp_path / "page.html")
+    assert stopped.value.exit_code == 1
+    assert list(json.loads(out.read_text())["failures"]) == ["b.png"]
+    assert (tmp_path / "page.html").stat().st_size > 1000
+    assert (
+        run("evaluate", folder, "--json", tmp_path / "x", "--html", tmp_path / "x").exit_code == 2
+    )
+    captured = capsys.readouterr()
+    assert captured.err.count("b.png") == 1
     (folder / "a.png").unlink()
     with pytest.raises(InputError, match=r"b\.png"):
         rate_distortion([(ANCHORS["jpeg"], [30, 60])], folder)
@@ -651,6 +665,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import typer
 from PIL import Image
 from safetensors.torch import save_file
 

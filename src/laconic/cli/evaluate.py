@@ -97,8 +97,8 @@ def run(
     from laconic.evaluation.rate_distortion import rate_distortion
     from laconic.evaluation.results import study_to_json
 
-    if out_json == out_html == STDIO:
-        raise typer.BadParameter("--json and --html cannot both go to stdout")
+    if out_json is not None and out_json == out_html:
+        raise typer.BadParameter("--json and --html cannot go to the same place")
     inputs, outs = list_images(folder), [(out_json, "--json"), (out_html, "--html")]
     for path, option in outs:
         if path is not None:
