@@ -282,6 +282,8 @@ def foreign(folder: Path, kind: str) -> Path:
     }  # fmt: skip
     if kind == "pt":
         torch.save(state, path)
+    elif kind == "ckpt":
+        torch.save({"state_dict": state, "step": 7}, path)
     elif kind == "pth":
         torch.save(state, path, _use_new_zipfile_serialization=False)
     elif kind == "npz":
@@ -339,7 +341,7 @@ def test_line_22_other_files_are_recognised(tmp_path: Path, kind: str, said: str
     assert not (tmp_path / "out.lac").exists()
 
 
-@pytest.mark.parametrize("kind", ["pt", "pth", "npz", "npy"])
+@pytest.mark.parametrize("kind", ["pt", "pth", "ckpt", "npz", "npy"])
 def test_line_22_the_conversion_that_is_proposed_works(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,10 @@ Say = Callable[[Path], str]
 _UNPICKLED: Final = "laconic never opens a pickle, for it can run any code"
 _LOAD: Final = "import sys, torch; from safetensors.torch import save_file; "
 _SAVE: Final = "save_file({k: v.detach().clone().contiguous() for k, v in t.items()}, sys.argv[2])"
-_TORCH: Final = f"t = torch.load(sys.argv[1], map_location='cpu', weights_only=True); {_SAVE}"
+_TORCH: Final = (
+    "t = torch.load(sys.argv[1], map_location='cpu', weights_only=True); "
+    f"t = t.get('state_dict', t); {_SAVE}"
+)
 _SCRIPT: Final = f"t = torch.jit.load(sys.argv[1], 'cpu').state_dict(); {_SAVE}"
 _EXPORT: Final = f"t = torch.export.load(sys.argv[1]).state_dict; {_SAVE}"
 _NUMPY: Final = (
