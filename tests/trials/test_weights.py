@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,19 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import laconic
 from laconic.codecs.miracle import shrink_drawn
 from laconic.errors import InputError
-from laconic.weights import UntouchedModules, convert, plain, smaller, widths
+from laconic.weights import (
+    METHODS,
+    NotSettled,
+    Penalty,
+    UntouchedModules,
+    convert,
+    plain,
+    smaller,
+    widths,
+)
 from laconic.weights.batch_norm import reestimate
 from laconic.weights.operations import expected_operations
 from laconic.weights.relaxed_quantization import RelaxedPosterior, calibrate
@@ -227,3 +238,66 @@ def test_missed_pruning_passes_groups_norms_pieces_quotients_and_clamps(seed: in
     torch.testing.assert_close(small(x), net(x), rtol=1e-5, atol=1e-5)
     count, whole = (sum(p.numel() for p in one.parameters()) for one in (small, net))
     assert count < whole
+
+
+def patterns() -> tuple[torch.Tensor, torch.Tensor]:
+    """600 noisy vectors of three patterns."""
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.arange(600) % 3
+    x = 0.5 * torch.randn(600, 64, generator=generator)
+    for label in range(3):
+        x[labels == label, 20 * label : 20 * label + 8] += 1.0
+    return x, labels
+
+
+def fit(net: nn.Module, everything: nn.Module, penalty: Penalty | None, steps: int) -> None:
+    x, y = patterns()
+    optimizer = torch.optim.Adam(everything.parameters(), 5e-3)
+    for _ in range(steps):
+        loss = functional.cross_entropy(net(x), y)
+        if penalty is not None:
+            loss = loss + penalty() / len(x)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def right(net: nn.Module) -> float:
+    x, y = patterns()
+    return float((net(x).argmax(1) == y).float().mean())
+
+
+def test_line_13_default_sharing_keeps_the_answers_or_warns() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 3))
+    fit(net, net, None, 60)
+    before = right(net)
+    assert before > 0.97
+    early = deepcopy(net)
+    with pytest.warns(NotSettled, match=r"0 by .*%.*Train longer before quantise"):
+        convert(early, "sws").quantise()
+    penalty = convert(net, "sws")
+    fit(net, nn.ModuleDict({"net": net, "prior": penalty.prior}), penalty, 100)
+    penalty.quantise()  # warns of nothing
+    assert right(net) > before - 0.02
+    assert len(plain(net)[0].weight.unique()) <= 17
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_missed_transposed_convolutions_and_embeddings_are_converted(method: str) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Embedding(10, 6), nn.Flatten(1), nn.Unflatten(1, (6, 4)),
+        nn.ConvTranspose1d(6, 4, 3, stride=2, groups=2), nn.ReLU(), nn.ConvTranspose1d(4, 2, 1),
+    )  # fmt: skip
+    x = torch.randint(10, (5, 4))
+    shape = net(x).shape
+    penalty = convert(net, method)  # warns of nothing
+    assert list(penalty.layers) == ["0", "3", "5"]
+    assert net(x).shape == shape
+    (net(x).square().mean() + penalty() / 5).backward()
+    net.eval()
+    torch.testing.assert_close(plain(net)(x), net(x))
+    wanted = {name: value.shape for name, value in plain(net).state_dict().items()}
+    found = laconic.expand(laconic.shrink(net))
+    assert {name: value.shape for name, value in found.items()} == wanted

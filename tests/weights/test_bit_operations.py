@@ -96,3 +96,12 @@ def test_weights_that_use_few_points_cost_few_bits() -> None:
         layer.weight.data = 0.3 * torch.tensor([values, values], dtype=torch.float32)
         (cost,) = layer_costs(layer, torch.rand(1, 4)).values()
         assert cost.weight_bits == bits
+
+
+def test_transposed_convolutions_and_embeddings() -> None:
+    net = nn.Sequential(nn.ConvTranspose1d(4, 6, 2, stride=2), nn.Conv1d(6, 1, 1))
+    costs = layer_costs(net, torch.zeros(1, 4, 5))
+    assert (costs["0"].multiply_adds, costs["0"].fan_in) == (5 * 4 * 12, 4)
+    words = nn.Sequential(nn.Embedding(7, 5), nn.Linear(5, 2))
+    convert(words, "rq")
+    assert list(layer_costs(words, torch.zeros(1, 3, dtype=torch.int64))) == ["1"]

@@ -10,14 +10,65 @@ from torch.nn.utils import prune
 
 import laconic
 from laconic.errors import ConfigError, InputError
-from laconic.weights import NotTraining, UntouchedModules, convert, plain
+from laconic.weights import METHODS, NotTraining, UntouchedModules, convert, plain, smaller
 
 
 def test_other_modules_are_named() -> None:
-    net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ConvTranspose1d(4, 2, 3))
-    with pytest.warns(UntouchedModules, match="1, 2"):
+    net = nn.Sequential(
+        nn.Linear(4, 4), nn.BatchNorm1d(4), nn.LSTM(4, 4), nn.Embedding(4, 2, max_norm=1.0)
+    )
+    with pytest.warns(UntouchedModules, match="1, 2, 3"):
         penalty = convert(net, "sparse-vd")
-    assert penalty.untouched == ("1", "2")
+    assert penalty.untouched == ("1", "2", "3")
+
+
+class Upwards(nn.Module):
+    """A transposed convolution that is told the size of its output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.up = nn.Conv2d(1, 3, 3, stride=2), nn.ConvTranspose2d(3, 1, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(self.down(x), output_size=x.shape[2:])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_transposed_convolutions_take_the_size_of_their_output(method: str) -> None:
+    net, x = Upwards(), torch.randn(2, 1, 8, 7)
+    convert(net, method)
+    assert net(x).shape == x.shape
+    net.eval()
+    torch.testing.assert_close(plain(net)(x), net(x))
+
+
+class Words(nn.Module):
+    """Indices to features, averaged, to classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.last = nn.Embedding(20, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.relu(self.table(x)).mean(1))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_embeddings_train_are_stored_and_get_smaller(method: str) -> None:
+    torch.manual_seed(0)
+    net, x = Words(), torch.randint(20, (8, 5))
+    net.table.weight.data[:, 2] = 0
+    penalty = convert(net, method)
+    assert list(penalty.layers) == ["table", "last"]
+    (net(x).square().mean() + penalty() / 8).backward()
+    again = Words()
+    laconic.expand(laconic.shrink(net.eval()), into=again)
+    if method != "miracle":  # which draws its weights
+        torch.testing.assert_close(again(x), net(x), atol=0.3, rtol=0.3)
+    ordinary = plain(net)
+    small = smaller(ordinary, x)
+    assert small.get_submodule("table").embedding_dim <= 5
+    torch.testing.assert_close(small(x), ordinary(x))
 
 
 def test_modules_can_be_left_alone() -> None:

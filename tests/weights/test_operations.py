@@ -68,6 +68,24 @@ def test_strides_groups_and_missing_biases() -> None:
     assert counts == pytest.approx({"0": 16 * 6 * (2 * 2 * 9 - 1), "1": 16 * 2 * 6})
 
 
+def test_transposed_convolutions_and_embeddings() -> None:
+    """Every input number meets every weight of its channel; looking up costs nothing."""
+    net = nn.Sequential(nn.ConvTranspose1d(4, 6, 3, stride=2, groups=2), nn.Conv1d(6, 1, 1))
+    wanted = {"0": 2 * 5 * 4 * 3 * 3, "1": 11 * 2 * 6}
+    assert expected_operations(net, torch.zeros(1, 4, 5)) == pytest.approx(wanted)
+    net[0].weight.data[0] = 0  # an input that nobody reads
+    wanted["0"] = 2 * 5 * 3 * 3 * 3
+    assert expected_operations(net, torch.zeros(1, 4, 5)) == pytest.approx(wanted)
+    convert(net, "rq")
+    assert list(expected_operations(net, torch.zeros(1, 4, 5))) == ["0", "1"]
+    words = nn.Sequential(nn.Embedding(7, 5), nn.Linear(5, 2))
+    for _ in range(2):
+        counts = expected_operations(words, torch.zeros(1, 3, dtype=torch.int64))
+        assert counts == pytest.approx({"1": 3 * 2 * 10})
+        if isinstance(words[0], nn.Embedding):
+            convert(words, "rq", weight_bits=8)
+
+
 def test_gates_equal_counted_draws(gated: tuple[nn.Sequential, list[L0Posterior]]) -> None:
     """Five standard errors for three layers: a false-alarm rate of 2e-6.
 

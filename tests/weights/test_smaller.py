@@ -119,8 +119,16 @@ class Gated(nn.Module):
         return self.d(self.c(torch.clamp(p, min=0) + q / (1 + r * r)).mean((2, 3)))
 
 
+def decoder() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 6, 3, 2), nn.ReLU(), nn.ConvTranspose2d(6, 8, 3, 2, output_padding=1),
+        nn.ReLU(), nn.ConvTranspose2d(8, 6, 3, padding=1, groups=2, bias=False), nn.Tanh(),
+        nn.ConvTranspose2d(6, 2, 1),
+    )  # fmt: skip
+
+
 NETS = (mlp, pooled, padded, Residual, Written)
-LATER = (Grouped, Normed, Gated)
+LATER = (Grouped, Normed, Gated, decoder)
 
 
 def example() -> Tensor:
@@ -144,13 +152,15 @@ def masked(net: nn.Module, seed: int, rows: float, columns: float) -> nn.Module:
             scale = torch.randn(module.weight.shape)
             module.weight.data = scale * torch.from_numpy(generator.random(len(scale)) > rows / 2)
             module.bias.data = torch.randn(module.weight.shape)
-        elif isinstance(module, nn.Linear | nn.Conv2d):
+        elif isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             out, into = module.weight.shape[:2]
             dead_out = torch.from_numpy(generator.random(out) < rows)
             module.weight.data[dead_out] = 0
             module.weight.data[:, torch.from_numpy(generator.random(into) < columns)] = 0
             if module.bias is not None:
-                silent = dead_out & torch.from_numpy(generator.random(out) < 0.5)
+                silent = torch.from_numpy(generator.random(out) < 0.5) & dead_out
+                if isinstance(module, nn.ConvTranspose2d):  # whose rows are inputs
+                    silent = torch.from_numpy(generator.random(len(module.bias)) < rows)
                 module.bias.data[silent] = 0
     return net.eval()
 

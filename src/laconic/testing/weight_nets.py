@@ -1,5 +1,6 @@
 """Networks of a thousand weights, and how they are trained in the suite of weight methods."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from laconic.weights import convert
+from laconic.weights import NotSettled, convert
 from laconic.weights.base import WeightMethod
 
 COUNT = 60
@@ -22,8 +23,21 @@ LAYERS: tuple[tuple[nn.Module, tuple[int, ...]], ...] = (
     (nn.Conv2d(2, 4, 3, stride=2, padding=1, padding_mode="reflect"), (2, 2, 9, 8)),
     (nn.Conv2d(4, 8, 3, groups=2, dilation=2, bias=False), (2, 4, 7, 7)),
     (nn.Conv3d(1, 3, 2), (2, 1, 3, 3, 3)),
+    (nn.ConvTranspose1d(4, 6, 3, stride=2, groups=2), (2, 4, 5)),
+    (nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1, output_padding=1), (2, 2, 4, 3)),
+    (nn.ConvTranspose2d(2, 3, 3, bias=False), (2, 4, 3)),
+    (nn.ConvTranspose3d(2, 1, 2), (2, 2, 3, 3, 3)),
+    (nn.Embedding(9, 4, padding_idx=0), (5, 3)),
+    (nn.Embedding(9, 4), (5,)),
 )
-"""Every kind of layer, and what it is given."""
+"""Every kind of layer, and the shape of what it is given."""
+
+
+def given(layer: nn.Module, shape: tuple[int, ...]) -> Tensor:
+    """What a layer takes: indices for an embedding, numbers for others."""
+    if isinstance(layer, nn.Embedding):
+        return torch.randint(layer.num_embeddings, shape)
+    return torch.randn(shape)
 
 
 def small_net(seed: int = 0) -> nn.Sequential:
@@ -109,6 +123,12 @@ class Bench:
             self.loss().backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             self.penalty.constrain()
+
+    def quantise(self) -> None:
+        """What ends training, which two steps of it have not prepared."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotSettled)
+            self.penalty.quantise()
 
 
 def check_raises(kind: type[Exception], said: str, call: Callable[..., object], *args: Any) -> None:

@@ -21,6 +21,7 @@ from laconic.testing.weight_nets import (
     check_raises,
     doubled,
     every_kind,
+    given,
     pictures,
     small_net,
 )
@@ -94,7 +95,7 @@ class WeightSuite(ABC):
     def test_layers_of_all_kinds_keep_their_shapes(self) -> None:
         """Batches, single inputs and further axes, drawn or not; stored numbers do the same."""
         for layer, shape in LAYERS:
-            net, x = nn.Sequential(deepcopy(layer)), torch.randn(shape)
+            net, x = nn.Sequential(deepcopy(layer)), given(layer, shape)
             wanted = net(x).shape
             penalty = convert(net, self.make())
             assert net.train()(x).shape == wanted, layer
@@ -107,7 +108,7 @@ class WeightSuite(ABC):
         point, nonzero = posterior.point(), posterior.nonzero().detach()
         assert isinstance(layer.weight, Tensor)
         assert point.weight.shape == layer.weight.shape
-        assert (point.bias is None) == (layer.bias is None)
+        assert (point.bias is None) == (getattr(layer, "bias", None) is None)
         assert bool(point.weight.isfinite().all())
         assert min(point.weight_step, point.bias_step or 0.0) >= 0
         assert bool(((nonzero >= 0) & (nonzero <= 1)).all())
@@ -212,7 +213,7 @@ class WeightSuite(ABC):
     def test_the_smaller_network_computes_the_same(self) -> None:
         """Zero filters and units stay zero, fall away and are not missed: within 1e-5."""
         bench = Bench(self.make(), zeros=True)
-        bench.penalty.quantise()
+        bench.quantise()
         bench.net.eval()
         small = smaller(bench.net, bench.x[:2])
         first, second = (widths(small)[name] for name in ("0", "4"))
@@ -229,7 +230,7 @@ class WeightSuite(ABC):
         """
         bench = Bench(self.make(), zeros=True)
         bench.train(2)
-        bench.penalty.quantise()
+        bench.quantise()
         bench.net.eval()
         steps, stored = steps_of(bench.net), plain(bench.net).state_dict()
         data = shrink(bench.net)

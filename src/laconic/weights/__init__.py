@@ -25,7 +25,7 @@ from laconic.weights.magnitude import keep_largest
 from laconic.weights.miracle import Miracle
 from laconic.weights.relaxed_quantization import RelaxedQuantization
 from laconic.weights.smaller import KeptWhole, smaller, widths
-from laconic.weights.soft_sharing import SoftSharing
+from laconic.weights.soft_sharing import NotSettled, SoftSharing
 from laconic.weights.sparse_vd import SparseVD
 
 METHODS: dict[str, type[WeightMethod]] = {
@@ -45,6 +45,7 @@ METHODS: dict[str, type[WeightMethod]] = {
 __all__ = [
     "METHODS",
     "KeptWhole",
+    "NotSettled",
     "NotTraining",
     "Penalty",
     "UntouchedModules",

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -18,9 +19,18 @@ from torch.nn.parameter import is_lazy
 from laconic.errors import InputError
 
 Apply = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""What a layer does: input, weight and bias to output; linear in each."""
+"""What a layer does: input, weight and bias to output; linear in each, but for indices as input."""
 
-SUPPORTED: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+Sizes = list[int] | None
+"""Sizes of a transposed convolution's output, where several are possible."""
+
+FORWARD: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""Layers whose weights have an output in every row."""
+
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+"""Convolutions whose weights have an input in every row."""
+
+SUPPORTED: tuple[type[nn.Module], ...] = (*FORWARD, *TRANSPOSED, nn.Embedding)
 """Layers that methods are made for."""
 
 
@@ -71,6 +81,26 @@ def step_of(variance: Tensor, scale: float = 1.0) -> float:
         return 0.0
     precision = float((1 / variance.detach().double()).mean())
     return scale * math.sqrt(12 / precision)
+
+
+def squared(x: Tensor) -> Tensor:
+    """The squares of a layer's inputs, which variances of weights are multiplied by.
+
+    An index stands for a vector with a single 1 in its place, which is its own square.
+    """
+    return x.square() if x.is_floating_point() else x
+
+
+def scale_channels(values: Tensor, z: Tensor, positions: int) -> Tensor:
+    """Multiply channels by one number each, or by some for each example.
+
+    Args:
+        values: `(batch, ..., channels, *positions)`, or without a batch.
+        z: `(channels,)` or `(batch, channels)`.
+        positions: how many axes there are behind the channels.
+    """
+    batch, inner = z.shape[:-1], values.dim() - positions - z.dim()
+    return values * z.view(*batch, *[1] * inner, z.shape[-1], *[1] * positions)
 
 
 def draw_outputs(mean: Tensor, variance: Tensor) -> Tensor:
@@ -134,8 +164,8 @@ class ProbabilisticLayer(nn.Module):
     def __init__(self, layer: nn.Module, posterior: WeightPosterior) -> None:
         super().__init__()
         shell = deepcopy(layer)
-        shell.register_parameter("weight", None)
-        shell.register_parameter("bias", None)
+        for name in list(shell._parameters):
+            shell.register_parameter(name, None)
         self.shell, self.posterior = shell, posterior
 
     def __getattr__(self, name: str) -> Any:
@@ -150,18 +180,31 @@ class ProbabilisticLayer(nn.Module):
             return getattr(self.posterior.point(), name)
         return super().__getattr__(name)
 
-    def apply_layer(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def apply_layer(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, output_size: Sizes = None
+    ) -> Tensor:
         """What the replaced layer did, with other numbers."""
-        if isinstance(self.shell, nn.Linear):
+        shell = self.shell
+        if isinstance(shell, nn.Linear):
             return nn.functional.linear(x, weight, bias)
+        if isinstance(shell, nn.Embedding):
+            return nn.functional.embedding(x, weight, shell.padding_idx)
+        if isinstance(shell, TRANSPOSED):
+            return _transposed(shell, x, weight, bias, output_size)
         # The one place that knows all padding modes.
-        result: Tensor = self.shell._conv_forward(x, weight, bias)  # type: ignore[operator]
+        result: Tensor = shell._conv_forward(x, weight, bias)  # type: ignore[operator]
         return result
 
-    def forward(self, x: Tensor) -> Tensor:
-        """A draw in training mode, the stored numbers otherwise."""
+    def forward(self, x: Tensor, output_size: Sizes = None) -> Tensor:
+        """A draw in training mode, the stored numbers otherwise.
+
+        Args:
+            x: as the layer takes it.
+            output_size: of a transposed convolution, as torch's takes it.
+        """
         run = self.posterior if self.training else self.posterior.evaluate
-        result: Tensor = run(x, self.apply_layer)
+        apply = partial(self.apply_layer, output_size=output_size) if output_size else None
+        result: Tensor = run(x, apply or self.apply_layer)
         return result
 
     def plain(self) -> nn.Module:
@@ -171,6 +214,28 @@ class ProbabilisticLayer(nn.Module):
         if point.bias is not None:
             layer.register_parameter("bias", nn.Parameter(point.bias.detach().clone()))
         return self.posterior.finish(layer)
+
+
+def _transposed(
+    shell: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None, output_size: Sizes
+) -> Tensor:
+    assert isinstance(shell, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
+    assert not isinstance(shell.padding, str)
+    axes = weight.dim() - 2
+    run = getattr(nn.functional, f"conv_transpose{axes}d")
+    stride, padding, kernel, dilation = (
+        list(one) for one in (shell.stride, shell.padding, shell.kernel_size, shell.dilation)
+    )
+    extra = shell._output_padding(x, output_size, stride, padding, kernel, axes, dilation)
+    result: Tensor = run(
+        x, weight, bias, shell.stride, shell.padding, extra, shell.groups, shell.dilation
+    )
+    return result
+
+
+def replaced(layer: nn.Module) -> nn.Module:
+    """The layer that a converted one has taken the place of, without numbers; others themselves."""
+    return layer.shell if isinstance(layer, ProbabilisticLayer) else layer
 
 
 @dataclass(frozen=True)
@@ -199,16 +264,24 @@ class LayerInfo:
     @property
     def bias(self) -> Tensor | None:
         """A copy of the layer's bias."""
-        bias = self.layer.bias
+        bias = getattr(self.layer, "bias", None)
         return bias.detach().clone() if isinstance(bias, Tensor) else None
 
     @property
     def group_axis(self) -> int:
-        """The weight's axis that groups stand on: inputs of linear layers, outputs of others.
+        """The weight's axis that has an entry for every group.
+
+        A group is an input of a linear layer or of a transposed convolution, a filter of another
+        convolution, a feature of an embedding.
 
         Source: Louizos 6.3 and 7.4; Ullrich 3.3.
         """
-        return 1 if isinstance(self.layer, nn.Linear) else 0
+        return 1 if isinstance(self.layer, nn.Linear | nn.Embedding) else 0
+
+    @property
+    def groups_are_inputs(self) -> bool:
+        """Whether groups are inputs of the layer; otherwise outputs, with their biases."""
+        return isinstance(self.layer, (nn.Linear, *TRANSPOSED))
 
 
 class WeightMethod(ABC):

@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from laconic.distributions.relaxed_grid import Rounding
 from laconic.errors import InputError
 from laconic.training.modes import evaluation
-from laconic.weights.base import SUPPORTED, ProbabilisticLayer
+from laconic.weights.base import FORWARD, TRANSPOSED, ProbabilisticLayer, replaced
 from laconic.weights.grids import multiples
 from laconic.weights.relaxed_quantization import RelaxedPosterior
 
 FULL_PRECISION = 32
 """Bits of what is not quantised."""
 
-COUNTED: tuple[type[nn.Module], ...] = (ProbabilisticLayer, *SUPPORTED)
+COUNTED: tuple[type[nn.Module], ...] = (*FORWARD, *TRANSPOSED)
 """Layers that multiply."""
 
 
@@ -76,7 +76,7 @@ def layer_costs(
     layers: dict[str, nn.Module] = {
         name: module
         for name, module in net.named_modules()
-        if isinstance(module, COUNTED) and not name.endswith(".shell")
+        if isinstance(replaced(module), COUNTED) and not name.endswith(".shell")
     }
     if not layers:
         raise InputError("the network has no linear or convolutional layer to count")
@@ -96,7 +96,11 @@ def layer_costs(
         if name == first and activation_bits == FULL_PRECISION:
             activation_bits = input_bits
         before = costs[name].multiply_adds if name in costs else 0
-        products = output.numel() // len(output) * fan_in
+        outputs = output.numel() // len(output)
+        products = outputs * fan_in
+        if isinstance(replaced(layer), TRANSPOSED):  # every input meets a row of the weight
+            products = given[0].numel() // len(given[0]) * fan_in
+            fan_in = max(1, round(products / outputs))
         costs[name] = LayerCost(before + products, fan_in, weight_bits, activation_bits)
 
     handles = [layer.register_forward_hook(partial(count, name)) for name, layer in layers.items()]
@@ -117,7 +121,7 @@ def bit_operations(net: nn.Module, example: Tensor, input_bits: int = FULL_PRECI
 
 
 def _precision(layer: nn.Module) -> tuple[int, int, int]:
-    """Products in one sum, bits of a weight, bits of an input."""
+    """Numbers in a row of the weight, bits of a weight, bits of an input."""
     if not isinstance(layer, ProbabilisticLayer):
         assert isinstance(layer.weight, Tensor)
         integers, step = multiples(layer.weight)

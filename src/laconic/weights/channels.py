@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from laconic.weights.base import SUPPORTED
+from laconic.weights.base import FORWARD, TRANSPOSED
 from laconic.weights.layers import Layer, groups_of, in_groups, pads_with_zeros, weight_of
 from laconic.weights.spaces import Space, Value, settle, tie
 from laconic.weights.tracing import (
@@ -26,7 +26,7 @@ from laconic.weights.tracing import (
     WITHIN_CHANNELS,
     acts_on_rank,
     asks_for_size_only,
-    averages_positions,
+    averaged_axes,
     cut_along,
     drops_nothing,
     own_module,
@@ -48,6 +48,7 @@ class Channels:
         values: of the operations that return a tensor.
         layers: the layers that may lose channels.
         sliced: modules with numbers of their own for every channel, which go with it.
+        tables: embeddings, whose features are channels.
         norms: layer normalisations over the channels, and what they normalise.
         pieces: parts of tensors that are cut along their channels: the whole, and which channels.
         flattened: operations that flatten all but the batch.
@@ -60,6 +61,7 @@ class Channels:
         self.values: dict[fx.Node, Value] = {}
         self.layers: dict[fx.Node, Layer] = {}
         self.sliced: dict[fx.Node, nn.Module] = {}
+        self.tables: dict[fx.Node, nn.Embedding] = {}
         self.norms: dict[fx.Node, tuple[nn.LayerNorm, Value]] = {}
         self.pieces: dict[fx.Node, tuple[fx.Node, slice]] = {}
         self.flattened: list[fx.Node] = []
@@ -90,7 +92,15 @@ class Channels:
             if not self._flatten(node, sources):
                 self._keep(node, sources)
         else:
-            rules = (self._layer, self._norm, self._channelwise, self._flatten, self._join)
+            rules = (
+                self._layer,
+                self._table,
+                self._norm,
+                self._mean,
+                self._channelwise,
+                self._flatten,
+                self._join,
+            )
             if not any(rule(node, sources) for rule in rules):
                 self._keep(node, sources)
 
@@ -125,7 +135,7 @@ class Channels:
 
     def _layer(self, node: fx.Node, sources: list[Value]) -> bool:
         module, source = own_module(self.graph, node), sources[0]
-        if module is None or type(module) not in SUPPORTED or _one_each(module):
+        if module is None or type(module) not in (*FORWARD, *TRANSPOSED) or _one_each(module):
             return False
         weight = weight_of(module)
         dim = len(source.shape) + 1 - weight.ndim
@@ -147,6 +157,18 @@ class Channels:
         result.constant = layer.constants().to(result.constant.dtype)
         return True
 
+    def _table(self, node: fx.Node, sources: list[Value]) -> bool:
+        module = own_module(self.graph, node)
+        if type(module) is not nn.Embedding:
+            return False
+        sources[0].space.keep()
+        rows = weight_of(module)
+        constant = rows[0].clone()
+        constant[(rows != rows[0]).any(0)] = torch.nan
+        self._new(node, len(self._samples[node][1]) - 1, constant)
+        self.tables[node] = module
+        return True
+
     def _norm(self, node: fx.Node, sources: list[Value]) -> bool:
         """All that varies is needed for mean and variance; numbers that are known can leave."""
         module, source = own_module(self.graph, node), sources[0]
@@ -161,6 +183,17 @@ class Channels:
             constant[blind] = 0.0 if module.bias is None else module.bias.detach()[blind]
         self._new(node, source.axis, constant, source.space)
         self.norms[node] = module, source
+        return True
+
+    def _mean(self, node: fx.Node, sources: list[Value]) -> bool:
+        """An average over positions: a constant stays what it is."""
+        source = sources[0]
+        rank, (_, shape) = len(source.shape), self._samples[node]
+        dims = averaged_axes(node, rank)
+        if target_of(self.graph, node) not in MEANS or not dims or {0, source.axis} & dims:
+            return False
+        gone = len([dim for dim in dims if dim < source.axis]) if len(shape) < rank else 0
+        self._new(node, source.axis - gone, source.constant.clone(), source.space)
         return True
 
     def _cut(self, node: fx.Node, source: Value) -> bool:
@@ -276,7 +309,7 @@ def _one_each(module: nn.Module) -> bool:
 
 def _one_number_each(module: nn.Module, shape: tuple[int, ...]) -> bool:
     """Whether a module with numbers of its own acts on the channels of axis 1 one by one."""
-    if type(module) in SUPPORTED:
+    if type(module) in (*FORWARD, *TRANSPOSED):
         return _one_each(module) and len(shape) == weight_of(module).ndim
     if type(module) in BATCH_NORMS:
         return isinstance(module.running_mean, Tensor)
@@ -299,8 +332,6 @@ def _leaves_channels(
         return not node.kwargs and all(len(source.shape) == rank for source in sources)
     if target in WITHIN_CHANNELS:
         return axis == 1 and len(shape) == rank and acts_on_rank(target, rank)
-    if target in MEANS:
-        return axis == 1 and averages_positions(node, rank)
     if target in DROPOUT:
         return drops_nothing(node)
     return target in ELEMENTWISE and len(sources) == 1

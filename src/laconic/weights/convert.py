@@ -87,12 +87,13 @@ def convert(
     method: WeightMethod,
     skip: tuple[str, ...] = (),
 ) -> Penalty:
-    """Replace the linear and convolutional layers of a network, in place.
+    """Replace linear and convolutional layers, transposed ones too, and embeddings, in place.
 
     A layer that is used in several places is converted once and stays shared. Layers whose weight
     is no parameter of their own (`weight_norm`, `prune`), that have hooks or a forward pass of
     their own, or whose weight another module reads (attention's last layer) are left alone; so are
-    layers with a frozen parameter (`requires_grad` is False), which stay frozen.
+    layers with a frozen parameter (`requires_grad` is False), which stay frozen, and embeddings
+    whose weight another module shares.
 
     Args:
         net: the network; trained weights are what posteriors start from.
@@ -111,11 +112,11 @@ def convert(
         UntouchedModules: other modules have parameters; they are named.
     """
     modules = dict(net.named_modules())
-    _refuse(net, modules, skip)
+    tied = _refuse(net, modules, skip)
     fitting = {
         name: module
         for name, module in modules.items()
-        if _convertible(module) and not _within(name, skip)
+        if _convertible(module) and not _within(name, skip) and name not in tied
     }
     found = {name: module for name, module in fitting.items() if not _frozen(module)}
     if not found:
@@ -186,7 +187,10 @@ def _convertible(module: nn.Module) -> bool:
     kind = next(kind for kind in SUPPORTED if isinstance(module, kind))
     passes = [(one.forward, getattr(one, "_conv_forward", None)) for one in (kind, type(module))]
     hooked = module._forward_hooks or module._forward_pre_hooks
-    return passes[0] == passes[1] and set(module._parameters) == {"weight", "bias"} and not hooked
+    own = {"weight"} if kind is nn.Embedding else {"weight", "bias"}
+    # An embedding that bounds norms writes into its weight; sparse gradients fit no posterior.
+    odd = isinstance(module, nn.Embedding) and (module.max_norm is not None or module.sparse)
+    return passes[0] == passes[1] and set(module._parameters) == own and not hooked and not odd
 
 
 def _frozen(module: nn.Module) -> bool:
@@ -207,7 +211,10 @@ def _within(name: str, skip: tuple[str, ...]) -> bool:
     return any(name == one or name.startswith(f"{one}.") for one in skip)
 
 
-def _refuse(net: nn.Module, modules: Mapping[str, nn.Module], skip: tuple[str, ...]) -> None:
+def _refuse(
+    net: nn.Module, modules: Mapping[str, nn.Module], skip: tuple[str, ...]
+) -> frozenset[str]:
+    """Names of the modules that share a tensor with others and are left alone."""
     unknown = [name for name in skip if name not in modules]
     if unknown:
         raise InputError(f"no module is called {unknown[0]!r}, which is to be left alone")
@@ -222,6 +229,7 @@ def _refuse(net: nn.Module, modules: Mapping[str, nn.Module], skip: tuple[str, .
             refuse_numbers(f"{name}.{part}" if name else part, parameter)
     for places in owners.values():
         _refuse_tied(places, modules, skip)
+    return frozenset(name for places in owners.values() if len(places) > 1 for name, _ in places)
 
 
 def _refuse_tied(
@@ -229,10 +237,17 @@ def _refuse_tied(
 ) -> None:
     """Refuse a tensor of several layers, by layer and part, where one of them would be converted.
 
-    A converted layer has a posterior of its own: the tie would be lost.
+    A converted layer has a posterior of its own: the tie would be lost. A tied embedding is left
+    alone by itself.
     """
     layers = [name for name, _ in places]
-    lost = [name for name in layers if _convertible(modules[name]) and not _within(name, skip)]
+    lost = [
+        name
+        for name in layers
+        if _convertible(modules[name])
+        and not _within(name, skip)
+        and not isinstance(modules[name], nn.Embedding)
+    ]
     if len(layers) > 1 and lost:
         names = " and ".join(f"{name}.{part}" if name else part for name, part in places)
         raise InputError(

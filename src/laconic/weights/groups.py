@@ -1,9 +1,10 @@
 """Groups of weights under one random scale: what both priors of Bayesian compression share.
 
-w = z w~ with w~ ~ N(mean, variance) per weight and one z per group: per input of a linear layer,
-per filter of a convolution. Both are a priori independent, w~ ~ N(0, 1); priors differ in z alone.
-The bias is a number. A filter's bias stands under the filter's z, so that a pruned filter vanishes
-with it; the sources do not say. A linear layer's bias has no group, since groups are inputs there.
+w = z w~ with w~ ~ N(mean, variance) per weight and one z per group: per input of a linear layer or
+a transposed convolution, per filter of another, per feature of an embedding. Both are a priori
+independent, w~ ~ N(0, 1); priors differ in z alone. The bias is a number. A filter's bias stands
+under the filter's z, so that a pruned filter vanishes with it; the sources do not say. Where groups
+are inputs, the bias has no group.
 
 Source: Louizos 6.4 and 10.4, Ullrich 3.3 and appendices A, F.
 """
@@ -26,6 +27,8 @@ from laconic.weights.base import (
     WeightMethod,
     WeightPosterior,
     draw_outputs,
+    scale_channels,
+    squared,
     step_of,
 )
 from laconic.weights.thresholds import widest_gap
@@ -76,7 +79,8 @@ class GroupPosterior(WeightPosterior):
         settings: of the method.
 
     Attributes:
-        axis: of the weight, on which groups stand: 1 for inputs, 0 for filters.
+        axis: of the weight, that has an entry for every group.
+        on_inputs: whether groups are inputs of the layer; otherwise outputs, with their biases.
         mean: of w~, in the weight's shape.
         log_variance: of w~, in the weight's shape.
     """
@@ -85,6 +89,7 @@ class GroupPosterior(WeightPosterior):
         super().__init__()
         weight, bias = info.weight, info.bias
         self.settings, self.axis = settings, info.group_axis
+        self.on_inputs = info.groups_are_inputs
         self.largest = 2 * math.log(settings.largest_scale(info))
         self.mean = nn.Parameter(weight)
         self.log_variance = nn.Parameter(torch.full_like(weight, settings.log_variance))
@@ -141,18 +146,17 @@ class GroupPosterior(WeightPosterior):
 
         Source: Louizos, algorithms 5 to 8; Ullrich, appendix F.
         """
-        if self.axis == 1:
-            count = tuple(x.shape[:1]) if x.dim() > 1 else ()
-            inner = (1,) * (x.dim() - 1 - len(count))
-            return self._outputs(x * self.draw(count).view(*count, *inner, self.groups), apply)
+        positions = self.mean.dim() - 2
+        if self.on_inputs:
+            z = self.draw(tuple(x.shape[:1]) if x.dim() > positions + 1 else ())
+            return self._outputs(scale_channels(x, z, positions), apply)
         y = self._outputs(x, apply)
-        inner = (1,) * (self.mean.dim() - 2)
-        count = tuple(y.shape[:1]) if y.dim() > len(inner) + 1 else ()
-        return y * self.draw(count).view(*count, self.groups, *inner)
+        z = self.draw(tuple(y.shape[:1]) if y.dim() > positions + 1 else ())
+        return scale_channels(y, z, positions)
 
     def _outputs(self, x: Tensor, apply: Apply) -> Tensor:
         mean = apply(x, self.mean, self.bias)
-        variance = apply(x.square(), self.log_variance.exp(), None)
+        variance = apply(squared(x), self.log_variance.exp(), None)
         return draw_outputs(mean, variance + TINY)
 
     def penalty(self) -> Tensor:
@@ -184,7 +188,7 @@ class GroupPosterior(WeightPosterior):
         kept, scale = self.kept, self.scale_moments()[0]
         weight = torch.where(self.along(kept), self.along(scale) * self.mean, 0)
         bias: Tensor | None = self.bias
-        if bias is not None and self.axis == 0:
+        if bias is not None and not self.on_inputs:
             bias = torch.where(kept, scale * bias, 0)
         variance = self.marginal_variance().movedim(self.axis, 0)[kept]
         step = step_of(variance, self.settings.step_scale)

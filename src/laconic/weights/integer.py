@@ -22,11 +22,11 @@ from laconic.distributions.relaxed_draw import round_half_up
 from laconic.distributions.relaxed_grid import Rounding
 from laconic.errors import ConfigError, InputError
 from laconic.networks.fixed_point import EXACT
-from laconic.weights.base import SUPPORTED, ProbabilisticLayer
+from laconic.weights.base import FORWARD, ProbabilisticLayer
 from laconic.weights.grids import GridLayer, grid_layer
 from laconic.weights.smaller import Select
 
-LAYERS: tuple[type[nn.Module], ...] = (ProbabilisticLayer, *SUPPORTED)
+LAYERS: tuple[type[nn.Module], ...] = (ProbabilisticLayer, *FORWARD)
 NORMS = nn.BatchNorm1d | nn.BatchNorm2d
 IDLE = nn.Identity | nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d
 """Modules that do nothing in evaluation mode."""

@@ -30,6 +30,7 @@ from laconic.weights.base import (
     SharedPrior,
     WeightMethod,
     WeightPosterior,
+    scale_channels,
 )
 
 SPREAD = 0.01
@@ -50,8 +51,9 @@ class L0(WeightMethod):
     """Settings of L0 regularisation.
 
     Attributes:
-        gates: "group": one gate for every input of a linear layer and every filter of another,
-            its bias included. "weight": one for every weight; biases have none.
+        gates: "group": one gate for every input of a linear layer or a transposed convolution,
+            every filter of another, its bias included, every feature of an embedding. "weight": one
+            for every weight; biases have none.
         nats: N lambda, in nats for each number that is open. With `target`, what the multiplier
             starts from.
         layer_nats: the same for layers whose names fit a pattern, as in {"conv*": 10}; the first
@@ -133,6 +135,7 @@ class L0(WeightMethod):
             info.weight,
             info.bias,
             info.group_axis if self.gates == "group" else None,
+            info.groups_are_inputs,
             self.input_dropout if on_data else self.dropout,
             0.0 if self.target else self._price(info.name),
             self,
@@ -164,6 +167,7 @@ class L0Posterior(WeightPosterior):
         weight: to start from.
         bias: shape `(outputs,)`, or None.
         axis: of the weight, on which one gate serves a whole group; None for a gate each.
+        on_inputs: whether groups are inputs of the layer; otherwise outputs, with their biases.
         dropout: rate that the gates start from.
         nats: for each number that is open.
         settings: of the method.
@@ -174,12 +178,14 @@ class L0Posterior(WeightPosterior):
         weight: Tensor,
         bias: Tensor | None,
         axis: int | None,
+        on_inputs: bool,
         dropout: float,
         nats: float,
         settings: L0,
     ) -> None:
         super().__init__()
         self.axis, self.nats, self.settings = axis, nats, settings
+        self.on_inputs = on_inputs
         shape = [n if axis in (None, i) else 1 for i, n in enumerate(weight.shape)]
         log_alpha = _log_odds(dropout) + SPREAD * torch.randn(shape).to(weight)
         self.log_alpha = nn.Parameter(log_alpha)
@@ -196,8 +202,12 @@ class L0Posterior(WeightPosterior):
     def numbers(self) -> int:
         """How many numbers have a gate."""
         assert isinstance(self.weight, Tensor)
-        with_bias = self.axis == 0 and self.bias is not None
+        with_bias = self._gates_bias and self.bias is not None
         return self.weight.numel() + (len(self.weight) if with_bias else 0)
+
+    @property
+    def _gates_bias(self) -> bool:
+        return self.axis is not None and not self.on_inputs
 
     def nonzero(self) -> Tensor:
         """P(w != 0), broadcastable to the weight."""
@@ -210,22 +220,25 @@ class L0Posterior(WeightPosterior):
 
     def forward(self, x: Tensor, apply: Apply) -> Tensor:
         """One draw of the gates for the batch, or one for each example."""
-        if self.settings.draws == "example" and self._is_batch(x):
+        if self.settings.draws == "example":
             return self._forward_each(x, apply)
         z = self.gates.rsample()
         bias = None if self.bias is None else self.bias * self._of_bias(z)
         return apply(x, self.weight * z, bias)
 
-    def _is_batch(self, x: Tensor) -> bool:
-        return x.dim() > 1 if self.axis == 1 else x.dim() == self.weight.dim()
-
     def _forward_each(self, x: Tensor, apply: Apply) -> Tensor:
-        """Gates on the inputs of linear layers, on the outputs of others, bias and all."""
-        z = HardConcrete(self.log_alpha.flatten(), self.settings.temperature).rsample((len(x),))
-        between = [1] * (x.dim() - 2)
-        if self.axis == 1:
-            return apply(x * z.view(len(x), *between, -1), self.weight, self.bias)
-        return apply(x, self.weight, self.bias) * z.view(len(x), -1, *between)
+        """Gates on inputs, or on outputs, bias and all; one draw where there is no batch."""
+        positions = self.weight.dim() - 2
+        if self.on_inputs:
+            z = self._draws(x)
+            return apply(scale_channels(x, z, positions), self.weight, self.bias)
+        y = apply(x, self.weight, self.bias)
+        return scale_channels(y, self._draws(y), positions)
+
+    def _draws(self, values: Tensor) -> Tensor:
+        """`(batch, groups)` for a batch, else `(groups,)`."""
+        batch = values.shape[:1] if values.dim() > self.weight.dim() - 1 else ()
+        return HardConcrete(self.log_alpha.flatten(), self.settings.temperature).rsample(batch)
 
     def penalty(self) -> Tensor:
         """N lambda E[L0] + decay / 2 E[L2].  Source: Louizos 106, 109 to 111."""
@@ -253,7 +266,7 @@ class L0Posterior(WeightPosterior):
 
     def _of_bias(self, of_gates: Tensor) -> Tensor:
         """What belongs to the bias: a filter's is one of its group, others have no gate."""
-        return of_gates.flatten() if self.axis == 0 else of_gates.new_ones(())
+        return of_gates.flatten() if self._gates_bias else of_gates.new_ones(())
 
 
 class TargetedPrior(SharedPrior):

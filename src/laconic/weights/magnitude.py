@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from laconic.errors import InputError
-from laconic.weights.base import SUPPORTED, refuse_numbers
+from laconic.weights.base import FORWARD, refuse_numbers
 
 
 @torch.no_grad()
@@ -47,7 +47,7 @@ def _largest(net: nn.Module, name: str, count: int) -> Tensor:
         layer = net.get_submodule(name)
     except AttributeError as error:
         raise InputError(f"{name!r}: the network has no such layer") from error
-    if not isinstance(layer, SUPPORTED):
+    if not isinstance(layer, FORWARD):
         raise InputError(f"{name!r} is a {type(layer).__name__}: only linear and convolutional "
                          "layers have outputs to choose among")  # fmt: skip
     if not isinstance(layer._parameters.get("weight"), Tensor):

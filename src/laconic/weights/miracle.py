@@ -28,6 +28,7 @@ from laconic.weights.base import (
     WeightMethod,
     WeightPosterior,
     draw_outputs,
+    squared,
 )
 
 TINY = 1e-12
@@ -172,7 +173,7 @@ class MiraclePosterior(WeightPosterior):
         bias = self.bias
         mean = apply(x, self.weight.value, None if bias is None else bias.value)
         spread = None if bias is None else bias.variance
-        variance = apply(x.square(), self.weight.variance, spread)
+        variance = apply(squared(x), self.weight.variance, spread)
         return draw_outputs(mean, variance + TINY)
 
     def penalty(self) -> Tensor:

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from laconic.errors import InputError
 from laconic.training.modes import evaluation
-from laconic.weights.base import SUPPORTED, ProbabilisticLayer
+from laconic.weights.base import FORWARD, TRANSPOSED, ProbabilisticLayer, replaced
+from laconic.weights.layers import groups_of, in_groups
 
 CERTAIN = 1 - 1e-12
 """Probabilities are at most this where the complements of many are multiplied."""
@@ -51,13 +52,14 @@ def expected_operations(net: nn.Module, example: Tensor) -> dict[str, float]:
     layers = {
         name: module
         for name, module in modules.items()
-        if isinstance(module, (ProbabilisticLayer, *SUPPORTED))
+        if isinstance(replaced(module), (*FORWARD, *TRANSPOSED))
     }
     if not layers:
         raise InputError("the network has no linear or convolutional layer to count")
     uses: list[_Use] = []
     with _probabilities(net, modules, layers, uses), torch.enable_grad():
-        result = net(torch.ones_like(example[:1]))
+        start = torch.ones_like if example.is_floating_point() else torch.zeros_like  # an index
+        result = net(start(example[:1]))
     if not isinstance(result, Tensor):
         raise InputError(f"the network gives a {type(result).__name__}, and not one tensor")
     counts = dict.fromkeys(layers, 0.0)
@@ -79,6 +81,8 @@ class _Use:
         demand: what the layer adds to the demand for what it was given; see `_asked`.
         output: stands for the output; its gradient is the demand for it.
         bias: whether one is added.
+        places: how often every weight is used: at each position of the output, or of the input of
+            a transposed convolution.
     """
 
     name: str
@@ -89,13 +93,14 @@ class _Use:
     demand: Tensor
     output: Tensor
     bias: bool
+    places: float
 
     def operations(self, asked: Tensor) -> float:
         """The formula of `expected_operations`; an output without a product is a constant."""
         products = torch.einsum("goi,gi->go", self.rows, self.said)
-        sums = 2 * products.flatten() - (0 if self.bias else 1) * self.speaks
-        places = self.output.numel() / self.output.shape[self.channel]
-        return places * float((asked * sums).sum())
+        outputs = self.output.numel() / self.output.shape[self.channel]
+        first = 0 if self.bias else outputs * self.speaks
+        return float((asked * (2 * self.places * products.flatten() - first)).sum())
 
 
 def _use(name: str, layer: nn.Module, x: Tensor, output: Tensor) -> _Use:
@@ -113,7 +118,9 @@ def _use(name: str, layer: nn.Module, x: Tensor, output: Tensor) -> _Use:
     spread = [1] * output.dim()
     spread[channel] = -1
     stand_in = speaks.to(output).view(spread).expand_as(output).clone().requires_grad_()
-    return _Use(name, channel, said, rows, speaks, demand, stand_in, bias)
+    counted = x if isinstance(replaced(layer), TRANSPOSED) else output
+    places = counted.numel() / counted.shape[channel]
+    return _Use(name, channel, said, rows, speaks, demand, stand_in, bias, places)
 
 
 def _speaks(closed: Tensor, said: Tensor, shape: torch.Size) -> Tensor:
@@ -184,7 +191,8 @@ def _probabilities(
     ] + [
         module.register_forward_hook(_pass_on)
         for name, module in modules.items()
-        if name not in layers and not any(True for _ in module.children())
+        if name not in layers
+        and (isinstance(module, ProbabilisticLayer) or not any(True for _ in module.children()))
     ]
     try:
         for module in in_place:
@@ -230,8 +238,14 @@ def _numbers(layer: nn.Module) -> tuple[Tensor, torch.Size, bool, int]:
         assert isinstance(layer.weight, Tensor)
         nonzero, shape = (layer.weight != 0).double(), layer.weight.shape
         bias = layer.bias is not None
-    groups = 1 if isinstance(layer, nn.Linear) else layer.groups
-    assert isinstance(groups, int)
+    groups = groups_of(layer)
+    if isinstance(layer, TRANSPOSED):
+        if groups > 1:
+            nonzero = nonzero.expand(shape)
+            nonzero = in_groups(layer, nonzero).flatten(0, 1)
+        else:
+            nonzero = nonzero.transpose(0, 1)
+        shape = torch.Size([groups * shape[1], shape[0] // groups, *shape[2:]])
     return nonzero, shape, bias, groups
 
 

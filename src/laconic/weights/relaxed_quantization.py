@@ -100,6 +100,8 @@ class RelaxedQuantization(WeightMethod):
     def posterior(self, info: LayerInfo) -> "RelaxedPosterior":
         """Grids around the layer's weights and, where asked for, its inputs."""
         input_bits = self.input_bits if info.first else self.activation_bits
+        if isinstance(info.layer, nn.Embedding):
+            input_bits = 0  # indices are no numbers to be rounded
         return RelaxedPosterior(info.weight, info.bias, input_bits, self)
 
     def grid(self, bits: int) -> RelaxedGrid | None:

@@ -14,11 +14,12 @@ from itertools import groupby, pairwise
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.utils import _pytree
 
 from laconic.distributions.relaxed_grid import Rounding
 from laconic.errors import InputError
-from laconic.weights.base import SUPPORTED
+from laconic.weights.base import FORWARD, TRANSPOSED
 from laconic.weights.channels import Channels
 from laconic.weights.convert import plain
 from laconic.weights.partial_norm import PartialLayerNorm
@@ -128,8 +129,8 @@ def widths(net: nn.Module) -> dict[str, tuple[int, int]]:
     for name, module in plain(net).named_modules():
         if isinstance(module, nn.Linear):
             found[name] = module.in_features, module.out_features
-        elif isinstance(module, SUPPORTED):
-            assert isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+        elif isinstance(module, (*FORWARD, *TRANSPOSED)):
+            assert isinstance(module, _ConvNd)
             found[name] = module.in_channels, module.out_channels
     return found
 
@@ -190,6 +191,8 @@ def _shrink(graph: fx.GraphModule, channels: Channels) -> None:
                 node.update_arg(0, graph.graph.call_module(name, (node.args[0],)))
     for node, module in channels.sliced.items():
         graph.set_submodule(str(node.target), _small_module(module, channels.values[node]))
+    for node, table in channels.tables.items():
+        graph.set_submodule(str(node.target), _small_table(table, channels.values[node]))
     for node, (norm, source) in channels.norms.items():
         present = source.space.present
         if not bool(present.all()):
@@ -228,6 +231,15 @@ def _small_module(module: nn.Module, value: Value) -> nn.Module:
     for name in _SIZES:
         if getattr(small, name, None) == len(present):
             setattr(small, name, int(present.sum()))
+    return small
+
+
+def _small_table(table: nn.Embedding, value: Value) -> nn.Embedding:
+    """An embedding with the features that stay."""
+    small, weight = deepcopy(table), table.weight
+    kept = weight.detach()[:, value.space.present]
+    small.weight = nn.Parameter(kept, requires_grad=weight.requires_grad)
+    small.embedding_dim = kept.shape[1]
     return small
 
 

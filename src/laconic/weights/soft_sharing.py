@@ -13,9 +13,13 @@ penalty.quantise()                                        # at most `components`
 
 -log p(w) is a density's: a penalty that may be negative, and no code length before `quantise`.
 
+Only training makes the weights few-valued: `quantise` moves those that are not yet near the mean of
+their component, and warns where that changes a layer much.
+
 Source: Ullrich, Meeds & Welling 2017; Ullrich ch. 4.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -34,20 +38,39 @@ from laconic.weights.base import (
 )
 from laconic.weights.mixture import BetaPrior, Components, GammaPrior, Mixture
 
+START_SHARE = 0.25
+"""Where deviations start, in root mean squares of the weights: wider ones pull too little for
+weights to gather in a few epochs. Measured on a network of 784-100-10 after three epochs."""
+
+PRIOR_SHARE = 0.125
+"""What the hyper-priors ask for, in root mean squares of the weights."""
+
+LARGEST_CHANGE = 0.075
+"""Root mean square of what `quantise` may change in a layer, over that of its weights, before it
+warns. On a network of 784-100-10 after three epochs, 0.05 cost 0.4 points of accuracy, 0.09 cost
+3.6 and 0.5 cost 33."""
+
+
+class NotSettled(UserWarning):
+    """Weights had not gathered around the values that they were put on, and have changed much."""
+
 
 @dataclass(frozen=True)
 class SoftSharing(WeightMethod):
     """Settings of soft weight-sharing; the hyper-priors are as firm as so many weights seen.
 
     Attributes:
-        tau: factor on the negative log-prior (the released code: 0.003; Ullrich 4.3: 0.005).
+        tau: factor on the negative log-prior (the released code: 0.003; Ullrich 4.3: 0.005; both
+            are for long training, after which small pulls have added up).
         components: of the mixture, the zero one counted in.
         zero_share: mixing proportion of the zero component.
         zero_share_count: firmness of the Beta hyper-prior on it; 0 holds it fixed.
-        deviation: standard deviation that the Gamma hyper-priors of all components ask for.
+        deviation: standard deviation that the Gamma hyper-priors of all components ask for; None
+            for an eighth of the weights' root mean square.
         zero_count: firmness of the zero component's Gamma; 0 for none.
         other_count: the same for each of the others.
-        start_deviation: where all components start.
+        start_deviation: where all components start; None for a quarter of the weights' root mean
+            square.
         subset: weights that a training step looks at, drawn anew each time; 0 for all.
         merge_kl: components closer than this, in nats, merge in the end.
         biases: whether biases are among the weights that are shared.
@@ -57,14 +80,14 @@ class SoftSharing(WeightMethod):
     """
 
     name: ClassVar[str] = "sws"
-    tau: float = 0.003
+    tau: float = 0.2
     components: int = 17
     zero_share: float = 0.99
     zero_share_count: float = 0.0
-    deviation: float = 0.02
+    deviation: float | None = None
     zero_count: float = 10_000.0
     other_count: float = 500.0
-    start_deviation: float = 0.25
+    start_deviation: float | None = None
     subset: int = 0
     merge_kl: float = 0.01
     biases: bool = True
@@ -75,7 +98,7 @@ class SoftSharing(WeightMethod):
         if not 0 < self.zero_share < 1:
             raise ConfigError(f"sws.zero_share: {self.zero_share} is not between 0 and 1")
         for name in ("tau", "deviation", "start_deviation"):
-            if not getattr(self, name) > 0:
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
                 raise ConfigError(f"sws.{name}: must be above 0")
         for name in ("zero_share_count", "zero_count", "other_count", "subset", "merge_kl"):
             if not getattr(self, name) >= 0:
@@ -129,6 +152,7 @@ class SharedMixture(SharedPrior):
 
     Attributes:
         mixture: what is learned along with the weights.
+        deviation: standard deviation that the hyper-priors ask for.
 
     Args:
         posteriors: of the layers by name; they stay the network's own.
@@ -149,8 +173,11 @@ class SharedMixture(SharedPrior):
         values = self.values().detach()
         low, high = float(values.min()), float(values.max())
         means = torch.linspace(low, high, settings.components - 1).to(values)
+        size = float(values.double().square().mean().sqrt()) or 1.0
+        self.deviation = settings.deviation or PRIOR_SHARE * size
+        start = settings.start_deviation or START_SHARE * size
         learn = settings.zero_share_count > 0
-        self.mixture = Mixture(means, settings.start_deviation, settings.zero_share, learn)
+        self.mixture = Mixture(means, start, settings.zero_share, learn)
 
     def values(self) -> Tensor:
         """All numbers that are shared, with gradients; shape `(count,)`."""
@@ -177,7 +204,7 @@ class SharedMixture(SharedPrior):
         parts = (mixture.log_precisions[:1], mixture.log_precisions[1:])
         for part, count in zip(parts, (settings.zero_count, settings.other_count), strict=True):
             if count:
-                total = total + GammaPrior.around(settings.deviation, count).log_density(part).sum()
+                total = total + GammaPrior.around(self.deviation, count).log_density(part).sum()
         if settings.zero_share_count:
             beta = BetaPrior.around(settings.zero_share, settings.zero_share_count)
             total = total + beta.log_density(mixture.zero_logit)
@@ -192,12 +219,29 @@ class SharedMixture(SharedPrior):
     def quantise(self) -> None:
         """Put every weight at the mean of the component that most probably made it.
 
+        Warns:
+            NotSettled: that changes a layer's weights by more than `LARGEST_CHANGE`.
+
         Source: Ullrich 4.3, "Post-Processing".
         """
-        components = self.merged()
-        for number in self._numbers():
-            chosen = components.responsible(number.reshape(-1))
-            number.copy_(components.means[chosen].reshape(number.shape))
+        components, changes = self.merged(), {}
+        for name, posterior in self.posteriors.items():
+            assert isinstance(posterior, PointPosterior)
+            before = posterior.weight.clone()
+            for number in posterior.numbers:
+                chosen = components.responsible(number.reshape(-1))
+                number.copy_(components.means[chosen].reshape(number.shape))
+            size = float(before.norm())
+            changes[name] = float((posterior.weight - before).norm()) / size if size else 0.0
+        large = [f"{name} by {c:.0%}" for name, c in changes.items() if c > LARGEST_CHANGE]
+        if large:
+            warnings.warn(
+                f"the weights were not near the values that they are now on; this has changed "
+                f"{', '.join(large)} (root mean square), and the network's answers with it. Train "
+                "longer before quantise(), or with a larger tau",
+                NotSettled,
+                stacklevel=3,
+            )
 
     def _numbers(self) -> list[nn.Parameter]:
         return [

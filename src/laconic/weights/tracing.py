@@ -166,11 +166,12 @@ def drops_nothing(node: fx.Node) -> bool:
     return training is False
 
 
-def averages_positions(node: fx.Node, rank: int) -> bool:
-    """Whether a mean is taken over axes behind the batch and the channels only."""
+def averaged_axes(node: fx.Node, rank: int) -> set[int]:
+    """The axes that a mean is taken over, from 0 on; none where they are not written out."""
     dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
     listed = dims if isinstance(dims, list | tuple) else (dims,)
-    return all(isinstance(dim, int) and dim % rank > 1 for dim in listed)
+    found = {dim % rank for dim in listed if isinstance(dim, int)}
+    return found if len(found) == len(listed) else set()
 
 
 def acts_on_rank(target: Any, rank: int) -> bool:
