@@ -23,6 +23,7 @@ from laconic.weights.group_jeffreys import GroupJeffreys
 from laconic.weights.l0 import L0
 from laconic.weights.magnitude import keep_largest
 from laconic.weights.miracle import Miracle
+from laconic.weights.recurrent import linear_cells
 from laconic.weights.relaxed_quantization import RelaxedQuantization
 from laconic.weights.smaller import KeptWhole, smaller, widths
 from laconic.weights.soft_sharing import NotSettled, SoftSharing
@@ -51,6 +52,7 @@ __all__ = [
     "UntouchedModules",
     "convert",
     "keep_largest",
+    "linear_cells",
     "make_method",
     "plain",
     "smaller",

@@ -140,7 +140,10 @@ def convert(
             (name or "the network itself") + (" (frozen)" if name in fitting else "")
             for name in untouched
         ]
-        warnings.warn(f"left as they are: {', '.join(told)}", UntouchedModules, stacklevel=2)
+        recurrent = any(isinstance(modules[one], nn.RNNBase | nn.RNNCellBase) for one in untouched)
+        hint = ". Recurrent layers are converted after laconic.weights.linear_cells(net)"
+        message = f"left as they are: {', '.join(told)}{hint if recurrent else ''}"
+        warnings.warn(message, UntouchedModules, stacklevel=2)
     factors = {
         f"{name}.posterior.{prefix}": factor
         for name in layers
