@@ -104,9 +104,9 @@ def convert(
         The penalty to train with.
 
     Raises:
-        InputError: nothing to convert, a weight of two layers of which one would be converted, a
-            weight with NaN or infinite values or none yet, a network converted before, an unknown
-            name in `skip`.
+        InputError: nothing to convert or all of it frozen, a weight of two layers of which one
+            would be converted, a weight with NaN or infinite values or none yet, a network
+            converted before, an unknown name in `skip`.
 
     Warns:
         UntouchedModules: other modules have parameters; they are named.
@@ -136,13 +136,7 @@ def convert(
         if name not in found and any(True for _ in module.parameters(recurse=False))
     )
     if untouched:
-        told = [
-            (name or "the network itself") + (" (frozen)" if name in fitting else "")
-            for name in untouched
-        ]
-        recurrent = any(isinstance(modules[one], nn.RNNBase | nn.RNNCellBase) for one in untouched)
-        hint = ". Recurrent layers are converted after laconic.weights.linear_cells(net)"
-        message = f"left as they are: {', '.join(told)}{hint if recurrent else ''}"
+        message = _left_alone({name: modules[name] for name in untouched}, fitting)
         warnings.warn(message, UntouchedModules, stacklevel=2)
     factors = {
         f"{name}.posterior.{prefix}": factor
@@ -198,6 +192,16 @@ def _convertible(module: nn.Module) -> bool:
 
 def _frozen(module: nn.Module) -> bool:
     return not all(parameter.requires_grad for parameter in module.parameters())
+
+
+def _left_alone(untouched: Mapping[str, nn.Module], fitting: Mapping[str, nn.Module]) -> str:
+    told = [
+        (name or "the network itself") + (" (frozen)" if name in fitting else "")
+        for name in untouched
+    ]
+    recurrent = any(isinstance(one, nn.RNNBase | nn.RNNCellBase) for one in untouched.values())
+    hint = ". Recurrent layers are converted after laconic.weights.linear_cells(net)"
+    return f"left as they are: {', '.join(told)}{hint if recurrent else ''}"
 
 
 def _nothing_to_convert(frozen: Mapping[str, nn.Module]) -> str:
