@@ -22,7 +22,7 @@ from laconic.cli.train import show
 from laconic.pretrained import release
 from laconic.pretrained.recipe import make_trainer
 from laconic.training.config import read_config
-from laconic.training.loop import Trainer
+from laconic.training.loop import CHECKPOINT, Trainer
 
 HERE = Path(__file__).parent
 WEIGHTS = HERE / "image2.safetensors"
@@ -93,8 +93,9 @@ def run(config: dict[str, Any], minutes: float, cooldown: float, weights: Path) 
         Whether it is complete.
     """
     began = time.monotonic()
-    noted = Path(config["folder"]) / "schedule.json"
-    trainer = make_trainer(config, resume=noted.exists())
+    folder = Path(config["folder"])
+    noted = folder / "schedule.json"
+    trainer = make_trainer(config, resume=(folder / CHECKPOINT).exists())
     if noted.exists():
         schedule = Schedule(**json.loads(noted.read_text()))
     else:

@@ -28,11 +28,12 @@ from laconic.models import make_model
 from laconic.models.base import Context, LatentVariableModel, Rung
 from laconic.models.families import Family
 from laconic.models.sliced import SlicedLadder
+from laconic.training.ahead import Batches
 from laconic.training.choice import choose, is_pathwise
 from laconic.training.classification import LabelledBatches
 from laconic.training.config import build, plain, read_config
 from laconic.training.ladder import LadderLoss
-from laconic.training.loop import CHECKPOINT, Batches, LoopConfig, Trainer
+from laconic.training.loop import CHECKPOINT, LoopConfig, Trainer
 from laconic.training.objectives import LearningObjective, Objective
 from laconic.training.schedules import LearningRate
 from laconic.training.structural import Taste

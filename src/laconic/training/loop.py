@@ -15,15 +15,8 @@ from torch import Tensor, nn
 
 from laconic.errors import ConfigError
 from laconic.training import checkpoints
+from laconic.training.ahead import Ahead, Batches
 from laconic.training.schedules import LearningRate
-
-
-class Batches(Protocol):
-    """Data as a function of the batch number, so that resuming is exact."""
-
-    def batch(self, index: int) -> Tensor | Sequence[Tensor]:
-        """Batch number `index`: the inputs, or those and their labels."""
-        ...
 
 
 class Loss(Protocol):
@@ -59,6 +52,8 @@ class LoopConfig:
         slow_factor: see `slow_prefix`.
         compile: compile the networks with torch.compile: a minute at the start, then some 15 %
             more steps per second on the CPU; needs a C++ compiler.
+        ahead: batches that threads prepare while the device computes; 0 for none. The batches are
+            the same.
     """
 
     steps: int = 150_000
@@ -75,6 +70,7 @@ class LoopConfig:
     slow_prefix: str = "transform."
     slow_factor: float = 0.02
     compile: bool = False
+    ahead: int = 0
 
 
 CHECKPOINT: Final = "checkpoint.safetensors"
@@ -174,7 +170,8 @@ class Trainer:
         self.fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)  # type: ignore[arg-type]
         self.model = model.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = deepcopy(self.model).eval()
-        self.loss, self.batches, self.after_step = loss, batches, after_step
+        self.loss, self.after_step = loss, after_step
+        self.batches = Ahead(batches, config.ahead) if config.ahead > 0 else batches
         self.state = (nn.Module() if state is None else state).to(self.fabric.device)
         self.rate, self.config, self.folder, self.identity = rate, config, folder, identity
         slow = {config.slow_prefix: config.slow_factor} if config.slow_prefix else {}
