@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from laconic import waiting
+from laconic.codecs import ahead
 from laconic.threads import each, thread_count, using
 
 
@@ -48,6 +49,19 @@ def test_nothing_runs_side_by_side_below_each() -> None:
             return each(lambda k: k, range(3))
 
     assert each(work, range(6)) == [[0, 1, 2]] * 6
+
+
+def test_tensors_are_worked_on_side_by_side_below_using() -> None:
+    """The codec of networks counts our own threads, not the one that torch has there."""
+    meeting = threading.Barrier(3)
+
+    def work() -> int:
+        meeting.wait(60)
+        return torch.get_num_threads()
+
+    with using():
+        jobs = [(ahead.SMALL_BYTES, work)] * 3
+        assert list(ahead.run_ahead(jobs, thread_count())) == [1, 1, 1]
 
 
 def test_everything_is_put_back() -> None:

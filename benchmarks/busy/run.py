@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 LIMIT = 1.5
-CROP = (0, 0, 384, 256)
+CROP = (0, 0, 192, 128)
 
 
 def measure(picture: Path, repeats: int) -> dict[str, float]:

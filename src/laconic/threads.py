@@ -28,7 +28,7 @@ class _Here(threading.local):
     """What one thread may use: so many threads, None: as many as torch has."""
 
     count: int | None = None
-    works_for_each = False
+    belongs_to_pool = False
 
 
 _here = _Here()
@@ -45,14 +45,14 @@ def thread_count() -> int:
 def using(threads: int | None = None, alone: bool = False) -> Iterator[None]:
     """Run networks on one thread of torch, and `each` on threads of our own.
 
-    Both are as before afterwards. Below `each` it is always one thread.
+    Both are as before afterwards. On threads of a pool it is always one.
 
     Args:
         threads: for `each`; None: as many as before.
         alone: nothing runs beside these networks: give them all threads, if they sleep in waiting.
     """
     own, of_torch = _here.count, torch.get_num_threads()
-    _here.count = 1 if _here.works_for_each else threads or thread_count()
+    _here.count = 1 if _here.belongs_to_pool else threads or thread_count()
     try:
         spread = alone and is_asleep() and not _is_forked
         _set_torch_threads(_here.count if spread else 1)
@@ -76,14 +76,23 @@ def each(
     threads = min(thread_count(), len(parts[0]))
     if threads <= 1:
         return _collect(map(work, *parts), parts[0], done)
+    return _collect(_pool(threads).map(on_one_thread(work), *parts), parts[0], done)
+
+
+def on_one_thread(work: Callable[..., T]) -> Callable[..., T]:
+    """The same work for a thread of a pool: it uses no other thread.
+
+    Args:
+        work: inference mode is as it is here.
+    """
     inference = torch.is_inference_mode_enabled()
 
     def run(*arguments: Any) -> T:
-        _here.works_for_each = True
+        _here.belongs_to_pool = True
         with using(), torch.inference_mode(inference):
             return work(*arguments)
 
-    return _collect(_pool(threads).map(run, *parts), parts[0], done)
+    return run
 
 
 def _collect(

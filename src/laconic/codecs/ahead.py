@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
+from laconic.threads import on_one_thread
+
 HELD_BYTES: Final = 1 << 27
 """Memory of jobs under way or waiting to be taken; a single one may need more."""
 
@@ -41,7 +43,8 @@ def run_ahead(jobs: Iterable[tuple[int, Callable[[], Result]]], threads: int) ->
                     done, future = waiting.popleft()
                     yield future.result()
                     held -= done
-                waiting.append((size, _run(work) if size < SMALL_BYTES else pool.submit(work)))
+                small = size < SMALL_BYTES
+                waiting.append((size, _run(work) if small else pool.submit(on_one_thread(work))))
                 held += size
                 del work
             while waiting:

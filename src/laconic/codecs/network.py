@@ -40,6 +40,7 @@ from laconic.errors import (
     UnreachableTargetError,
     UnsupportedFileError,
 )
+from laconic.threads import thread_count
 from laconic.types import NUMBER_BITS, shape_in_numbers
 
 REVISION: Final = 1
@@ -134,7 +135,7 @@ def shrink(
     _check_tolerances(tolerances, list(source))
     entries, sections, contexts = list(draws.entries), list[Section](), quantised.Contexts()
     jobs = _plans(source, tolerances, steps or {}, len(entries))
-    for index, planned in enumerate(run_ahead(jobs, threads or torch.get_num_threads())):
+    for index, planned in enumerate(run_ahead(jobs, threads or thread_count())):
         progress(index, len(source))
         if isinstance(planned, Entry):
             entries.append(planned)
@@ -234,7 +235,7 @@ class NetworkFile:
         wanted = {entry.same_as for entry in self.entries if entry.method == Method.SAME}
         kept: dict[int, Tensor] = {}
         contexts, draws = quantised.Contexts(), self._draws()
-        ahead = run_ahead(self._jobs(), threads or torch.get_num_threads())
+        ahead = run_ahead(self._jobs(), threads or thread_count())
         for index, (entry, found) in enumerate(zip(self.entries, ahead, strict=True)):
             if isinstance(found, Tensor):
                 tensor = found
