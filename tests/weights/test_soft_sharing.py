@@ -179,7 +179,7 @@ def test_deviations_start_from_the_weights(small_net: nn.Sequential) -> None:
         prior = shared(convert(net, SoftSharing()))
         size = float(prior.values().detach().square().mean().sqrt())
         start = float(prior.mixture.log_precisions.detach()[0].mul(-0.5).exp())
-        found.append((start / size, prior.deviation / size))
+        found.append((start / size, float(prior.deviation) / size))
     assert found[0] == pytest.approx((0.25, 0.125), rel=1e-4)
     assert found[1] == pytest.approx(found[0], rel=1e-4)
     blank = deepcopy(small_net)

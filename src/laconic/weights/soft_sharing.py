@@ -159,6 +159,8 @@ class SharedMixture(SharedPrior):
         settings: of the method.
     """
 
+    deviation: Tensor
+
     rate_factors: ClassVar[Mapping[str, float]] = {
         "mixture.means": 0.2,
         "mixture.log_precisions": 6.0,
@@ -174,7 +176,9 @@ class SharedMixture(SharedPrior):
         low, high = float(values.min()), float(values.max())
         means = torch.linspace(low, high, settings.components - 1).to(values)
         size = float(values.double().square().mean().sqrt()) or 1.0
-        self.deviation = settings.deviation or PRIOR_SHARE * size
+        # Kept with the state, so that training resumes exactly.
+        deviation = values.new_tensor(settings.deviation or PRIOR_SHARE * size)
+        self.register_buffer("deviation", deviation, persistent=settings.deviation is None)
         start = settings.start_deviation or START_SHARE * size
         learn = settings.zero_share_count > 0
         self.mixture = Mixture(means, start, settings.zero_share, learn)
@@ -204,7 +208,8 @@ class SharedMixture(SharedPrior):
         parts = (mixture.log_precisions[:1], mixture.log_precisions[1:])
         for part, count in zip(parts, (settings.zero_count, settings.other_count), strict=True):
             if count:
-                total = total + GammaPrior.around(self.deviation, count).log_density(part).sum()
+                gamma = GammaPrior.around(float(self.deviation), count)
+                total = total + gamma.log_density(part).sum()
         if settings.zero_share_count:
             beta = BetaPrior.around(settings.zero_share, settings.zero_share_count)
             total = total + beta.log_density(mixture.zero_logit)
