@@ -146,10 +146,7 @@ def make_trainer(
     batches = make_batches(data, images)
     if not resume and "start_from" not in config:
         _look_at_data(model, data, images, batches)
-    if isinstance(objective, Taste) and not (
-        isinstance(model, SlicedLadder) and model.config.taste
-    ):
-        raise ConfigError("objective: 'taste' needs a model with that coordinate (model.taste)")
+    _check_taste(objective, model)
     rate = build(LearningRate, config.get("rate"), "rate")
     identity = {"model": config.get("model", {}), "data": plain(data), **(notes or {})}
     climb = _climb(model, is_pathwise(objective))
@@ -175,6 +172,13 @@ def make_trainer(
         released = load(config["start_from"])
         trainer.start_from(_grown(model, released.model), released.steps)
     return trainer
+
+
+def _check_taste(objective: object, model: object) -> None:
+    """Raise `ConfigError` where the objective has a coordinate that the model lacks."""
+    has_taste = isinstance(model, SlicedLadder) and model.config.taste
+    if isinstance(objective, Taste) and not has_taste:
+        raise ConfigError("objective: 'taste' needs a model with that coordinate (model.taste)")
 
 
 def _look_at_data(
