@@ -55,7 +55,7 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, allow_nan=False))
 
 
-def tell(
+def print_results(
     results: Sequence[dict[str, Any]], describe: Callable[[dict[str, Any]], str], as_json: bool
 ) -> None:
     """Print results of files: one JSON object, or a line for each that was written."""
@@ -64,10 +64,10 @@ def tell(
         return
     for result in results:
         if "output" in result:
-            tell_one(result, describe(result), as_json=False)
+            print_result(result, describe(result), as_json=False)
 
 
-def tell_one(result: dict[str, Any], text: str, as_json: bool) -> None:
+def print_result(result: dict[str, Any], text: str, as_json: bool) -> None:
     """Print one result: its JSON object, or a line, on stderr where stdout takes the file."""
     if as_json:
         print_json(result)

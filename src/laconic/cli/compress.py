@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from laconic.cli.common import Tick, as_file, each, tell, warn_if_larger
+from laconic.cli.common import Tick, as_file, each, print_results, warn_if_larger
 from laconic.cli.lists import Coder
 from laconic.cli.outputs import Force, Out, Writer, place_outputs, to_path
 from laconic.errors import InputError
@@ -95,7 +95,7 @@ def compress(
 
     outputs = place_outputs(inputs, out, ".lac", as_json)
     results, good = each(inputs, outputs, work, "compressing")
-    tell(results, _describe, as_json)
+    print_results(results, _describe, as_json)
     if not good:
         raise typer.Exit(1)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from laconic.cli.common import Tick, as_bytes, each, tell
+from laconic.cli.common import Tick, as_bytes, each, print_results
 from laconic.cli.outputs import STDIO, Force, Out, Writer, place_outputs, to_path
 from laconic.container.storage import is_special
 from laconic.errors import InputError
@@ -61,7 +61,7 @@ def decompress(
 
     outputs = place_outputs(inputs, out, ".png", as_json)
     results, good = each(inputs, outputs, work, "decompressing")
-    tell(results, _describe, as_json)
+    print_results(results, _describe, as_json)
     if not good:
         raise typer.Exit(1)
 

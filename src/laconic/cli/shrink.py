@@ -12,8 +12,8 @@ from laconic.cli.common import (
     as_bytes,
     as_file,
     naming,
+    print_result,
     progress,
-    tell_one,
     warn_if_larger,
     warnings_for,
 )
@@ -101,7 +101,7 @@ def shrink(
     }
     if report:
         result["tensors"] = errors
-    tell_one(result, _describe(result), as_json)
+    print_result(result, _describe(result), as_json)
 
 
 def _describe(result: dict[str, Any]) -> str:
@@ -214,4 +214,4 @@ def expand(
         "seconds": time.perf_counter() - start,
     }
     text = f"{len(network.entries)} tensors, {size:,} bytes, {result['seconds']:.1f} s"
-    tell_one(result, text, as_json)
+    print_result(result, text, as_json)
