@@ -50,7 +50,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def weights(tmp_path: Path, stretch: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where weights go; every stretch is planned to have 12 steps, the last 8 of them cooled."""
     monkeypatch.setattr(stretch, "plan", lambda *arguments: stretch.Schedule(0, 12, 4))
-    return tmp_path / "weights.safetensors"
+    return tmp_path / "weights.lac"
 
 
 def test_the_probe_is_part_of_the_plan(
