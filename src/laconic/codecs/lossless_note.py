@@ -45,4 +45,4 @@ class Note:
             Reason.SMALLER: "that takes no more bytes than a lossy file",
             Reason.FAITHFUL: "a lossy file is too far from the picture",
         }[self.reason]
-        return f"lossless, since {why} of the quality {self.quality:g} that was asked for"
+        return f"lossless, since {why} of the quality {self.quality:.3g} that was asked for"
