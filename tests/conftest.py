@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from laconic.codecs.groups import DTYPES, Chain, Costs, EncodedGroup, Samples, Tick, silent
+from laconic.codecs.lossless.core import DTYPES, Chain, Costs, EncodedGroup, Samples, Tick, silent
 from laconic.coding.random import SharedRandomness
 from laconic.errors import CorruptFileError
-from laconic.models.sliced import SlicedConfig, SlicedLadder
+from laconic.models.sliced.ladder import SlicedConfig, SlicedLadder
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

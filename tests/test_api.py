@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 import laconic
 from laconic import errors, pretrained
-from laconic.codecs.groups import GroupCoder
+from laconic.codecs.lossless.core import GroupCoder
 from laconic.models.pyramid import Pyramid
 
 
@@ -83,7 +83,7 @@ def test_missing_model_is_said(image: Image.Image, monkeypatch: pytest.MonkeyPat
 
 
 def test_hostile_model_names_are_not_looked_up(image: Image.Image) -> None:
-    from laconic.codecs.image import ImageCodec
+    from laconic.codecs.image.codec import ImageCodec
 
     for name in ("../../etc/weights", "a.safetensors", ""):
         data = ImageCodec(Pyramid(), name, b"pyramid,").encode(image)
@@ -99,7 +99,7 @@ def test_import_is_light() -> None:
 @pytest.fixture
 def _stand_in(monkeypatch: pytest.MonkeyPatch, make_stand_in: Callable[..., GroupCoder]) -> None:
     monkeypatch.setattr(
-        "laconic.codecs.lossless.make_coder", lambda model, threads=None: make_stand_in(2)
+        "laconic.codecs.lossless.codec.make_coder", lambda model, threads=None: make_stand_in(2)
     )
 
 

@@ -130,7 +130,7 @@ def test_the_codec_needs_no_extra(tmp_path: Path) -> None:
     run_python(
         "import sys\n"
         f"sys.modules.update(dict.fromkeys({EXTRAS}))\n"
-        "import laconic.codecs.image, laconic.data.images, laconic.pretrained\n"
+        "import laconic.codecs.image.codec, laconic.data.images, laconic.pretrained\n"
         f"assert laconic.pretrained.load({str(weights)!r}).steps == 1\n"
     )
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from laconic import waiting
-from laconic.codecs import ahead
+from laconic.codecs.network import pipeline as ahead
 from laconic.threads import each, thread_count, using
 
 

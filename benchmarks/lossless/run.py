@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from laconic.codecs.chains import ChainCoder
-from laconic.codecs.groups import Samples
-from laconic.codecs.lanes import GroupShape
-from laconic.codecs.samples import pop_samples, to_steps
-from laconic.coding.stack import Stack
-from laconic.evaluation.provenance import describe_run
+from laconic.codecs.lossless.chains.bits_back import ChainCoder
+from laconic.codecs.lossless.chains.pixels import pop_samples, to_steps
+from laconic.codecs.lossless.chains.stacks import GroupShape
+from laconic.codecs.lossless.core import Samples
+from laconic.coding.stack.ans import Stack
+from laconic.evaluation.report.provenance import describe_run
 from laconic.models.exact import ExactLadder, MixtureParameters, Shape
 from laconic.pretrained import load
 

@@ -27,9 +27,9 @@ import torch
 
 import laconic
 from laconic.cli import app
-from laconic.codecs.manifest import FLOATS
+from laconic.codecs.network.manifest import FLOATS
 from laconic.data.weights import encode_weights
-from laconic.evaluation.provenance import describe_run
+from laconic.evaluation.report.provenance import describe_run
 from laconic.types import NUMBER_BITS, TORCH_DTYPES, view_as
 
 HERE = Path(__file__).resolve().parent

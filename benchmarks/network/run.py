@@ -31,12 +31,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import laconic
-from laconic.codecs.manifest import Entry, Method
-from laconic.codecs.network import NetworkFile, named
-from laconic.codecs.network import shrink as shrink_network
-from laconic.coding import quantised
-from laconic.coding.stream import QueueDecoder, QueueEncoder
-from laconic.evaluation.provenance import describe_run
+from laconic.codecs.network.codec import NetworkFile, named
+from laconic.codecs.network.codec import shrink as shrink_network
+from laconic.codecs.network.manifest import Entry, Method
+from laconic.coding.queue.stream import QueueDecoder, QueueEncoder
+from laconic.coding.tensors import quantised
+from laconic.evaluation.report.provenance import describe_run
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]

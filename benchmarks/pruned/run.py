@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from laconic.evaluation.provenance import describe_run
+from laconic.evaluation.report.provenance import describe_run
 from laconic.networks.lenet import lenet_5_caffe
 from laconic.weights import smaller, widths
 

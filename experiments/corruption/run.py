@@ -26,14 +26,14 @@ from PIL import Image
 from torch import nn
 
 import laconic
-from laconic.codecs.image import ImageCodec
+from laconic.codecs.image.codec import ImageCodec
 from laconic.codecs.info import open_image_file
 from laconic.coding.relative_entropy import CODERS
 from laconic.container import unpack
 from laconic.container.fields import FieldReader
 from laconic.errors import LaconicError
 from laconic.models.pyramid import Pyramid
-from laconic.models.sliced import SlicedConfig, SlicedLadder
+from laconic.models.sliced.ladder import SlicedConfig, SlicedLadder
 from laconic.weights import convert
 
 HERE = Path(__file__).parent

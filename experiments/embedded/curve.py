@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from laconic.data.patches import load_images, read_split
-from laconic.evaluation.ideal import ideal_curve
-from laconic.evaluation.provenance import describe_run
+from laconic.evaluation.images.ideal import ideal_curve
+from laconic.evaluation.report.provenance import describe_run
+from laconic.lab.recipe import data_root
 from laconic.pretrained import DEFAULT, load
-from laconic.pretrained.recipe import data_root
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"

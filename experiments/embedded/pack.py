@@ -23,11 +23,11 @@ import laconic
 from laconic.data.folders import list_images, load_rgb
 from laconic.data.patches import load_images, read_split
 from laconic.distributions.divergence import kl_normal
-from laconic.evaluation.provenance import describe_run
+from laconic.evaluation.report.provenance import describe_run
+from laconic.lab.recipe import data_root
 from laconic.metrics.images import psnr
 from laconic.models.base import LatentVariableModel
 from laconic.pretrained import load
-from laconic.pretrained.recipe import data_root
 from laconic.weights.sensitivity import allocate, sensitivities
 
 HERE = Path(__file__).parent

@@ -17,19 +17,19 @@ from typing import Any
 
 import torch
 
-from laconic.codecs.image import ImageCodec
+from laconic.codecs.image.codec import ImageCodec
 from laconic.container import write_atomically
 from laconic.data.folders import list_images, load_rgb
-from laconic.evaluation.anchors import Codec, find_anchors
-from laconic.evaluation.comparison import QUALITIES, compare, image_at
-from laconic.evaluation.figures import draw_figure, save_figure
-from laconic.evaluation.gallery import make_gallery, setting_near
-from laconic.evaluation.ours import OurCodec, exact_draw
-from laconic.evaluation.page import median, render_page
-from laconic.evaluation.provenance import describe_run
-from laconic.evaluation.published import load_flamich_image, load_published
-from laconic.evaluation.rate_distortion import rate_distortion
-from laconic.evaluation.results import Curve, Point, Study, finite, study_to_json
+from laconic.evaluation.anchors.classical import Codec, find_anchors
+from laconic.evaluation.anchors.published import load_flamich_image, load_published
+from laconic.evaluation.images.comparison import QUALITIES, compare, image_at
+from laconic.evaluation.images.gallery import make_gallery, setting_near
+from laconic.evaluation.images.ours import OurCodec, exact_draw
+from laconic.evaluation.images.rate_distortion import rate_distortion
+from laconic.evaluation.images.results import Curve, Point, Study, finite, study_to_json
+from laconic.evaluation.report.figures import draw_figure, save_figure
+from laconic.evaluation.report.page import median, render_page
+from laconic.evaluation.report.provenance import describe_run
 from laconic.metrics import psnr
 
 HERE = Path(__file__).resolve().parent

@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image
 
 from laconic.data.folders import list_images, load_rgb
-from laconic.evaluation.provenance import describe_run
+from laconic.evaluation.report.provenance import describe_run
+from laconic.lab.recipe import data_root
 from laconic.metrics import psnr
-from laconic.pretrained.recipe import data_root
 
 HERE = Path(__file__).resolve().parent
 LIMIT_BYTES = 4 << 30

@@ -20,10 +20,10 @@ from torch import Tensor
 import laconic
 from laconic.data.patches import load_images, read_split
 from laconic.distributions.divergence import kl_normal
-from laconic.evaluation.provenance import describe_run
+from laconic.evaluation.report.provenance import describe_run
+from laconic.lab.recipe import data_root
 from laconic.models.base import Context, LatentVariableModel
 from laconic.pretrained import load
-from laconic.pretrained.recipe import data_root
 
 HERE = Path(__file__).resolve().parent
 EMBEDDED = HERE.parents[1] / "src" / "laconic" / "pretrained"

@@ -21,14 +21,14 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import laconic
-from laconic.codecs.chains import ChainCoder
-from laconic.codecs.lanes import GroupShape
-from laconic.codecs.lossless import Core, LosslessCodec, make_coder
+from laconic.codecs.lossless.chains.bits_back import ChainCoder
+from laconic.codecs.lossless.chains.stacks import GroupShape
+from laconic.codecs.lossless.codec import Core, LosslessCodec, make_coder
 from laconic.data.binary import read_binary
 from laconic.data.idx import load_digits
 from laconic.data.patches import load_images, read_split
 from laconic.data.plugins import load_plugin
-from laconic.evaluation.lossless import (
+from laconic.evaluation.images.lossless import (
     CLASSICAL,
     Picture,
     check_equal,
@@ -38,11 +38,11 @@ from laconic.evaluation.lossless import (
     size,
     timed,
 )
-from laconic.evaluation.provenance import describe_run
-from laconic.evaluation.results import finite
+from laconic.evaluation.images.results import finite
+from laconic.evaluation.report.provenance import describe_run
+from laconic.lab.recipe import BINARY_FILE, data_root
 from laconic.models import make_model
 from laconic.pretrained import load, release
-from laconic.pretrained.recipe import BINARY_FILE, data_root
 from laconic.training.checkpoints import load_average
 from laconic.training.config import read_config
 

@@ -24,20 +24,20 @@ from torch.distributions import Distribution
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import uniform
 
-from laconic.codecs.image import ImageCodec
-from laconic.evaluation.anchors import Codec
-from laconic.evaluation.comparison import QUALITIES, compare
-from laconic.evaluation.figures import draw_figure, save_figure
-from laconic.evaluation.ours import OurCodec
-from laconic.evaluation.provenance import describe_run
-from laconic.evaluation.rate_distortion import rate_distortion
-from laconic.evaluation.results import finite, study_to_json
+from laconic.codecs.image.codec import ImageCodec
+from laconic.evaluation.anchors.classical import Codec
+from laconic.evaluation.images.comparison import QUALITIES, compare
+from laconic.evaluation.images.ours import OurCodec
+from laconic.evaluation.images.rate_distortion import rate_distortion
+from laconic.evaluation.images.results import finite, study_to_json
+from laconic.evaluation.report.figures import draw_figure, save_figure
+from laconic.evaluation.report.provenance import describe_run
+from laconic.lab.recipe import data_root, make_trainer
 from laconic.models.base import Context
-from laconic.models.sliced import SlicedLadder
-from laconic.pretrained.recipe import data_root, make_trainer
+from laconic.models.sliced.ladder import SlicedLadder
 from laconic.training import checkpoints
 from laconic.training.config import read_config
-from laconic.training.ladder import LadderLoss
+from laconic.training.objectives.beta_range import LadderLoss
 
 HERE = Path(__file__).resolve().parent
 RUNS = HERE.parents[1] / "runs" / "quantization"

@@ -25,16 +25,16 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
+from laconic.coding.queue.stream import QueueDecoder, QueueEncoder
 from laconic.coding.random import SharedRandomness
-from laconic.coding.relative_entropy import dither
-from laconic.coding.stream import QueueDecoder, QueueEncoder
+from laconic.coding.relative_entropy.dither import classes as dither
 from laconic.container import Section, pack, unpack
-from laconic.evaluation.ours import context_of
-from laconic.evaluation.results import CodeLength
+from laconic.evaluation.images.ours import context_of
+from laconic.evaluation.images.results import CodeLength
 from laconic.metrics.images import Image8
 from laconic.models.base import Context
-from laconic.models.sliced import SlicedLadder
-from laconic.training.objectives import Terms
+from laconic.models.sliced.ladder import SlicedLadder
+from laconic.training.objectives.elbo import Terms
 
 WIDTH = math.sqrt(12.0)
 SILENT_SCALE = 1 / 8
@@ -105,7 +105,7 @@ def objective(
     log_beta: Tensor,
     warmup: float = 1.0,
 ) -> Terms:
-    """Rate + squared error / (2 beta), as `laconic.training.objectives.elbo` up to constants."""
+    """Rate + squared error / (2 beta): `laconic.training.objectives.elbo.elbo` up to constants."""
     pixels = x.shape[-1] * x.shape[-2]
     rates = [rung.rate_nats.flatten(1).sum(1) / pixels for rung in rungs]
     remaining = -likelihood.log_prob(x).flatten(1).sum(1) / pixels

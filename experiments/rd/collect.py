@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from laconic.evaluation.claims import check_claims
-from laconic.evaluation.plane import PlanePoint, read_points
-from laconic.evaluation.plane_report import write_report
-from laconic.evaluation.provenance import describe_run
-from laconic.evaluation.results import finite
+from laconic.evaluation.images.results import finite
+from laconic.evaluation.plane.claims import check_claims
+from laconic.evaluation.plane.points import PlanePoint, read_points
+from laconic.evaluation.plane.report import write_report
+from laconic.evaluation.report.provenance import describe_run
 
 HERE = Path(__file__).resolve().parent
 LEAST_FAMILIES, LEAST_BETAS = 6, 6

@@ -21,19 +21,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from laconic.codecs.lossless import Core, LosslessCodec, make_coder
-from laconic.evaluation.lossless import measure_set
-from laconic.evaluation.measures import MeasureConfig, measure
-from laconic.evaluation.provenance import describe_run
-from laconic.evaluation.results import finite
+from laconic.codecs.lossless.codec import Core, LosslessCodec, make_coder
+from laconic.evaluation.images.lossless import measure_set
+from laconic.evaluation.images.results import finite
+from laconic.evaluation.models.measures import MeasureConfig, measure
+from laconic.evaluation.report.provenance import describe_run
+from laconic.lab.recipe import DataConfig, make_objective, read_small
 from laconic.models import make_model
 from laconic.models.base import Context
-from laconic.models.families import Family
-from laconic.pretrained.recipe import DataConfig, make_objective, read_small
+from laconic.models.families.family import Family
 from laconic.training.checkpoints import load_average
-from laconic.training.choice import is_pathwise
 from laconic.training.config import build
 from laconic.training.gradients import gradient_comparison
+from laconic.training.objectives.choice import is_pathwise
 
 HERE = Path(__file__).resolve().parent
 BETA = 1.0

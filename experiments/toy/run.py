@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from laconic.evaluation.provenance import describe_run
-from laconic.models.binned import BinnedMixture, solve_scale
-from laconic.models.enumerated import (
+from laconic.evaluation.report.provenance import describe_run
+from laconic.models.families.binned import BinnedMixture, solve_scale
+from laconic.models.families.enumerated import (
     EnumeratedModel,
     FitConfig,
     Tables,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from laconic.arguments import Picture
     from laconic.codecs.info import FileInfo
-    from laconic.codecs.lossless_info import LosslessInfo
+    from laconic.codecs.lossless.info import LosslessInfo
 
 Progress = Callable[[int, int], None]
 
@@ -95,8 +95,8 @@ def compress(
         exact = lossless_codec(loader_of_lossless(model), threads, progress, effort)
         return exact.encode(given, strip)
     from laconic import pretrained
-    from laconic.codecs.image import ImageCodec
-    from laconic.codecs.requests import RequestCodec
+    from laconic.codecs.image.codec import ImageCodec
+    from laconic.codecs.image.requests import RequestCodec
     from laconic.coding.relative_entropy import DEFAULT_CODER
 
     loaded = pretrained.load(model_name(model) or pretrained.DEFAULT)
@@ -139,7 +139,7 @@ def decompress(
     Example:
         `laconic.decompress("photo.lac").save("photo.png")`
     """
-    from laconic.codecs.lossless_file import LosslessFile, is_lossless, refuse_archive
+    from laconic.codecs.lossless.file import LosslessFile, is_lossless, refuse_archive
 
     check_counts(threads=threads)
     data = to_bytes("source", source)
@@ -149,7 +149,7 @@ def decompress(
             raise refuse_archive(file.pictures)
         return lossless_codec(loader_for(file, model), threads, progress).decode(file)
     from laconic import pretrained
-    from laconic.codecs.image import ImageCodec
+    from laconic.codecs.image.codec import ImageCodec
     from laconic.codecs.info import open_image_file
 
     loaded = pretrained.load_for(open_image_file(data)[1].model, model_name(model))
@@ -229,7 +229,7 @@ def unarchive(
     Example:
         `for name, image in laconic.unarchive("set.lac"): image.save(name)`
     """
-    from laconic.codecs.lossless_file import LosslessFile
+    from laconic.codecs.lossless.file import LosslessFile
 
     check_counts(threads=threads)
     file = LosslessFile.open(to_bytes("source", source), partial)
@@ -271,7 +271,8 @@ def shrink(
     """
     from torch.nn import Module
 
-    from laconic.codecs import network, posterior
+    from laconic.codecs.network import codec as network
+    from laconic.codecs.network import posterior
     from laconic.data.safetensors_file import BytesInMemory
     from laconic.data.weights import open_weights
     from laconic.threads import using
@@ -326,8 +327,8 @@ def expand(
     """
     from torch.nn import Module
 
-    from laconic.codecs.loading import expand_into
-    from laconic.codecs.network import NetworkFile
+    from laconic.codecs.network.codec import NetworkFile
+    from laconic.codecs.network.loading import expand_into
     from laconic.threads import using
 
     if not (into is None or isinstance(into, Module)):

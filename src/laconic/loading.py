@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from laconic.arguments import PathLike, to_path
 
 if TYPE_CHECKING:
-    from laconic.codecs.lossless import LosslessCodec
-    from laconic.codecs.lossless_file import LosslessFile
+    from laconic.codecs.lossless.codec import LosslessCodec
+    from laconic.codecs.lossless.file import LosslessFile
     from laconic.pretrained import Pretrained
 
 Progress = Callable[[int, int], None]
@@ -20,8 +20,8 @@ def lossless_codec(
     effort: int | None = None,
 ) -> "LosslessCodec":
     """The lossless codec; the model is loaded when a picture needs it."""
-    from laconic.codecs import lossless
-    from laconic.codecs.direct.choice import EFFORT
+    from laconic.codecs.lossless import codec as lossless
+    from laconic.codecs.lossless.direct.choice import EFFORT
 
     def core() -> lossless.Core:
         loaded = load()

@@ -9,7 +9,7 @@ from laconic.api import compress, decompress
 from laconic.errors import CorruptFileError, LaconicError
 
 if TYPE_CHECKING:
-    from laconic.codecs.metadata import Info
+    from laconic.codecs.image.metadata import Info
 
 FORMAT = "LACONIC"
 EXTENSION = ".lac"
@@ -42,7 +42,7 @@ class LaconicImageFile(ImageFile.ImageFile):
             OSError: the file is whole, and no picture that this laconic reads.
         """
         from laconic.codecs.info import describe_any, describe_attachments
-        from laconic.codecs.lossless_file import refuse_archive
+        from laconic.codecs.lossless.file import refuse_archive
 
         assert self.fp is not None
         self._data = self.fp.read()

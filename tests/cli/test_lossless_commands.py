@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 
 from laconic import pretrained
 from laconic.cli import app, archives
-from laconic.codecs.groups import GroupCoder
-from laconic.codecs.lossless import Core, LosslessCodec
+from laconic.codecs.lossless.codec import Core, LosslessCodec
+from laconic.codecs.lossless.core import GroupCoder
 from laconic.models.pyramid import Pyramid
 
 RNG = np.random.default_rng(0)
@@ -29,7 +29,7 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, make_stand_in: Callable[..., Grou
 
     monkeypatch.setattr(pretrained, "load", load)
     monkeypatch.setattr(
-        "laconic.codecs.lossless.make_coder", lambda model, threads=None: make_stand_in(8)
+        "laconic.codecs.lossless.codec.make_coder", lambda model, threads=None: make_stand_in(8)
     )
 
 
@@ -224,7 +224,7 @@ def test_nothing_is_written_outside_the_folder(
 ) -> None:
     packed, out, outside = tmp_path / "set.lac", tmp_path / "out", tmp_path / "outside"
     with monkeypatch.context() as patch:
-        patch.setattr("laconic.codecs.lossless.check_names", lambda names: None)
+        patch.setattr("laconic.codecs.lossless.codec.check_names", lambda names: None)
         packed.write_bytes(archive_of(make_stand_in, "../evil.png"))
     refused(run("decompress", packed, "-o", out), "evil.png")
     assert list(tmp_path.iterdir()) == [packed]

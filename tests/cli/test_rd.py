@@ -17,7 +17,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from laconic.cli import app
-from laconic.pretrained.sweep import read_sweep
+from laconic.lab.sweep import read_sweep
 from laconic.training.config import read_config
 
 LABORATORY = {
@@ -94,13 +94,13 @@ def test_impossible_families_and_files_and_missing_extras(
     result = run("run", config.parent / "none.yaml")
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert run("run", config, "--set", "loop").exit_code == 2
-    monkeypatch.setitem(sys.modules, "laconic.pretrained.workers", None)
+    monkeypatch.setitem(sys.modules, "laconic.lab.workers", None)
     result = run("run", config)
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert "pip install 'laconic-codec[train,eval,flows]'" in result.stderr
 
 
-LOOP = ("laconic.pretrained.workers", "laconic.pretrained.recipe", "laconic.training.loop")
+LOOP = ("laconic.lab.workers", "laconic.lab.recipe", "laconic.training.loop")
 """What is imported anew, so that it asks for lightning."""
 
 

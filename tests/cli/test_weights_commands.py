@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner, Result
 
 from laconic.cli import app
-from laconic.models.sliced import SlicedLadder
+from laconic.models.sliced.ladder import SlicedLadder
 from laconic.pretrained import Pretrained
 
 

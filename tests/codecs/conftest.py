@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import laconic
-from laconic.codecs.image import ImageCodec
+from laconic.codecs.image.codec import ImageCodec
 from laconic.models.pyramid import Pyramid
 
 FINGERPRINT = b"pyramid!"

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from scipy.special import ndtr
 
 from laconic.coding.bits_back import BitsBack, BitSwap, Ladder, pop_chain, push_chain
-from laconic.coding.normal_bins import NormalBins
-from laconic.coding.pixels import GaussianMixture
-from laconic.coding.stack import IntArray, Stack, StackEmpty
-from laconic.coding.symbols import Codec, Uniform
+from laconic.coding.stack.ans import IntArray, Stack, StackEmpty
+from laconic.coding.stack.normal_bins import NormalBins
+from laconic.coding.stack.pixels import GaussianMixture
+from laconic.coding.stack.symbols import Codec, Uniform
 from laconic.errors import CodingError, CorruptFileError, LaconicError
 from laconic.testing.stacks import check_draw, check_inverse, seeded_stack
 

@@ -7,7 +7,7 @@ from numba import njit
 from scipy.special import expit, ndtr, ndtri
 
 from laconic.coding import integer_tables as tables
-from laconic.coding import kernels
+from laconic.coding.stack import kernels
 
 Array = np.ndarray
 

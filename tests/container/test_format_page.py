@@ -3,7 +3,10 @@
 import re
 from pathlib import Path
 
-from laconic.codecs import grid, header, lossless_file, lossless_header, names, tiles
+from laconic.codecs.image import header, tiles
+from laconic.codecs.lossless import file as lossless_file
+from laconic.codecs.lossless import grid, names
+from laconic.codecs.lossless import header as lossless_header
 from laconic.container import WORDS
 from laconic.container.file import MAX_HEADER_BYTES, MAX_SECTIONS, VERSION
 

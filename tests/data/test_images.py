@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from laconic.codecs import picture
+from laconic.codecs.image import picture
 from laconic.data.images import read_image
 from laconic.depth import SIXTEEN_BITS
 from laconic.errors import InputError

@@ -24,9 +24,9 @@ from torch.distributions import (
     constraints,
 )
 
-from laconic.evaluation.anchors import ANCHORS
-from laconic.evaluation.rate_distortion import rate_distortion
-from laconic.evaluation.results import CodeLength, LevelBits, Study
+from laconic.evaluation.anchors.classical import ANCHORS
+from laconic.evaluation.images.rate_distortion import rate_distortion
+from laconic.evaluation.images.results import CodeLength, LevelBits, Study
 from laconic.models.base import Context, Features, LatentVariableModel, NormalLadder
 
 

@@ -9,9 +9,9 @@ from PIL import Image
 
 import laconic
 from laconic.errors import ConfigError
+from laconic.lab.recipe import make_trainer, train_from_config
 from laconic.models import make_model
 from laconic.pretrained import load, release
-from laconic.pretrained.recipe import make_trainer, train_from_config
 from laconic.training.config import read_config
 
 CONFIG = """

@@ -9,11 +9,11 @@ import pytest
 from torch import Tensor
 from torch.distributions import Normal
 
+from laconic.coding.queue.stream import QueueDecoder, QueueEncoder
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy import CODERS
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.rejection import RejectionCoder
-from laconic.coding.stream import QueueDecoder, QueueEncoder
 from laconic.testing import CoderSuite, bias, critical_bias, ladder_pair
 from laconic.testing.process import account, ask
 

@@ -8,13 +8,13 @@ import torch
 
 from laconic.data.patches import PatchSampler
 from laconic.errors import ConfigError
+from laconic.lab.recipe import _climb as climb_of
 from laconic.models import make_model
-from laconic.pretrained.recipe import _climb as climb_of
 from laconic.training import checkpoints
 from laconic.training.config import build, read_config
-from laconic.training.ladder import LadderLoss
 from laconic.training.loop import LoopConfig, Trainer
 from laconic.training.objectives import elbo
+from laconic.training.objectives.beta_range import LadderLoss
 from laconic.training.schedules import LearningRate
 
 TINY = {

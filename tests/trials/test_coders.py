@@ -10,13 +10,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 import laconic
 from laconic import pretrained
-from laconic.codecs import grid
-from laconic.codecs.direct import METHODS
-from laconic.codecs.lossless import Core, LosslessCodec, make_coder
-from laconic.codecs.lossless_file import LosslessFile
-from laconic.codecs.lossless_info import LosslessInfo
+from laconic.codecs.lossless import grid
+from laconic.codecs.lossless.codec import Core, LosslessCodec, make_coder
+from laconic.codecs.lossless.direct import METHODS
+from laconic.codecs.lossless.file import LosslessFile
+from laconic.codecs.lossless.info import LosslessInfo
 from laconic.container import pack, unpack
-from laconic.models.pixel_ladder import PixelLadder, PixelLadderConfig
+from laconic.models.pixel_ladder.ladder import PixelLadder, PixelLadderConfig
 
 WEBP_HEADER_BYTES = 32
 """A WebP file has 20 bytes around its pixels; ours has up to so many more, with a checksum."""

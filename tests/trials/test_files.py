@@ -28,16 +28,16 @@ from typer.testing import CliRunner, Result
 import laconic
 from laconic import pretrained
 from laconic.cli import app, archives, evaluate
-from laconic.codecs.groups import GroupCoder
-from laconic.codecs.picture import take_apart
+from laconic.codecs.image.picture import take_apart
+from laconic.codecs.lossless.core import GroupCoder
 from laconic.container import write_atomically
 from laconic.data.exact_images import read_exact
 from laconic.data.folders import load_rgb
 from laconic.data.images import read_image
 from laconic.errors import InputError
-from laconic.evaluation.anchors import ANCHORS
-from laconic.evaluation.rate_distortion import rate_distortion
-from laconic.evaluation.results import study_from_json, study_to_json
+from laconic.evaluation.anchors.classical import ANCHORS
+from laconic.evaluation.images.rate_distortion import rate_distortion
+from laconic.evaluation.images.results import study_from_json, study_to_json
 from laconic.models.pyramid import Pyramid
 from laconic.orientation import turn_upright
 
@@ -49,7 +49,7 @@ def _no_weights(monkeypatch: pytest.MonkeyPatch, make_stand_in: Callable[..., Gr
 
     monkeypatch.setattr(pretrained, "load", load)
     monkeypatch.setattr(
-        "laconic.codecs.lossless.make_coder", lambda model, threads=None: make_stand_in(8)
+        "laconic.codecs.lossless.codec.make_coder", lambda model, threads=None: make_stand_in(8)
     )
 
 
@@ -178,9 +178,7 @@ def test_line_01_a_trained_model_is_not_replaced(
     checkpoint.parent.mkdir()
     checkpoint.write_bytes(b"hours of training")
     config.write_text(f"folder: {checkpoint.parent}\n")
-    monkeypatch.setattr(
-        "laconic.pretrained.recipe.make_trainer", lambda *given: pytest.fail("trains")
-    )
+    monkeypatch.setattr("laconic.lab.recipe.make_trainer", lambda *given: pytest.fail("trains"))
     refused(run("train", config), f"{checkpoint} exists", "--resume", "--force", "--set folder")
     assert checkpoint.read_bytes() == b"hours of training"
     assert run("train", config, "--resume", "--force").exit_code == 2

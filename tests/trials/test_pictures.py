@@ -15,12 +15,12 @@ from typer.testing import CliRunner, Result
 import laconic
 from laconic import pretrained
 from laconic.cli import app
-from laconic.codecs.colour import is_srgb
-from laconic.codecs.groups import GroupCoder
-from laconic.codecs.icc import BT_709, SRGB, Curve, Primaries, make_profile
-from laconic.codecs.image import ImageCodec
-from laconic.codecs.metadata import DamagedMetadataWarning, Metadata
-from laconic.codecs.picture import LossyInputWarning, take_apart
+from laconic.codecs.image.codec import ImageCodec
+from laconic.codecs.image.colour import is_srgb
+from laconic.codecs.image.icc import BT_709, SRGB, Curve, Primaries, make_profile
+from laconic.codecs.image.metadata import DamagedMetadataWarning, Metadata
+from laconic.codecs.image.picture import LossyInputWarning, take_apart
+from laconic.codecs.lossless.core import GroupCoder
 from laconic.data import plugins
 from laconic.data.exact_images import read_exact
 from laconic.data.folders import load_rgb
@@ -48,7 +48,7 @@ def _models_that_need_no_weights(
 
     monkeypatch.setattr(pretrained, "load", load)
     monkeypatch.setattr(
-        "laconic.codecs.lossless.make_coder", lambda model, threads=None: make_stand_in(8)
+        "laconic.codecs.lossless.codec.make_coder", lambda model, threads=None: make_stand_in(8)
     )
 
 

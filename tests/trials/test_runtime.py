@@ -22,11 +22,11 @@ import laconic.cli.evaluate
 from laconic import pretrained, waiting
 from laconic.cli import app, main
 from laconic.cli.lists import split_list
-from laconic.codecs.groups import GroupCoder
-from laconic.codecs.image import ImageCodec
+from laconic.codecs.image.codec import ImageCodec
+from laconic.codecs.lossless.core import GroupCoder
 from laconic.coding.relative_entropy import CODERS
-from laconic.evaluation.anchors import ANCHORS
-from laconic.evaluation.ours import OurCodec
+from laconic.evaluation.anchors.classical import ANCHORS
+from laconic.evaluation.images.ours import OurCodec
 from laconic.models.pyramid import Pyramid
 
 
@@ -38,7 +38,7 @@ def _small_models(
     small = pretrained.Pretrained(Pyramid(), "pyramid", b"pyramid, sixteen", 0)
     monkeypatch.setattr(pretrained, "load", lambda name="default": small)
     monkeypatch.setattr(
-        "laconic.codecs.lossless.make_coder", lambda model, threads=None: make_stand_in(2)
+        "laconic.codecs.lossless.codec.make_coder", lambda model, threads=None: make_stand_in(2)
     )
 
 

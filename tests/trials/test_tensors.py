@@ -18,13 +18,15 @@ from typer.testing import CliRunner
 
 import laconic
 from laconic.cli import app
-from laconic.codecs import ahead, drawn, manifest, network
-from laconic.codecs.header import CoderSetting, ImageHeader, LevelCost
-from laconic.codecs.manifest import Entry, Method, read_manifest, write_manifest
-from laconic.codecs.names import check_names, read_names, write_names
-from laconic.codecs.network import NetworkFile
-from laconic.codecs.tiles import TilePlan
-from laconic.coding import quantised
+from laconic.codecs.image.header import CoderSetting, ImageHeader, LevelCost
+from laconic.codecs.image.tiles import TilePlan
+from laconic.codecs.lossless.names import check_names, read_names, write_names
+from laconic.codecs.network import codec as network
+from laconic.codecs.network import drawn, manifest
+from laconic.codecs.network import pipeline as ahead
+from laconic.codecs.network.codec import NetworkFile
+from laconic.codecs.network.manifest import Entry, Method, read_manifest, write_manifest
+from laconic.coding.tensors import quantised
 from laconic.container import FieldReader, FieldWriter, Section, file, pack, unpack
 from laconic.data.weights import encode_weights, open_weights
 from laconic.errors import InputError
@@ -159,8 +161,8 @@ def test_line_06_image_headers_are_read_or_not_written(levels: int, settings: in
 @settings(max_examples=100, deadline=None)
 def test_line_06_names_of_pictures_are_read_or_not_written(given: list[str], total: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("laconic.codecs.names.MAX_NAME_BYTES", 5)
-        patch.setattr("laconic.codecs.names.MAX_TOTAL_BYTES", total)
+        patch.setattr("laconic.codecs.lossless.names.MAX_NAME_BYTES", 5)
+        patch.setattr("laconic.codecs.lossless.names.MAX_TOTAL_BYTES", total)
         try:
             check_names(given)
         except InputError:
@@ -295,8 +297,8 @@ def test_line_28_long_rows_are_cut_into_blocks(
     whole = laconic.shrink(tensors, tolerance=tolerance)
     sizes = list[int]()
     write = quantised.write
-    monkeypatch.setattr("laconic.codecs.blocks.BLOCK", 1000)
-    monkeypatch.setattr("laconic.codecs.fitting.SAMPLE", 300)
+    monkeypatch.setattr("laconic.codecs.network.blocks.BLOCK", 1000)
+    monkeypatch.setattr("laconic.codecs.network.fitting.SAMPLE", 300)
     monkeypatch.setattr(
         quantised, "write", lambda s, q, *_: (sizes.append(q.size), write(s, q, *_))
     )
@@ -315,7 +317,7 @@ def test_line_28_files_whose_long_rows_are_whole_still_decode(
     tensors = {"w": torch.randn(1, 1500), "signs": torch.randn(1, 1500).sign()}
     old = laconic.shrink(tensors, tolerance=0.02)
     expected = laconic.expand(old)
-    monkeypatch.setattr("laconic.codecs.blocks.BLOCK", 1000)
+    monkeypatch.setattr("laconic.codecs.network.blocks.BLOCK", 1000)
     assert same(laconic.expand(old), expected)
 
 

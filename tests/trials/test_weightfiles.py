@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 import laconic
 from laconic.cli import app
-from laconic.codecs.loading import LeftOut
+from laconic.codecs.network.loading import LeftOut
 from laconic.errors import InputError
 from laconic.weights import convert, plain
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 import laconic
-from laconic.codecs.miracle import shrink_drawn
+from laconic.codecs.network.miracle import shrink_drawn
 from laconic.errors import InputError
 from laconic.weights import (
     METHODS,
@@ -24,8 +24,8 @@ from laconic.weights import (
     widths,
 )
 from laconic.weights.batch_norm import reestimate
-from laconic.weights.operations import expected_operations
-from laconic.weights.relaxed_quantization import RelaxedPosterior, calibrate
+from laconic.weights.methods.relaxed_quantization import RelaxedPosterior, calibrate
+from laconic.weights.pruning.operations import expected_operations
 from laconic.weights.sensitivity import sensitivities
 
 

@@ -17,7 +17,7 @@ SUFFIX = ".png"
 
 def is_archive(data: bytes) -> bool:
     """Whether a file, which may be truncated, is an archive of lossless pictures."""
-    from laconic.codecs.lossless_header import CODEC, LosslessHeader
+    from laconic.codecs.lossless.header import CODEC, LosslessHeader
     from laconic.container import unpack
 
     container = unpack(data, partial=True)
@@ -43,7 +43,7 @@ def unpack_archive(
         FileError: no picture can be read.
     """
     import laconic
-    from laconic.codecs.lossless_file import LosslessFile
+    from laconic.codecs.lossless.file import LosslessFile
     from laconic.data.writing import image_bytes
 
     start, done = time.perf_counter(), 0

@@ -21,7 +21,7 @@ from laconic.container.storage import is_special
 from laconic.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
-    from laconic.codecs.image import ImageCodec
+    from laconic.codecs.image.codec import ImageCodec
 
 
 class Subject(StrEnum):
@@ -87,7 +87,7 @@ def bench(
             split_list(coder or []), split_list(section or []), quick, out, data, threads
         )
         if figure is not None:
-            from laconic.evaluation.coder_chart import draw_coder_chart
+            from laconic.evaluation.coders.chart import draw_coder_chart
 
             drawn.write(figure, draw_coder_chart(found))
             typer.echo(f"wrote {figure}", err=True)
@@ -169,8 +169,8 @@ def _bench_entropy(repeats: int) -> dict[str, Any]:
     """The range coder on a million symbols of an adaptive table."""
     import numpy as np
 
+    from laconic.coding.queue.stream import AdaptiveModel, QueueDecoder, QueueEncoder
     from laconic.coding.random import SharedRandomness
-    from laconic.coding.stream import AdaptiveModel, QueueDecoder, QueueEncoder
 
     words = SharedRandomness(0).bits(0, 1 << 20)
     symbols = np.bitwise_count(words & np.uint32(0xFF)).astype(np.int64)
@@ -234,8 +234,8 @@ def _bench_coders(
     import torch
 
     from laconic.coding.relative_entropy import CODERS
-    from laconic.evaluation.coders import QUICK, SECTIONS, Plan, measure_coder
-    from laconic.evaluation.provenance import describe_run
+    from laconic.evaluation.coders.measures import QUICK, SECTIONS, Plan, measure_coder
+    from laconic.evaluation.report.provenance import describe_run
 
     every = [*CODERS, "is-gs"]
     for given, known_names, what in ((names, every, "coder"), (sections, SECTIONS, "section")):
@@ -299,7 +299,7 @@ def _kodak(data: Path | None) -> list[Path]:
 
 def _image_codec(coder: str) -> "ImageCodec":
     """The embedded model with one coder."""
-    from laconic.codecs.image import ImageCodec
+    from laconic.codecs.image.codec import ImageCodec
     from laconic.pretrained import load
 
     model = load()

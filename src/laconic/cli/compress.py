@@ -103,8 +103,8 @@ def compress(
 def _archive(source: Path, skip_bad: bool, options: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
     """An archive of a folder, and what `--json` says of its inputs."""
     import laconic
-    from laconic.codecs.lossless import SkippedWarning
-    from laconic.codecs.lossless_file import LosslessFile
+    from laconic.codecs.lossless.codec import SkippedWarning
+    from laconic.codecs.lossless.file import LosslessFile
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -14,9 +14,9 @@ from laconic.cli.outputs import STDIO, Force, Writer, to_path
 from laconic.errors import InputError
 
 if TYPE_CHECKING:
-    from laconic.evaluation.anchors import Codec
-    from laconic.evaluation.comparison import Difference
-    from laconic.evaluation.results import Study
+    from laconic.evaluation.anchors.classical import Codec
+    from laconic.evaluation.images.comparison import Difference
+    from laconic.evaluation.images.results import Study
 
 QUALITIES = "5,15,25,35,45,55,65,75,85,95"
 """Qualities of our codec that are measured by default."""
@@ -65,9 +65,9 @@ def evaluate(
 
 def make_codec(coder: str | None) -> "Codec":
     """Our codec with the embedded model."""
-    from laconic.codecs.image import ImageCodec
+    from laconic.codecs.image.codec import ImageCodec
     from laconic.coding.relative_entropy import DEFAULT_CODER
-    from laconic.evaluation.ours import OurCodec
+    from laconic.evaluation.images.ours import OurCodec
     from laconic.pretrained import load
 
     model = load()
@@ -92,10 +92,10 @@ def run(
         LaconicError: whatever is wrong with the folder, the options or an output file.
     """
     from laconic.data.folders import list_images
-    from laconic.evaluation.anchors import find_anchors
-    from laconic.evaluation.comparison import compare_all
-    from laconic.evaluation.rate_distortion import rate_distortion
-    from laconic.evaluation.results import study_to_json
+    from laconic.evaluation.anchors.classical import find_anchors
+    from laconic.evaluation.images.comparison import compare_all
+    from laconic.evaluation.images.rate_distortion import rate_distortion
+    from laconic.evaluation.images.results import study_to_json
 
     if out_json is not None and out_json == out_html:
         raise typer.BadParameter("--json and --html cannot go to the same place")
@@ -141,7 +141,7 @@ def parse_anchors(texts: Sequence[str]) -> list[str]:
     Raises:
         typer.BadParameter: an unknown name; the command then exits with 2.
     """
-    from laconic.evaluation.anchors import ANCHORS
+    from laconic.evaluation.anchors.classical import ANCHORS
 
     names = [name for name in split_list(texts) if name != "none"]
     unknown = [name for name in names if name not in ANCHORS]
@@ -152,9 +152,9 @@ def parse_anchors(texts: Sequence[str]) -> list[str]:
 
 def page(codec: "Codec", study: "Study", folder: Path, names: list[str]) -> str:
     """The HTML page, its pictures taken at the setting nearest to half a bit per pixel."""
-    from laconic.evaluation.anchors import ANCHORS
-    from laconic.evaluation.gallery import make_gallery, setting_near
-    from laconic.evaluation.page import render_page
+    from laconic.evaluation.anchors.classical import ANCHORS
+    from laconic.evaluation.images.gallery import make_gallery, setting_near
+    from laconic.evaluation.report.page import render_page
 
     setting = setting_near(study.curves[0], 0.5)
     total, done = len(study.images), 0
@@ -174,7 +174,7 @@ def to_document(document: dict[str, Any], differences: list["Difference"]) -> by
     """The study and its BD-rates as one JSON object."""
     from dataclasses import asdict
 
-    from laconic.evaluation.results import finite
+    from laconic.evaluation.images.results import finite
 
     compared = finite([asdict(difference) for difference in differences])
     text = json.dumps(document | {"differences": compared}, indent=1, allow_nan=False)

@@ -12,7 +12,7 @@ from laconic.cli.outputs import to_path
 
 if TYPE_CHECKING:
     from laconic.codecs.info import FileInfo
-    from laconic.codecs.lossless_info import LosslessInfo
+    from laconic.codecs.lossless.info import LosslessInfo
 
 
 def info(
@@ -57,10 +57,10 @@ def _look(file: Path, as_list: bool) -> tuple[dict[str, Any], list[str]]:
     Raises:
         LaconicError: it cannot be read, or is no archive whose pictures could be listed.
     """
-    from laconic.codecs import manifest
     from laconic.codecs.info import FileInfo, describe_any
-    from laconic.codecs.lossless_info import list_pictures
-    from laconic.codecs.network import NetworkFile, summary
+    from laconic.codecs.lossless.info import list_pictures
+    from laconic.codecs.network import manifest
+    from laconic.codecs.network.codec import NetworkFile, summary
     from laconic.container import unpack
 
     data = as_bytes(file)

@@ -14,7 +14,7 @@ from laconic.cli.outputs import Force, Writer, to_folder
 from laconic.errors import InputError, MissingPackageError
 
 if TYPE_CHECKING:
-    from laconic.pretrained.sweep import Run, Sweep
+    from laconic.lab.sweep import Run, Sweep
 
 app = typer.Typer(
     help="The rate-distortion laboratory: train sweeps of models, measure, draw their plane.",
@@ -44,9 +44,9 @@ def run(
     if not config.is_file():
         raise InputError(f"{config} is no file; see experiments/rd for examples")
     with _extras():
-        from laconic.evaluation.laboratory import Laboratory
-        from laconic.pretrained.sweep import read_sweep
-        from laconic.pretrained.workers import check, run_sweep
+        from laconic.evaluation.models.laboratory import Laboratory
+        from laconic.lab.sweep import read_sweep
+        from laconic.lab.workers import check, run_sweep
         from laconic.training.config import read_config
 
     sweep = read_sweep(read_config(config, settings or []), Laboratory().resolve)
@@ -103,8 +103,9 @@ def measure(
     """Measure a released model of pictures at one operating point or many; nothing is trained."""
     asked = to_numbers("--betas", betas) if betas else []
     with _extras():
-        from laconic.evaluation.laboratory import Laboratory
-        from laconic.pretrained import load, pictures
+        from laconic.evaluation.models.laboratory import Laboratory
+        from laconic.lab import pictures
+        from laconic.pretrained import load
 
     weights, config = load(model), pictures.CropConfig(patch, images, seed)
     pictures.check_model(weights.model, config)
@@ -146,7 +147,7 @@ def plot(
 ) -> None:
     """Draw the rate-distortion plane of finished runs, and write a report."""
     with _extras():
-        from laconic.evaluation.plane_report import write_report
+        from laconic.evaluation.plane.report import write_report
 
         with progress("figures") as tick:
             written = write_report(runs, out, progress=tick, check=Writer(force=force).check)
@@ -160,8 +161,8 @@ def plot(
 @app.command("work", hidden=True)
 def work() -> None:
     """A worker of `rd run`: one run, as the parent tells it on stdin."""
-    from laconic.evaluation.laboratory import Laboratory
-    from laconic.pretrained.workers import work
+    from laconic.evaluation.models.laboratory import Laboratory
+    from laconic.lab.workers import work
 
     work(Laboratory(), sys.stdin, sys.stdout)
 
@@ -181,7 +182,7 @@ def _report(run: "Run", why: str, as_json: bool) -> None:
     if why:
         typer.echo(f"laconic: error: {run.name}: {why.removeprefix('laconic: error: ')}", err=True)
         return
-    from laconic.pretrained.runs import read_result
+    from laconic.lab.runs import read_result
 
     typer.echo(f"{run.name}  {_told((read_result(run) or {})['measures'])}", err=as_json)
 

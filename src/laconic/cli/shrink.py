@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from laconic.codecs.network import NetworkFile
+    from laconic.codecs.network.codec import NetworkFile
 
 
 def shrink(
@@ -117,8 +117,8 @@ def _measure(path: Path, data: bytes) -> list[dict[str, Any]]:
     """What every tensor has lost, as `--json` prints it."""
     from dataclasses import asdict
 
-    from laconic.codecs.network import NetworkFile
-    from laconic.codecs.tensor_errors import measure_errors
+    from laconic.codecs.network.codec import NetworkFile
+    from laconic.codecs.network.tensor_errors import measure_errors
     from laconic.data.weights import open_weights
 
     with warnings.catch_warnings():  # Those of the file have been given when it was shrunk.
@@ -194,7 +194,7 @@ def expand(
     NET.lac becomes NET.safetensors beside it, unless -o says otherwise; - is stdout. A file that
     exists, such as the one that was shrunk, is replaced with --force alone.
     """
-    from laconic.codecs.network import NetworkFile
+    from laconic.codecs.network.codec import NetworkFile
     from laconic.data.weights import encode_weights
 
     start = time.perf_counter()

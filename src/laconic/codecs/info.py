@@ -3,12 +3,12 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from laconic.codecs.header import CODEC, QUALITY_STEPS, ImageHeader
-from laconic.codecs.lossless_file import LosslessFile, is_lossless
-from laconic.codecs.lossless_info import LosslessInfo, describe_lossless
-from laconic.codecs.metadata import METADATA, NONE, Info, Metadata, read_metadata
-from laconic.codecs.picture import Colour
-from laconic.codecs.picture import describe as describe_info
+from laconic.codecs.image.header import CODEC, QUALITY_STEPS, ImageHeader
+from laconic.codecs.image.metadata import METADATA, NONE, Info, Metadata, read_metadata
+from laconic.codecs.image.picture import Colour
+from laconic.codecs.image.picture import describe as describe_info
+from laconic.codecs.lossless.file import LosslessFile, is_lossless
+from laconic.codecs.lossless.info import LosslessInfo, describe_lossless
 from laconic.container import Container, unpack
 from laconic.errors import CorruptFileError, UnsupportedFileError
 

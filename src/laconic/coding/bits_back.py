@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar, final
 
-from laconic.coding.stack import IntArray, Stack, StackEmpty
-from laconic.coding.symbols import Codec
+from laconic.coding.stack.ans import IntArray, Stack, StackEmpty
+from laconic.coding.stack.symbols import Codec
 from laconic.errors import CodingError, CorruptFileError
 
 S = TypeVar("S")

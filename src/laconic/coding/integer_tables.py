@@ -12,7 +12,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.coding.kernels import (
+from laconic.coding.stack.kernels import (
     ARGUMENT_BITS,
     CELL_BITS,
     EXP_BITS,

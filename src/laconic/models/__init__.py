@@ -5,11 +5,11 @@ from typing import Any
 
 from laconic.errors import ConfigError
 from laconic.models.base import LatentVariableModel
-from laconic.models.dense import DenseConfig, DenseVAE
-from laconic.models.families import Family, FamilyConfig
-from laconic.models.pixel_ladder import PixelLadder, PixelLadderConfig
+from laconic.models.dense.vae import DenseConfig, DenseVAE
+from laconic.models.families.family import Family, FamilyConfig
+from laconic.models.pixel_ladder.ladder import PixelLadder, PixelLadderConfig
 from laconic.models.pln import PLN, PLNConfig
-from laconic.models.sliced import SlicedConfig, SlicedLadder
+from laconic.models.sliced.ladder import SlicedConfig, SlicedLadder
 from laconic.models.vae import VAE, VAEConfig
 from laconic.training.config import build
 

@@ -1,7 +1,7 @@
 """Gated residual blocks with depthwise kernels: many channels and a wide view for few operations.
 
 They have no normalisation and no transcendental function, so that they have an exact integer form
-(`laconic.models.sliced_prior`). The pattern is that of ConvNeXt (Liu et al. 2022) with the gated
+(`laconic.models.sliced.prior`). The pattern is that of ConvNeXt (Liu et al. 2022) with the gated
 unit of Dauphin et al. 2017, whose sigmoid is made piecewise linear.
 """
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from laconic.codecs.network import NetworkFile
+from laconic.codecs.network.codec import NetworkFile
 from laconic.data.weights import open_weights
 from laconic.errors import ConfigError, LaconicError, UnsupportedFileError
 from laconic.models import make_model

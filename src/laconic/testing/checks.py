@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+from laconic.coding.queue.stream import QueueDecoder, QueueEncoder
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
-from laconic.coding.relative_entropy.standard import DoubleArray
-from laconic.coding.stream import QueueDecoder, QueueEncoder
+from laconic.coding.relative_entropy.standardise import DoubleArray
 from laconic.distributions.rated import RatedNormal
 from laconic.errors import CodingError, LaconicError
 from laconic.metrics.samples import critical_distance, normal_distance

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch.distributions import Normal
 
+from laconic.coding.queue.stream import QueueDecoder, QueueEncoder
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy import CODERS
 from laconic.coding.relative_entropy.base import RelativeEntropyCoder
-from laconic.coding.stream import QueueDecoder, QueueEncoder
 from laconic.errors import CodingError, UnsupportedFileError
 from laconic.metrics.samples import critical_distance, energy_rank, normal_distance
 from laconic.testing.checks import (

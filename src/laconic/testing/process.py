@@ -14,9 +14,9 @@ from unittest import SkipTest
 import torch
 from torch.distributions import Normal
 
+from laconic.coding.queue.stream import QueueDecoder
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy.base import RelativeEntropyCoder
-from laconic.coding.stream import QueueDecoder
 from laconic.testing.checks import ladder_pair, transmit
 
 

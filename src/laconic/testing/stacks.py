@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from laconic.coding.random import SharedRandomness
-from laconic.coding.stack import TOTAL, Stack
-from laconic.coding.symbols import Codec
+from laconic.coding.stack.ans import TOTAL, Stack
+from laconic.coding.stack.symbols import Codec
 
 
 def seeded_stack(symbols: int = 100, heads: int = 1, seed: int = 0) -> Stack:

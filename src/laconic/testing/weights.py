@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from laconic.api import expand, shrink
-from laconic.codecs.manifest import Method
-from laconic.codecs.network import NetworkFile
-from laconic.codecs.posterior import steps_of, stored_names
+from laconic.codecs.network.codec import NetworkFile
+from laconic.codecs.network.manifest import Method
+from laconic.codecs.network.posterior import steps_of, stored_names
 from laconic.errors import InputError
 from laconic.testing.checks import FALSE_ALARM
 from laconic.testing.weight_nets import (

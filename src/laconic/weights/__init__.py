@@ -18,16 +18,16 @@ from laconic.training.config import build
 from laconic.weights.base import WeightMethod
 from laconic.weights.convert import NotTraining, Penalty, UntouchedModules, plain
 from laconic.weights.convert import convert as _convert
-from laconic.weights.group_horseshoe import GroupHorseshoe
-from laconic.weights.group_jeffreys import GroupJeffreys
-from laconic.weights.l0 import L0
-from laconic.weights.magnitude import keep_largest
-from laconic.weights.miracle import Miracle
+from laconic.weights.methods.group_horseshoe import GroupHorseshoe
+from laconic.weights.methods.group_jeffreys import GroupJeffreys
+from laconic.weights.methods.l0 import L0
+from laconic.weights.methods.miracle import Miracle
+from laconic.weights.methods.relaxed_quantization import RelaxedQuantization
+from laconic.weights.methods.soft_sharing import NotSettled, SoftSharing
+from laconic.weights.methods.sparse_vd import SparseVD
+from laconic.weights.pruning.magnitude import keep_largest
+from laconic.weights.pruning.smaller import KeptWhole, smaller, widths
 from laconic.weights.recurrent import linear_cells
-from laconic.weights.relaxed_quantization import RelaxedQuantization
-from laconic.weights.smaller import KeptWhole, smaller, widths
-from laconic.weights.soft_sharing import NotSettled, SoftSharing
-from laconic.weights.sparse_vd import SparseVD
 
 METHODS: dict[str, type[WeightMethod]] = {
     kind.name: kind

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from laconic.errors import InputError
 from laconic.weights.base import ProbabilisticLayer
-from laconic.weights.groups import GroupPosterior
-from laconic.weights.sparse_vd import SparseVDPosterior
+from laconic.weights.methods.group_scales import GroupPosterior
+from laconic.weights.methods.sparse_vd import SparseVDPosterior
 
 EXPONENT_BITS = 3
 """Of the sources."""

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Normal
 
+from laconic.coding.queue.stream import QueueDecoder
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy import CODERS, DEFAULT_CODER, ladder_coders
 from laconic.coding.relative_entropy.base import RelativeEntropyCoder
-from laconic.coding.stream import QueueDecoder
 from laconic.errors import ConfigError
 from laconic.testing import CoderSuite, check_round_trip, ladder_pair, transmit
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Normal
 
+from laconic.coding.queue.stream import QueueDecoder, QueueEncoder
 from laconic.coding.relative_entropy import rate_map
-from laconic.coding.stream import QueueDecoder, QueueEncoder
 from laconic.distributions.rated import RatedNormal
 from laconic.errors import CorruptFileError
 from laconic.testing.checks import ladder_pair, rated

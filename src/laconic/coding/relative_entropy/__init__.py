@@ -1,23 +1,23 @@
 """Relative entropy coders: one file each, one table."""
 
-from laconic.coding.relative_entropy.a_star import AStarCoder
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.beam import BeamCoder
-from laconic.coding.relative_entropy.bisecting_a_star import BisectingAStarCoder
-from laconic.coding.relative_entropy.bisecting_poisson import BisectingPoissonCoder
-from laconic.coding.relative_entropy.bisecting_rejection import BisectingRejectionCoder
-from laconic.coding.relative_entropy.dithered import DitheredCoder
-from laconic.coding.relative_entropy.dithered_lattice import DitheredLatticeCoder
+from laconic.coding.relative_entropy.bisection.a_star import BisectingAStarCoder
+from laconic.coding.relative_entropy.bisection.greedy_poisson import BisectingPoissonCoder
+from laconic.coding.relative_entropy.bisection.greedy_rejection import BisectingRejectionCoder
+from laconic.coding.relative_entropy.blocks.a_star import AStarCoder
+from laconic.coding.relative_entropy.blocks.greedy_poisson import GreedyPoissonCoder
+from laconic.coding.relative_entropy.blocks.greedy_rejection import GreedyRejectionCoder
+from laconic.coding.relative_entropy.blocks.importance import ImportanceCoder
+from laconic.coding.relative_entropy.blocks.ordered import OrderedCoder
+from laconic.coding.relative_entropy.blocks.poisson_functional import PoissonFunctionalCoder
+from laconic.coding.relative_entropy.blocks.trellis import TrellisCoder
+from laconic.coding.relative_entropy.dither.hybrid import HybridCoder
+from laconic.coding.relative_entropy.dither.lattice import DitheredLatticeCoder
+from laconic.coding.relative_entropy.dither.rotated import RotatedDitherCoder
+from laconic.coding.relative_entropy.dither.scalar import DitheredCoder
 from laconic.coding.relative_entropy.greedy import GreedyCoder
-from laconic.coding.relative_entropy.greedy_poisson import GreedyPoissonCoder
-from laconic.coding.relative_entropy.greedy_rejection import GreedyRejectionCoder
-from laconic.coding.relative_entropy.hybrid import HybridCoder
-from laconic.coding.relative_entropy.importance import ImportanceCoder
-from laconic.coding.relative_entropy.ordered import OrderedCoder
-from laconic.coding.relative_entropy.poisson_functional import PoissonFunctionalCoder
 from laconic.coding.relative_entropy.rejection import RejectionCoder
-from laconic.coding.relative_entropy.rotated_dither import RotatedDitherCoder
-from laconic.coding.relative_entropy.trellis import TrellisCoder
 from laconic.errors import ConfigError
 
 CODERS: dict[str, type[RelativeEntropyCoder]] = {

@@ -8,9 +8,9 @@ from typing import ClassVar, Self
 from torch import Tensor
 from torch.distributions import Normal
 
+from laconic.coding.queue.stream import QueueDecoder, QueueEncoder
 from laconic.coding.random import SharedRandomness
-from laconic.coding.relative_entropy.standard import take_config
-from laconic.coding.stream import QueueDecoder, QueueEncoder
+from laconic.coding.relative_entropy.standardise import take_config
 
 
 @dataclass(frozen=True)

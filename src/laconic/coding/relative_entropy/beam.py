@@ -9,11 +9,12 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from laconic.coding.compiled import compiled
+from laconic.coding.queue.stream import IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import FloatArray, SharedRandomness
-from laconic.coding.relative_entropy import rate_map, standard
+from laconic.coding.relative_entropy import rate_map
+from laconic.coding.relative_entropy import standardise as standard
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
-from laconic.coding.relative_entropy.standard import DoubleArray
-from laconic.coding.stream import IntArray, QueueDecoder, QueueEncoder
+from laconic.coding.relative_entropy.standardise import DoubleArray
 from laconic.threads import each
 
 _OUTLIER_BITS = 12

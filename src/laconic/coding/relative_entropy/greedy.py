@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from laconic.coding.compiled import compiled
+from laconic.coding.queue.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import FloatArray, SharedRandomness
-from laconic.coding.relative_entropy import standard
+from laconic.coding.relative_entropy import standardise as standard
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
-from laconic.coding.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
 
 _MAX_SHARDS = 256
 _STRIDE = 40503

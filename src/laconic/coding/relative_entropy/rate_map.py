@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 from torch.distributions import Normal
 
+from laconic.coding.queue.stream import IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy import tile_map
-from laconic.coding.relative_entropy.standard import DoubleArray
-from laconic.coding.stream import IntArray, QueueDecoder, QueueEncoder
+from laconic.coding.relative_entropy.standardise import DoubleArray
 from laconic.distributions.rated import RatedNormal
 from laconic.errors import CorruptFileError
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from laconic.coding.compiled import compiled
+from laconic.coding.queue.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import (
     FloatArray,
     SharedRandomness,
@@ -19,10 +20,9 @@ from laconic.coding.random import (
     quantile_table,
     word_at,
 )
-from laconic.coding.relative_entropy import standard
+from laconic.coding.relative_entropy import standardise as standard
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
-from laconic.coding.relative_entropy.standard import DoubleArray
-from laconic.coding.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
+from laconic.coding.relative_entropy.standardise import DoubleArray
 
 _PRIVATE_WORDS = 1 << 20
 

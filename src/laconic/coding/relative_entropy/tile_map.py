@@ -8,8 +8,8 @@ first tile of a plane, as its change from the plane before.
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.coding.relative_entropy.standard import DoubleArray
-from laconic.coding.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
+from laconic.coding.queue.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
+from laconic.coding.relative_entropy.standardise import DoubleArray
 
 MAX_TILE = 12
 """Tiles are squares of side 2^tile, clipped at the borders."""

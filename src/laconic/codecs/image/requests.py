@@ -1,0 +1,113 @@
+"""A lossy request, answered with a lossless file where that is better.
+
+A drawing or a text often takes fewer bytes exactly than nearly so. And the finest qualities promise
+a picture that looks like the original, which a model of photographs cannot keep for everything: at
+quality `FAITHFUL` and above the lossy file is read back, and a lossless one takes its place where
+it is too far off. The lossless file notes what was asked for and why it is lossless.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from laconic.codecs.image.codec import ImageCodec, is_short, quality_step, warn_if_short
+from laconic.codecs.image.picture import Picture, put_together, take_apart
+from laconic.codecs.lossless.codec import Core, LosslessCodec
+from laconic.codecs.lossless.direct.choice import EFFORT, WITH_MODEL
+from laconic.codecs.lossless.direct.sketch import Sketch
+from laconic.codecs.lossless.note import THOUSANDTHS, Note, Reason
+from laconic.codecs.lossless.picture import take_apart as take_apart_exactly
+
+FAITHFUL: Final = 95
+"""From this quality on a lossy file is compared with what it was given."""
+LEAST_PSNR: Final = 34.0
+"""Decibels that it then has at least; photographs have 34.7 to 39 dB at this quality."""
+FAR: Final = 64
+MOST_FAR: Final = 0.001
+"""At most this share of its samples is off by more than `FAR`."""
+HOPELESS: Final = 0.1
+"""Of the sketch's residual bits: where a lossy file takes less, no lossless one is tried."""
+
+
+class RequestCodec:
+    """Writes pictures by quality or size.
+
+    Args:
+        lossy: the codec of photographs.
+        lossless: writes what must be exact.
+    """
+
+    def __init__(self, lossy: ImageCodec, lossless: LosslessCodec) -> None:
+        self.lossy, self.lossless = lossy, lossless
+        effort = EFFORT if lossless.effort is None else lossless.effort
+        self.drawings = LosslessCodec(_no_model, effort=min(effort, WITH_MODEL - 1))
+
+    def encode(
+        self,
+        image: Image.Image | NDArray[Any],
+        quality: float = 50,
+        bpp: float | None = None,
+        strip: bool = False,
+    ) -> bytes:
+        """Write an image.
+
+        Args:
+            image: a Pillow image, or an array `(h, w)` or `(h, w, 1 to 4)`, uint8 or uint16.
+            quality: 1 (smallest file) to 100 (best picture), when `bpp` is None.
+            bpp: bits per pixel of the whole file, not exceeded. A warning says where the finest
+                file takes fewer.
+            strip: leave out EXIF and XMP data and dots per inch.
+
+        Raises:
+            InputError: the image cannot be coded or the request is impossible.
+        """
+        picture = take_apart(image, strip)
+        if bpp is not None:
+            return self._fit(picture, bpp)
+        step = quality_step(quality)
+        data = self.lossy.encode_picture(picture, step)
+        drawing = self._draw(picture, Note(Reason.SMALLER, step), 8 * len(data))
+        if drawing is not None and len(drawing) <= len(data):
+            return drawing
+        if quality >= FAITHFUL and self._is_far(data, picture):
+            return self.lossless.encode(put_together(picture), note=Note(Reason.FAITHFUL, step))
+        return data
+
+    def _fit(self, picture: Picture, bpp: float) -> bytes:
+        """The best picture in at most so many bits per pixel."""
+        pixels = picture.height * picture.width
+        note = Note(Reason.FITS, round(THOUSANDTHS * bpp))
+        data = self._draw(picture, note, bpp * pixels)
+        if data is None or 8 * len(data) > bpp * pixels:
+            data = self.lossy.search(picture, bpp)
+            if is_short(data, bpp, pixels):
+                exact = self.lossless.encode(put_together(picture), note=note)
+                data = exact if 8 * len(exact) <= bpp * pixels else data
+        warn_if_short(data, bpp, pixels)
+        return data
+
+    def _draw(self, picture: Picture, note: Note, lossy_bits: float) -> bytes | None:
+        """A lossless file written without the model, for what may be a drawing."""
+        image = put_together(picture)
+        sketch = Sketch.of(take_apart_exactly(image).samples)
+        if not sketch.drawn or lossy_bits < HOPELESS * sketch.residual_bits:
+            return None
+        return self.drawings.encode(image, note=note)
+
+    def _is_far(self, data: bytes, picture: Picture) -> bool:
+        """Whether a lossy file does not keep the picture that it was given."""
+        back = np.asarray(self.lossy.decode(data).convert("RGB")).astype(np.int16)
+        error = np.abs(back - picture.pixels)
+        if picture.alpha is not None:
+            error = error[picture.alpha > 0]
+        if not error.size:
+            return False
+        mean_square = float(np.square(error.astype(np.float32)).mean())
+        limit = 255.0**2 / 10 ** (LEAST_PSNR / 10)
+        return mean_square > limit or float((error > FAR).mean()) > MOST_FAR
+
+
+def _no_model() -> Core:
+    raise AssertionError("no model codes drawings at this effort")

@@ -1,0 +1,1 @@
+"""The lossless image codec: pictures and archives <-> .lac files, exactly."""

@@ -1,0 +1,1 @@
+"""Many pictures on one stack of bits: bits-back coding with feedback."""

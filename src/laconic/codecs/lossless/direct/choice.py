@@ -1,0 +1,113 @@
+"""Which method takes the fewest bytes for a picture, and whether the model is worth its time.
+
+| effort | the model | methods without it |
+|---|---|---|
+| 0 | never | plain, WebP and PNG at their fastest |
+| 1 to 3 | never | all |
+| 4 to 6 | for photographs | all for drawings; for photographs plain and WebP at its fastest, and
+PNG and WebP in full only where the model takes more than `CLOSE` of that |
+| 7, 8 | always, but for noise | all |
+| 9 | always | all, WebP at its slowest |
+
+Pictures of at most `SMALL` pixels are always given to all. The smallest file is taken.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from laconic.codecs.lossless.core import Samples
+from laconic.codecs.lossless.direct.base import MODEL, DirectMethod
+from laconic.codecs.lossless.direct.contexts import Contexts
+from laconic.codecs.lossless.direct.plain import Plain
+from laconic.codecs.lossless.direct.png import Png
+from laconic.codecs.lossless.direct.sketch import Sketch
+from laconic.codecs.lossless.direct.webp import WebP
+from laconic.errors import InputError
+
+EFFORT: Final = 5
+"""The default."""
+MAX_EFFORT: Final = 9
+WITH_MODEL: Final = 4
+THOROUGH: Final = 7
+FULL: Final = 9
+SMALL: Final = 1 << 14
+"""Of pictures with at most so many pixels all methods are tried."""
+CLOSE: Final = 0.9
+"""WebP at its default takes more than this share of what it takes at its fastest on photographs."""
+CLEAR: Final = 0.7
+"""Of the residual bits: a drawing that takes less is not given to the model."""
+FEW_BYTES: Final = 64
+"""Nor is a picture that takes no more bytes than this."""
+
+_FAST: Final[tuple[DirectMethod, ...]] = (Plain(), WebP())
+_CLASSICAL: Final[tuple[DirectMethod, ...]] = (*_FAST, Png())
+_ALL: Final[tuple[DirectMethod, ...]] = (*_CLASSICAL, Contexts())
+
+
+@dataclass(frozen=True)
+class Direct:
+    """A picture coded without the model.
+
+    Attributes:
+        method: number of the method.
+        data: its bytes.
+        complete: whether all methods have been tried.
+        try_model: whether the model may take fewer bytes.
+    """
+
+    method: int
+    data: bytes
+    complete: bool
+    try_model: bool
+
+    @property
+    def least_bytes(self) -> float:
+        """What methods without the model take at least."""
+        return len(self.data) * (1.0 if self.complete else CLOSE)
+
+
+def check_effort(effort: int) -> int:
+    """The effort; raises `InputError` unless it is 0 to 9."""
+    if not 0 <= effort <= MAX_EFFORT:
+        raise InputError(f"effort is {effort}, give an integer from 0 (fastest) to 9 (smallest)")
+    return effort
+
+
+def choose(samples: Samples, effort: int = EFFORT) -> Direct:
+    """The best of the methods that this effort tries for a picture.
+
+    Args:
+        samples: `(height, width, channels)`, bool, uint8 or uint16, alpha last.
+        effort: 0 to 9, see the table above.
+    """
+    sketch = Sketch.of(samples)
+    small = samples.shape[0] * samples.shape[1] <= SMALL
+    without_model = 1 <= effort < WITH_MODEL
+    thorough = small or sketch.drawn or without_model or effort >= THOROUGH
+    methods = _CLASSICAL if effort == 0 else _ALL if thorough else _FAST
+    method, data = _smallest(methods, samples, effort if thorough else 0)
+    if effort < WITH_MODEL:
+        return Direct(method, data, complete=True, try_model=False)
+    clear = 8 * len(data) <= CLEAR * sketch.residual_bits or len(data) <= FEW_BYTES
+    wanted = effort >= FULL or not (sketch.noisy or (clear and effort < THOROUGH))
+    if not wanted and not thorough and method != Plain.number:
+        return complete(samples, effort)  # Noise that repeats itself, for instance.
+    return Direct(method, data, thorough or not wanted, wanted)
+
+
+def complete(samples: Samples, effort: int = EFFORT) -> Direct:
+    """The best of WebP, PNG and plain samples for a picture that is no drawing."""
+    method, data = _smallest(_CLASSICAL, samples, effort)
+    return Direct(method, data, complete=True, try_model=False)
+
+
+def _smallest(
+    methods: tuple[DirectMethod, ...], samples: Samples, effort: int
+) -> tuple[int, bytes]:
+    """Number of the best method, and what it gives; `Plain` gives something for everything."""
+    best: tuple[int, bytes] = (MODEL, b"")
+    for method in methods:
+        data = method.encode(samples, effort)
+        if data is not None and (best[0] == MODEL or len(data) < len(best[1])):
+            best = method.number, data
+    return best

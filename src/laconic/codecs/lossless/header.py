@@ -1,0 +1,354 @@
+"""What a lossless file says before its pictures: one picture, or the list of an archive's.
+
+Pictures follow each other in *bundles*: several pictures of one size and kind that are one group,
+or one picture of one or more groups (docs/format.md, "Lossless").
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from laconic.codecs.image.header import FINGERPRINT_BYTES
+from laconic.codecs.image.tiles import MAX_SIDE, Tile
+from laconic.codecs.lossless.direct.base import MODEL
+from laconic.codecs.lossless.grid import Grid
+from laconic.codecs.lossless.note import Note, Reason
+from laconic.codecs.lossless.picture import Kind
+from laconic.container import FieldReader, FieldWriter
+from laconic.errors import CorruptFileError, UnsupportedFileError
+from laconic.orientation import ORIENTATIONS, UPRIGHT
+
+CODEC: Final = "lossless"
+REVISION: Final = 1
+MODEL_FREE_REVISION: Final = 2
+"""Of a file whose pictures are all coded without a model: its header names none."""
+MAX_PICTURES: Final = 1 << 22
+MAX_BUNDLES: Final = 1 << 18
+MAX_RUN_SAMPLES: Final = 1 << 26
+"""Samples under one checksum, where it covers several pictures."""
+CHECK_BYTES: Final = 4
+FLAG_ARCHIVE: Final = 1
+FLAG_PROFILES: Final = 2
+FLAG_METADATA: Final = 4
+FLAG_NOTE: Final = 8
+MAX_ASKED: Final = 1 << 32
+_KIND_BITS: Final = 3
+_FLAGS: Final = 31
+
+
+class ChainEntry(NamedTuple):
+    """A chain of a group: `items` of it, the last `alone` without borrowed bits, `size` bytes."""
+
+    items: int
+    alone: int
+    size: int
+
+
+class GroupEntry(NamedTuple):
+    """A group: bytes of its start, and its chains."""
+
+    start: int
+    chains: tuple[ChainEntry, ...]
+
+    @property
+    def items(self) -> int:
+        """Pictures or tiles."""
+        return sum(chain.items for chain in self.chains)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.start + sum(chain.size for chain in self.chains)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Pictures that follow each other and are coded together.
+
+    Attributes:
+        pictures: how many; several are one group of tiles of one size.
+        kind: of their samples.
+        grid: their size and tiles.
+        orientation: EXIF's number.
+        profile: index of their colour profile, or None.
+        alphas: bytes of each picture's alpha plane, or empty; 0 where `method` codes it as well.
+        groups: one after the other, sizes of tiles as `Grid.by_size` has them; without a model
+            there are none.
+        run: pictures under one checksum.
+        checks: CRC-32 of every run.
+        method: number of the method that codes each picture by itself; `MODEL`: the file's model.
+        sizes: bytes of each picture, where a method codes it.
+    """
+
+    pictures: int
+    kind: Kind
+    grid: Grid
+    orientation: int
+    profile: int | None
+    alphas: tuple[int, ...]
+    groups: tuple[GroupEntry, ...]
+    run: int
+    checks: tuple[int, ...]
+    method: int = MODEL
+    sizes: tuple[int, ...] = ()
+
+    @property
+    def mode(self) -> str:
+        """Pillow's name for the pictures."""
+        return self.kind.mode(bool(self.alphas))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all pictures."""
+        groups = sum(group.size for group in self.groups)
+        return sum(self.alphas) + groups + sum(self.sizes)
+
+    @property
+    def samples(self) -> int:
+        """Numbers that the pictures are made of."""
+        channels = 3 if self.mode.startswith("RGB") else 1
+        return self.pictures * self.grid.height * self.grid.width * (channels + bool(self.alphas))
+
+    def write(self, writer: FieldWriter, archive: bool) -> None:
+        """Write the fields; how many pictures and runs is only said in archives."""
+        grid, several = self.grid, self.grid.count > 1
+        if archive:
+            writer.integer(self.pictures)
+        tags = (bool(self.alphas), self.profile is not None, self.orientation != UPRIGHT)
+        flags = (*tags, several, self.method != MODEL)
+        writer.integer(self.kind + (_sum_flags(flags) << _KIND_BITS))
+        writer.integer(grid.height)
+        writer.integer(grid.width)
+        if several:
+            writer.integer(grid.rows)
+            writer.integer(grid.columns)
+        if self.orientation != UPRIGHT:
+            writer.integer(self.orientation)
+        if self.profile is not None:
+            writer.integer(self.profile)
+        if self.method != MODEL:
+            writer.integer(self.method)
+        for size in self.sizes if self.method != MODEL else self.alphas:
+            writer.integer(size)
+        for group in self.groups:
+            _write_group(group, writer)
+        if archive:
+            writer.integer(self.run)
+        for check in self.checks:
+            writer.raw(check.to_bytes(CHECK_BYTES, "little"))
+
+    @classmethod
+    def read(cls, reader: FieldReader, archive: bool, limit: int) -> "Bundle":
+        """Read the fields of at most `limit` pictures; raises `FileError` on anything absurd."""
+        pictures = reader.integer(limit, "the number of pictures") if archive else 1
+        if pictures == 0:
+            raise CorruptFileError("a bundle of no pictures")
+        code = reader.integer(what="the kind of picture")
+        kind, flags = code & ((1 << _KIND_BITS) - 1), code >> _KIND_BITS
+        if kind > max(Kind) or flags > _FLAGS:
+            raise UnsupportedFileError(
+                f"the file has pictures of unknown kind {code}; update laconic"
+            )
+        has_alpha, has_profile, turned, several, direct = (bool(flags >> k & 1) for k in range(5))
+        height, width = (reader.integer(MAX_SIDE, "a side") for _ in range(2))
+        tiles = [reader.integer(MAX_SIDE, "the number of tiles") for _ in range(2 * several)]
+        grid = Grid.whole(height, width) if direct else Grid(height, width, *tiles)
+        orientation = reader.integer(max(ORIENTATIONS), "the orientation") if turned else UPRIGHT
+        profile = reader.integer(MAX_PICTURES, "the number of a profile") if has_profile else None
+        method = reader.integer(what="the method") if direct else MODEL
+        sizes = _read_sizes(reader, pictures * direct, "a picture")
+        alphas: tuple[int, ...] = (0,) * (pictures * has_alpha)
+        groups: tuple[GroupEntry, ...] = ()
+        if not direct:
+            alphas = _read_sizes(reader, pictures * has_alpha, "an alpha plane")
+            groups = _read_groups(reader, grid, pictures)
+        run = reader.integer(pictures, "pictures of a checksum") if archive else 1
+        absurd = (
+            several and grid.count == 1,
+            turned and orientation <= UPRIGHT,
+            run == 0,
+            direct and (several or method == MODEL),
+        )
+        if any(absurd) or (has_alpha and Kind(kind).bits != 8):
+            raise CorruptFileError("the list of pictures contradicts itself")
+        if run > 1 and run * height * width * Kind(kind).colours > MAX_RUN_SAMPLES:
+            raise CorruptFileError("too many pictures share a checksum")
+        checks = tuple(
+            int.from_bytes(reader.raw(CHECK_BYTES), "little") for _ in range(-(-pictures // run))
+        )
+        pixels = (alphas, groups, run, checks, method, sizes)
+        return cls(pictures, Kind(kind), grid, orientation, profile, *pixels)
+
+
+@dataclass(frozen=True)
+class LosslessHeader:
+    """The codec's own header.
+
+    Attributes:
+        model: name of the model that wrote the file, or None where no picture needs one.
+        fingerprint: 8 bytes that identify its weights; empty without a model.
+        pictures: how many, or None where the file is no archive.
+        profiles: whether a section holds colour profiles.
+        ideal_bits: negative evidence lower bound of all pictures, rounded.
+        net_bits: what the coder makes of it without initial bits, rounded.
+        single: the picture, where the file is no archive.
+        metadata: whether a section holds metadata.
+        note: why the file is lossless, where a lossy one was asked for.
+    """
+
+    model: str | None
+    fingerprint: bytes
+    pictures: int | None
+    profiles: bool
+    ideal_bits: int
+    net_bits: int
+    single: Bundle | None
+    metadata: bool = False
+    note: Note | None = None
+
+    def write(self) -> bytes:
+        """The header's bytes, the same for equal headers."""
+        writer = FieldWriter()
+        tags = (self.pictures is not None, self.profiles, self.metadata, self.note is not None)
+        flags = _sum_flags(tags)
+        if self.model is None:
+            writer.integer(MODEL_FREE_REVISION)
+            writer.integer(flags)
+        else:
+            writer.integer(REVISION)
+            writer.word(self.model)
+            writer.raw(self.fingerprint)
+            writer.integer(flags)
+            writer.integer(self.ideal_bits)
+            excess = self.net_bits - self.ideal_bits
+            writer.integer(2 * excess if excess >= 0 else -2 * excess - 1)
+        if self.note is not None:
+            writer.integer(self.note.reason)
+            writer.integer(self.note.asked)
+        if self.pictures is not None:
+            writer.integer(self.pictures)
+        if self.single is not None:
+            self.single.write(writer, archive=False)
+        return writer.finish()
+
+    @classmethod
+    def read(cls, data: bytes) -> "LosslessHeader":
+        """Read a header; raises `CorruptFileError` or `UnsupportedFileError` on anything absurd."""
+        reader = FieldReader(data, "the lossless header")
+        revision = reader.integer(what="the revision")
+        if revision not in (REVISION, MODEL_FREE_REVISION):
+            raise UnsupportedFileError(
+                f"the lossless header has revision {revision}, above {MODEL_FREE_REVISION}; "
+                "update laconic"
+            )
+        model, fingerprint = None, b""
+        if revision == REVISION:
+            model = reader.word("the model's name")
+            fingerprint = reader.raw(FINGERPRINT_BYTES)
+        flags = reader.integer(what="the flags")
+        if flags > FLAG_ARCHIVE + FLAG_PROFILES + FLAG_METADATA + FLAG_NOTE:
+            raise UnsupportedFileError(
+                f"the lossless header has unknown flags {flags}; update laconic"
+            )
+        ideal = net = 0
+        if revision == REVISION:
+            ideal = reader.integer(what="ideal bits")
+            zigzag = reader.integer(what="net bits")
+            net = ideal + (zigzag >> 1 if zigzag % 2 == 0 else -((zigzag + 1) >> 1))
+        note = _read_note(reader) if flags & FLAG_NOTE else None
+        pictures = single = None
+        if flags & FLAG_ARCHIVE:
+            pictures = reader.integer(MAX_PICTURES, "the number of pictures")
+        else:
+            single = Bundle.read(reader, archive=False, limit=1)
+        reader.finish()
+        has_profiles, has_metadata = bool(flags & FLAG_PROFILES), bool(flags & FLAG_METADATA)
+        return cls(
+            model, fingerprint, pictures, has_profiles, ideal, net, single, has_metadata, note
+        )
+
+
+def write_bundles(bundles: Sequence[Bundle], writer: FieldWriter) -> None:
+    """The bundles of an archive."""
+    for bundle in bundles:
+        bundle.write(writer, archive=True)
+
+
+def read_bundles(reader: FieldReader, pictures: int) -> tuple[Bundle, ...]:
+    """The bundles of an archive of so many pictures."""
+    bundles: list[Bundle] = []
+    while pictures:
+        if len(bundles) == MAX_BUNDLES:
+            raise CorruptFileError(f"the archive has more than {MAX_BUNDLES} bundles")
+        bundles.append(Bundle.read(reader, archive=True, limit=pictures))
+        pictures -= bundles[-1].pictures
+    return tuple(bundles)
+
+
+def split_tiles(
+    grid: Grid, groups: Sequence[GroupEntry]
+) -> list[tuple[GroupEntry, Sequence[Tile]]]:
+    """Each group of a bundle with the tiles that it has of every picture, in order.
+
+    Raises:
+        CorruptFileError: the groups are not cut where the size of tiles changes.
+    """
+    sizes = grid.by_size()
+    if len(sizes) == len(groups) == 1:
+        return [(groups[0], tiles) for tiles in sizes.values()]
+    split: list[tuple[GroupEntry, Sequence[Tile]]] = []
+    rest = iter(groups)
+    for tiles in sizes.values():
+        done = 0
+        while done < len(tiles):
+            group = next(rest, None)
+            if group is None or done + group.items > len(tiles):
+                raise CorruptFileError("the groups of a picture do not cover its tiles")
+            split.append((group, tiles[done : done + group.items]))
+            done += group.items
+    return split
+
+
+def _write_group(group: GroupEntry, writer: FieldWriter) -> None:
+    writer.integer(group.start)
+    writer.integer(len(group.chains))
+    for chain in group.chains:
+        for value in chain:
+            writer.integer(value)
+
+
+def _read_note(reader: FieldReader) -> Note:
+    reason = reader.integer(what="the reason")
+    asked = reader.integer(MAX_ASKED, "what was asked for")
+    if reason not in Reason.__members__.values():
+        raise UnsupportedFileError(f"the file notes an unknown reason {reason}; update laconic")
+    return Note(Reason(reason), asked)
+
+
+def _read_sizes(reader: FieldReader, count: int, what: str) -> tuple[int, ...]:
+    return tuple(reader.integer(what=f"the length of {what}") for _ in range(count))
+
+
+def _read_groups(reader: FieldReader, grid: Grid, pictures: int) -> tuple[GroupEntry, ...]:
+    """Groups until all tiles of all pictures are there."""
+    left, groups = pictures * grid.count, []
+    while left:
+        start = reader.integer(what="the length of a group's start")
+        chains = []
+        for _ in range(reader.integer(left, "the number of chains")):
+            count = reader.integer(left, "the pictures of a chain")
+            alone = reader.integer(count, "the pictures that start a chain")
+            chains.append(ChainEntry(count, alone, reader.integer(what="the length of a chain")))
+            left -= count
+            if count == 0:
+                raise CorruptFileError("a chain of no pictures")
+        if not chains:
+            raise CorruptFileError("a group without chains")
+        groups.append(GroupEntry(start, tuple(chains)))
+    if pictures > 1 and (len(groups) > 1 or not grid.even):
+        raise CorruptFileError("a bundle of several pictures is not one group of equal tiles")
+    return tuple(groups)
+
+
+def _sum_flags(flags: Sequence[bool]) -> int:
+    return sum(1 << k for k, flag in enumerate(flags) if flag)

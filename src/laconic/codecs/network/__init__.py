@@ -1,0 +1,1 @@
+"""The network codec: tensors of a safetensors file <-> a .lac file."""

@@ -1,0 +1,134 @@
+"""MIRACLE's coding: block by block, the rest trained on after each.
+
+A block of weights is told as a draw from its posterior, and stays what the draw says; the weights
+that are not yet told learn to live with it.
+
+Source: Havasi, Peharz & Hernández-Lobato 2018, there with blocks of equal KL, a dozen bits each,
+drawn by chance from all layers; Flamich 1.7.3.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+from torch import nn
+from torch.distributions import Normal
+
+from laconic.codecs.network.codec import named, shrink
+from laconic.codecs.network.drawn import DrawsWriter, block_rows
+from laconic.coding.relative_entropy import Receipt, RelativeEntropyCoder
+from laconic.coding.relative_entropy.blocks.trellis import TrellisCoder
+from laconic.errors import InputError
+from laconic.training.modes import restored_on_failure
+from laconic.weights.base import ProbabilisticLayer
+from laconic.weights.convert import plain
+from laconic.weights.methods.miracle import NATS_PER_BYTE, DrawnTensor, MiraclePosterior
+
+CODER: Final = TrellisCoder(outlier_bits=20)
+"""Weights of 12 to 20 bits are few, and cheaper on the path than as numbers of their own."""
+
+
+def _ignore(name: str, receipt: Receipt) -> None:
+    pass
+
+
+def shrink_drawn(
+    net: nn.Module,
+    refine: Callable[[str], None] | None = None,
+    block_bytes: float = math.inf,
+    order: Sequence[str] = (),
+    coder: RelativeEntropyCoder = CODER,
+    seed: int = 0,
+    metadata: Mapping[str, str] | None = None,
+    report: Callable[[str, Receipt], None] = _ignore,
+) -> bytes:
+    """Write the .lac file of a network whose weights were trained by the method "miracle".
+
+    The network is changed in place: at the end its weights are those of the file, bit for bit.
+    Tensors that are no weights of converted layers are kept bit for bit. If anything fails, such as
+    `refine`, the network is put back as it was.
+
+    Args:
+        net: the converted network.
+        refine: trains what is not yet told, some steps; called after each block but a layer's bias
+            with the name of the layer; not after the last. Told numbers take no gradients.
+            None: no training.
+        block_bytes: KL of the blocks that weights are cut into, as nearly as whole rows allow.
+        order: names of all converted layers in the order of telling; none: as they stand.
+        coder: which tells the draws.
+        seed: of the shared randomness; another one gives another draw.
+        metadata: free text by name, kept in the file.
+        report: called for every tensor with its name and what it cost.
+
+    Returns:
+        The file; `laconic.expand` gives the `state_dict` of `plain(net)`.
+
+    Raises:
+        InputError: the network was made probabilistic by another method, was told before, has NaN
+            weights, or `order` does not name every layer once.
+    """
+    writer = DrawsWriter(coder, seed)
+    parts = _parts(net, order)
+    with restored_on_failure([net]):
+        for place, (layer, part, tensor) in enumerate(parts):
+            rest = parts[place + 1 :]
+            for receipt in _tell(writer, f"{layer}.{part}", tensor, block_bytes):
+                report(f"{layer}.{part}", receipt)
+                if refine is not None and part == "weight" and (rest or not tensor.told.all()):
+                    refine(layer)
+        draws = writer.finish()
+        told = {entry.name for entry in draws.entries}
+        others = {key: value for key, value in plain(net).state_dict().items() if key not in told}
+        return shrink(named(others), metadata or {}, 0.0, draws=draws)
+
+
+def count_blocks(net: nn.Module, block_bytes: float) -> int:
+    """In how many blocks `shrink_drawn` would tell a network's weights, as its KL stands.
+
+    Args:
+        net: the converted network, not yet told.
+        block_bytes: as `shrink_drawn` takes it.
+
+    Raises:
+        InputError: as `shrink_drawn`.
+    """
+    parts = _parts(net, ())
+    return sum(_blocks(tensor, block_bytes) for _, part, tensor in parts if part == "weight")
+
+
+def _blocks(tensor: DrawnTensor, block_bytes: float) -> int:
+    """As many as its KL asks for, each of a row at least."""
+    wanted = float(tensor.nats().detach()) / NATS_PER_BYTE / block_bytes
+    return min(len(tensor.mean), max(1, round(wanted)))
+
+
+def _parts(net: nn.Module, order: Sequence[str]) -> list[tuple[str, str, DrawnTensor]]:
+    """Layer, "bias" or "weight", and tensor; biases first, for weights can make up for them."""
+    layers = {n: m for n, m in net.named_modules() if isinstance(m, ProbabilisticLayer)}
+    order = tuple(order) or tuple(layers)
+    if not layers or sorted(order) != sorted(layers):
+        raise InputError(f"the order must name each of {', '.join(layers) or 'no layers'} once")
+    parts = []
+    for name in order:
+        posterior = layers[name].posterior
+        if not isinstance(posterior, MiraclePosterior):
+            raise InputError(f'{name!r} was not converted by the method "miracle"')
+        for part, tensor in sorted(posterior.drawn.items()):
+            if bool(tensor.told.any()):
+                raise InputError(f"{name}.{part} was told before: convert and train anew")
+            parts.append((name, part, tensor))
+    return parts
+
+
+def _tell(
+    writer: DrawsWriter, name: str, tensor: DrawnTensor, block_bytes: float
+) -> Iterator[Receipt]:
+    """Tell a tensor; after each block, between two steps of the iterator, it may be trained."""
+    shape, blocks = tuple(tensor.mean.shape), _blocks(tensor, block_bytes)
+    entry = writer.begin(name, shape, float(tensor.prior_scale), blocks)
+    for block in block_rows(entry):
+        target = tensor.target
+        q = Normal(target.loc[block], target.scale[block], validate_args=False)
+        draw, receipt = writer.tell(q)
+        tensor.fix(draw, receipt.bits, entry.prior_scale)
+        yield receipt

@@ -1,0 +1,1 @@
+"""Context mixing: the coder of pictures with few colours or flat areas."""

@@ -1,0 +1,1 @@
+"""Coders that bisect the prior's cumulative distribution function."""

@@ -1,0 +1,1 @@
+"""Coders that search candidates for a block of dimensions."""

@@ -1,0 +1,1 @@
+"""Coders that quantise with shared dither."""

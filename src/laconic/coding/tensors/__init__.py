@@ -1,0 +1,1 @@
+"""Codecs of whole tensors: codebooks, bit planes, and matrices of small integers."""

@@ -1,0 +1,91 @@
+"""Numbers of few distinct values: the values once, in order, and for each number which one it is.
+
+Networks that were trained to share weights or to stand on a grid are such; no bit is lost.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laconic.coding.queue.stream import IntArray, QueueDecoder, QueueEncoder
+from laconic.coding.tensors import planes
+from laconic.coding.tensors.planes import Layout
+from laconic.errors import CorruptFileError
+
+LARGEST = 256
+"""More distinct values than this are no codebook."""
+
+_SAMPLE = 1 << 14
+
+Words = NDArray[np.unsignedinteger]
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """Distinct values by size.
+
+    Attributes:
+        words: their bits, shape `(values,)`.
+        zero: index of the one nearest to zero, from which indices are counted: rare large values
+            get large integers, as the coder of small integers likes them.
+    """
+
+    words: Words
+    zero: int
+
+    @classmethod
+    def of(
+        cls, words: Words, to_values: Callable[[Words], NDArray[np.floating]]
+    ) -> "Codebook | None":
+        """The codebook of numbers, or None where they are too many or too few to be worth one.
+
+        Args:
+            words: bits of the numbers, shape `(count,)`.
+            to_values: bits to floats; called with distinct ones.
+        """
+        limit = min(LARGEST, words.size // 4)
+        distinct = np.unique(words[:_SAMPLE])
+        for start in range(_SAMPLE, words.size, planes.CHUNK):
+            if distinct.size > limit:
+                break
+            distinct = np.union1d(distinct, words[start : start + planes.CHUNK])
+        if not 0 < distinct.size <= limit:
+            return None
+        sizes = to_values(distinct).astype(np.float64)
+        if not np.isfinite(sizes).all():
+            return None
+        order = np.argsort(sizes, kind="stable")
+        return cls(distinct[order], int(np.argmin(np.abs(sizes[order]))))
+
+    def indices(self, words: Words) -> IntArray:
+        """Which value each number is, counted from `zero`."""
+        order = np.argsort(self.words)
+        places = order[np.searchsorted(self.words, words, sorter=order)]
+        indices: IntArray = places.astype(np.int64) - self.zero
+        return indices
+
+    def values(self, indices: IntArray) -> Words:
+        """The numbers' bits.
+
+        Raises:
+            CorruptFileError: an index is outside.
+        """
+        places = indices + self.zero
+        if places.size and not (places.min() >= 0 and places.max() < self.words.size):
+            raise CorruptFileError("a number is outside its codebook: the file is damaged")
+        return self.words[places]
+
+    def write(self, stream: QueueEncoder, layout: Layout) -> None:
+        """Write the values themselves."""
+        stream.integers([self.words.size, self.zero])
+        planes.write(stream, self.words, layout)
+
+    @classmethod
+    def read(cls, stream: QueueDecoder, layout: Layout) -> "Codebook":
+        """Read what `write` wrote."""
+        size, zero = (int(value) for value in stream.integers(2, LARGEST))
+        if not zero < size:
+            raise CorruptFileError("a codebook has no value at its middle: the file is damaged")
+        return cls(planes.read(stream, size, layout), zero)

@@ -1,0 +1,1 @@
+"""Codecs to compare with: classical ones through Pillow, and published curves."""

@@ -1,0 +1,1 @@
+"""Relative entropy coders: rate, bias and speed."""

@@ -1,0 +1,1 @@
+"""Image codecs on folders of pictures: rates, qualities, curves."""

@@ -1,0 +1,104 @@
+"""Our image codec as an evaluation sees it, and the draw that no coder touched."""
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import torch
+from torch.distributions import Normal
+
+from laconic.codecs.image.codec import ImageCodec, quality_step
+from laconic.codecs.image.header import QUALITY_STEPS
+from laconic.codecs.info import FileInfo, describe
+from laconic.evaluation.images.results import CodeLength, LevelBits
+from laconic.metrics.images import Image8
+from laconic.models.base import Context, NormalLadder
+
+
+@final
+@dataclass(frozen=True)
+class OurCodec:
+    """`ImageCodec` under the names that `laconic.evaluation.anchors.classical.Codec` asks for.
+
+    Attributes:
+        codec: the codec with its model; a setting is its quality, 1 to 100.
+        name: short name in studies.
+        label: for people.
+    """
+
+    codec: ImageCodec
+    name: str = "laconic"
+    label: str = "Laconic"
+
+    @property
+    def description(self) -> str:
+        """The model and the coders, by name."""
+        coders = "+".join(dict.fromkeys(coder.id for coder in self.codec.coders))
+        return f"model {self.codec.model_name}, coder {coders}; setting = quality"
+
+    def encode(self, pixels: Image8, setting: float) -> bytes:
+        """The whole .lac file at one quality."""
+        return self.codec.encode(pixels, quality=setting)
+
+    def decode(self, data: bytes) -> Image8:
+        """The pixels of a .lac file."""
+        return np.array(self.codec.decode(data).convert("RGB"))
+
+    def explain(self, data: bytes) -> CodeLength:
+        """What the file says about its own bits."""
+        return code_length(describe(data))
+
+
+def code_length(info: FileInfo) -> CodeLength:
+    """The three lengths of a file, level by level."""
+    levels = tuple(
+        LevelBits(
+            float(level.ideal_bits),
+            float(level.theory_bits),
+            {name: float(bits) for name, bits in level.parts.items()},
+        )
+        for level in info.levels
+    )
+    return CodeLength(
+        float(info.file_bits), float(info.ideal_bits), float(info.theory_bits), levels
+    )
+
+
+def exact_draw(
+    model: NormalLadder, pixels: Image8, quality: float, generator: torch.Generator
+) -> Image8:
+    """The picture decoded from an exact draw of every posterior, as if bits cost nothing.
+
+    Its distance from the picture that a coder's draw decodes to is what the coder loses.
+
+    Args:
+        model: the ladder, in evaluation mode.
+        pixels: uint8 `(height, width, 3)`, coded whole (no tiles).
+        quality: 1 to 100, as for `ImageCodec.encode`.
+        generator: source of the normals; torch's, on purpose no relation of the coders' own.
+
+    Returns:
+        uint8 `(height, width, 3)`.
+    """
+    height, width, _ = pixels.shape
+    context = context_of(model, height, width, quality)
+    below, right = context.height - height, context.width - width
+    padded = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="symmetric")
+    x = torch.from_numpy(padded).float().permute(2, 0, 1)[None] / 255
+    with torch.inference_mode():
+        features, exact_prior = model.encode(x, context), model.exact_prior()
+        above: list[torch.Tensor] = []
+        for level in range(model.levels):
+            exact = exact_prior(level, [z.double() for z in above], context)
+            prior = Normal(exact.loc.to(x), exact.scale.to(x), validate_args=False)
+            posterior = model.posterior(level, features, above, prior, context)
+            noise = torch.randn(posterior.loc.shape, generator=generator)
+            above.append(posterior.loc + posterior.scale * noise)
+        shown = model.likelihood(above, context).mean
+    values = shown[0, :, :height, :width].permute(1, 2, 0).float().numpy()
+    return np.asarray(np.round(values.clip(0, 1) * 255), dtype=np.uint8)
+
+
+def context_of(model: NormalLadder, height: int, width: int, quality: float) -> Context:
+    """The context in which `ImageCodec` codes a picture of this size at this quality."""
+    return model.context(height, width, quality_step(quality), QUALITY_STEPS)

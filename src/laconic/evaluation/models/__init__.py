@@ -1,0 +1,1 @@
+"""What latent-variable models reach: rate, distortion, evidence, mutual information."""

@@ -1,0 +1,1 @@
+"""The rate-distortion plane: points, claims, figures, reports."""

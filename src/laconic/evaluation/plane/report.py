@@ -1,0 +1,378 @@
+"""A sweep as a report: figures, a table of points, and one HTML page that asks for nothing else."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from laconic.container.storage import write_atomically
+from laconic.evaluation.plane.claims import Claim, check_claims
+from laconic.evaluation.plane.figures import draw_plane, draw_skew, new_figure, spans_decades
+from laconic.evaluation.plane.grids import draw_grid, families_with_grids
+from laconic.evaluation.plane.point_groups import FAILS, HOLDS, UNKNOWN, best_of, short
+from laconic.evaluation.plane.points import PlanePoint, read_points
+from laconic.evaluation.plane.style import DARK, LIGHT, Theme
+from laconic.evaluation.plane.tables import (
+    claims_table,
+    entropy_bound,
+    figure,
+    files_table,
+    frontier_of,
+    information_table,
+    number,
+    points_csv,
+    points_table,
+    settings_table,
+    sort_points,
+)
+from laconic.evaluation.report.figures import figure_paths, render_svg, save_figure
+from laconic.evaluation.report.page import Version, data_uri, fill_template
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CAPTION = (
+    "Each marker is one model. Colour: decoder (cold: deconvolutional, warm: autoregressive) and "
+    "marginal; shape: marginal (circle: Gaussian, square: flow, triangle: VampPrior); filled: "
+    "encoder with a flow. Steps: Pareto frontier, its points crossed; thick grey: convex hull. "
+    "Error bars: one standard error."
+)
+
+KINDS = {
+    "reconstructions": "z ~ e(z | x), x ~ d(x | z)",
+    "generations": "z ~ m(z), x ~ d(x | z)",
+}
+"""Grids and where their samples come from."""
+
+DENSITIES = (
+    "These models tell densities of pixels in [0, 1]: a distortion may be below 0, and no sum "
+    "R + D bounds an entropy. Each β has a likelihood of its own."
+)
+
+FAVOURITE = "-+v"
+"""The family whose grids the source shows; the page opens these."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure of the report.
+
+    Attributes:
+        name: of its files, without ending.
+        alt: what it shows, for readers who cannot see it.
+        caption: HTML under it.
+        draw: draws it in a theme.
+    """
+
+    name: str
+    alt: str
+    caption: str
+    draw: Callable[[Theme], "Figure"]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One plane of the report.
+
+    Attributes:
+        name: of the data set.
+        points: on this plane.
+        plots: of rate and distortion.
+        grids: by family, reconstructions and generations.
+    """
+
+    name: str
+    points: Sequence[PlanePoint]
+    plots: Sequence[Plot]
+    grids: Mapping[str, Sequence[Plot]]
+
+    @property
+    def count(self) -> int:
+        """Figures to draw."""
+        return len(self.plots) + sum(map(len, self.grids.values()))
+
+
+Tick = Callable[[], None]
+"""Called after every figure."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of figures drawn and the number there will be."""
+
+
+def silent(done: int, total: int) -> None:
+    """No progress at all."""
+
+
+def replace(path: Path) -> None:
+    """Allow every file, so that those that exist are replaced."""
+
+
+def write_report(
+    runs: Sequence[Path],
+    out: Path,
+    title: str = "Rate-distortion report",
+    progress: Progress = silent,
+    check: Callable[[Path], None] = replace,
+) -> list[Path]:
+    """Figures (SVG and PNG), points.csv and report.html, data set by data set.
+
+    Args:
+        runs: folders of runs, searched to any depth, or result.json files.
+        out: folder to write into; it is made, and files of the same names are replaced,
+            unless `check` refuses them.
+        title: of the page.
+        progress: told after every figure.
+        check: called with every file before anything is drawn; what it raises stops the report.
+
+    Returns:
+        The files written, the page first.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+        InputError: no runs, or a run cannot be read; the message names the file.
+    """
+    points = sort_points(read_points(runs))
+    planes = sorted({point.plane for point in points})
+    plan = [_plan(name, [p for p in points if p.plane == name]) for name in planes]
+    steps = Steps(sum(section.count for section in plan), progress)
+    if steps.total:
+        new_figure(LIGHT, 1, 1)  # Without matplotlib nothing is written.
+    report, table = out / "report.html", out / "points.csv"
+    for path in (report, table, *(path for section in plan for path in _files_of(section, out))):
+        check(path)
+    out.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    sections = []
+    for section in plan:
+        text, files = _write_section(section, out, steps.tick)
+        sections.append(text)
+        written += files
+    page = fill_template(
+        "plane.html",
+        title=escape(title),
+        subtitle=escape(_subtitle(points)),
+        sections="".join(sections),
+    )
+    write_atomically(report, page.encode("utf-8"))
+    write_atomically(table, points_csv(points).encode("utf-8"))
+    return [report, table, *written]
+
+
+def _subtitle(points: Sequence[PlanePoint]) -> str:
+    families = len({point.family for point in points})
+    runs, kinds = _count(len(points), "run"), _count(families, "model family", "model families")
+    return (
+        f"{runs} of {kinds}. R is the rate, D the distortion, both in nats per image of "
+        "the test set; the negative ELBO is R + D."
+    )
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _plan(name: str, points: Sequence[PlanePoint]) -> Section:
+    slug = _slug(name)
+    return Section(name, points, list(_plots(points, name, slug)), _grid_plots(points, slug))
+
+
+def _files_of(section: Section, out: Path) -> list[Path]:
+    """The files that a plane is drawn into."""
+    plots = [*section.plots, *(plot for plots in section.grids.values() for plot in plots)]
+    return [path for plot in plots for path in figure_paths(out / plot.name)]
+
+
+def _write_section(section: Section, out: Path, tick: Tick) -> tuple[str, list[Path]]:
+    """One plane: its HTML and the files written for it."""
+    written: list[Path] = []
+    figures: list[str] = []
+    grids: list[str] = []
+    for plot in section.plots:
+        shown, files = _save(plot, out, tick)
+        figures.append(f'<figure class="card plot">{shown}</figure>')
+        written += files
+    for family, plots in section.grids.items():
+        saved = [_save(plot, out, tick) for plot in plots]
+        opened = " open" if family == FAVOURITE or not grids else ""
+        cards = "".join(f'<figure class="card grids">{shown}</figure>' for shown, _ in saved)
+        grids.append(
+            f"<details{opened}><summary>Family {escape(family)}</summary>{cards}</details>"
+        )
+        written += [file for _, files in saved for file in files]
+    return _page_section(section, figures, grids), written
+
+
+def _page_section(section: Section, figures: Sequence[str], grids: Sequence[str]) -> str:
+    """The HTML of one plane."""
+    points = section.points
+    dense = any(point.density for point in points)
+    claims = [] if dense else check_claims(points)
+    parts = {
+        "The plane": f'<div class="pictures">{"".join(figures)}</div>' if figures else "",
+        "Claims of the source": claims
+        and claims_table(claims)
+        + _note(
+            "Alemi et al., Fixing a broken ELBO. Differences count beyond two standard errors, "
+            "taken as independent. Groups of families are compared on their lower convex hulls."
+        ),
+        "All points": points_table(points)
+        + _note(
+            "Nats per image, ± one standard error. IWAE and AIS are bounds on −log p(x). "
+            "×: no other model has both a lower rate and a lower distortion."
+        )
+        + (_note(DENSITIES) if dense else ""),
+        "Information": information_table(points) + _note(_bounds(points, dense)),
+        "Ideal against file": _files(points),
+        "Samples": _grids_head(grids) + "".join(grids) if grids else "",
+        "Settings": settings_table(points),
+    }
+    body = "".join(f"<h3>{head}</h3>{part}" for head, part in parts.items() if part)
+    return f"<section><h2>{escape(section.name)}</h2>{_facts(points, claims)}{body}</section>"
+
+
+def _bounds(points: Sequence[PlanePoint], dense: bool) -> str:
+    """What the columns of the information table are."""
+    entropy = (
+        "The entropy H is unknown; the lowest bound of any model, "
+        f"{number(entropy_bound(points))} nats, stands for it, so that H − D is at most what "
+        "is told. "
+    )
+    return (
+        f"H − D ≤ I(X; Z) ≤ R. {'' if dense else entropy}E ≤ I ≤ G for samples of the model "
+        "itself. Aggregate gap: KL of the aggregate posterior and the marginal."
+    )
+
+
+def _facts(points: Sequence[PlanePoint], claims: Sequence[Claim]) -> str:
+    """The few figures that a reader wants first."""
+    shown = [point for point in points if point.on_plane]
+    verdicts = [claim.verdict for claim in claims]
+    facts = {}
+    if claims:
+        facts["claims that hold"] = (
+            f"{verdicts.count(HOLDS)} of {len(verdicts)}",
+            f"{verdicts.count(FAILS)} do not, {verdicts.count(UNKNOWN)} not measured",
+        )
+    if shown:
+        best = best_of(shown)
+        rates = sorted(point.rate for point in shown)
+        ends = [short(rate) for rate in (rates[0], rates[-1])]
+        facts = {
+            "best negative ELBO, nats": (figure(best.negative_elbo), escape(best.name)),
+            "rates, nats": (f"{ends[0]} to {ends[1]}", _count(len(shown), "model")),
+            "on the frontier": (str(len(frontier_of(shown))), "models that no other beats"),
+        } | facts
+    cells = "".join(
+        f'<div class="card"><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>'
+        for name, (value, note) in facts.items()
+    )
+    return f'<dl class="facts">{cells}</dl>'
+
+
+def _files(points: Sequence[PlanePoint]) -> str:
+    table = files_table(points)
+    return table and table + _note(
+        "Every file holds whole images: its ideal is R + D. On the plane, what a file takes beyond "
+        "its ideal is drawn as more rate."
+    )
+
+
+def _grids_head(grids: Sequence[str]) -> str:
+    families = "" if len(grids) == 1 else " Open a family to see it."
+    return (
+        '<p class="soft">Pairs of columns, by rising rate: one sample of the decoder, and the mean '
+        f"of all samples of the same latent. What varies is not in the latent.{families}</p>"
+    )
+
+
+def _note(text: str) -> str:
+    return f"<p><small>{text}</small></p>"
+
+
+def _plots(points: Sequence[PlanePoint], data: str, slug: str) -> Iterator[Plot]:
+    """The plane and the skew planes; none where no run has both rate and distortion."""
+    shown = [point for point in points if point.on_plane]
+    if not shown:
+        return
+    best = f"The best negative ELBO is {best_of(shown).negative_elbo.value:.2f} nats."
+    models = _count(len(shown), "model")
+    yield Plot(
+        f"{slug}_plane",
+        f"Distortion against rate of {models} on {data}. {best} All points are in the table.",
+        f"Distortion against rate. {CAPTION} Dashed: equal ELBO.",
+        lambda theme: draw_plane(shown, f"{data}: the rate-distortion plane", theme),
+    )
+    yield Plot(
+        f"{slug}_skew",
+        f"Negative ELBO against rate of {models} on {data}. {best}",
+        "The same on skew axes: negative ELBO against rate.",
+        lambda theme: draw_skew(shown, f"{data}: negative ELBO against rate", theme=theme),
+    )
+    if spans_decades(shown):
+        yield Plot(
+            f"{slug}_skew_log",
+            f"Negative ELBO against rate on a logarithmic axis, {models} on {data}. {best}",
+            "The same near the best ELBO, rates on a logarithmic axis. Triangles at the upper "
+            "edge: models above it.",
+            lambda theme: draw_skew(
+                shown, f"{data}: near the best ELBO", log_rate=True, theme=theme
+            ),
+        )
+
+
+def _grid_plots(points: Sequence[PlanePoint], slug: str) -> Mapping[str, list[Plot]]:
+    """By family: reconstructions and generations."""
+    return {
+        family: [_grid_plot(runs, family, kind, slug) for kind in KINDS]
+        for family, runs in families_with_grids(points).items()
+    }
+
+
+def _grid_plot(runs: Sequence[PlanePoint], family: str, kind: str, slug: str) -> Plot:
+    rates = f"{short(runs[0].rate)} to {short(runs[-1].rate)} nats"
+    words = f"{kind.capitalize()} of family {family}, {KINDS[kind]}"
+    return Plot(
+        f"{slug}_{_slug(family)}_{kind}",
+        f"{words}: single samples and means of samples at rates from {rates}.",
+        escape(words),
+        lambda theme: draw_grid(runs, kind, words, theme),
+    )
+
+
+def _slug(name: str) -> str:
+    """A name that can be part of a file's name."""
+    return re.sub(r"[^-+.\w]+", "-", name)
+
+
+class Steps:
+    """Counts figures.
+
+    Args:
+        total: to come.
+        progress: told after each.
+    """
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self.total, self.progress, self.done = total, progress, 0
+
+    def tick(self) -> None:
+        """One more is drawn."""
+        self.done += 1
+        self.progress(self.done, self.total)
+
+
+def _save(plot: Plot, out: Path, tick: Tick) -> tuple[str, list[Path]]:
+    """Write a figure, and put it in HTML as it looks on a light and on a dark page."""
+    files = save_figure(plot.draw(LIGHT), out / plot.name)
+    light, dark = (
+        data_uri(Version(plot.name, "image/svg+xml", data))
+        for data in (files[1].read_bytes(), render_svg(plot.draw(DARK)))
+    )
+    tick()
+    return (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+        f'<img src="{light}" alt="{escape(plot.alt)}"></picture>'
+        f"<figcaption>{plot.caption}</figcaption>"
+    ), files

@@ -1,0 +1,1 @@
+"""Where data, model, loss and loop meet: recipes, tasks, runs, sweeps."""

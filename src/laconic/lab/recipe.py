@@ -1,0 +1,275 @@
+"""From a YAML configuration to trained weights: the one place where data, model and loop meet."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.distributions import Distribution
+
+from laconic.data.binary import draw_binary, read_binary
+from laconic.data.folders import list_images
+from laconic.data.idx import load_digits
+from laconic.data.patches import (
+    MixedSampler,
+    PatchSampler,
+    block_covariance,
+    load_images,
+    read_split,
+    reducer,
+)
+from laconic.errors import ConfigError, InputError
+from laconic.models import make_model
+from laconic.models.base import Context, LatentVariableModel, Rung
+from laconic.models.families.family import Family
+from laconic.models.sliced.ladder import SlicedLadder
+from laconic.training.ahead import Batches
+from laconic.training.classification import LabelledBatches
+from laconic.training.config import build, plain, read_config
+from laconic.training.loop import CHECKPOINT, LoopConfig, Trainer
+from laconic.training.objectives.beta_range import LadderLoss
+from laconic.training.objectives.choice import choose, is_pathwise
+from laconic.training.objectives.elbo import LearningObjective, Objective
+from laconic.training.objectives.rate_target import TargetRate
+from laconic.training.objectives.structural import Taste
+from laconic.training.schedules import LearningRate
+
+RECIPE = ("model", "data", "objective", "structure", "rate", "loop", "folder", "start_from")
+
+KINDS = ("photos", "digits", "binary", "omniglot")
+BINARY_FILE = "binarized_mnist.npz"
+OMNIGLOT_FILE = "omniglot28.npz"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the images are; photographs are cut into patches, small images taken whole.
+
+    Attributes:
+        kind: "photos"; "digits": MNIST's idx files; "binary": an .npz file of packed bits;
+            "omniglot": an .npz file of grey images, made black and white once and for all.
+        folder: photographs with a `split.txt`, or the files, inside the data root
+            (`LACONIC_DATA`, or `../shared/data`).
+        split: which lines of `split.txt`, or which file or array.
+        hold_out: small images at the end that are left out, to choose settings with.
+        patch: side of the patches in pixels.
+        batch: patches or images in a batch.
+        seed: of the positions, or of the order.
+        covariance_batches: batches that the linear transform is fitted to.
+        leave_out: photographs whose names start so are left out; lossless models leave out those
+            that were JPEG files, whose noise is gone.
+        reductions: every photograph is taken at these fractions of its size.
+        grey_share: share of the patches that are made grey.
+        graphics: a folder of other pictures, all of whose files take part; "" for none.
+        graphics_share: share of the patches that come from there.
+    """
+
+    kind: str = "photos"
+    folder: str = "photos"
+    split: str = "train"
+    hold_out: int = 0
+    patch: int = 128
+    batch: int = 8
+    seed: int = 1
+    covariance_batches: int = 400
+    leave_out: str = ""
+    reductions: tuple[int, ...] = (1,)
+    grey_share: float = 0.0
+    graphics: str = ""
+    graphics_share: float = 0.0
+
+
+def data_root() -> Path:
+    """The data folder: `LACONIC_DATA`, or `../shared/data`."""
+    return Path(os.environ.get("LACONIC_DATA", "../shared/data"))
+
+
+def train_from_config(
+    path: Path,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    progress: Callable[[int, dict[str, float]], None] | None = None,
+    force: bool = False,
+) -> None:
+    """Train the model that a YAML file describes; checkpoints and logs go to its `folder`.
+
+    Args:
+        path: the configuration.
+        overrides: `section.key=value` strings.
+        resume: continue from the checkpoint in `folder`; else start anew (from `start_from`'s
+            weights where given).
+        progress: called with the step and the latest row of the log.
+        force: begin anew where `folder` holds a checkpoint, which is replaced.
+
+    Raises:
+        ConfigError: anything wrong with the configuration or its files; or `folder` holds a
+            checkpoint, and neither `resume` nor `force` is given.
+    """
+    config = read_config(path, overrides)
+    checkpoint = _folder(config) / CHECKPOINT
+    if checkpoint.exists() and not (resume or force):
+        raise ConfigError(
+            f"{checkpoint} exists; --resume goes on with it, --force replaces it, and "
+            "--set folder=FOLDER begins elsewhere"
+        )
+    trainer = make_trainer(config, resume)
+    if force:
+        trainer.log.rewind(trainer.step)
+    trainer.run(progress)
+
+
+def _folder(config: Mapping[str, Any]) -> Path:
+    """Where checkpoints and logs of a run go."""
+    return Path(config.get("folder", "runs/default"))
+
+
+def make_trainer(
+    config: dict[str, Any], resume: bool, notes: Mapping[str, Any] | None = None
+) -> Trainer:
+    """Assemble data, model, objective and loop; `notes` are kept in the checkpoint."""
+    unknown = set(config) - set(RECIPE)
+    if unknown:
+        raise ConfigError(
+            f"unknown section(s) {', '.join(sorted(unknown))}; known are {', '.join(RECIPE)}"
+        )
+    data = build(DataConfig, config.get("data"), "data")
+    loop = build(LoopConfig, config.get("loop"), "loop")
+    objective = make_objective(config)
+    torch.manual_seed(loop.seed)
+    model = make_model(config.get("model", {}))
+    images = _photos(data) if data.kind == "photos" else []
+    batches = make_batches(data, images)
+    if not resume and "start_from" not in config:
+        _look_at_data(model, data, images, batches)
+    _check_taste(objective, model)
+    rate = build(LearningRate, config.get("rate"), "rate")
+    identity = {"model": config.get("model", {}), "data": plain(data), **(notes or {})}
+    climb = _climb(model, is_pathwise(objective))
+    loss = LadderLoss(climb, objective, model.beta_range, loop)
+    folder = _folder(config)
+    learning = objective if isinstance(objective, LearningObjective) else None
+    trainer = Trainer(
+        model,
+        loss,
+        batches,
+        rate,
+        loop,
+        folder,
+        identity,
+        after_step=learning.after_step if learning else None,
+        state=learning,
+    )
+    if resume:
+        trainer.resume()
+    elif "start_from" in config:
+        from laconic.pretrained import load
+
+        released = load(config["start_from"])
+        trainer.start_from(_grown(model, released.model), released.steps)
+    return trainer
+
+
+def _check_taste(objective: object, model: object) -> None:
+    """Raise `ConfigError` where the objective has a coordinate that the model lacks."""
+    has_taste = isinstance(model, SlicedLadder) and model.config.taste
+    if isinstance(objective, Taste) and not has_taste:
+        raise ConfigError("objective: 'taste' needs a model with that coordinate (model.taste)")
+
+
+def _look_at_data(
+    model: LatentVariableModel,
+    data: DataConfig,
+    photos: Sequence[NDArray[np.uint8]],
+    batches: Batches,
+) -> None:
+    """What some models take from the data before they learn: a transform, pseudo-inputs."""
+    if isinstance(model, SlicedLadder):
+        fit = PatchSampler(photos, data.patch, 16, data.seed)
+        model.transform.fit(block_covariance(fit, model.config.block, data.covariance_batches))
+    if isinstance(model, Family) and isinstance(batches, LabelledBatches):
+        count, images = model.sizes.pseudo_inputs, batches.inputs
+        if model.marginal_kind == "v" and len(images) < count:
+            raise ConfigError(f"model.sizes.pseudo_inputs: {count}, for {len(images)} images")
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(data.seed))
+        model.adopt(images[order[:count]])
+
+
+def make_batches(data: DataConfig, photos: Sequence[NDArray[np.uint8]]) -> Batches:
+    """Patches of photographs, or small images `(batch, 1, h, w)` in [0, 1], shuffled every pass."""
+    if data.kind not in KINDS:
+        raise ConfigError(f"data.kind: '{data.kind}' is not one of {', '.join(KINDS)}")
+    if data.kind == "photos":
+        sampler = PatchSampler(photos, data.patch, data.batch, data.seed, data.grey_share)
+        if not data.graphics:
+            return sampler
+        others = load_images(list_images(data_root() / data.graphics))
+        second = PatchSampler(others, data.patch, data.batch, data.seed)
+        return MixedSampler(sampler, second, data.graphics_share)
+    images = read_small(data)
+    kept = images[: len(images) - data.hold_out]
+    if data.hold_out < 0 or len(kept) < data.batch:
+        raise ConfigError(f"data.hold_out: {len(kept)} images are left for batches of {data.batch}")
+    return LabelledBatches(kept, torch.zeros(len(kept)), data.batch, data.seed)
+
+
+def read_small(data: DataConfig) -> Tensor:
+    """All small images of a split, `(count, 1, h, w)` in [0, 1]."""
+    folder = data_root() / data.folder
+    if not folder.is_dir():
+        raise InputError(
+            f"data.folder: {folder} is no folder; LACONIC_DATA names the one with all data sets"
+        )
+    if data.kind == "binary":
+        return read_binary(folder / BINARY_FILE, data.split).float()
+    if data.kind == "omniglot":
+        return draw_binary(folder / OMNIGLOT_FILE, data.split).float()
+    return load_digits(folder, data.split)[0]
+
+
+def _photos(data: DataConfig) -> list[NDArray[np.uint8]]:
+    paths = read_split(data_root() / data.folder, data.split)
+    kept = [path for path in paths if not (data.leave_out and path.name.startswith(data.leave_out))]
+    images = load_images(kept)
+    return [reduced for factor in data.reductions for reduced in map(reducer(factor), images)]
+
+
+def make_objective(config: dict[str, Any]) -> Objective:
+    """The objective that the sections `objective` and `structure` describe.
+
+    Raises:
+        ConfigError: an unknown name or setting, or one that the loop contradicts.
+    """
+    objective = choose(config.get("objective", "elbo"), config.get("structure"))
+    if isinstance(objective, TargetRate) and (config.get("loop") or {}).get("kl_warmup_steps"):
+        raise ConfigError("loop.kl_warmup_steps: the target-rate objective takes none, write 0")
+    return objective
+
+
+def _grown(model: LatentVariableModel, released: LatentVariableModel) -> dict[str, Tensor]:
+    """Released weights, and what the model has beside them as it starts.
+
+    Raises:
+        ConfigError: the released model is no part of this one.
+    """
+    state, given = model.state_dict(), released.state_dict()
+    for name, value in given.items():
+        if name not in state or state[name].shape != value.shape:
+            raise ConfigError(f"start_from: {name} of the released model has no place in this one")
+    return {**state, **given}
+
+
+def _climb(
+    model: LatentVariableModel, pathwise: bool = True
+) -> Callable[..., tuple[list[Rung], Distribution]]:
+    def climb(
+        x: Tensor, log_beta: Tensor, taste: Tensor | None = None
+    ) -> tuple[list[Rung], Distribution]:
+        context = Context(x.shape[-2], x.shape[-1], log_beta, taste=taste)
+        return model.pass_through(x, context, pathwise)
+
+    return climb

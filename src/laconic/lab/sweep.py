@@ -1,0 +1,387 @@
+"""A sweep's YAML into its runs: every family at every beta or target rate, each a recipe.
+
+```yaml
+model: {name: family, preset: small}   # of small images; which "family", the sweep says
+families: ["---", "-+v"]               # absent for other models
+betas: [0.1, 0.5, 1.0]                 # runs that minimise D + beta R
+targets_nats: [5.0, 20.0]              # runs that minimise D at a rate R
+anneal: [false, true]                  # without and with KL annealing (loop.kl_warmup_steps);
+                                       # runs with a target set the KL's weight themselves
+chain: false                           # true: betas, and targets, one after another as written,
+                                       # each run from the weights of the one before
+first: {loop: {...}, rate: {...}}      # what differs for the first of a chain
+data: {kind: binary, folder: binary-mnist, split: train, batch: 128}
+test: {split: test, images: 10000}     # what differs from `data` for the images to measure with,
+                                       # and how many of them, drawn once; all where absent
+loop: {...}
+rate: {...}
+overrides:                             # for families by pattern, '*' being any one character;
+  - {families: ["*+*"], betas: [0.5], chain: true, loop: {steps: 3000}}    # later ones win
+measure: {...}
+code: {bits_back: ["---"], images: 10000}
+processes: 2
+threads: 1                             # of each process
+seeds: [0]
+folder: runs/rd/mnist
+```
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from laconic.errors import ConfigError
+from laconic.lab.points import comparable
+from laconic.lab.recipe import KINDS, DataConfig, make_objective
+from laconic.models import MODELS
+from laconic.training.config import build, plain
+from laconic.training.loop import LoopConfig
+from laconic.training.schedules import LearningRate
+
+SECTIONS = ("model", "loop", "rate")
+"""Sections that an override changes key by key."""
+
+CODINGS = ("bits_back", "relative_entropy")
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What may differ from family to family; see the module.
+
+    Attributes:
+        betas: one run for each.
+        targets_nats: one run for each.
+        anneal: without or with KL annealing.
+        chain: start every run from the one before it.
+        first: sections that differ for the first of a chain.
+        model: name and sizes.
+        loop: `LoopConfig`.
+        rate: `LearningRate`.
+    """
+
+    betas: tuple[float, ...] = ()
+    targets_nats: tuple[float, ...] = ()
+    anneal: tuple[bool, ...] = (False,)
+    chain: bool = False
+    first: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    loop: Mapping[str, Any] = field(default_factory=dict)
+    rate: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CodeConfig:
+    """Which families' images become real files.
+
+    Attributes:
+        bits_back: patterns of families that are told by bits-back coding.
+        relative_entropy: the same for relative entropy coding.
+        images: how many images.
+    """
+
+    bits_back: tuple[str, ...] = ()
+    relative_entropy: tuple[str, ...] = ()
+    images: int = 10_000
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """What all runs share; see the module."""
+
+    families: tuple[str, ...] = ()
+    overrides: tuple[Mapping[str, Any], ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    test: Mapping[str, Any] = field(default_factory=dict)
+    measure: Mapping[str, Any] = field(default_factory=dict)
+    code: Mapping[str, Any] = field(default_factory=dict)
+    processes: int = 1
+    threads: int = 1
+    folder: str = "runs/rd"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One point of the plane: a recipe, what is measured afterwards, and where both go.
+
+    Attributes:
+        name: in its sweep, also its folder's: "-+v-beta-0.5-annealed/seed-0".
+        title: for people: "-+v beta 0.5 annealed".
+        folder: where checkpoint, log and result go.
+        training: a recipe's sections, every default written out, and what the first weights are.
+        measuring: `images` (0 for all) of `test`, `measure` and `code`.
+        after: folder of the run whose weights are the first ones; empty for none.
+        threads: of torch.
+    """
+
+    name: str
+    title: str
+    folder: str
+    training: dict[str, Any]
+    measuring: dict[str, Any]
+    after: str = ""
+    threads: int = 1
+
+    @property
+    def result(self) -> Path:
+        """Written last."""
+        return Path(self.folder) / "result.json"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All runs of a configuration.
+
+    Attributes:
+        chains: runs that must be done one after another; different chains are independent.
+        processes: how many work at once.
+        folder: of all runs.
+    """
+
+    chains: tuple[tuple[Run, ...], ...]
+    processes: int
+    folder: Path
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """All of them in the order of the configuration."""
+        return tuple(run for chain in self.chains for run in chain)
+
+
+Resolve = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Writes out every default of the section `measure`, or raises `ConfigError`."""
+
+
+def read_sweep(config: Mapping[str, Any], resolve: Resolve = dict) -> Sweep:
+    """Every run that a configuration asks for; nothing is read or trained.
+
+    Args:
+        config: see the module.
+        resolve: of what measures.
+
+    Raises:
+        ConfigError: an unknown key or a value that cannot be, a pattern without families, or no
+            run at all.
+    """
+    known = [entry.name for kind in (SweepConfig, Axes) for entry in fields(kind)]
+    unknown = [str(key) for key in config if key not in known]
+    if unknown:
+        raise ConfigError(f"{unknown[0]}: unknown key; known are {', '.join(known)}")
+    own = {entry.name for entry in fields(SweepConfig)}
+    shared = build(SweepConfig, {k: v for k, v in config.items() if k in own}, "sweep")
+    shared = replace(shared, measure=resolve(_mapping(shared.measure, "measure")))
+    if shared.processes < 1 or shared.threads < 1 or not shared.seeds:
+        raise ConfigError("processes, threads: must be 1 or more, and seeds name one or more")
+    axes = {key: value for key, value in config.items() if key not in own}
+    families = _families(shared, axes)
+    _check_code(shared, families)
+    overrides = _overrides(shared, families)
+    chains: list[tuple[Run, ...]] = []
+    for family in families:
+        chains += _chains(shared, _axes(axes, overrides, family), family)
+    names = [run.name for chain in chains for run in chain]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice or not names:
+        raise ConfigError(
+            f"{twice[0]} is asked for twice" if twice else "betas, targets_nats: both are empty"
+        )
+    return Sweep(tuple(chains), shared.processes, Path(shared.folder))
+
+
+def matches(pattern: str, family: str) -> bool:
+    """Whether a pattern means a family: character by character, '*' being any one.
+
+    >>> matches("*+*", "-+v"), matches("*+*", "+--"), matches("dense", "dense")
+    (True, False, True)
+    """
+    return len(pattern) == len(family) and all(
+        want in ("*", have) for want, have in zip(pattern, family, strict=True)
+    )
+
+
+def _families(shared: SweepConfig, axes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the families; of other models, the model's own."""
+    model = _mapping(axes.get("model"), "model")
+    name = model.get("name")
+    if name not in MODELS:
+        raise ConfigError(f"model.name: '{name}' is not one of {', '.join(MODELS)}")
+    if (name == "family") != bool(shared.families):
+        raise ConfigError("families: must be given for model.name family, and for no other")
+    return tuple(map(str, shared.families)) or (str(name),)
+
+
+def _overrides(shared: SweepConfig, families: Sequence[str]) -> list[dict[str, Any]]:
+    """The overrides, every pattern checked."""
+    known = {"families", *(entry.name for entry in fields(Axes))}
+    checked = []
+    for index, given in enumerate(shared.overrides):
+        where = f"overrides[{index}]"
+        override = dict(_mapping(given, where))
+        for key in override:
+            if key not in known:
+                raise ConfigError(f"{where}.{key}: unknown key; known are {', '.join(known)}")
+        _check_patterns(override.setdefault("families", []), families, f"{where}.families")
+        checked.append(override)
+    return checked
+
+
+def _check_patterns(patterns: Any, families: Sequence[str], where: str) -> None:
+    if not isinstance(patterns, list | tuple) or not patterns:
+        raise ConfigError(f'{where}: expected a list of patterns, as in ["*+*"]')
+    for pattern in patterns:
+        if not any(matches(str(pattern), family) for family in families):
+            raise ConfigError(f"{where}: '{pattern}' is none of {', '.join(families)}")
+
+
+def _check_code(shared: SweepConfig, families: Sequence[str]) -> None:
+    code = build(CodeConfig, shared.code, "code")
+    for way in CODINGS:
+        if patterns := getattr(code, way):
+            _check_patterns(patterns, families, f"code.{way}")
+
+
+def _axes(axes: Mapping[str, Any], overrides: Sequence[Mapping[str, Any]], family: str) -> Axes:
+    """What holds for one family; sections are changed key by key, the rest is replaced."""
+    merged = dict(axes)
+    for override in overrides:
+        if any(matches(str(pattern), family) for pattern in override["families"]):
+            for key, value in override.items():
+                if key in SECTIONS:
+                    value = {**_mapping(merged.get(key), key), **_mapping(value, key)}
+                merged[key] = value
+    merged.pop("families", None)
+    built = build(Axes, merged, family)
+    for anneal in built.anneal:
+        if not isinstance(anneal, bool):
+            raise ConfigError(f"{family}.anneal: expected true or false, got {anneal!r}")
+    return built
+
+
+def _chains(shared: SweepConfig, axes: Axes, family: str) -> list[tuple[Run, ...]]:
+    """The runs of a family, those that build on each other together."""
+    betas = [{"name": "rate-distortion", "beta": _number(b, "betas")} for b in axes.betas]
+    targets = [
+        {"name": "target-rate", "rate_nats": _number(r, "targets_nats")} for r in axes.targets_nats
+    ]
+    chains: list[tuple[Run, ...]] = []
+    for seed in shared.seeds:
+        for anneal in axes.anneal:
+            for objectives in (betas, targets if anneal == axes.anneal[0] else []):
+                runs: list[Run] = []
+                for objective in objectives:
+                    before = runs[-1] if runs and axes.chain else None
+                    eased = anneal and "beta" in objective
+                    runs.append(_run(shared, axes, family, objective, eased, seed, before))
+                chains += [tuple(runs)] if axes.chain and runs else [(run,) for run in runs]
+    return chains
+
+
+def _run(
+    shared: SweepConfig,
+    axes: Axes,
+    family: str,
+    objective: dict[str, Any],
+    anneal: bool,
+    seed: int,
+    before: Run | None,
+) -> Run:
+    first = _mapping(axes.first, "first") if axes.chain and before is None else {}
+    training = {
+        "model": _model(axes.model, family),
+        "data": _data(shared.data, "data"),
+        "objective": objective,
+        "loop": _loop(axes, first, anneal, seed),
+        "rate": plain(build(LearningRate, _section(axes.rate, first, "rate"), "rate")),
+        "starts_from": "" if before is None else digest(before),
+    }
+    make_objective(training)
+    test = {**shared.data, "hold_out": 0, **_mapping(shared.test, "test")}
+    measuring = {
+        "images": _count(test.pop("images", 0)),
+        "test": _data(test, "test"),
+        "measure": shared.measure,
+        "code": _code(shared, family),
+    }
+    value = objective.get("beta", objective.get("rate_nats"))
+    kind = "beta" if "beta" in objective else "rate"
+    words = [family, kind, f"{value:.12g}", *["annealed"] * anneal]
+    name = f"{'-'.join(words)}/seed-{seed}"
+    title = " ".join([*words, *([f"seed {seed}"] if len(shared.seeds) > 1 else [])])
+    folder = str(Path(shared.folder) / name)
+    after = "" if before is None else before.folder
+    training, measuring = json.loads(json.dumps([training, measuring]))
+    return Run(name, title, folder, training, measuring, after, shared.threads)
+
+
+def digest(run: Run) -> str:
+    """Sixteen digits that tell a run's training from every other."""
+    text = json.dumps(comparable(run.training), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _model(given: Mapping[str, Any], family: str) -> dict[str, Any]:
+    sizes = dict(given)
+    name = sizes.pop("name")
+    if name == "family":
+        sizes["family"] = family
+    return {"name": name, **plain(build(MODELS[name][0], sizes, "model"))}
+
+
+def _data(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    data = build(DataConfig, given, where)
+    kinds = [kind for kind in KINDS if kind != "photos"]
+    if data.kind not in kinds:
+        raise ConfigError(
+            f"{where}.kind: '{data.kind}' is not one of {', '.join(kinds)}, a sweep's small images"
+        )
+    return plain(data)
+
+
+def _loop(axes: Axes, first: Mapping[str, Any], anneal: bool, seed: int) -> dict[str, Any]:
+    given = {**_section(axes.loop, first, "loop"), "seed": seed}
+    if not anneal:
+        given["kl_warmup_steps"] = 0
+    loop = build(LoopConfig, given, "loop")
+    if anneal and loop.kl_warmup_steps < 1:
+        raise ConfigError("anneal: true needs loop.kl_warmup_steps, the steps that annealing takes")
+    return plain(loop)
+
+
+def _code(shared: SweepConfig, family: str) -> dict[str, Any]:
+    code = build(CodeConfig, shared.code, "code")
+    told = {way: any(matches(str(p), family) for p in getattr(code, way)) for way in CODINGS}
+    return {**told, "images": code.images}
+
+
+def _section(given: Any, first: Mapping[str, Any], key: str) -> dict[str, Any]:
+    unknown = set(first) - {"loop", "rate"}
+    if unknown:
+        raise ConfigError(f"first.{sorted(unknown)[0]}: unknown key; known are loop, rate")
+    return {**_mapping(given, key), **_mapping(first.get(key), f"first.{key}")}
+
+
+def _mapping(given: Any, where: str) -> Mapping[str, Any]:
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{where}: expected a mapping, got {given!r}")
+    return given
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ConfigError(f"test.images: {value!r} is no number of images")
+    return value
+
+
+def _number(value: Any, where: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not 0 < number < float("inf") or isinstance(value, bool):
+        raise ConfigError(f"{where}: {value!r} is no number above 0")
+    return number

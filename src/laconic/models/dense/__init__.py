@@ -1,0 +1,1 @@
+"""The dense one-level VAE, in floats and in integers."""

@@ -1,0 +1,1 @@
+"""Ladders for lossless coding of pictures, in floats and in integers."""

@@ -1,0 +1,1 @@
+"""The sliced ladder: the embedded model of photographs."""

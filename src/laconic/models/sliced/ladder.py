@@ -1,0 +1,281 @@
+"""The sliced ladder: a probabilistic ladder whose image latents are told in slices, coarse first.
+
+```
+ x ─ KLT 16x16 ──────────(+)─ / sigma ─ mean, scale of every coefficient ─┐ (sender only)
+   └ residual network ────┘                                               │
+ z_0 (1/32 size) ─► prior of slice 1 ─► z_1 ─► prior of slice 2 ─► z_2 ...│
+        ▲ the level above                posterior = encoder x prior  ◄───┘
+ z_1..z_n ─ * sigma ─ KLT^T ─(+)─ picture
+                    └ residual network at 1/16, then 1/8 size ┘
+```
+
+With a Gaussian likelihood of variance beta, sigma = sqrt(beta): coefficients are measured in units
+of the noise that
+the operating point tolerates. For a Gaussian coefficient of variance S the rate-distortion optimal
+test channel is then
+the ladder's own combination rule with a unit encoder scale and a prior variance of S/beta - 1
+(reverse water-filling), so that
+the untrained network is already a sensible linear codec and training starts from there.
+
+Source: the ladder is Flamich 3.2.2; slices, linear start and steering are ours.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Normal
+from torch.nn import functional
+
+from laconic.errors import ConfigError
+from laconic.models.base import Context, Features, NormalLadder, Prior, combine
+from laconic.models.sliced.growth import (
+    DecoderBranch,
+    EncoderBranch,
+    Refiner,
+    checkerboard,
+    gather,
+)
+from laconic.models.sliced.prior import LOG_SCALE_LIMIT, IntegerPrior
+from laconic.networks.linear_transform import BlockTransform
+from laconic.networks.residual import Head, OperatingPoint, SteeredStack
+
+
+@dataclass(frozen=True)
+class SlicedConfig:
+    """Sizes of a sliced ladder.
+
+    Attributes:
+        block: side of the linear transform's blocks in pixels.
+        slices: coefficients in each slice; their sum is the number of latents per block.
+        top: channels of the top latent, one value per 2x2 blocks.
+        fine_width: channels at 1/8 of the image's size.
+        coarse_width: channels at 1/16 of the image's size.
+        prior_width: channels of the networks between the latents.
+        fine_blocks: residual blocks at 1/8 size, encoder and decoder.
+        coarse_blocks: residual blocks at 1/16 size, encoder and decoder.
+        embedding: channels of the embedding of log beta.
+        beta_range: smallest and largest beta served.
+        taste: whether the operating point has a second coordinate, from squared error (0) to
+            MS-SSIM (1).
+        passes: of each slice, 1 or 2; in two passes the even places of a checkerboard come first,
+            a level of their own, and the odd ones' prior sees them. Empty: one pass each.
+        refiner_width: channels of the second network of each slice's prior; 0 for none.
+        refiner_blocks: gated blocks of each.
+        encoder_widths: channels of the encoder's second branch at 1/4, 1/8 and 1/16 of the size.
+            Empty: no branch.
+        encoder_blocks: its gated blocks.
+        decoder_widths: the same of the decoder at 1/16, 1/8 and 1/4.
+        decoder_blocks: its gated blocks.
+        kernel: side of the gated blocks' depthwise kernels at 1/8 and 1/16.
+    """
+
+    block: int = 16
+    slices: tuple[int, ...] = (16, 48, 96, 140)
+    top: int = 32
+    fine_width: int = 128
+    coarse_width: int = 128
+    prior_width: int = 128
+    fine_blocks: tuple[int, int] = (2, 3)
+    coarse_blocks: tuple[int, int] = (2, 2)
+    embedding: int = 32
+    beta_range: tuple[float, float] = (2e-4, 2.56e-2)
+    taste: bool = False
+    passes: tuple[int, ...] = ()
+    refiner_width: int = 0
+    refiner_blocks: int = 2
+    encoder_widths: tuple[int, ...] = ()
+    encoder_blocks: tuple[int, ...] = (2, 4, 4)
+    decoder_widths: tuple[int, ...] = ()
+    decoder_blocks: tuple[int, ...] = (3, 3, 1)
+    kernel: int = 5
+
+    def __post_init__(self) -> None:
+        passes = self.slice_passes
+        if len(passes) != len(self.slices) or not set(passes) <= {1, 2}:
+            raise ConfigError(f"model.passes: give 1 or 2 for each of {len(self.slices)} slices")
+        if max(passes) > 1 and not self.refiner_width:
+            raise ConfigError("model.refiner_width: a second pass needs a refiner to see the first")
+        for name in ("encoder", "decoder"):
+            widths, blocks = getattr(self, f"{name}_widths"), getattr(self, f"{name}_blocks")
+            if widths and not len(widths) == len(blocks) == 3:
+                raise ConfigError(f"model.{name}_widths, model.{name}_blocks: give three of each")
+
+    @property
+    def latents(self) -> int:
+        """Coefficients per block."""
+        return sum(self.slices)
+
+    @property
+    def slice_passes(self) -> tuple[int, ...]:
+        """Passes of each slice."""
+        return self.passes or (1,) * len(self.slices)
+
+    @property
+    def parts(self) -> list[tuple[int, int]]:
+        """Slice and pass of every level below the top, both from 0."""
+        return [(k, p) for k, count in enumerate(self.slice_passes) for p in range(count)]
+
+
+class SlicedEncoder(nn.Module):
+    """Bottom-up: image -> location and scale of every coefficient in units of sigma."""
+
+    def __init__(self, config: SlicedConfig) -> None:
+        super().__init__()
+        fine, coarse, embedding = config.fine_width, config.coarse_width, config.embedding
+        self.fine_stride = config.block // 2
+        self.fine = SteeredStack(3 * self.fine_stride**2, fine, config.fine_blocks[0], embedding)
+        self.coarse = SteeredStack(4 * fine, coarse, config.coarse_blocks[0], embedding)
+        self.head = Head(coarse, 2 * config.latents)
+        self.branch = EncoderBranch(config) if config.encoder_widths else None
+
+    def forward(self, x: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """Return corrections to the location (image units) and to the log-scale."""
+        fine = self.fine(functional.pixel_unshuffle(x, self.fine_stride), embedding)
+        coarse = self.coarse(functional.pixel_unshuffle(fine, 2), embedding)
+        loc, log_scale = self.head(functional.leaky_relu(coarse, 0.2)).chunk(2, dim=1)
+        if self.branch is not None:
+            more_loc, more_scale = self.branch(x, (fine, coarse), embedding)
+            loc, log_scale = loc + more_loc, log_scale + more_scale
+        return loc, log_scale
+
+
+class SlicedDecoder(nn.Module):
+    """Top-down: all coefficients -> correction of the linear picture."""
+
+    def __init__(self, config: SlicedConfig) -> None:
+        super().__init__()
+        fine, coarse, embedding = config.fine_width, config.coarse_width, config.embedding
+        self.fine_stride = config.block // 2
+        self.coarse = SteeredStack(2 * config.latents, coarse, config.coarse_blocks[1], embedding)
+        self.up = nn.Conv2d(coarse, 4 * fine, 1)
+        self.fine = SteeredStack(
+            fine + 3 * self.fine_stride**2, fine, config.fine_blocks[1], embedding
+        )
+        self.out = nn.Conv2d(fine, 3 * self.fine_stride**2, 3, padding=1)
+        for parameter in self.out.parameters():
+            nn.init.zeros_(parameter)
+        self.branch = DecoderBranch(config) if config.decoder_widths else None
+
+    def forward(self, latents: Tensor, sigma: Tensor, linear: Tensor, embedding: Tensor) -> Tensor:
+        """`latents` in units of sigma, `linear` the linear picture around zero."""
+        seen = torch.cat([torch.asinh(latents), torch.asinh(4 * sigma * latents)], dim=1)
+        coarse = self.coarse(seen, embedding)
+        lifted = self.up(coarse)
+        if self.branch is not None:
+            lifted = lifted + self.branch.lift(seen, coarse, embedding)
+        fine = functional.pixel_shuffle(functional.leaky_relu(lifted, 0.2), 2)
+        blocks = functional.pixel_unshuffle(linear, self.fine_stride)
+        entered = torch.cat([fine, blocks.to(fine.dtype)], dim=1)
+        fine = self.fine(entered, embedding)
+        correction = self.out(functional.leaky_relu(fine, 0.2))
+        picture = functional.pixel_shuffle(correction, self.fine_stride)
+        if self.branch is not None:
+            picture = picture + self.branch(entered, fine, embedding)
+        return picture.to(linear.dtype)
+
+
+class SlicedLadder(NormalLadder):
+    """A ladder over KLT slices with one set of weights for every quality."""
+
+    def __init__(self, config: SlicedConfig = SlicedConfig()) -> None:
+        super().__init__()
+        self.config = config
+        self.levels = 1 + len(config.parts)
+        self.stride = 2 * config.block
+        self.beta_range = config.beta_range
+        width, embedding = config.prior_width, config.embedding
+        self.operating_point = OperatingPoint(config.beta_range, embedding, config.taste)
+        self.transform = BlockTransform(config.block, config.latents)
+        self.encoder = SlicedEncoder(config)
+        self.top_encoder = SteeredStack(4 * config.latents, width, 1, embedding)
+        self.top_head = Head(width, 2 * config.top)
+        self.top_decoder = SteeredStack(config.top, width, 1, embedding)
+        self.top_up = nn.Conv2d(width, 4 * width, 1)
+        seen = [width + sum(config.slices[:k]) for k in range(len(config.slices))]
+        self.prior_stacks = nn.ModuleList(
+            SteeredStack(channels, width, 1, embedding) for channels in seen
+        )
+        self.prior_heads = nn.ModuleList(Head(width, 2 * size) for size in config.slices)
+        self.decoder = SlicedDecoder(config)
+        refined = config.parts if config.refiner_width else []
+        self.refiners = nn.ModuleList(Refiner(config, config.slices[k], p > 0) for k, p in refined)
+
+    def encode(self, x: Tensor, context: Context) -> Features:
+        """Location and scale of every coefficient in units of sigma; the top's statistics."""
+        embedding = self.operating_point(context.log_beta, context.taste)
+        sigma = context.expand(torch.exp(0.5 * context.log_beta))
+        centred = x - 0.5
+        correction, log_scale = self.encoder(centred, embedding)
+        loc = (self.transform(centred) + correction) / sigma
+        scale = torch.exp(log_scale.clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT))
+        hidden = self.top_encoder(functional.pixel_unshuffle(torch.asinh(loc), 2), embedding)
+        top = self.top_head(functional.leaky_relu(hidden, 0.2))
+        return [loc, scale, top]
+
+    def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
+        """Standard normal at the top; each slice's prior sees everything told before it."""
+        if level == 0:
+            rows, columns = context.height // self.stride, context.width // self.stride
+            zero = context.log_beta.new_zeros(context.batch, self.config.top, rows, columns)
+            return Normal(zero, torch.ones_like(zero), validate_args=False)
+        embedding = self.operating_point(context.log_beta, context.taste)
+        index, _ = self.config.parts[level - 1]
+        told, first = gather(above[1:], self.config.slice_passes)
+        hidden = torch.cat([self._unfold_top(above[0], embedding), *map(torch.asinh, told)], 1)
+        hidden = functional.leaky_relu(self.prior_stacks[index](hidden, embedding), 0.2)
+        corrections = self.prior_heads[index](hidden)
+        if self.refiners:
+            seen = hidden if first is None else torch.cat([hidden, torch.asinh(first)], 1)
+            corrections = corrections + self.refiners[level - 1](seen, embedding)
+        loc, log_scale = corrections.chunk(2, dim=1)
+        variance = self._slice(self.transform.variance[None, :, None, None], index)
+        start = 0.5 * (variance / context.expand(context.log_beta.exp())).clamp_min(1e-4).log()
+        log_scale = start + log_scale
+        scale = torch.exp(log_scale.clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT))
+        return Normal(self._part(loc, level), self._part(scale, level), validate_args=False)
+
+    def exact_prior(self) -> Prior:
+        """The same networks in integers."""
+        return IntegerPrior(self)
+
+    def posterior(
+        self,
+        level: int,
+        features: Features,
+        above: Sequence[Tensor],
+        prior: Normal,
+        context: Context,
+    ) -> Normal:
+        """The encoder's belief; below the top, weighted by precision with the prior."""
+        loc, scale, top = features
+        if level == 0:
+            top_loc, top_scale = top.chunk(2, dim=1)
+            return Normal(top_loc, torch.sigmoid(top_scale + 2), validate_args=False)
+        index, _ = self.config.parts[level - 1]
+        loc, scale = (self._part(self._slice(map_, index), level) for map_ in (loc, scale))
+        return combine(Normal(loc, scale, validate_args=False), prior)
+
+    def likelihood(self, latents: Sequence[Tensor], context: Context) -> Distribution:
+        """Gaussian of variance beta: the ELBO is rate + squared error / (2 beta)."""
+        embedding = self.operating_point(context.log_beta, context.taste)
+        sigma = context.expand(torch.exp(0.5 * context.log_beta))
+        coefficients = torch.cat(gather(latents[1:], self.config.slice_passes)[0], dim=1)
+        linear = self.transform.inverse(sigma * coefficients)
+        picture = linear + self.decoder(coefficients, sigma, linear, embedding) + 0.5
+        return Normal(picture, sigma.expand_as(picture), validate_args=False)
+
+    def _unfold_top(self, top: Tensor, embedding: Tensor) -> Tensor:
+        hidden = functional.leaky_relu(self.top_decoder(top, embedding), 0.2)
+        return functional.pixel_shuffle(self.top_up(hidden), 2)
+
+    def _slice(self, tensor: Tensor, index: int) -> Tensor:
+        """The channels of a slice, counted from 0."""
+        start = sum(self.config.slices[:index])
+        return tensor[:, start : start + self.config.slices[index]]
+
+    def _part(self, tensor: Tensor, level: int) -> Tensor:
+        """The places of a slice that a level tells."""
+        index, turn = self.config.parts[level - 1]
+        return checkerboard(tensor)[turn] if self.config.slice_passes[index] > 1 else tensor

@@ -1,0 +1,1 @@
+"""Networks in integers: the same output bits on every machine."""

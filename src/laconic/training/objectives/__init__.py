@@ -1,0 +1,1 @@
+"""What is minimised: objectives by their name."""

@@ -1,0 +1,1 @@
+"""The methods that make weights probabilistic, one file each."""

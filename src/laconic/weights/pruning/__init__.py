@@ -1,0 +1,1 @@
+"""From pruned groups to a smaller network: traces, channels, operations."""

@@ -1,0 +1,289 @@
+"""Images to files and back: sizes, modes, precision, threads, targets, files of other models."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from laconic.codecs.image import tiles
+from laconic.codecs.image.codec import ImageCodec, SmallFileWarning, quality_step
+from laconic.codecs.image.picture import LossyInputWarning
+from laconic.codecs.info import describe
+from laconic.coding.relative_entropy import CODERS
+from laconic.errors import (
+    ConfigError,
+    CorruptFileError,
+    InputError,
+    LaconicError,
+    UnreachableTargetError,
+    UnsupportedFileError,
+)
+from laconic.metrics import psnr
+from laconic.models.sliced.ladder import SlicedLadder
+
+Make = Callable[..., ImageCodec]
+
+
+def scene(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Smooth colours with a little noise."""
+    rows, columns = np.mgrid[:height, :width] / 40
+    waves = [np.sin(rows + k) * np.cos(columns * (k + 1) / 2) for k in range(3)]
+    noise = np.random.default_rng(seed).normal(0, 4, (height, width, 3))
+    return np.clip(128 + 90 * np.stack(waves, 2) + noise, 0, 255).astype(np.uint8)
+
+
+def difference(first: Image.Image, second: Image.Image) -> int:
+    return int(np.abs(np.asarray(first, np.int16) - np.asarray(second, np.int16)).max())
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(1, 1), (1, 37), (53, 1), (2, 3), (8, 8), (31, 97), (64, 72)]
+)
+def test_sizes(codec: ImageCodec, height: int, width: int) -> None:
+    image = scene(height, width)
+    decoded = codec.decode(codec.encode(image, quality=90))
+    assert (decoded.height, decoded.width, decoded.mode) == (height, width, "RGB")
+    assert psnr(image, np.asarray(decoded)) > 20
+
+
+def test_quality_trades_size_for_distortion(codec: ImageCodec) -> None:
+    image = scene(96, 128)
+    files = [codec.encode(image, quality=quality) for quality in (1, 50, 100)]
+    quality = [psnr(image, np.asarray(codec.decode(data))) for data in files]
+    assert sorted(map(len, files)) == [len(data) for data in files]
+    assert quality[0] + 3 < quality[1] < quality[2] - 1
+
+
+@pytest.mark.parametrize("name", [*CODERS, "is-gs"])
+def test_every_coder(make_codec: Make, name: str) -> None:
+    image = scene(40, 48)
+    data = make_codec(name).encode(image, quality=40)
+    assert psnr(image, np.asarray(make_codec().decode(data))) > 20
+    info = describe(data)
+    assert info.coder == ("importance+greedy" if name == "is-gs" else name)
+    assert [level.coder for level in info.levels][-1] == ("greedy" if name == "is-gs" else name)
+
+
+MODES = ["RGB", "L", "1", "LA", "RGBA", "P", "CMYK", "YCbCr", "HSV", "LAB"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_modes(codec: ImageCodec, mode: str) -> None:
+    image = Image.fromarray(scene(24, 40))
+    if mode in ("LA", "RGBA"):
+        image.putalpha(Image.fromarray(scene(24, 40, 1)[..., 0]))
+    if mode == "LAB":  # Pillow makes LAB only through profiles
+        image = Image.new("LAB", (40, 24), (128, 128, 128))
+    image = image.convert(mode)
+    decoded = codec.decode(codec.encode(image, quality=100))
+    expected = {"P": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB", "LAB": "RGB"}
+    assert decoded.mode == expected.get(mode, mode)
+    assert decoded.size == image.size
+    if "A" in image.getbands() and mode != "LAB":
+        assert difference(decoded.getchannel("A"), image.getchannel("A")) == 0
+    if mode not in ("1", "LAB"):
+        assert psnr(np.asarray(image.convert("RGB")), np.asarray(decoded.convert("RGB"))) > 22
+
+
+def test_transparent_palette_becomes_rgba(codec: ImageCodec) -> None:
+    image = Image.fromarray(scene(16, 16)).quantize(8)
+    image.info["transparency"] = 3
+    decoded = codec.decode(codec.encode(image))
+    assert decoded.mode == "RGBA"
+    assert difference(decoded.getchannel("A"), image.convert("RGBA").getchannel("A")) == 0
+
+
+def test_sixteen_bits_are_reduced_with_a_warning(codec: ImageCodec) -> None:
+    deep = scene(16, 24)[..., 0].astype(np.uint16) * 257
+    with pytest.warns(LossyInputWarning, match="16 bits"):
+        grey = codec.encode(Image.fromarray(deep), quality=100)
+    with pytest.warns(LossyInputWarning, match="16 bits"):
+        colour = codec.encode(np.stack([deep] * 3, 2), quality=100)
+    assert describe(grey).reduced
+    assert describe(colour).reduced
+    assert codec.decode(grey).mode == "L"
+    assert not describe(codec.encode(scene(8, 8))).reduced
+
+
+def test_orientation_is_applied(codec: ImageCodec) -> None:
+    image = Image.fromarray(scene(16, 40))
+    image.getexif()[0x0112] = 6
+    assert codec.decode(codec.encode(image)).size == (16, 40)
+
+
+def test_small_profile_is_kept(codec: ImageCodec) -> None:
+    image = Image.fromarray(scene(16, 16))
+    image.info["icc_profile"] = b"not a real profile, but small" * 4
+    decoded = codec.decode(codec.encode(image))
+    assert decoded.info["icc_profile"] == image.info["icc_profile"]
+
+
+def test_bad_arrays(codec: ImageCodec) -> None:
+    for bad in (np.zeros((4, 4, 5), np.uint8), np.zeros((4, 4)), np.zeros((0, 4, 3), np.uint8)):
+        with pytest.raises(InputError):
+            codec.encode(bad)
+    with pytest.raises(InputError, match="mode F"):
+        codec.encode(Image.new("F", (4, 4)))
+    for quality in (0, 101, float("nan")):
+        with pytest.raises(InputError, match="quality"):
+            codec.encode(scene(8, 8), quality=quality)
+    with pytest.raises(ConfigError, match="float16"):
+        ImageCodec(codec.runtime.model, "pyramid", b"pyramid!", "importance", dtype="float16")
+    assert (quality_step(1), quality_step(100)) == (0, 1000)
+
+
+def test_target_size(codec: ImageCodec) -> None:
+    image = scene(96, 96)
+    for bpp in (1.0, 2.2):
+        data = codec.encode(image, bpp=bpp)
+        assert 0.97 * bpp < 8 * len(data) / 96**2 <= bpp
+    with pytest.raises(UnreachableTargetError, match="smallest file"):
+        codec.encode(image, bpp=0.001)
+    with pytest.warns(SmallFileWarning, match="fewer than the 500"):
+        data = codec.encode(image, bpp=500.0)
+    assert data == codec.encode(image, quality=100)
+    with pytest.raises(InputError, match="above 0"):
+        codec.encode(image, bpp=-1)
+
+
+@pytest.mark.parametrize("options", [{"dtype": "float64"}, {"dtype": "bfloat16"}, {"threads": 1}])
+def test_other_precision_and_threads(make_codec: Make, options: dict[str, object]) -> None:
+    image = scene(64, 80)
+    data = make_codec(threads=2).encode(image, quality=60)
+    before = torch.get_num_threads()
+    first = psnr(image, np.asarray(make_codec(threads=2).decode(data)))
+    other = psnr(image, np.asarray(make_codec(**options).decode(data)))
+    assert abs(first - other) < (0.3 if options.get("dtype") == "bfloat16" else 0.01)
+    assert torch.get_num_threads() == before
+
+
+def test_same_bytes_every_time(codec: ImageCodec, make_codec: Make) -> None:
+    image = scene(40, 40)
+    assert codec.encode(image) == make_codec(threads=1).encode(image)
+    assert codec.encode(image, seed=1) != codec.encode(image)
+    decoded = codec.decode(codec.encode(image, seed=7))
+    assert psnr(image, np.asarray(decoded)) > 20
+
+
+def test_tiles(codec: ImageCodec, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = scene(150, 210)
+    whole = codec.encode(image, quality=90)
+    monkeypatch.setattr(tiles, "MAX_TILE_PIXELS", 96 * 96)
+    monkeypatch.setattr(tiles, "TILE_SIDE", 96)
+    steps: list[tuple[int, int]] = []
+    codec.progress = lambda done, total: steps.append((done, total))
+    data = codec.encode(image, quality=90)
+    codec.progress = lambda done, total: None
+    assert describe(data).tiles == 6
+    assert steps == [(k + 1, 6) for k in range(6)]
+    decoded = np.asarray(codec.decode(data))
+    assert decoded.shape == image.shape
+    monkeypatch.undo()
+    single = psnr(image, np.asarray(codec.decode(whole)))
+    assert psnr(image, decoded) > single - 0.5  # a shifted tile would cost many decibels
+
+
+def test_info_adds_up(codec: ImageCodec) -> None:
+    data = codec.encode(scene(64, 64), quality=80)
+    info = describe(data)
+    assert info.file_bits == 8 * len(data) == sum(info.sections.values())
+    assert info.ideal_bits == sum(level.ideal_bits for level in info.levels) > 0
+    assert (info.width, info.height, info.mode, info.codec) == (64, 64, "RGB", "image")
+    assert info.quality == pytest.approx(80, abs=0.05)
+    written = sum(level.bits for level in info.levels)
+    assert written == pytest.approx(info.sections["latents"], abs=100)
+
+
+def test_overhead_of_a_plain_file(codec: ImageCodec) -> None:
+    info = describe(codec.encode(scene(768 // 4, 512 // 4), quality=50))
+    costs = 12 * len(info.levels)  # what the encoder records per level
+    assert info.sections["header"] / 8 <= 60 + costs
+
+
+def test_other_model_is_named(codec: ImageCodec) -> None:
+    other = ImageCodec(codec.runtime.model, "other", b"another.", "importance")
+    with pytest.raises(UnsupportedFileError, match="'pyramid'"):
+        other.decode(codec.encode(scene(8, 8)))
+
+
+def test_nan_is_a_corrupt_file(codec: ImageCodec, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = codec.encode(scene(16, 16))
+    broken = type(codec.runtime.model)()
+    plain = broken.likelihood
+
+    def likelihood(latents: list[torch.Tensor], context: object) -> object:
+        return plain([latents[0] * float("nan"), latents[1]], context)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(broken, "likelihood", likelihood)
+    with pytest.raises(CorruptFileError, match="no numbers"):
+        ImageCodec(broken, "pyramid", b"pyramid!", "importance").decode(data)
+
+
+def test_corruptions_raise_only_our_errors(codec: ImageCodec) -> None:
+    image = Image.fromarray(scene(24, 32)).convert("RGBA")
+    files = [codec.encode(image), codec.encode(scene(17, 9, 2), quality=5)]
+    generator = np.random.default_rng(7)
+    for trial in range(400):
+        data = bytearray(files[trial % 2])
+        kind, place = trial % 3, int(generator.integers(len(data)))
+        if kind == 0:
+            data[place] ^= 1 << int(generator.integers(8))
+        elif kind == 1:
+            del data[place:]
+        else:
+            other = files[(trial + 1) % 2]
+            data[place:] = other[int(generator.integers(len(other))) :]
+        try:
+            decoded = codec.decode(bytes(data))
+        except LaconicError:
+            continue
+        assert bytes(data) in files, "an altered file decoded"
+        assert decoded.size in (image.size, (9, 17))
+
+
+GOLDEN = {
+    "rgb": "importance",
+    "rgba": "greedy",
+    "grey-tiled": "rejection",
+    "rgb-trellis": "trellis",
+    "sliced-trellis": "trellis",
+    "sliced-bisecting": "greedy-poisson-bisecting",
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_released_files_decode_for_ever(
+    make_codec: Make,
+    small_ladder: Callable[[], SlicedLadder],
+    fixtures: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """`WRITE_GOLDEN=1` writes files of this version; released ones are never rewritten."""
+    path = fixtures / "image" / "1" / f"{name}.lac"
+    if name.startswith("sliced"):
+        ladder = small_ladder()
+
+        def make_codec(coder: str = "trellis") -> ImageCodec:
+            return ImageCodec(ladder, "small", b"sliced01", coder)
+
+    if os.environ.get("WRITE_GOLDEN"):
+        image = Image.fromarray(scene(61, 83))
+        if name == "rgba":
+            image.putalpha(Image.fromarray(scene(61, 83, 1)[..., 2]))
+        elif name == "grey-tiled":
+            image = image.convert("L")
+            monkeypatch.setattr(tiles, "MAX_TILE_PIXELS", 64 * 64)
+            monkeypatch.setattr(tiles, "TILE_SIDE", 64)
+        data = make_codec(GOLDEN[name]).encode(image, quality=60)
+        path.write_bytes(data)
+        make_codec().decode(data).save(path.with_suffix(".png"))
+        pytest.fail(f"wrote {path.name}: review it, then run again without WRITE_GOLDEN")
+    decoded = make_codec().decode(path.read_bytes())
+    with Image.open(path.with_suffix(".png")) as expected:
+        assert decoded.mode == expected.mode
+        assert difference(decoded, expected) <= 1

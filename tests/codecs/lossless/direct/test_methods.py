@@ -1,0 +1,118 @@
+"""Methods without a model: what goes in comes back, damage is named, released files decode."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from laconic.codecs.lossless.core import Samples
+from laconic.codecs.lossless.direct import METHODS
+from laconic.codecs.lossless.direct.choice import choose
+from laconic.codecs.lossless.direct.sketch import Sketch
+from laconic.errors import LaconicError
+
+BITS = {"?": 1, "B": 8, "H": 16}
+FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@st.composite
+def pictures(draw: st.DrawFn) -> Samples:
+    """Noise of few or many values, of any kind."""
+    kind = draw(st.sampled_from("?BBBBH"))
+    channels = draw(st.integers(1, 4)) if kind == "B" else 1
+    shape = draw(st.integers(1, 20)), draw(st.integers(1, 20)), channels
+    values = draw(st.sampled_from([1, 2, 3, 40, 256 if kind == "B" else 65536]))
+    source = np.random.default_rng(draw(st.integers(0, 99)))
+    found: Samples = (source.integers(0, values, shape) * (1 if values > 99 else 3)).astype(kind)
+    return found
+
+
+@pytest.mark.parametrize("number", METHODS)
+@FEW
+@given(samples=pictures(), effort=st.sampled_from([0, 5]))
+def test_samples_come_back(number: int, samples: Samples, effort: int) -> None:
+    data = METHODS[number].encode(samples, effort)
+    if data is not None:
+        back = METHODS[number].decode(data, *samples.shape, BITS[samples.dtype.char])
+        assert back.dtype == samples.dtype
+        assert back.shape == samples.shape
+        assert (back == samples).all()
+
+
+@pytest.mark.parametrize("number", METHODS)
+@FEW
+@given(data=st.binary(max_size=80), kind=st.sampled_from(sorted(BITS)), channels=st.integers(1, 4))
+def test_damaged_bytes_raise_only_our_errors(
+    number: int, data: bytes, kind: str, channels: int
+) -> None:
+    channels = channels if kind == "B" else 1
+    good = METHODS[number].encode(np.zeros((6, 7, channels), kind), 5) or b""
+    for bad in (data, good[:-1] + data, good[: len(good) // 2] + data):
+        try:
+            back = METHODS[number].decode(bad, 6, 7, channels, BITS[kind])
+        except LaconicError:
+            continue
+        assert back.shape == (6, 7, channels)
+        assert back.dtype == np.dtype(kind)
+
+
+def drawing(kind: str) -> Samples:
+    """Made of integers, the same on every machine for ever."""
+    row, column = np.mgrid[:40, :50]
+    shapes = (row // 7 + column // 9) % 3 + 2 * ((row - 20) ** 2 + (column - 25) ** 2 < 150)
+    steps = 1 if kind == "bilevel" else 9
+    grey = shapes * 20 * (steps > 1) + (shapes + row * column // 90) % (2 if steps == 1 else 5)
+    if kind == "bilevel":
+        return (grey % 2 == 1)[..., None]
+    if kind == "deep":
+        return (grey * 600 + row).astype(np.uint16)[..., None]
+    colours = np.stack([grey, 3 * grey + column, grey * row % 256, 255 - grey], 2)
+    return colours.astype(np.uint8)[..., : {"grey": 1, "grey and alpha": 2, "RGB": 3}.get(kind, 4)]
+
+
+@pytest.mark.parametrize("kind", ["bilevel", "grey", "grey and alpha", "RGB", "RGBA", "deep"])
+@pytest.mark.parametrize("number", METHODS)
+def test_released_pictures_decode_for_ever(number: int, kind: str, fixtures: Path) -> None:
+    """`WRITE_GOLDEN=1` writes files of this version; released ones are never rewritten."""
+    samples, method = drawing(kind), METHODS[number]
+    path = fixtures / "lossless" / "direct" / f"{number}-{kind.replace(' ', '-')}.bin"
+    if method.encode(samples, 5) is None:
+        pytest.skip(f"{method.name} has no place for {kind}")
+    if os.environ.get("WRITE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(method.encode(samples, 5) or b"")
+        pytest.fail(f"wrote {path.name}: review it, then run again without WRITE_GOLDEN")
+    back = method.decode(path.read_bytes(), *samples.shape, BITS[samples.dtype.char])
+    assert (back == samples).all()
+    if method.name == "contexts":  # Ours alone: the libraries of the others may write anew.
+        assert method.encode(samples, 5) == path.read_bytes()
+
+
+def smooth(height: int, width: int) -> NDArray[np.uint8]:
+    """A photograph's statistics: smooth, with noise."""
+    source = np.random.default_rng(0)
+    waves = np.sin(np.arange(height)[:, None] / 9) * 60 + np.cos(np.arange(width) / 7) * 50 + 128
+    return (waves + source.normal(0, 4, (height, width))).astype(np.uint8)[..., None]
+
+
+def test_the_sketch_tells_drawings_photographs_and_noise() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (99, 99, 3)).astype(np.uint8)
+    for samples, drawn, noisy in (
+        (drawing("grey"), True, False),
+        (drawing("bilevel"), True, True),
+        (smooth(99, 99), False, False),
+        (noise, False, True),
+    ):
+        sketch = Sketch.of(samples)
+        assert (sketch.drawn, sketch.noisy) == (drawn, noisy)
+
+
+def test_the_model_is_tried_where_it_may_win() -> None:
+    assert choose(smooth(160, 160)).try_model
+    assert not choose(smooth(160, 160), 3).try_model
+    assert not choose(drawing("RGBA")).try_model
+    assert choose(drawing("RGBA"), 9).try_model
