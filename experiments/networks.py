@@ -18,11 +18,11 @@ from typing import Any
 
 import torch
 
+from laconic.data.datasets import data_root
 from laconic.evaluation.networks.pruning import draw_clusters, draw_operations
 from laconic.evaluation.report.figures import save_figure
 from laconic.evaluation.report.provenance import describe_run
 from laconic.lab.networks import Recipe, read_recipe, run_recipe
-from laconic.lab.recipe import data_root
 from laconic.lab.tasks import TASKS, held_out
 from laconic.training.config import read_config
 

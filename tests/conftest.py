@@ -11,6 +11,7 @@ import torch
 
 from laconic.codecs.lossless.core import DTYPES, Chain, Costs, EncodedGroup, Samples, Tick, silent
 from laconic.coding.random import SharedRandomness
+from laconic.data import datasets
 from laconic.errors import CorruptFileError
 from laconic.models.sliced.ladder import SlicedConfig, SlicedLadder
 
@@ -24,9 +25,9 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
-def data_root(repository: Path) -> Path:
-    """Folder of the data sets: `LACONIC_DATA`, or `../shared/data` beside the checkout."""
-    root = Path(os.environ.get("LACONIC_DATA", repository.parent / "shared" / "data"))
+def data_root() -> Path:
+    """Folder of the data sets, where the package looks for them."""
+    root = datasets.data_root()
     if not root.is_dir():
         pytest.skip("no data folder: set LACONIC_DATA to the folder that holds kodak/ and photos/")
     return root

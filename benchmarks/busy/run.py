@@ -19,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from laconic.data.datasets import data_root
+
 LIMIT = 1.5
 CROP = (0, 0, 192, 128)
 
@@ -91,7 +93,7 @@ def main() -> None:
 
 
 def _kodak() -> Path:
-    return Path(os.environ.get("LACONIC_DATA", "../shared/data"), "kodak", "kodim05.png")
+    return data_root() / "kodak" / "kodim05.png"
 
 
 if __name__ == "__main__":

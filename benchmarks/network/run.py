@@ -16,7 +16,6 @@ import gzip
 import importlib.util
 import json
 import lzma
-import os
 import subprocess
 import sys
 import tempfile
@@ -36,6 +35,7 @@ from laconic.codecs.network.codec import shrink as shrink_network
 from laconic.codecs.network.manifest import Entry, Method
 from laconic.coding.queue.stream import QueueDecoder, QueueEncoder
 from laconic.coding.tensors import quantised
+from laconic.data.datasets import data_root
 from laconic.evaluation.report.provenance import describe_run
 
 HERE = Path(__file__).parent
@@ -343,10 +343,10 @@ def main() -> None:
         help="a further network, a safetensors file; may be given several times",
     )  # fmt: skip
     parser.add_argument("--gigabyte", action="store_true", help="measure memory, too: minutes")
-    parser.add_argument("--data", type=Path, default=REPOSITORY.parent / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=data_root())
     options = parser.parse_args()
     started, module = time.time(), load_cabac(options.deepcabac)
-    root = Path(os.environ.get("LACONIC_DATA", options.data)) / "mnist"
+    root = options.data / "mnist"
     net, wrong = lenet(root)
     lenet_tensors = dict(net.state_dict())
     networks = {

@@ -13,10 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from laconic.data.datasets import data_root
 from laconic.data.patches import load_images, read_split
 from laconic.evaluation.images.ideal import ideal_curve
 from laconic.evaluation.report.provenance import describe_run
-from laconic.lab.recipe import data_root
 from laconic.pretrained import DEFAULT, load
 
 HERE = Path(__file__).parent

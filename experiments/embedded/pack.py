@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 import laconic
+from laconic.data.datasets import data_root
 from laconic.data.folders import list_images, load_rgb
 from laconic.data.patches import load_images, read_split
 from laconic.distributions.divergence import kl_normal
 from laconic.evaluation.report.provenance import describe_run
-from laconic.lab.recipe import data_root
 from laconic.metrics.images import psnr
 from laconic.models.base import LatentVariableModel
 from laconic.pretrained import load

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from laconic.data.datasets import data_root
 from laconic.data.patches import load_images, read_split
 from laconic.evaluation.anchors.classical import find_anchors
 from laconic.evaluation.images.ideal import IdealPoint, ideal_curve
 from laconic.evaluation.images.rate_distortion import measure
 from laconic.evaluation.report.provenance import describe_run
-from laconic.lab.recipe import data_root
 from laconic.metrics import bd_rate
 from laconic.metrics.images import Image8, ms_ssim_db
 from laconic.pretrained import DEFAULT, load

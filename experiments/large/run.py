@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from laconic.data.datasets import data_root
 from laconic.data.folders import list_images, load_rgb
 from laconic.evaluation.report.provenance import describe_run
-from laconic.lab.recipe import data_root
 from laconic.metrics import psnr
 
 HERE = Path(__file__).resolve().parent

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 import laconic
+from laconic.data.datasets import data_root
 from laconic.data.patches import load_images, read_split
 from laconic.distributions.divergence import kl_normal
 from laconic.evaluation.report.provenance import describe_run
-from laconic.lab.recipe import data_root
 from laconic.models.base import Context, LatentVariableModel
 from laconic.pretrained import load
 

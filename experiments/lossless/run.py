@@ -25,6 +25,7 @@ from laconic.codecs.lossless.chains.bits_back import ChainCoder
 from laconic.codecs.lossless.chains.stacks import GroupShape
 from laconic.codecs.lossless.codec import Core, LosslessCodec, make_coder
 from laconic.data.binary import read_binary
+from laconic.data.datasets import data_root
 from laconic.data.idx import load_digits
 from laconic.data.patches import load_images, read_split
 from laconic.data.plugins import load_plugin
@@ -40,7 +41,7 @@ from laconic.evaluation.images.lossless import (
 )
 from laconic.evaluation.images.results import finite
 from laconic.evaluation.report.provenance import describe_run
-from laconic.lab.recipe import BINARY_FILE, data_root
+from laconic.lab.recipe import BINARY_FILE
 from laconic.models import make_model
 from laconic.pretrained import load, release
 from laconic.training.checkpoints import load_average

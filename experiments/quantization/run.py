@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import uniform
 
 from laconic.codecs.image.codec import ImageCodec
+from laconic.data.datasets import data_root
 from laconic.evaluation.anchors.classical import Codec
 from laconic.evaluation.images.comparison import QUALITIES, compare
 from laconic.evaluation.images.ours import OurCodec
@@ -32,7 +33,7 @@ from laconic.evaluation.images.rate_distortion import rate_distortion
 from laconic.evaluation.images.results import finite, study_to_json
 from laconic.evaluation.report.figures import draw_figure, save_figure
 from laconic.evaluation.report.provenance import describe_run
-from laconic.lab.recipe import data_root, make_trainer
+from laconic.lab.recipe import make_trainer
 from laconic.models.base import Context
 from laconic.models.sliced.ladder import SlicedLadder
 from laconic.training import checkpoints

@@ -1,6 +1,5 @@
 """One run: its point, its settings, and that no kill at any moment costs more than a checkpoint."""
 
-import fcntl
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from laconic.errors import ConfigError, InputError
@@ -146,13 +146,31 @@ def test_a_run_that_another_process_is_at(
     monkeypatch.setattr(runs, "PATIENCE_SECONDS", 0.0)
     run = plan(sweep_config)[0]
     Path(run.folder).mkdir(parents=True)
-    with (Path(run.folder) / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.write("4711\n")
-        lock.flush()
-        with pytest.raises(ConfigError, match=r"dense-beta-0\.5/seed-0: process 4711 is at it"):
-            finish(run)
+    (Path(run.folder) / "lock.owner").write_text("4711\n")
+    with (
+        FileLock(Path(run.folder) / "lock"),
+        pytest.raises(ConfigError, match=r"dense-beta-0\.5/seed-0: process 4711 holds the lock"),
+    ):
+        finish(run)
     assert not run.result.exists()
+
+
+def test_the_lock_of_a_dead_process_is_not_respected(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, filelock\n"
+        "lock = filelock.FileLock(sys.argv[1]); lock.acquire()\n"
+        "print('held', flush=True); os.read(0, 1); os._exit(9)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "lock")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(Timeout):
+            FileLock(tmp_path / "lock", timeout=0).acquire()
+        holder.kill()
+    with runs._locked(tmp_path / "lock", "run"):
+        assert (tmp_path / "lock.owner").read_text() == f"{os.getpid()}\n"
 
 
 def test_training_that_stops_early_has_no_point(

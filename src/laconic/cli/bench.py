@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from laconic.cli.common import print_json
+from laconic.cli.data import DataRoot
 from laconic.cli.lists import list_coders, split_list
 from laconic.cli.outputs import STDIO, Force, Writer, to_path
 from laconic.container.storage import is_special
@@ -69,10 +70,7 @@ def bench(
         ),
     ] = None,
     force: Force = False,
-    data: Annotated[
-        Path | None,
-        typer.Option(envvar="LACONIC_DATA", help="rec: folder that holds the folder kodak."),
-    ] = None,
+    data: DataRoot = None,
 ) -> None:
     """Measure speed and size; prints one JSON object, or writes it where --json says.
 
@@ -84,7 +82,7 @@ def bench(
         drawn.check(figure)
     if subject is Subject.REC:
         found = _bench_coders(
-            split_list(coder or []), split_list(section or []), quick, out, data, threads
+            split_list(coder or []), split_list(section or []), quick, out, threads
         )
         if figure is not None:
             from laconic.evaluation.coders.chart import draw_coder_chart
@@ -223,7 +221,6 @@ def _bench_coders(
     sections: list[str],
     quick: bool,
     out: Path | None,
-    data: Path | None,
     threads: int | None,
 ) -> dict[str, Any]:
     """Every relative entropy coder, or those named; a line per measurement on stdout.
@@ -248,7 +245,7 @@ def _bench_coders(
         torch.set_num_threads(threads)
     adds = out is not None and out != STDIO and not is_special(out)
     document = _read_document(out if adds else None)
-    pictures = _kodak(data)
+    pictures = _kodak()
     say = partial(typer.echo, err=out == STDIO)
     for name in names or every:
         started = time.time()
@@ -286,15 +283,20 @@ def _read_document(out: Path | None) -> dict[str, Any]:
     return empty | document
 
 
-def _kodak(data: Path | None) -> list[Path]:
+def _kodak() -> list[Path]:
     """The Kodak pictures, or none and a line on stderr that says so."""
+    from laconic.data.datasets import data_root
     from laconic.data.folders import list_images
 
-    if data is None or not (data / "kodak").is_dir():
-        where = "no --data was given" if data is None else f"{data} holds no folder kodak"
-        typer.echo(f"real posteriors are left out: {where}", err=True)
+    folder = data_root() / "kodak"
+    if not folder.is_dir():
+        typer.echo(
+            f"real posteriors are left out: there is no folder {folder}; "
+            "--data or LACONIC_DATA names the folder of all data sets",
+            err=True,
+        )
         return []
-    return list_images(data / "kodak")
+    return list_images(folder)
 
 
 def _image_codec(coder: str) -> "ImageCodec":

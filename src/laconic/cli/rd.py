@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from laconic.cli.common import print_json, progress, warnings_for
+from laconic.cli.data import DataRoot
 from laconic.cli.lists import to_numbers
 from laconic.cli.outputs import Force, Writer, to_folder
 from laconic.errors import InputError, MissingPackageError
@@ -35,6 +36,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, list the runs, train nothing.")
     ] = False,
+    data: DataRoot = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Train and measure every model of a sweep; started again, it goes on where it was."""

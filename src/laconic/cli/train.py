@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from laconic.cli.data import DataRoot
 from laconic.errors import InputError
 
 
@@ -18,6 +19,7 @@ def train(
     force: Annotated[
         bool, typer.Option("--force", help="Begin anew in the folder of an earlier run.")
     ] = False,
+    data: DataRoot = None,
 ) -> None:
     """Train a model; interrupted runs go on with --resume.
 

@@ -1,6 +1,5 @@
 """From a YAML configuration to trained weights: the one place where data, model and loop meet."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from laconic.data.binary import draw_binary, read_binary
+from laconic.data.datasets import data_root
 from laconic.data.folders import list_images
 from laconic.data.idx import load_digits
 from laconic.data.patches import (
@@ -54,7 +54,7 @@ class DataConfig:
         kind: "photos"; "digits": MNIST's idx files; "binary": an .npz file of packed bits;
             "omniglot": an .npz file of grey images, made black and white once and for all.
         folder: photographs with a `split.txt`, or the files, inside the data root
-            (`LACONIC_DATA`, or `../shared/data`).
+            (`laconic.data.datasets.data_root`).
         split: which lines of `split.txt`, or which file or array.
         hold_out: small images at the end that are left out, to choose settings with.
         patch: side of the patches in pixels.
@@ -82,11 +82,6 @@ class DataConfig:
     grey_share: float = 0.0
     graphics: str = ""
     graphics_share: float = 0.0
-
-
-def data_root() -> Path:
-    """The data folder: `LACONIC_DATA`, or `../shared/data`."""
-    return Path(os.environ.get("LACONIC_DATA", "../shared/data"))
 
 
 def train_from_config(
@@ -222,7 +217,8 @@ def read_small(data: DataConfig) -> Tensor:
     folder = data_root() / data.folder
     if not folder.is_dir():
         raise InputError(
-            f"data.folder: {folder} is no folder; LACONIC_DATA names the one with all data sets"
+            f"data.folder: there is no folder {folder}; --data or LACONIC_DATA names the "
+            "folder of all data sets"
         )
     if data.kind == "binary":
         return read_binary(folder / BINARY_FILE, data.split).float()

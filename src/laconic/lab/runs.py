@@ -8,12 +8,12 @@
 
 import contextlib
 import os
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from laconic.errors import ConfigError
@@ -152,27 +152,24 @@ def _sweep_up(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(path: Path, name: str) -> Iterator[None]:
-    """Hold a file's lock, which ends with the process, however it ends.
+    """Hold the lock of a file; it ends with the process, however that ends.
+
+    The file beside it, `.owner`, holds the number of the process, for messages.
 
     Raises:
-        ConfigError: another process keeps it.
+        ConfigError: another process holds it.
     """
+    owner = path.with_suffix(".owner")
+    lock = FileLock(path, timeout=PATIENCE_SECONDS, poll_interval=0.2)
     try:
-        import fcntl
-    except ImportError as error:
-        raise ConfigError("sweeps lock their runs as POSIX systems do; this is none") from error
-    with path.open("a+") as file:
-        until = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() > until:
-                    owner = path.read_text().strip()
-                    raise ConfigError(f"{name}: process {owner} is at it already") from None
-                time.sleep(0.2)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        lock.acquire()
+    except Timeout:
+        number = owner.read_text().strip() if owner.exists() else "unknown"
+        raise ConfigError(
+            f"{name}: process {number} holds the lock of this run; wait for it or stop it"
+        ) from None
+    try:
+        owner.write_text(f"{os.getpid()}\n")
         yield
+    finally:
+        lock.release()
