@@ -45,7 +45,7 @@ def elbo(model: LatentVariableModel, crops: Sequence[Tensor]) -> list[float]:
         torch.manual_seed(SEED)
         total = 0.0
         for x in crops:
-            context = model.context(x.shape[-2], x.shape[-1], step, 1000)
+            context = model.context(x.shape[2:], step, 1000)
             rungs = model.climb(x, context)
             total += sum(float(kl_normal(rung.posterior, rung.prior).sum()) for rung in rungs)
             mean = model.likelihood([rung.latent for rung in rungs], context).mean
@@ -104,7 +104,7 @@ def curve(model: LatentVariableModel, folder: Path) -> np.ndarray:
             torch.manual_seed(SEED)
             pixels = load_rgb(path)
             x = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
-            context = model.context(*pixels.shape[:2], step, 1000)
+            context = model.context(pixels.shape[:2], step, 1000)
             rungs = model.climb(x, context)
             nats = sum(float(kl_normal(rung.posterior, rung.prior).sum()) for rung in rungs)
             mean = model.likelihood([rung.latent for rung in rungs], context).mean.clamp(0, 1)

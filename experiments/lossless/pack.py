@@ -22,7 +22,7 @@ from laconic.data.datasets import data_root
 from laconic.data.patches import load_images, read_split
 from laconic.distributions.divergence import kl_normal
 from laconic.evaluation.report.provenance import describe_run
-from laconic.models.base import Context, LatentVariableModel
+from laconic.models.base import Condition, Context, LatentVariableModel
 from laconic.pretrained import load
 
 HERE = Path(__file__).resolve().parent
@@ -50,7 +50,7 @@ def bits_per_pixel(model: LatentVariableModel, crops: Sequence[Tensor]) -> float
     bits = []
     for x in crops:
         torch.manual_seed(SEED)
-        rungs, likelihood = model.pass_through(x, Context(CROP, CROP, torch.zeros(1)))
+        rungs, likelihood = model.pass_through(x, Context((CROP, CROP), Condition(torch.zeros(1))))
         nats = sum(float(kl_normal(rung.posterior, rung.prior).sum()) for rung in rungs)
         nats -= float(likelihood.log_prob(x).sum())
         bits.append(nats / math.log(2) / CROP**2)

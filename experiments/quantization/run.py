@@ -34,7 +34,7 @@ from laconic.evaluation.images.results import finite, study_to_json
 from laconic.evaluation.report.figures import draw_figure, save_figure
 from laconic.evaluation.report.provenance import describe_run
 from laconic.lab.recipe import make_trainer
-from laconic.models.base import Context
+from laconic.models.base import Condition, Context
 from laconic.models.sliced.ladder import SlicedLadder
 from laconic.training import checkpoints
 from laconic.training.config import read_config
@@ -58,7 +58,7 @@ def train(noise: str) -> None:
             x: Tensor, log_beta: Tensor
         ) -> tuple[Sequence[uniform.UniformRung], Distribution]:
             assert isinstance(model, SlicedLadder)
-            context = Context(x.shape[-2], x.shape[-1], log_beta)
+            context = Context(x.shape[2:], Condition(log_beta))
             rungs = uniform.climb(model, x, context)
             return rungs, model.likelihood([rung.latent for rung in rungs], context)
 

@@ -28,7 +28,7 @@ from laconic.evaluation.models.measures import MeasureConfig, measure
 from laconic.evaluation.report.provenance import describe_run
 from laconic.lab.recipe import DataConfig, make_objective, read_small
 from laconic.models import make_model
-from laconic.models.base import Context
+from laconic.models.base import Condition, Context
 from laconic.models.families.family import Family
 from laconic.training.checkpoints import load_average
 from laconic.training.config import build
@@ -150,7 +150,7 @@ def compare(model: Family, training: dict[str, Any], images: Tensor) -> dict[str
     Every estimator has as many draws of z; the copies of an image come side by side.
     """
     x = images[:GRADIENT_IMAGES].repeat_interleave(REINFORCE_DRAWS, dim=0)
-    context = Context(*x.shape[-2:], torch.zeros(len(x)))
+    context = Context(x.shape[2:], Condition(torch.zeros(len(x))))
 
     def loss(settings: dict[str, Any]) -> Tensor:
         objective = make_objective({**training, "objective": settings})

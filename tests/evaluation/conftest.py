@@ -67,7 +67,7 @@ class Pixels(NormalLadder):
         return [torch.nn.functional.avg_pool2d(x, 8)]
 
     def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
-        shape = (1, 3, context.height // 8, context.width // 8)
+        shape = (1, 3, *context.grid(8))
         return Normal(torch.full(shape, 0.5), torch.full(shape, 0.3))
 
     def posterior(
@@ -173,11 +173,11 @@ class LinearGaussian(NormalLadder):
         return Normal(mean, torch.full_like(mean, self.noise))
 
     def rate(self, x: Tensor) -> Tensor:
-        mean, variance = self.encode(x, self.context(1, 1, 0, 1))[0], self.scale.square()
+        mean, variance = self.encode(x, self.context((1, 1), 0, 1))[0], self.scale.square()
         return 0.5 * (mean.square() + variance - 1 - variance.log()).sum(1)
 
     def distortion(self, x: Tensor) -> Tensor:
-        mean = self.encode(x, self.context(1, 1, 0, 1))[0]
+        mean = self.encode(x, self.context((1, 1), 0, 1))[0]
         left = (x.flatten(1) - mean @ self.weight.T).square().sum(1)
         left = left + (self.scale.square() * self.weight.square()).sum()
         return left / (2 * self.noise**2) + 3 * math.log(2 * math.pi * self.noise**2)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from laconic.models.base import Context
+from laconic.models.base import Condition, Context
 from laconic.models.pln import PLN, PLN_PRESETS
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -14,7 +14,8 @@ TINY = PLN_PRESETS["tiny"]
 
 
 def picture_and_context(height: int = 64, width: int = 96) -> tuple[Tensor, Context]:
-    return torch.rand(2, 3, height, width), Context(height, width, torch.full((2,), -3.0))
+    context = Context((height, width), Condition(torch.full((2,), -3.0)))
+    return torch.rand(2, 3, height, width), context
 
 
 def test_posterior_equals_the_encoders_under_a_wide_prior() -> None:
@@ -82,7 +83,7 @@ def test_sizes_of_the_source() -> None:
     with torch.device("meta"):
         model = PLN(PLN_PRESETS["source"])
     x = torch.rand(1, 3, 512, 768, device="meta")
-    context = Context(512, 768, torch.zeros(1, device="meta"))
+    context = Context((512, 768), Condition(torch.zeros(1, device="meta")))
     rungs = model.climb(x, context)
     assert [tuple(rung.latent.shape) for rung in rungs] == [(1, 24, 16, 24), (1, 128, 32, 48)]
     convolutions = [
@@ -116,7 +117,7 @@ def test_unbounded_log_scales_are_bounded() -> None:
 def test_bf16_autocast_keeps_distributions_in_full_precision() -> None:
     model = PLN(TINY).float()
     x, context = picture_and_context()
-    context = Context(context.height, context.width, context.log_beta.float())
+    context = Context(context.shape, Condition(context.log_beta.float()))
     with torch.autocast("cpu", torch.bfloat16):
         rungs = model.climb(x.float(), context)
         likelihood = model.likelihood([rung.latent for rung in rungs], context)

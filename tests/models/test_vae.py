@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Laplace, Normal, kl_divergence
 
 from laconic.models import MODELS
-from laconic.models.base import Context, LatentVariableModel, combine
+from laconic.models.base import Condition, Context, LatentVariableModel, combine
 from laconic.models.pln import PLN, PLN_PRESETS
 from laconic.models.vae import VAE, VAE_PRESETS
 
@@ -35,7 +35,7 @@ def model(request: pytest.FixtureRequest) -> LatentVariableModel:
 
 def context_for(x: Tensor, log_beta: float = -3.0) -> Context:
     batch, _, height, width = x.shape
-    return Context(height, width, torch.full((batch,), log_beta))
+    return Context((height, width), Condition(torch.full((batch,), log_beta)))
 
 
 def total_loss(model: LatentVariableModel, x: Tensor, context: Context) -> Tensor:
@@ -170,7 +170,7 @@ def test_unit_likelihood() -> None:
 @pytest.mark.parametrize(("gamma_infinity", "floors"), [(None, [0.1, 0.02]), (0.05, [0.05, 0.05])])
 def test_learned_scale_is_clamped(gamma_infinity: float | None, floors: list[float]) -> None:
     model = VAE(replace(TINY_VAE, learn_gamma=True, gamma_infinity=gamma_infinity))
-    context = Context(32, 32, torch.tensor([0.1, 0.02]).log())
+    context = Context((32, 32), Condition(torch.tensor([0.1, 0.02]).log()))
     assert torch.allclose(model.pixels.scale(context), torch.ones(2))
     assert model.pixels.log_gamma is not None
     model.pixels.log_gamma.data.fill_(math.log(0.06))
@@ -204,7 +204,7 @@ def test_registry_builds_every_model() -> None:
 def test_training_lowers_the_loss(model: LatentVariableModel) -> None:
     model = model.float()
     x = torch.rand(1, 3, 1, 1, dtype=torch.float32).expand(2, 3, model.stride, model.stride)
-    context = Context(model.stride, model.stride, torch.full((2,), -3.0, dtype=torch.float32))
+    context = Context((model.stride,) * 2, Condition(torch.full((2,), -3.0, dtype=torch.float32)))
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     losses = []
     for _ in range(10):

@@ -25,7 +25,7 @@ from laconic.data.patches import (
 )
 from laconic.errors import ConfigError, InputError
 from laconic.models import make_model
-from laconic.models.base import Context, LatentVariableModel, Rung
+from laconic.models.base import Condition, Context, LatentVariableModel, Rung
 from laconic.models.families.family import Family
 from laconic.models.sliced.ladder import SlicedLadder
 from laconic.training.ahead import Batches
@@ -265,7 +265,7 @@ def _climb(
     def climb(
         x: Tensor, log_beta: Tensor, taste: Tensor | None = None
     ) -> tuple[list[Rung], Distribution]:
-        context = Context(x.shape[-2], x.shape[-1], log_beta, taste=taste)
+        context = Context(x.shape[2:], Condition(log_beta, taste=taste))
         return model.pass_through(x, context, pathwise)
 
     return climb

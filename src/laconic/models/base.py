@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -15,36 +15,60 @@ from laconic.models.exact import ExactLadder
 
 
 @dataclass(frozen=True)
-class Context:
-    """What sender and receiver both know before the first bit: size and operating point.
+class Condition:
+    """The operating point of every example of a batch.
 
     Attributes:
-        height: rows of the (padded) image, a multiple of the model's `stride`.
-        width: columns of the (padded) image, a multiple of the model's `stride`.
         log_beta: shape `(batch,)`, natural log of beta, the weight of the KL against a unit-scale
             likelihood (Flamich eq. 3.1). With a Gaussian likelihood, beta is its variance.
-        position: where log beta stands on the model's range, exactly: 2^12 for the largest beta,
-            -2^12 for the smallest; integer priors ask for it.
-        taste: shape `(batch,)`, what the picture should come near in: 0 squared error, 1 MS-SSIM;
-            None: halfway. Models without that coordinate ignore it.
-        taste_position: `2 taste - 1` in units of 2^-12, exactly; integer priors ask for it.
+        position: the place of log beta in the model's range, as an exact integer: 2^12 for the
+            largest beta, -2^12 for the smallest. Integer priors require it.
+        taste: shape `(batch,)`, the weight of structure in the distortion: 0 is squared error, 1 is
+            MS-SSIM, None is halfway. Models without that coordinate ignore it.
+        taste_position: `2 taste - 1` in units of 2^-12, as an exact integer, for integer priors.
     """
 
-    height: int
-    width: int
     log_beta: Tensor
     position: int | None = None
     taste: Tensor | None = None
     taste_position: int = 0
 
+    def repeat(self, copies: int) -> "Condition":
+        """Every example `copies` times, the copies of one example side by side."""
+        taste = None if self.taste is None else self.taste.repeat_interleave(copies)
+        return replace(self, log_beta=self.log_beta.repeat_interleave(copies), taste=taste)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What sender and receiver both know before the first bit.
+
+    Attributes:
+        shape: sides of one (padded) example without its channels, each a multiple of the model's
+            `stride`: rows and columns of a picture. Examples are `(batch, channels, *shape)`.
+        condition: the operating point of every example.
+    """
+
+    shape: tuple[int, ...]
+    condition: Condition
+
+    @property
+    def log_beta(self) -> Tensor:
+        """Log beta of every example, `(batch,)`; its dtype and device are those of the model."""
+        return self.condition.log_beta
+
     @property
     def batch(self) -> int:
-        """Images told at once."""
+        """Number of examples."""
         return int(self.log_beta.shape[0])
 
+    def grid(self, stride: int) -> tuple[int, ...]:
+        """Sides of a map with one position per `stride` positions of the example."""
+        return tuple(side // stride for side in self.shape)
+
     def expand(self, parameter: Tensor) -> Tensor:
-        """Bring a per-image value of shape `(batch,)` to `(batch, 1, 1, 1)`."""
-        return parameter.reshape(-1, 1, 1, 1)
+        """Reshape one value per example, `(batch,)`, to `(batch, 1, ..., 1)`."""
+        return parameter.reshape(-1, *[1] * (1 + len(self.shape)))
 
 
 Features = Sequence[Tensor]
@@ -54,7 +78,7 @@ Prior = Callable[[int, Sequence[Tensor], Context], Normal]
 """What both sides know of a level, given the latents above it."""
 
 POSITION_BITS = 12
-"""`Context.position` counts in units of 2^-12."""
+"""`Condition.position` counts in units of 2^-12."""
 
 
 @dataclass(frozen=True)
@@ -84,19 +108,17 @@ class LatentVariableModel(nn.Module, ABC):
 
     def context(
         self,
-        height: int,
-        width: int,
+        shape: Sequence[int],
         step: int,
         steps: int,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
         taste: float = 0.5,
     ) -> Context:
-        """The context of one image at an operating point that a file can carry.
+        """The context of one example at an operating point that a file can store.
 
         Args:
-            height: rows of the image, before padding.
-            width: columns of the image, before padding.
+            shape: sides of the example before padding: rows and columns of a picture.
             step: 0 for the largest beta, the coarsest picture, to `steps` for the smallest.
             steps: equal steps of log beta.
             dtype: of `log_beta`.
@@ -105,13 +127,13 @@ class LatentVariableModel(nn.Module, ABC):
         """
         smallest, largest = (math.log(beta) for beta in self.beta_range)
         log_beta = largest + (smallest - largest) * step / steps
-        rows, columns = (-(-side // self.stride) * self.stride for side in (height, width))
         side = round((2 * taste - 1) * 2**POSITION_BITS)
         log_betas, tastes = torch.tensor(
             [[log_beta], [(side * 2.0**-POSITION_BITS + 1) / 2]], dtype=dtype, device=device
         )
         position = (steps - 2 * step) * 2**POSITION_BITS // steps
-        return Context(rows, columns, log_betas, position, tastes, side)
+        padded = tuple(-(-length // self.stride) * self.stride for length in shape)
+        return Context(padded, Condition(log_betas, position, tastes, side))
 
     def exact_ladder(self) -> ExactLadder:
         """The whole model in integers, as lossless codecs ask for it.
@@ -203,6 +225,12 @@ class NormalLadder(LatentVariableModel):
             return self.prior(level, [z.to(context.log_beta) for z in above], context)
 
         return prior
+
+
+def standard_normal(context: Context, channels: int, stride: int) -> Normal:
+    """N(0, I) of shape `(batch, channels, *context.grid(stride))`."""
+    zeros = context.log_beta.new_zeros(context.batch, channels, *context.grid(stride))
+    return Normal(zeros, torch.ones_like(zeros), validate_args=False)
 
 
 def combine(encoder: Normal, prior: Normal) -> Normal:

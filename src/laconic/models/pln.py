@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Laplace, Normal
 
-from laconic.models.base import Context, Features, NormalLadder, combine
+from laconic.models.base import Context, Features, NormalLadder, combine, standard_normal
 from laconic.models.pixels import LaplaceLikelihood
-from laconic.models.vae import BETA_RANGE, bounded_exp, standard_normal
+from laconic.models.vae import BETA_RANGE, bounded_exp
 from laconic.networks.analysis import (
     LATENT_STRIDE,
     ImageAnalysis,

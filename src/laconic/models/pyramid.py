@@ -39,9 +39,8 @@ class Pyramid(NormalLadder):
     def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
         """Level 1 is wider where level 0 is far from grey, so that the ladder is a true one."""
         spread = self.get_buffer("spread")
-        rows, columns = context.height // COARSE, context.width // COARSE
         if level == 0:
-            zero = spread.new_zeros(context.batch, 3, rows, columns)
+            zero = spread.new_zeros(context.batch, 3, *context.grid(COARSE))
             return Normal(zero, zero + spread, validate_args=False)
         contrast = above[0].abs().mean(dim=1, keepdim=True)
         ratio = COARSE // FINE

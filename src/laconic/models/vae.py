@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Laplace, Normal
 
-from laconic.models.base import Context, Features, NormalLadder
+from laconic.models.base import Context, Features, NormalLadder, standard_normal
 from laconic.models.pixels import LaplaceLikelihood
 from laconic.networks.analysis import LATENT_STRIDE, ImageAnalysis, ImageSynthesis
 from laconic.networks.residual import OperatingPoint
@@ -108,10 +108,3 @@ class VAE(NormalLadder):
 def bounded_exp(log_scale: Tensor) -> Tensor:
     """Return exp of `log_scale`, bounded to ±`LOG_SCALE_LIMIT`."""
     return torch.exp(log_scale.clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT))
-
-
-def standard_normal(context: Context, channels: int, stride: int) -> Normal:
-    """N(0, I) of shape `(batch, channels, height / stride, width / stride)`."""
-    rows, columns = context.height // stride, context.width // stride
-    zeros = context.log_beta.new_zeros(context.batch, channels, rows, columns)
-    return Normal(zeros, torch.ones_like(zeros), validate_args=False)

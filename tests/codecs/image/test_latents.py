@@ -21,7 +21,7 @@ def test_an_integer_prior_makes_latents_equal_everywhere(
     coders = ladder_coders(coder, model.levels)
     sender, stream = Runtime(model, "float32", 1), QueueEncoder()
     with sender.running():
-        context, x = model.context(24, 32, 700, 1000), torch.rand(1, 3, 24, 32)
+        context, x = model.context((24, 32), 700, 1000), torch.rand(1, 3, 24, 32)
         told, receipts = tell(
             model, sender.exact_prior, coders, x, context, stream, SharedRandomness(1)
         )
@@ -30,7 +30,7 @@ def test_an_integer_prior_makes_latents_equal_everywhere(
     for dtype in DTYPES:
         receiver = Runtime(model, dtype, 2)
         with receiver.running():
-            where = receiver.model.context(24, 32, 700, 1000, receiver.dtype)
+            where = receiver.model.context((24, 32), 700, 1000, receiver.dtype)
             stream_in = QueueDecoder(message)
             heard = hear(receiver.exact_prior, coders, where, stream_in, SharedRandomness(1))
         assert all(torch.equal(a, b.float()) for a, b in zip(told, heard, strict=True))

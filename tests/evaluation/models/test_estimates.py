@@ -61,7 +61,7 @@ def test_batches_tell_sizes_and_the_operating_point(tiny_model) -> None:  # noqa
     assert [len(x) for x, _ in found] == [2, 2, 1]
     assert told == [(1, 3), (2, 3), (3, 3)]
     _, context = found[0]
-    assert (context.height, context.width) == (16, 8)
+    assert context.shape == (16, 8)
     assert torch.allclose(context.log_beta.exp(), torch.tensor(0.01))
     (_, smallest), *_ = batches(tiny_model, images, Sampling())
     assert torch.allclose(smallest.log_beta.exp(), torch.tensor(tiny_model.beta_range[0]))

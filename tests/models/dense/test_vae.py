@@ -16,7 +16,7 @@ from laconic.coding.stack.symbols import Bernoulli, Codec, Uniform
 from laconic.distributions.divergence import kl_normal
 from laconic.errors import ConfigError
 from laconic.models import make_model
-from laconic.models.base import Context
+from laconic.models.base import Condition, Context
 from laconic.models.dense.exact import LOG_SCALES, IntegerDenseVAE
 from laconic.models.dense.vae import DenseConfig, DenseVAE
 from laconic.models.exact import (
@@ -52,7 +52,7 @@ def pictures(likelihood: str, count: int = 3, height: int = 16, width: int = 24)
 
 
 def context(x: Tensor) -> Context:
-    return Context(x.shape[2], x.shape[3], torch.zeros(len(x)))
+    return Context(x.shape[2:], Condition(torch.zeros(len(x))))
 
 
 def said(parameters: PixelParameters) -> Codec[IntArray]:

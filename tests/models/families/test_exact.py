@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from laconic.codecs.lossless.codec import Core, LosslessCodec, make_coder
 from laconic.errors import ConfigError
 from laconic.evaluation.images.lossless import measure_set
-from laconic.models.base import Context
+from laconic.models.base import Condition, Context
 from laconic.models.exact import BernoulliParameters, ExactLadder, Shape
 from laconic.models.families.exact import IntegerFamily, log_scale
 from laconic.models.families.family import PRESETS, Family, FamilyConfig
@@ -48,7 +48,7 @@ def test_integers_are_the_floats_rounded(preset: str) -> None:
     """Within 1e-3, some 60 units of 2^-16, after all layers, at the sizes of both presets."""
     model = make(preset=preset).double()
     exact, x = model.exact_ladder(), pictures(2, 28, 28)
-    context = Context(28, 28, torch.zeros(2, dtype=torch.float64))
+    context = Context((28, 28), Condition(torch.zeros(2, dtype=torch.float64)))
     known = exact.prior(0, exact.start(2, 28, 28))
     mean, scale = model.encode(x, context)
     told = exact.posterior(0, known, exact.climb(255 * x))

@@ -11,7 +11,7 @@ from torch.distributions import Distribution, Normal, TransformedDistribution
 from laconic.distributions.divergence import density, rate
 from laconic.errors import ConfigError
 from laconic.models import make_model
-from laconic.models.base import Context, LatentVariableModel, NormalLadder
+from laconic.models.base import Condition, Context, LatentVariableModel, NormalLadder
 from laconic.models.families.family import PRESETS, Family, FamilyConfig
 
 NAMES = ["".join(parts) for parts in itertools.product("-+", "-+", "-+v")]
@@ -39,7 +39,7 @@ def tiny(name: str, seed: int = 0) -> Family:
 
 
 def context(batch: int) -> Context:
-    return Context(SIDE, SIDE, torch.zeros(batch))
+    return Context((SIDE, SIDE), Condition(torch.zeros(batch)))
 
 
 def pictures(batch: int, side: int = SIDE) -> torch.Tensor:
@@ -170,7 +170,9 @@ def test_the_paper_preset_has_the_sources_layers() -> None:
     assert _count(model.encoder_flow) == 4 * made
     with torch.no_grad():
         x = pictures(1, side=28)
-        logits = model.likelihood([torch.zeros(1, 64)], Context(28, 28, torch.zeros(1)))
+        logits = model.likelihood(
+            [torch.zeros(1, 64)], Context((28, 28), Condition(torch.zeros(1)))
+        )
         assert logits.log_prob(x).shape == (1,)
 
 
@@ -178,7 +180,9 @@ def test_presets_serve_other_sides_too() -> None:
     small = PRESETS["small"]
     assert small.growth == small.shrinkage == 4
     model = Family(FamilyConfig("---", side=16))
-    _, likelihood = model.pass_through(pictures(2, 16), Context(16, 16, torch.zeros(2)))
+    _, likelihood = model.pass_through(
+        pictures(2, 16), Context((16, 16), Condition(torch.zeros(2)))
+    )
     assert likelihood.log_prob(pictures(2, 16)).shape == (2,)
 
 

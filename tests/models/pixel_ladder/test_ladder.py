@@ -9,7 +9,7 @@ import torch
 
 from laconic.errors import ConfigError
 from laconic.models import make_model
-from laconic.models.base import Context
+from laconic.models.base import Condition, Context
 from laconic.models.exact import MixtureParameters, Shape
 from laconic.models.families.causal_pixels import CausalPixels
 from laconic.models.pixel_ladder.exact import IntegerPixelLadder
@@ -39,7 +39,7 @@ def pictures(count: int = 2, height: int = 16, width: int = 24) -> torch.Tensor:
 
 
 def context(x: torch.Tensor) -> Context:
-    return Context(x.shape[2], x.shape[3], torch.zeros(len(x)))
+    return Context(x.shape[2:], Condition(torch.zeros(len(x))))
 
 
 @pytest.mark.parametrize("kind", CONFIGS)

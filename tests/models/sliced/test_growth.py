@@ -15,7 +15,7 @@ from laconic.codecs.image.codec import ImageCodec
 from laconic.coding.random import SharedRandomness
 from laconic.distributions.divergence import kl_normal
 from laconic.errors import ConfigError
-from laconic.models.base import Context
+from laconic.models.base import Condition, Context
 from laconic.models.sliced.growth import checkerboard, gather, interleave
 from laconic.models.sliced.ladder import SlicedConfig, SlicedLadder
 from laconic.models.sliced.prior import IntegerPrior
@@ -90,9 +90,9 @@ def test_growing_keeps_the_function(small_ladder: Small, taste: float) -> None:
     """Features, priors, posteriors and picture are bit for bit those of the model before."""
     small = small_ladder()
     grown, x = grow(small), torch.rand(1, 3, HEIGHT, WIDTH)
-    context = small.context(HEIGHT, WIDTH, 300, 1000, taste=taste)
-    assert context.taste is not None
-    assert float(context.taste) == taste
+    context = small.context((HEIGHT, WIDTH), 300, 1000, taste=taste)
+    assert context.condition.taste is not None
+    assert float(context.condition.taste) == taste
     rungs, features = small.climb(x, context), grown.encode(x, context)
     top, *slices = [rung.latent for rung in rungs]
     parts = [top, *parts_of(grown, slices)]
@@ -119,9 +119,8 @@ def test_everything_grown_learns(small_ladder: Small) -> None:
     """A few steps from the zero start, every parameter has a finite gradient, not all zero."""
     model = grow(small_ladder()).requires_grad_(True)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
-    context = Context(
-        HEIGHT, WIDTH, torch.full((2,), math.log(0.01)), taste=torch.tensor([0.0, 0.9])
-    )
+    condition = Condition(torch.full((2,), math.log(0.01)), taste=torch.tensor([0.0, 0.9]))
+    context = Context((HEIGHT, WIDTH), condition)
     for _ in range(6):
         rungs = model.climb(torch.rand(2, 3, HEIGHT, WIDTH), context)
         likelihood = model.likelihood([rung.latent for rung in rungs], context)
@@ -148,7 +147,7 @@ def draws(model: SlicedLadder) -> list[Tensor]:
 
 def test_a_second_pass_sees_the_first(small_ladder: Small) -> None:
     model = trained(small_ladder()).double()
-    above, context = draws(model), model.context(HEIGHT, WIDTH, 400, 1000, torch.float64)
+    above, context = draws(model), model.context((HEIGHT, WIDTH), 400, 1000, torch.float64)
     changed = [*above[:1], above[1] + 1, *above[2:]]
     first, second = (model.prior(1, z[:1], context).loc for z in (above, changed))
     assert torch.equal(first, second)
@@ -160,7 +159,7 @@ def test_a_second_pass_sees_the_first(small_ladder: Small) -> None:
 def test_integers_are_near_the_floats(small_ladder: Small, taste: float) -> None:
     model = trained(small_ladder()).double()
     exact, above = model.exact_prior(), draws(model)
-    context = model.context(HEIGHT, WIDTH, 400, 1000, torch.float64, taste=taste)
+    context = model.context((HEIGHT, WIDTH), 400, 1000, torch.float64, taste=taste)
     for level in range(model.levels):
         told = exact(level, above[:level], context)
         wanted = model.prior(level, above[:level], context)
@@ -174,7 +173,7 @@ def digest(model: SlicedLadder, threads: int) -> str:
     above = draws(model)
     try:
         torch.set_num_threads(threads)
-        exact, context = IntegerPrior(model), model.context(HEIGHT, WIDTH, 400, 1000, taste=0.25)
+        exact, context = IntegerPrior(model), model.context((HEIGHT, WIDTH), 400, 1000, taste=0.25)
         for level in range(1, model.levels):
             prior = exact(level, above[:level], context)
             found.update(prior.loc.numpy().tobytes() + prior.scale.numpy().tobytes())

@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Normal
 
 from laconic.distributions.divergence import kl_normal
-from laconic.models.base import Context, combine
+from laconic.models.base import Condition, Context, combine
 from laconic.models.sliced.ladder import SlicedConfig, SlicedLadder
 
 TINY = SlicedConfig(
@@ -21,7 +21,7 @@ def tiny() -> SlicedLadder:
 
 
 def context(height: int = 16, width: int = 24, beta: float = 0.01, batch: int = 2) -> Context:
-    return Context(height, width, torch.full((batch,), math.log(beta)))
+    return Context((height, width), Condition(torch.full((batch,), math.log(beta))))
 
 
 def test_shapes_climb_to_the_picture() -> None:

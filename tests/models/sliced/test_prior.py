@@ -11,7 +11,7 @@ from torch.distributions import Normal
 from laconic.coding.random import SharedRandomness
 from laconic.distributions.divergence import kl_normal
 from laconic.distributions.rated import RatedNormal
-from laconic.models.base import Context
+from laconic.models.base import Condition, Context
 from laconic.models.sliced.ladder import SlicedLadder
 from laconic.models.sliced.prior import IntegerPrior
 
@@ -26,7 +26,7 @@ def draws(count: int = 1) -> list[Tensor]:
 def test_it_is_near_the_float_prior(small_ladder: Small) -> None:
     model = small_ladder().double()
     exact, above = model.exact_prior(), draws()
-    context = model.context(16, 24, 400, 1000, torch.float64)
+    context = model.context((16, 24), 400, 1000, torch.float64)
     for level in range(model.levels):
         told = exact(level, above[:level], context)
         wanted = model.prior(level, above[:level], context)
@@ -38,7 +38,9 @@ def test_it_is_near_the_float_prior(small_ladder: Small) -> None:
 
 
 def test_rates_are_what_the_scales_expect(small_ladder: Small) -> None:
-    prior = small_ladder().exact_prior()(2, draws()[:2], small_ladder().context(16, 24, 400, 1000))
+    prior = small_ladder().exact_prior()(
+        2, draws()[:2], small_ladder().context((16, 24), 400, 1000)
+    )
     assert isinstance(prior, RatedNormal)
     expected = 128 * torch.log2(1 + prior.scale.square())
     assert float((prior.rates - expected).abs().max()) < 1
@@ -50,7 +52,7 @@ def outputs(model: SlicedLadder, threads: int, count: int) -> str:
     above = [torch.from_numpy(source.normals(0, z.numel())).reshape(z.shape) for z in draws(count)]
     try:
         torch.set_num_threads(threads)
-        exact, context = IntegerPrior(model), model.context(16, 24, 400, 1000)
+        exact, context = IntegerPrior(model), model.context((16, 24), 400, 1000)
         for level in range(1, model.levels):
             prior = exact(level, [8 * z.double() for z in above[:level]], context)
             for part in (prior.loc, prior.scale, prior.rates):
@@ -71,7 +73,7 @@ def test_same_bits_for_any_threads_precision_and_batch(small_ladder: Small) -> N
 
 def test_it_needs_an_exact_position(small_ladder: Small) -> None:
     model = small_ladder()
-    context = Context(16, 24, torch.zeros(1))
+    context = Context((16, 24), Condition(torch.zeros(1)))
     with pytest.raises(ValueError, match="position"):
         model.exact_prior()(1, draws()[:1], context)
 

@@ -220,7 +220,7 @@ class ImageCodec:
         self, pixels: NDArray[np.uint8], step: int, shared: SharedRandomness
     ) -> tuple[bytes, list[Receipt]]:
         context = self._context(pixels.shape[0], pixels.shape[1], step)
-        below, right = context.height - pixels.shape[0], context.width - pixels.shape[1]
+        below, right = context.shape[0] - pixels.shape[0], context.shape[1] - pixels.shape[1]
         padded = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="symmetric")
         x = torch.from_numpy(padded).to(context.log_beta).permute(2, 0, 1)[None] / 255
         stream = QueueEncoder()
@@ -249,7 +249,7 @@ class ImageCodec:
     def _context(self, height: int, width: int, step: int) -> Context:
         runtime = self.runtime
         return runtime.model.context(
-            height, width, step, QUALITY_STEPS, runtime.dtype, runtime.device
+            (height, width), step, QUALITY_STEPS, runtime.dtype, runtime.device
         )
 
     def _check_model(self, header: ImageHeader) -> None:

@@ -39,7 +39,7 @@ from laconic.coding.stack.lattice import (
     LatticeNormal,
 )
 from laconic.errors import ConfigError
-from laconic.models.base import Context, LatentVariableModel
+from laconic.models.base import Condition, Context, LatentVariableModel
 from laconic.networks.flows import ShiftTransform
 
 _UNITS: Final = 65536.0
@@ -129,7 +129,7 @@ class LatticeModel:
 
     def context(self, count: int) -> Context:
         """Of `count` pictures."""
-        return Context(self.side, self.side, torch.zeros(count, dtype=self.dtype))
+        return Context((self.side,) * 2, Condition(torch.zeros(count, dtype=self.dtype)))
 
     def images(self, pixels: IntArray) -> Tensor:
         """Pictures `(n, pixels)` as the networks see them, `(n, 1, side, side)`."""

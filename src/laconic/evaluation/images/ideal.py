@@ -9,7 +9,7 @@ import torch
 
 from laconic.distributions.divergence import rate as rate_of
 from laconic.metrics.images import Image8, ms_ssim, ms_ssim_db, psnr
-from laconic.models.base import Context, LatentVariableModel
+from laconic.models.base import Condition, Context, LatentVariableModel
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def ideal_point(
     cropped = pixels[:height, :width]
     x = torch.from_numpy(cropped.copy()).permute(2, 0, 1)[None].float() / 255
     tastes = None if taste is None else torch.tensor([taste])
-    context = Context(height, width, torch.tensor([log_beta]), taste=tastes)
+    context = Context((height, width), Condition(torch.tensor([log_beta]), taste=tastes))
     rungs = model.climb(x, context)
     nats = sum(float(rate_of(rung.posterior, rung.prior, rung.latent)) for rung in rungs)
     mean = model.likelihood([rung.latent for rung in rungs], context).mean.clamp(0, 1)

@@ -82,7 +82,7 @@ def exact_draw(
     """
     height, width, _ = pixels.shape
     context = context_of(model, height, width, quality)
-    below, right = context.height - height, context.width - width
+    below, right = context.shape[0] - height, context.shape[1] - width
     padded = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="symmetric")
     x = torch.from_numpy(padded).float().permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
@@ -101,4 +101,4 @@ def exact_draw(
 
 def context_of(model: NormalLadder, height: int, width: int, quality: float) -> Context:
     """The context in which `ImageCodec` codes a picture of this size at this quality."""
-    return model.context(height, width, quality_step(quality), QUALITY_STEPS)
+    return model.context((height, width), quality_step(quality), QUALITY_STEPS)

@@ -147,12 +147,7 @@ def _batch(
     """Log weights, `(batch, chains)`, and the shares of accepted moves, `(steps - 1,)`."""
     times = schedule(annealing.steps)
     sizes = _pilot(_Bridge(model, x, context, annealing.start), times, annealing)
-    many = Context(
-        context.height,
-        context.width,
-        context.log_beta.repeat_interleave(annealing.chains),
-        context.position,
-    )
+    many = Context(context.shape, context.condition.repeat(annealing.chains))
     repeated = x.repeat_interleave(annealing.chains, dim=0)
     bridge = _Bridge(model, repeated, many, annealing.start)
     point = bridge.begin()

@@ -17,7 +17,7 @@ from torch.distributions import Distribution, Transform
 
 from laconic.distributions.divergence import density
 from laconic.errors import InputError
-from laconic.models.base import Context, Features, LatentVariableModel, Rung
+from laconic.models.base import Condition, Context, Features, LatentVariableModel, Rung
 from laconic.training.modes import evaluation
 
 Progress = Callable[[int, int], None]
@@ -150,7 +150,7 @@ def make_context(
         beta: operating point; None asks for the smallest of the model's range.
     """
     log_beta = math.log(model.beta_range[0] if beta is None else beta)
-    return Context(size[0], size[1], like.new_full((count,), log_beta))
+    return Context(tuple(size), Condition(like.new_full((count,), log_beta)))
 
 
 def batches(

@@ -23,11 +23,10 @@ from torch.nn import functional
 
 from laconic.distributions.logistic_mixture import CENTRE, LEVELS, SharedMixture
 from laconic.errors import ConfigError
-from laconic.models.base import Context, Features, NormalLadder
+from laconic.models.base import Context, Features, NormalLadder, standard_normal
 from laconic.models.cells import cut, join
 from laconic.models.dense.exact import LOG_SCALES, IntegerDenseVAE
 from laconic.models.pixel_ladder.ladder import Block
-from laconic.models.vae import standard_normal
 from laconic.networks.residual import LEAK, Head
 
 _OFFSET_UNIT = 64.0
@@ -156,8 +155,8 @@ class DenseVAE(NormalLadder):
         """Mean and log-scale of the latent, each `(batch, latents, rows, columns)` of cells."""
         centred = (x * (LEVELS - 1) - CENTRE) / CENTRE
         told = self.encoder(cut(centred, self.stride).flatten(1)).to(context.log_beta.dtype)
-        rows, columns = context.height // self.stride, context.width // self.stride
-        mean, log_scale = join(told[:, :, None, None], rows, columns).chunk(2, dim=1)
+        cells = join(told[:, :, None, None], *context.grid(self.stride))
+        mean, log_scale = cells.chunk(2, dim=1)
         return [mean, log_scale.clamp(*LOG_SCALES)]
 
     def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
@@ -181,7 +180,7 @@ class DenseVAE(NormalLadder):
         half = self.stride // 2
         dense = self.decoder(cut(latents[0], 1).flatten(1))
         told = self.planes(dense.reshape(len(dense), -1, half, half))
-        told = join(told, context.height // self.stride, context.width // self.stride)
+        told = join(told, *context.grid(self.stride))
         if self.config.likelihood == "bernoulli":
             return Independent(Bernoulli(logits=told, validate_args=False), 3)
         return SharedMixture(told, *self.components())

@@ -274,7 +274,7 @@ class PixelLadder(NormalLadder):
 
     def likelihood(self, latents: Sequence[Tensor], context: Context) -> Distribution:
         """A `ColourMixture`, or `CausalPixels` where there is a causal network."""
-        shape = (context.batch, 3, context.height, context.width)
+        shape = (context.batch, 3, *context.shape)
         if not self.levels:
             return CausalPixels(self.context_network, None, None, shape)
         return self._likelihood(*self._known(self.levels, latents, context), shape)
@@ -284,7 +284,7 @@ class PixelLadder(NormalLadder):
     ) -> tuple[list[Rung], Distribution]:
         """The same numbers as the contract's functions one by one, every network run once."""
         features = self.encode(x, context)
-        shape = (context.batch, 3, context.height, context.width)
+        shape = (context.batch, 3, *context.shape)
         rungs: list[Rung] = []
         if not self.levels:
             return rungs, CausalPixels(self.context_network, None, None, shape)
@@ -299,8 +299,7 @@ class PixelLadder(NormalLadder):
         return rungs, self._likelihood(hidden, base, shape)
 
     def _start(self, context: Context) -> tuple[Tensor, Tensor]:
-        size = context.height // self.stride, context.width // self.stride
-        hidden = context.log_beta.new_ones(context.batch, 1, *size)
+        hidden = context.log_beta.new_ones(context.batch, 1, *context.grid(self.stride))
         return hidden, torch.zeros_like(hidden).expand(-1, 3, -1, -1)
 
     def _known(

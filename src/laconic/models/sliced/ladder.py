@@ -29,7 +29,7 @@ from torch.distributions import Distribution, Normal
 from torch.nn import functional
 
 from laconic.errors import ConfigError
-from laconic.models.base import Context, Features, NormalLadder, Prior, combine
+from laconic.models.base import Context, Features, NormalLadder, Prior, combine, standard_normal
 from laconic.models.sliced.growth import (
     DecoderBranch,
     EncoderBranch,
@@ -204,7 +204,7 @@ class SlicedLadder(NormalLadder):
 
     def encode(self, x: Tensor, context: Context) -> Features:
         """Location and scale of every coefficient in units of sigma; the top's statistics."""
-        embedding = self.operating_point(context.log_beta, context.taste)
+        embedding = self.operating_point(context.log_beta, context.condition.taste)
         sigma = context.expand(torch.exp(0.5 * context.log_beta))
         centred = x - 0.5
         correction, log_scale = self.encoder(centred, embedding)
@@ -217,10 +217,8 @@ class SlicedLadder(NormalLadder):
     def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
         """Standard normal at the top; each slice's prior sees everything told before it."""
         if level == 0:
-            rows, columns = context.height // self.stride, context.width // self.stride
-            zero = context.log_beta.new_zeros(context.batch, self.config.top, rows, columns)
-            return Normal(zero, torch.ones_like(zero), validate_args=False)
-        embedding = self.operating_point(context.log_beta, context.taste)
+            return standard_normal(context, self.config.top, self.stride)
+        embedding = self.operating_point(context.log_beta, context.condition.taste)
         index, _ = self.config.parts[level - 1]
         told, first = gather(above[1:], self.config.slice_passes)
         hidden = torch.cat([self._unfold_top(above[0], embedding), *map(torch.asinh, told)], 1)
@@ -259,7 +257,7 @@ class SlicedLadder(NormalLadder):
 
     def likelihood(self, latents: Sequence[Tensor], context: Context) -> Distribution:
         """Gaussian of variance beta: the ELBO is rate + squared error / (2 beta)."""
-        embedding = self.operating_point(context.log_beta, context.taste)
+        embedding = self.operating_point(context.log_beta, context.condition.taste)
         sigma = context.expand(torch.exp(0.5 * context.log_beta))
         coefficients = torch.cat(gather(latents[1:], self.config.slice_passes)[0], dim=1)
         linear = self.transform.inverse(sigma * coefficients)

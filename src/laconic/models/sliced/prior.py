@@ -126,17 +126,18 @@ class IntegerPrior:
 
     def __call__(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
         """As `SlicedLadder.prior`, a `RatedNormal` below the top; `above`: the exact draws."""
-        if context.position is None:
+        condition = context.condition
+        if condition.position is None:
             raise ValueError("an integer prior needs the context's position")
         device = self.top_up.weight.device
         if level == 0:
-            size = context.height // self.stride, context.width // self.stride
-            loc = torch.zeros(context.batch, self.top, *size, dtype=torch.float64, device=device)
+            size = (context.batch, self.top, *context.grid(self.stride))
+            loc = torch.zeros(size, dtype=torch.float64, device=device)
             # Its expected rates would be all alike and say less than a map of the channels does.
             return Normal(loc, torch.ones_like(loc), validate_args=False)
-        position = torch.full((1, 1), context.position, dtype=torch.float64, device=device)
+        position = torch.full((1, 1), condition.position, dtype=torch.float64, device=device)
         position = position * 2.0 ** (FRACTION_BITS - POSITION_BITS)
-        embedding = self._embed(position, context.taste_position)
+        embedding = self._embed(position, condition.taste_position)
         index, turn = self.parts[level - 1]
         loc, correction = self._correct(level, above, embedding).chunk(2, dim=1)
         log_beta = self.centre + fixed_point.shift(self.half_range * position, FRACTION_BITS)

@@ -8,8 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from laconic.errors import ConfigError, MissingPackageError
-from laconic.training.objectives import elbo
-from laconic.training.objectives.elbo import Objective, Rung, Terms
+from laconic.training.objectives.elbo import Objective, Rung, Terms, elbo
 
 SMALLEST_SIDE = 161
 """Pixels below which five scales of an 11-pixel window do not fit."""
