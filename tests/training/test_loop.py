@@ -13,8 +13,8 @@ from laconic.models import make_model
 from laconic.training import checkpoints
 from laconic.training.config import build, read_config
 from laconic.training.loop import LoopConfig, Trainer
-from laconic.training.objectives import elbo
 from laconic.training.objectives.beta_range import LadderLoss
+from laconic.training.objectives.elbo import elbo
 from laconic.training.schedules import LearningRate
 
 TINY = {

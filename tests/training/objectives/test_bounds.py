@@ -9,8 +9,8 @@ from torch.distributions import MultivariateNormal
 
 from laconic.errors import ConfigError
 from laconic.models.base import Rung
-from laconic.training.objectives import elbo
 from laconic.training.objectives.bounds import Iwae
+from laconic.training.objectives.elbo import elbo
 
 
 def bound(gaussian: Any, x: Tensor, draws: int) -> Tensor:

@@ -10,11 +10,10 @@ from laconic.lab.recipe import _climb as climb_of
 from laconic.lab.recipe import make_objective
 from laconic.models import make_model
 from laconic.training.loop import LoopConfig
-from laconic.training.objectives import elbo
 from laconic.training.objectives.beta_range import LadderLoss
 from laconic.training.objectives.bounds import Iwae
 from laconic.training.objectives.choice import choose, draws_of, is_pathwise
-from laconic.training.objectives.elbo import FreeBits, RateDistortion, beta_elbo
+from laconic.training.objectives.elbo import FreeBits, RateDistortion, beta_elbo, elbo
 from laconic.training.objectives.rate_target import TargetRate
 from laconic.training.objectives.score import Reinforce
 from laconic.training.objectives.structural import Structural

@@ -10,12 +10,12 @@ from torch.distributions import Bernoulli, Independent, Laplace, MultivariateNor
 
 from laconic.errors import ConfigError
 from laconic.models.base import Rung
-from laconic.training.objectives import elbo
 from laconic.training.objectives.elbo import (
     OBJECTIVES,
     FreeBits,
     RateDistortion,
     beta_elbo,
+    elbo,
     kl_warmup,
 )
 

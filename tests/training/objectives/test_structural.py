@@ -9,8 +9,8 @@ from torch.distributions import Normal
 
 from laconic.errors import ConfigError
 from laconic.training.loop import LoopConfig
-from laconic.training.objectives import elbo
 from laconic.training.objectives.beta_range import LadderLoss
+from laconic.training.objectives.elbo import elbo
 from laconic.training.objectives.structural import Structural, Taste
 
 
