@@ -114,7 +114,7 @@ def lossy_numbers(settings: dict[str, Any]) -> Iterator[Tensor]:
     assert isinstance(model, NormalLadder)
     exact, source = model.exact_prior(), SharedRandomness(9)
     for step, taste in ((400, 0.5), (900, 1.0)):
-        context = model.context(16, 24, step, 1000, taste=taste)
+        context = model.context((16, 24), step, 1000, taste=taste)
         above: list[Tensor] = []
         for level in range(model.levels):
             prior = exact(level, above, context)
