@@ -22,7 +22,7 @@ from laconic.data.datasets import data_root
 from laconic.evaluation.networks.pruning import draw_clusters, draw_operations
 from laconic.evaluation.report.figures import save_figure
 from laconic.evaluation.report.provenance import describe_run
-from laconic.lab.networks import Recipe, read_recipe, run_recipe
+from laconic.lab.recipes.weights import Recipe, read_recipe, run_recipe
 from laconic.lab.tasks import TASKS, held_out
 from laconic.training.config import read_config
 

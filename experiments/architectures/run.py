@@ -24,7 +24,7 @@ from laconic.evaluation.images.rate_distortion import rate_distortion
 from laconic.evaluation.images.results import finite, study_to_json
 from laconic.evaluation.report.figures import draw_figure, save_figure
 from laconic.evaluation.report.provenance import describe_run
-from laconic.lab.recipe import train_from_config
+from laconic.lab.recipes.latent import train_from_config
 from laconic.models import make_model
 from laconic.training import checkpoints
 from laconic.training.config import read_config

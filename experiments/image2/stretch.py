@@ -19,7 +19,7 @@ import torch
 
 from laconic import shrink
 from laconic.cli.train import show
-from laconic.lab.recipe import make_trainer
+from laconic.lab.recipes.latent import make_trainer
 from laconic.pretrained import release
 from laconic.training.config import read_config
 from laconic.training.loop import CHECKPOINT, Trainer

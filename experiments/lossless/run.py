@@ -41,7 +41,7 @@ from laconic.evaluation.images.lossless import (
 )
 from laconic.evaluation.images.results import finite
 from laconic.evaluation.report.provenance import describe_run
-from laconic.lab.recipe import BINARY_FILE
+from laconic.lab.datasets import BINARY_FILE
 from laconic.models import make_model
 from laconic.pretrained import load, release
 from laconic.training.checkpoints import load_average

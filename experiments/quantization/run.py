@@ -33,7 +33,7 @@ from laconic.evaluation.images.rate_distortion import rate_distortion
 from laconic.evaluation.images.results import finite, study_to_json
 from laconic.evaluation.report.figures import draw_figure, save_figure
 from laconic.evaluation.report.provenance import describe_run
-from laconic.lab.recipe import make_trainer
+from laconic.lab.recipes.latent import make_trainer
 from laconic.models.base import Condition, Context
 from laconic.models.sliced.ladder import SlicedLadder
 from laconic.training import checkpoints

@@ -26,7 +26,8 @@ from laconic.evaluation.images.lossless import measure_set
 from laconic.evaluation.images.results import finite
 from laconic.evaluation.models.measures import MeasureConfig, measure
 from laconic.evaluation.report.provenance import describe_run
-from laconic.lab.recipe import DataConfig, make_objective, read_small
+from laconic.lab.datasets import DataConfig, read_small
+from laconic.lab.recipes.latent import make_objective
 from laconic.models import make_model
 from laconic.models.base import Condition, Context
 from laconic.models.families.family import Family

@@ -100,7 +100,7 @@ def test_impossible_families_and_files_and_missing_extras(
     assert "pip install 'laconic-codec[train,eval,flows]'" in result.stderr
 
 
-LOOP = ("laconic.lab.workers", "laconic.lab.recipe", "laconic.training.loop")
+LOOP = ("laconic.lab.workers", "laconic.lab.recipes.latent", "laconic.training.loop")
 """What is imported anew, so that it asks for lightning."""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from laconic.lab.recipe import make_trainer
+from laconic.lab.recipes.latent import make_trainer
 from laconic.pretrained import load
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "image2" / "stretch.py"

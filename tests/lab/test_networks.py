@@ -8,7 +8,7 @@ import torch
 
 import laconic
 from laconic.errors import ConfigError
-from laconic.lab.networks import (
+from laconic.lab.recipes.weights import (
     STEP_SCALES,
     coded,
     converted,

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from laconic.cli.train import show
 from laconic.errors import ConfigError
-from laconic.lab.recipe import DataConfig, make_batches, train_from_config
+from laconic.lab.datasets import DataConfig, make_batches
+from laconic.lab.recipes.latent import train_from_config
 from laconic.pretrained import load, release
 from laconic.training import checkpoints
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 import laconic
 from laconic.errors import ConfigError
-from laconic.lab.recipe import make_trainer, train_from_config
+from laconic.lab.recipes.latent import make_trainer, train_from_config
 from laconic.models import make_model
 from laconic.pretrained import load, release
 from laconic.training.config import read_config

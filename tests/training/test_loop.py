@@ -8,7 +8,7 @@ import torch
 
 from laconic.data.patches import PatchSampler
 from laconic.errors import ConfigError
-from laconic.lab.recipe import _climb as climb_of
+from laconic.lab.recipes.latent import _climb as climb_of
 from laconic.models import make_model
 from laconic.training import checkpoints
 from laconic.training.config import build, read_config

@@ -33,7 +33,7 @@ def train(
         raise typer.BadParameter("--resume goes on and --force begins anew: give one of them")
     if not config.is_file():
         raise InputError(f"{config} is no file; see experiments/embedded for an example")
-    from laconic.lab.recipe import train_from_config
+    from laconic.lab.recipes.latent import train_from_config
 
     train_from_config(config, overrides, resume, show, force)
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from torch import Tensor
 
 from laconic.errors import ConfigError
+from laconic.lab.datasets import DataConfig, shuffled
 from laconic.lab.points import (
     Instruments,
     Point,
@@ -25,7 +25,7 @@ from laconic.lab.points import (
     refuse_changes,
     write_point,
 )
-from laconic.lab.recipe import RECIPE, DataConfig, make_trainer, read_small
+from laconic.lab.recipes.latent import RECIPE, make_trainer
 from laconic.lab.sweep import Run, digest
 from laconic.training import checkpoints
 from laconic.training.config import build
@@ -110,13 +110,6 @@ def _measure(run: Run, trainer: Trainer, instruments: Instruments, progress: Pro
     test = shuffled(build(DataConfig, run.measuring["test"], "test")).to(device)
     test = test[: run.measuring["images"] or None]
     return instruments.take(trainer.average.eval(), train, test, run.measuring, progress)
-
-
-def shuffled(data: DataConfig) -> Tensor:
-    """All images of a split in a fixed order without meaning, since files may go by class."""
-    images = read_small(data)
-    kept = images[: len(images) - data.hold_out]
-    return kept[torch.randperm(len(kept), generator=torch.Generator().manual_seed(0))]
 
 
 def _describe(run: Run, trainer: Trainer) -> dict[str, Any]:

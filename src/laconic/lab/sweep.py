@@ -34,8 +34,9 @@ from pathlib import Path
 from typing import Any
 
 from laconic.errors import ConfigError
+from laconic.lab.datasets import KINDS, DataConfig
 from laconic.lab.points import comparable
-from laconic.lab.recipe import KINDS, DataConfig, make_objective
+from laconic.lab.recipes.latent import make_objective
 from laconic.models import MODELS
 from laconic.training.config import build, plain
 from laconic.training.loop import LoopConfig

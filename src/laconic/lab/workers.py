@@ -24,9 +24,9 @@ from typing import IO
 import torch
 
 from laconic.errors import InputError
+from laconic.lab.datasets import DataConfig, shuffled
 from laconic.lab.points import Instruments
-from laconic.lab.recipe import DataConfig
-from laconic.lab.runs import complete, is_finished, shuffled
+from laconic.lab.runs import complete, is_finished
 from laconic.lab.sweep import Run, Sweep
 from laconic.models import make_model
 from laconic.training.config import build

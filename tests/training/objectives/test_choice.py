@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from laconic.errors import ConfigError
-from laconic.lab.recipe import _climb as climb_of
-from laconic.lab.recipe import make_objective
+from laconic.lab.recipes.latent import _climb as climb_of
+from laconic.lab.recipes.latent import make_objective
 from laconic.models import make_model
 from laconic.training.loop import LoopConfig
 from laconic.training.objectives.beta_range import LadderLoss

@@ -1,7 +1,6 @@
 """From a YAML configuration to trained weights: the one place where data, model and loop meet."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Distribution
 
-from laconic.data.binary import draw_binary, read_binary
-from laconic.data.datasets import data_root
-from laconic.data.folders import list_images
-from laconic.data.idx import load_digits
-from laconic.data.patches import (
-    MixedSampler,
-    PatchSampler,
-    block_covariance,
-    load_images,
-    read_split,
-    reducer,
-)
-from laconic.errors import ConfigError, InputError
+from laconic.data.patches import PatchSampler, block_covariance
+from laconic.errors import ConfigError
+from laconic.lab.datasets import DataConfig, make_batches, read_photos
 from laconic.models import make_model
 from laconic.models.base import Condition, Context, LatentVariableModel, Rung
 from laconic.models.families.family import Family
@@ -40,48 +29,6 @@ from laconic.training.objectives.structural import Taste
 from laconic.training.schedules import LearningRate
 
 RECIPE = ("model", "data", "objective", "structure", "rate", "loop", "folder", "start_from")
-
-KINDS = ("photos", "digits", "binary", "omniglot")
-BINARY_FILE = "binarized_mnist.npz"
-OMNIGLOT_FILE = "omniglot28.npz"
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Where the images are; photographs are cut into patches, small images taken whole.
-
-    Attributes:
-        kind: "photos"; "digits": MNIST's idx files; "binary": an .npz file of packed bits;
-            "omniglot": an .npz file of grey images, made black and white once and for all.
-        folder: photographs with a `split.txt`, or the files, inside the data root
-            (`laconic.data.datasets.data_root`).
-        split: which lines of `split.txt`, or which file or array.
-        hold_out: small images at the end that are left out, to choose settings with.
-        patch: side of the patches in pixels.
-        batch: patches or images in a batch.
-        seed: of the positions, or of the order.
-        covariance_batches: batches that the linear transform is fitted to.
-        leave_out: photographs whose names start so are left out; lossless models leave out those
-            that were JPEG files, whose noise is gone.
-        reductions: every photograph is taken at these fractions of its size.
-        grey_share: share of the patches that are made grey.
-        graphics: a folder of other pictures, all of whose files take part; "" for none.
-        graphics_share: share of the patches that come from there.
-    """
-
-    kind: str = "photos"
-    folder: str = "photos"
-    split: str = "train"
-    hold_out: int = 0
-    patch: int = 128
-    batch: int = 8
-    seed: int = 1
-    covariance_batches: int = 400
-    leave_out: str = ""
-    reductions: tuple[int, ...] = (1,)
-    grey_share: float = 0.0
-    graphics: str = ""
-    graphics_share: float = 0.0
 
 
 def train_from_config(
@@ -137,7 +84,7 @@ def make_trainer(
     objective = make_objective(config)
     torch.manual_seed(loop.seed)
     model = make_model(config.get("model", {}))
-    images = _photos(data) if data.kind == "photos" else []
+    images = read_photos(data) if data.kind == "photos" else []
     batches = make_batches(data, images)
     if not resume and "start_from" not in config:
         _look_at_data(model, data, images, batches)
@@ -192,46 +139,6 @@ def _look_at_data(
             raise ConfigError(f"model.sizes.pseudo_inputs: {count}, for {len(images)} images")
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(data.seed))
         model.adopt(images[order[:count]])
-
-
-def make_batches(data: DataConfig, photos: Sequence[NDArray[np.uint8]]) -> Batches:
-    """Patches of photographs, or small images `(batch, 1, h, w)` in [0, 1], shuffled every pass."""
-    if data.kind not in KINDS:
-        raise ConfigError(f"data.kind: '{data.kind}' is not one of {', '.join(KINDS)}")
-    if data.kind == "photos":
-        sampler = PatchSampler(photos, data.patch, data.batch, data.seed, data.grey_share)
-        if not data.graphics:
-            return sampler
-        others = load_images(list_images(data_root() / data.graphics))
-        second = PatchSampler(others, data.patch, data.batch, data.seed)
-        return MixedSampler(sampler, second, data.graphics_share)
-    images = read_small(data)
-    kept = images[: len(images) - data.hold_out]
-    if data.hold_out < 0 or len(kept) < data.batch:
-        raise ConfigError(f"data.hold_out: {len(kept)} images are left for batches of {data.batch}")
-    return LabelledBatches(kept, torch.zeros(len(kept)), data.batch, data.seed)
-
-
-def read_small(data: DataConfig) -> Tensor:
-    """All small images of a split, `(count, 1, h, w)` in [0, 1]."""
-    folder = data_root() / data.folder
-    if not folder.is_dir():
-        raise InputError(
-            f"data.folder: there is no folder {folder}; --data or LACONIC_DATA names the "
-            "folder of all data sets"
-        )
-    if data.kind == "binary":
-        return read_binary(folder / BINARY_FILE, data.split).float()
-    if data.kind == "omniglot":
-        return draw_binary(folder / OMNIGLOT_FILE, data.split).float()
-    return load_digits(folder, data.split)[0]
-
-
-def _photos(data: DataConfig) -> list[NDArray[np.uint8]]:
-    paths = read_split(data_root() / data.folder, data.split)
-    kept = [path for path in paths if not (data.leave_out and path.name.startswith(data.leave_out))]
-    images = load_images(kept)
-    return [reduced for factor in data.reductions for reduced in map(reducer(factor), images)]
 
 
 def make_objective(config: dict[str, Any]) -> Objective:

@@ -136,7 +136,7 @@ def read_recipe(config: Mapping[str, Any]) -> Recipe:
         raise ConfigError(f"data: '{values['data']}' is not one of {', '.join(TASKS)}")
     unknown = set(values) - set(Recipe.__dataclass_fields__)
     if unknown:
-        raise ConfigError(f"{', '.join(sorted(unknown))}: unknown; see laconic.lab.networks")
+        raise ConfigError(f"{', '.join(sorted(unknown))}: unknown; see laconic.lab.recipes.weights")
     return Recipe(**values)
 
 

@@ -1,0 +1,1 @@
+"""Recipes: what is trained and measured, one file for each kind."""
