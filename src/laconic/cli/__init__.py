@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-from laconic.cli import bench, compress, decompress, demo, info, rd, shrink, train
+from laconic.cli import bench, compress, data, decompress, demo, info, rd, shrink, train
 from laconic.cli.common import INTERRUPTED, Group, refusal, report
 from laconic.waiting import wait_asleep
 
@@ -50,6 +50,7 @@ app.command("expand")(shrink.expand)
 app.command("train")(train.train)
 app.add_typer(rd.app, name="rd")
 app.command("bench")(bench.bench)
+app.add_typer(data.app, name="data")
 app.command("demo")(demo.demo)
 
 

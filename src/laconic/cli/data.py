@@ -1,4 +1,4 @@
-"""The option `--data` of the commands that read data sets."""
+"""`laconic data`: list and download data sets; the option `--data` of commands that read them."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
+from laconic.cli.common import print_json, progress
+from laconic.cli.outputs import Force
+from laconic.cli.tables import table_lines
 from laconic.errors import InputError
+
+app = typer.Typer(
+    help="Data sets: list them, download those that are public.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 def use_root(ctx: typer.Context, folder: Path | None) -> Path | None:
@@ -44,3 +53,53 @@ DataRoot = Annotated[
     ),
 ]
 """The option `--data`."""
+
+
+@app.command("list")
+def list_sets(
+    data: DataRoot = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """List the data sets, and which of them are in the data root."""
+    from laconic.data.datasets import data_root, describe_sets
+
+    root = data_root()
+    sets = describe_sets(root)
+    if as_json:
+        print_json({"root": str(root), "sets": sets})
+        return
+    typer.echo(f"data root: {root}")
+    rows = []
+    for one in sets:
+        size, count = one["download_bytes"], one["files_here"]
+        here = "yes" if one["present"] else f"{count} of {one['files']} files" if count else "no"
+        download = f"{size / 1e6:,.1f} MB" if size else "bring your own"
+        rows.append((one["name"], here, download, one["what"]))
+    typer.echo("\n".join(table_lines(("name", "here", "download", "what"), rows)))
+
+
+@app.command("fetch")
+def fetch_sets(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="See `laconic data list`.")],
+    data: DataRoot = None,
+    force: Force = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Download data sets into the data root; an interrupted download goes on where it was.
+
+    Every file is checked against its SHA-256. Files that are there already are kept.
+    """
+    from laconic.data.datasets import data_root
+    from laconic.data.download import fetch
+
+    root = data_root()
+    results = []
+    for name in dict.fromkeys(names):
+        with progress(f"downloading {name}") as tick:
+            written = fetch(name, root, tick, force)
+        results.append({"name": name, "folder": str(root / name), "downloaded": len(written)})
+        if not as_json:
+            what = f"{len(written)} files downloaded" if written else "complete already"
+            typer.echo(f"{root / name}: {what}")
+    if as_json:
+        print_json({"root": str(root), "sets": results})

@@ -1,6 +1,7 @@
 """`laconic info`: what is inside a .lac file."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +10,7 @@ import typer
 
 from laconic.cli.common import Tick, as_bytes, each, naming, print_json, shown
 from laconic.cli.outputs import to_path
+from laconic.cli.tables import table_lines
 
 if TYPE_CHECKING:
     from laconic.codecs.info import FileInfo
@@ -85,14 +87,19 @@ def _describe_network(file: str, values: dict[str, Any]) -> list[str]:
         f"{file}: {len(values['tensors'])} tensors, {values['numbers']:,} numbers",
         f"file  {sizes[0]:>14,} bytes, {sizes[0] / max(sizes[1], 1):.1%} of {sizes[1]:,}, "
         f"{values['bits_per_number']:.3f} bits per number",
-        "  bytes         kept       type   shape, name",
+        "",
     ]
-    for row in values["tensors"]:
-        shape = "x".join(map(str, row["shape"])) or "scalar"
-        lines.append(
-            f"  {row['bytes']:<12,}  {row['method']:<9}  {row['dtype']:<5}  {shape}  {row['name']}"
+    rows = [
+        (
+            f"{row['bytes']:,}",
+            row["method"],
+            row["dtype"],
+            "x".join(map(str, row["shape"])) or "scalar",
+            row["name"],
         )
-    return lines
+        for row in values["tensors"]
+    ]
+    return lines + table_lines(("bytes", "kept", "type", "shape", "name"), rows)
 
 
 def _describe(file: str, found: "FileInfo") -> list[str]:
@@ -110,16 +117,25 @@ def _describe(file: str, found: "FileInfo") -> list[str]:
     ]
     if found.tiles > 1:
         lines.append(f"{found.tiles} tiles")
-    lines.append("section             bits")
-    lines += [f"  {name:<12}{bits:>10,}" for name, bits in found.sections.items()]
-    lines.append("level  coder            ideal      theory     written  parts")
-    for number, level in enumerate(found.levels):
-        parts = ", ".join(f"{name} {bits:,}" for name, bits in level.parts.items())
-        lines.append(
-            f"  {number:<3}  {level.coder:<12}{level.ideal_bits:>10,}{level.theory_bits:>12,}"
-            f"{level.bits:>12,}  {parts}"
+    rows = [
+        (
+            str(number),
+            level.coder,
+            f"{level.ideal_bits:,}",
+            f"{level.theory_bits:,}",
+            f"{level.bits:,}",
+            ", ".join(f"{name} {bits:,}" for name, bits in level.parts.items()),
         )
-    return lines
+        for number, level in enumerate(found.levels)
+    ]
+    heads = ("level", "coder", "ideal bits", "theory bits", "written bits", "parts, bits")
+    return lines + _list_sections(found.sections) + table_lines(heads, rows)
+
+
+def _list_sections(sections: Mapping[str, int]) -> list[str]:
+    """The table of a file's sections, a blank line before and after it."""
+    rows = [(name, f"{bits:,}") for name, bits in sections.items()]
+    return ["", *table_lines(("section", "bits"), rows), ""]
 
 
 def _describe_lossless(file: str, found: "LosslessInfo") -> list[str]:
@@ -145,13 +161,16 @@ def _describe_lossless(file: str, found: "LosslessInfo") -> list[str]:
         ]
     if found.direct_bits:
         lines.append(f"direct  {found.direct_bits:>14,} bits (pictures coded without the model)")
-    lines.append("section               bits")
-    lines += [f"  {name:<12}{bits:>12,}" for name, bits in found.sections.items()]
-    lines.append("pictures  width x height  mode        bits  chains  coded by")
-    for kind in found.kinds:
-        size = f"{kind.width} x {kind.height}"
-        lines.append(
-            f"  {kind.pictures:>6,}  {size:>14}  {kind.mode:<4}{kind.bits:>12,}  {kind.chains:>6,}"
-            f"  {kind.method}"
+    rows = [
+        (
+            f"{kind.pictures:,}",
+            f"{kind.width} x {kind.height}",
+            kind.mode,
+            f"{kind.bits:,}",
+            f"{kind.chains:,}",
+            kind.method,
         )
-    return lines
+        for kind in found.kinds
+    ]
+    heads = ("pictures", "width x height", "mode", "bits", "chains", "coded by")
+    return lines + _list_sections(found.sections) + table_lines(heads, rows)
