@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from laconic.evaluation.report.markdown import markdown_table
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- numbers:begin -->", "<!-- numbers:end -->"
 FOLDERS = ("experiments", "benchmarks")
@@ -76,7 +78,7 @@ def readme_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
         *_trained_small(documents.get("miracle", {})),
     ]
     head = ("what", "Laconic", "best alternative")
-    return table(head, rows) if rows else "Not measured yet.\n"
+    return markdown_table(head, rows) if rows else "Not measured yet.\n"
 
 
 def _photographs(document: Mapping[str, Any]) -> list[list[str]]:
@@ -168,7 +170,7 @@ def coder_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
                 *(number(real.get(key), 2) for key in keys),
             ]
         )
-    return table(head, rows)
+    return markdown_table(head, rows)
 
 
 def plane_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
@@ -179,10 +181,10 @@ def plane_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
         parts.append(
             f"{name}: nats per image on test images, IWAE of some of them; files in bits.\n"
         )
-        parts.append(table(PLANE_HEAD, [_plane_row(point) for point in one["points"]]))
+        parts.append(markdown_table(PLANE_HEAD, [_plane_row(point) for point in one["points"]]))
         rows = [[c["claim"], c["verdict"], c["numbers"]] for c in one["claims"]]
         parts.append(f"The source's claims, on {name}:\n")
-        parts.append(table(["claim", "verdict", "numbers"], rows))
+        parts.append(markdown_table(["claim", "verdict", "numbers"], rows))
     inference = found.get(Path("experiments/rd/inference/results.json"), {})
     if inference:
         parts += _inference(inference)
@@ -225,9 +227,9 @@ def _inference(document: Mapping[str, Any]) -> list[str]:
     ]
     return [
         "Bounds and gap at beta 1; negative ELBO of all test images, the rest of 32:\n",
-        table(head, rows),
+        markdown_table(head, rows),
         "Gradient by the encoder's means, family `---`, 32 images of 4 draws:\n",
-        table(["estimator", "variance, summed", "squared norm of the mean"], quiet),
+        markdown_table(["estimator", "variance, summed", "squared norm of the mean"], quiet),
     ]
 
 
@@ -254,7 +256,7 @@ def card_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
         ]
         for row in document["rows"]
     ]
-    return table(["iterations", *(f"beta {beta:.2g}" for beta in betas)], rows)
+    return markdown_table(["iterations", *(f"beta {beta:.2g}" for beta in betas)], rows)
 
 
 def network_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
@@ -292,14 +294,14 @@ def network_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
     ]
     head_kept = ("network", "laconic", "xz", "gzip", "encode, s", "decode, s")
     return (
-        f"{table(head, rows)}\n{_whole_tool(document.get('whole_tool', []))}"
+        f"{markdown_table(head, rows)}\n{_whole_tool(document.get('whole_tool', []))}"
         "Every bit kept, bytes over plain bytes:\n\n"
-        f"{table(head_kept, kept)}\n"
+        f"{markdown_table(head_kept, kept)}\n"
         f"{_gigabyte(document.get('gigabyte', []))}"
         "LeNet-300-100 has float32 weights, as ResNet-18's shapes; the image model's are float16. "
         "Quantised to a tolerance, LeNet-300-100 "
         f"(error {100 * document['lenet_300_100']['error']:.2f} %) becomes, on disk:\n\n"
-        + table(
+        + markdown_table(
             ("tolerance", "bytes", "times smaller", "error, %"),
             [
                 [
@@ -333,7 +335,7 @@ def _whole_tool(rows: Sequence[Mapping[str, Any]]) -> str:
     intro = (
         "NNCodec as a whole, in its own environment; ours stores the very weights that it decodes:"
     )
-    return f"{intro}\n\n{table(head, lines)}\n" if rows else ""
+    return f"{intro}\n\n{markdown_table(head, lines)}\n" if rows else ""
 
 
 def weights_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
@@ -363,7 +365,7 @@ def _lossless_set(document: Mapping[str, Any], name: str) -> str:
     ]
     head = ("codec", "bits per sample", "as one sheet", "a file each", "without headers",
             "over negative ELBO, %", "encode, MB/s", "decode, MB/s")  # fmt: skip
-    return f"{LOSSLESS_SETS[name]}\n\n{table(head, rows)}" if rows else ""
+    return f"{LOSSLESS_SETS[name]}\n\n{markdown_table(head, rows)}" if rows else ""
 
 
 def _lossless_kodak(document: Mapping[str, Any]) -> str:
@@ -375,14 +377,16 @@ def _lossless_kodak(document: Mapping[str, Any]) -> str:
     ]
     head = ("codec", "bits per pixel", "% of the PNGs as shipped", "over negative ELBO, %",
             "encode, s", "decode, s")  # fmt: skip
-    return f"Kodak 1-16, a file each:\n\n{table(head, rows)}" if rows else ""
+    return f"Kodak 1-16, a file each:\n\n{markdown_table(head, rows)}" if rows else ""
 
 
 def _waves(document: Mapping[str, Any] | None) -> str:
     rows = [[number(row[key]) for key in ("side", "waves_s", "naive_s", "ratio")]
             for row in (document or {}).get("rows", [])]  # fmt: skip
     head = ("side, pixels", "by waves, s", "pixel by pixel, s", "ratio")
-    return f"Decoding with the autoregressive model:\n\n{table(head, rows)}" if rows else ""
+    return (
+        f"Decoding with the autoregressive model:\n\n{markdown_table(head, rows)}" if rows else ""
+    )
 
 
 def _shrunk(documents: Iterable[Mapping[str, Any]]) -> str:
@@ -407,7 +411,7 @@ def _shrunk(documents: Iterable[Mapping[str, Any]]) -> str:
     head = ("recipe", "the source's", "seeds", "test error before coding, %", "test error, %",
             "groups left", "pruned count", "CSR and Huffman", "bytes on disk", "times",
             "bit operations, millions")  # fmt: skip
-    return table(head, rows) if rows else ""
+    return markdown_table(head, rows) if rows else ""
 
 
 def _by_recipe(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
@@ -459,7 +463,7 @@ def _pruned(document: Mapping[str, Any] | None) -> str:
             "where that is in channels_last memory")  # fmt: skip
     threads = document["run"]["threads"]
     intro = f"Forward pass of LeNet-5-Caffe, batch {document['batch']}, {threads} threads:"
-    return f"{intro}\n\n{table(head, rows)}"
+    return f"{intro}\n\n{markdown_table(head, rows)}"
 
 
 def _gigabyte(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -483,13 +487,6 @@ def with_numbers(readme: str, numbers: str) -> str:
     return f"{before}{BEGIN}\n{numbers.strip()}\n{END}{after}"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, first column to the left, the others to the right."""
-    lines = [f"| {' | '.join(head)} |", "|---|" + "---:|" * (len(head) - 1)]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join(lines) + "\n"
-
-
 def number(value: Any, digits: int = 3) -> str:
     """A figure for a table; a dash where there is none."""
     if value is None:
@@ -509,7 +506,7 @@ def _targets(document: Mapping[str, Any]) -> str:
         [row["name"], row["target"], number(row["ours"]), verdicts[row["met"]]]
         for row in document.get("targets", [])
     ]
-    return table(("figure", "target", "ours", "reached"), rows) if rows else ""
+    return markdown_table(("figure", "target", "ours", "reached"), rows) if rows else ""
 
 
 def _comparisons(document: Mapping[str, Any]) -> str:
@@ -533,7 +530,7 @@ def _comparisons(document: Mapping[str, Any]) -> str:
         "codec", "against", "figure", "BD-rate of mean curve, %", "mean of per-picture BD-rates, %",
         "pictures", "BD-quality, dB",
     )  # fmt: skip
-    return f"BD-rates between {low:g} and {high:g} bits per pixel:\n\n{table(head, rows)}"
+    return f"BD-rates between {low:g} and {high:g} bits per pixel:\n\n{markdown_table(head, rows)}"
 
 
 def _lengths(document: Mapping[str, Any]) -> str:
@@ -549,7 +546,7 @@ def _lengths(document: Mapping[str, Any]) -> str:
     if not rows:
         return ""
     head = ("quality", "ideal, bpp", "theory, bpp", "file, bpp", "header, bpp", "file / ideal")
-    blocks = [f"Code lengths:\n\n{table(head, rows)}"]
+    blocks = [f"Code lengths:\n\n{markdown_table(head, rows)}"]
     levels = [
         [
             f"{row['quality']:g}",
@@ -563,7 +560,7 @@ def _lengths(document: Mapping[str, Any]) -> str:
         for index, level in enumerate(row["levels"])
     ]
     head = ("quality", "level, top first", "ideal, bpp", "written, bpp", "ratio", "parts, bpp")
-    return "\n".join([*blocks, f"Level by level:\n\n{table(head, levels)}"])
+    return "\n".join([*blocks, f"Level by level:\n\n{markdown_table(head, levels)}"])
 
 
 def _coders(document: Mapping[str, Any]) -> str:
@@ -585,7 +582,7 @@ def _coder_lengths(coders: Mapping[str, Any], section: str, key: str, title: str
             rows.append(
                 [name, "yes" if found["exact"] else "no", *(at.get(p, "–") for p in points)]
             )
-    text = table(["coder", "exact", *(str(point) for point in points)], rows)
+    text = markdown_table(["coder", "exact", *(str(point) for point in points)], rows)
     return f"File / ideal over {title}:\n\n{text}" if rows else ""
 
 
@@ -605,7 +602,7 @@ def _coder_ladder(coders: Mapping[str, Any]) -> str:
     ]
     head = ("coder", "state bits", "gain", "ideal, kbit", "file / ideal", "loss, dB", "bias",
             "proposals / dimension", "encode, s", "decode, s")  # fmt: skip
-    return f"On a synthetic ladder level:\n\n{table(head, rows)}" if rows else ""
+    return f"On a synthetic ladder level:\n\n{markdown_table(head, rows)}" if rows else ""
 
 
 def _coder_pictures(coders: Mapping[str, Any]) -> str:
@@ -622,7 +619,9 @@ def _coder_pictures(coders: Mapping[str, Any]) -> str:
             rows.append([name, str(quality), *counts, *(number(mean) for mean in means)])
     head = ("coder", "quality", "pictures", "skipped", "file / ideal", "PSNR", "of exact draws",
             "loss, dB", "encode, s", "decode, s")  # fmt: skip
-    return f"On real posteriors, means over pictures:\n\n{table(head, rows)}" if rows else ""
+    return (
+        f"On real posteriors, means over pictures:\n\n{markdown_table(head, rows)}" if rows else ""
+    )
 
 
 def _figures(folder: Path, root: Path) -> str:

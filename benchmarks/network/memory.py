@@ -29,6 +29,7 @@ import laconic
 from laconic.cli import app
 from laconic.codecs.network.manifest import FLOATS
 from laconic.data.weights import encode_weights
+from laconic.evaluation.report.markdown import markdown_table
 from laconic.evaluation.report.provenance import describe_run
 from laconic.types import NUMBER_BITS, TORCH_DTYPES, view_as
 
@@ -119,18 +120,17 @@ def load() -> None:
 
 def table(document: dict[str, Any]) -> str:
     """The rows in Markdown."""
-    lines = [
-        "| type | tensors | kept | file, MiB | .lac, MiB | shrink, MiB | expand, MiB |",
-        "|---|---|---|---:|---:|---:|---:|",
-    ]
+    head = (
+        "type", "tensors", "kept", "file, MiB", ".lac, MiB", "shrink, MiB", "expand, MiB"
+    )  # fmt: skip
+    rows = []
     for row in document["rows"]:
         kept = f"tolerance {row['tolerance']:g}" if row["tolerance"] else "every bit"
-        sizes = ("plain", "packed", "shrink", "expand")
-        cells = " | ".join(f"{row[f'{name}_mebibytes']:.0f}" for name in sizes)
-        lines.append(f"| {row['dtype']} | {row['tensors']} | {kept} | {cells} |")
+        sizes = [row[f"{name}_mebibytes"] for name in ("plain", "packed", "shrink", "expand")]
+        rows.append([row["dtype"], row["tensors"], kept, *(f"{size:.0f}" for size in sizes)])
     least = f"{document['idle_mebibytes']:.0f}"
-    lines.append(f"| | none | | 0 | 0 | {least} | {least} |")
-    return "\n".join(lines) + "\n"
+    rows.append(["", "none", "", "0", "0", least, least])
+    return markdown_table(head, rows, words=3)
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,8 @@ from laconic.evaluation.plane.tables import (
     sort_points,
 )
 from laconic.evaluation.report.figures import figure_paths, render_svg, save_figure
-from laconic.evaluation.report.page import Version, data_uri, fill_template
+from laconic.evaluation.report.page import Version
+from laconic.evaluation.report.templates import Cell, Table, render_template
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,6 +51,21 @@ DENSITIES = (
     "R + D bounds an entropy. Each β has a likelihood of its own."
 )
 
+CLAIMS_NOTE = (
+    "Alemi et al., Fixing a broken ELBO. Differences count beyond two standard errors, taken as "
+    "independent. Groups of families are compared on their lower convex hulls."
+)
+
+POINTS_NOTE = (
+    "Nats per image, ± one standard error. IWAE and AIS are bounds on −log p(x). ×: no other model "
+    "has both a lower rate and a lower distortion."
+)
+
+FILES_NOTE = (
+    "Every file holds whole images: its ideal is R + D. On the plane, what a file takes beyond its "
+    "ideal is drawn as more rate."
+)
+
 FAVOURITE = "-+v"
 """The family whose grids the source shows; the page opens these."""
 
@@ -62,7 +77,7 @@ class Plot:
     Attributes:
         name: of its files, without ending.
         alt: what it shows, for readers who cannot see it.
-        caption: HTML under it.
+        caption: the text under it.
         draw: draws it in a theme.
     """
 
@@ -92,6 +107,61 @@ class Section:
     def count(self) -> int:
         """Figures to draw."""
         return len(self.plots) + sum(map(len, self.grids.values()))
+
+
+@dataclass(frozen=True)
+class ShownPlot:
+    """A figure on the page.
+
+    Attributes:
+        light: its address on a light page.
+        dark: its address on a dark page.
+        alt: as of `Plot`.
+        caption: as of `Plot`.
+    """
+
+    light: str
+    dark: str
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class ShownGrids:
+    """The grids of one family, and whether the page opens them."""
+
+    family: str
+    plots: tuple[ShownPlot, ...]
+    is_open: bool
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is under one heading of a section: a table with notes, plots, or grids."""
+
+    head: str
+    table: Table | None = None
+    notes: tuple[str, ...] = ()
+    plots: tuple[ShownPlot, ...] = ()
+    grids: tuple[ShownGrids, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A figure that a reader wants first."""
+
+    what: str
+    value: Cell
+    note: str
+
+
+@dataclass(frozen=True)
+class ShownSection:
+    """One plane on the page."""
+
+    name: str
+    facts: tuple[Fact, ...]
+    parts: tuple[Part, ...]
 
 
 Tick = Callable[[], None]
@@ -146,15 +216,10 @@ def write_report(
     written: list[Path] = []
     sections = []
     for section in plan:
-        text, files = _write_section(section, out, steps.tick)
-        sections.append(text)
+        shown, files = _write_section(section, out, steps.tick)
+        sections.append(shown)
         written += files
-    page = fill_template(
-        "plane.html",
-        title=escape(title),
-        subtitle=escape(_subtitle(points)),
-        sections="".join(sections),
-    )
+    page = render_template("plane.html", title=title, subtitle=_subtitle(points), sections=sections)
     write_atomically(report, page.encode("utf-8"))
     write_atomically(table, points_csv(points).encode("utf-8"))
     return [report, table, *written]
@@ -184,52 +249,40 @@ def _files_of(section: Section, out: Path) -> list[Path]:
     return [path for plot in plots for path in figure_paths(out / plot.name)]
 
 
-def _write_section(section: Section, out: Path, tick: Tick) -> tuple[str, list[Path]]:
-    """One plane: its HTML and the files written for it."""
+def _write_section(section: Section, out: Path, tick: Tick) -> tuple[ShownSection, list[Path]]:
+    """Draw the figures of one plane: what the page shows of it, and the files written."""
     written: list[Path] = []
-    figures: list[str] = []
-    grids: list[str] = []
-    for plot in section.plots:
-        shown, files = _save(plot, out, tick)
-        figures.append(f'<figure class="card plot">{shown}</figure>')
-        written += files
-    for family, plots in section.grids.items():
+
+    def save(plots: Sequence[Plot]) -> tuple[ShownPlot, ...]:
         saved = [_save(plot, out, tick) for plot in plots]
-        opened = " open" if family == FAVOURITE or not grids else ""
-        cards = "".join(f'<figure class="card grids">{shown}</figure>' for shown, _ in saved)
-        grids.append(
-            f"<details{opened}><summary>Family {escape(family)}</summary>{cards}</details>"
-        )
-        written += [file for _, files in saved for file in files]
-    return _page_section(section, figures, grids), written
+        written.extend(file for _, files in saved for file in files)
+        return tuple(shown for shown, _ in saved)
+
+    figures = save(section.plots)
+    grids: list[ShownGrids] = []
+    for family, plots in section.grids.items():
+        grids.append(ShownGrids(family, save(plots), family == FAVOURITE or not grids))
+    return _show_section(section, figures, tuple(grids)), written
 
 
-def _page_section(section: Section, figures: Sequence[str], grids: Sequence[str]) -> str:
-    """The HTML of one plane."""
+def _show_section(
+    section: Section, figures: tuple[ShownPlot, ...], grids: tuple[ShownGrids, ...]
+) -> ShownSection:
+    """What the page shows of one plane; parts without content are left out."""
     points = section.points
     dense = any(point.density for point in points)
     claims = [] if dense else check_claims(points)
-    parts = {
-        "The plane": f'<div class="pictures">{"".join(figures)}</div>' if figures else "",
-        "Claims of the source": claims
-        and claims_table(claims)
-        + _note(
-            "Alemi et al., Fixing a broken ELBO. Differences count beyond two standard errors, "
-            "taken as independent. Groups of families are compared on their lower convex hulls."
-        ),
-        "All points": points_table(points)
-        + _note(
-            "Nats per image, ± one standard error. IWAE and AIS are bounds on −log p(x). "
-            "×: no other model has both a lower rate and a lower distortion."
-        )
-        + (_note(DENSITIES) if dense else ""),
-        "Information": information_table(points) + _note(_bounds(points, dense)),
-        "Ideal against file": _files(points),
-        "Samples": _grids_head(grids) + "".join(grids) if grids else "",
-        "Settings": settings_table(points),
-    }
-    body = "".join(f"<h3>{head}</h3>{part}" for head, part in parts.items() if part)
-    return f"<section><h2>{escape(section.name)}</h2>{_facts(points, claims)}{body}</section>"
+    files = files_table(points)
+    parts = (
+        Part("The plane", plots=figures) if figures else None,
+        Part("Claims of the source", claims_table(claims), (CLAIMS_NOTE,)) if claims else None,
+        Part("All points", points_table(points), (POINTS_NOTE, *(DENSITIES,) * dense)),
+        Part("Information", information_table(points), (_bounds(points, dense),)),
+        Part("Ideal against file", files, (FILES_NOTE,)) if files else None,
+        Part("Samples", grids=grids) if grids else None,
+        Part("Settings", settings_table(points)),
+    )
+    return ShownSection(section.name, _facts(points, claims), tuple(filter(None, parts)))
 
 
 def _bounds(points: Sequence[PlanePoint], dense: bool) -> str:
@@ -245,50 +298,26 @@ def _bounds(points: Sequence[PlanePoint], dense: bool) -> str:
     )
 
 
-def _facts(points: Sequence[PlanePoint], claims: Sequence[Claim]) -> str:
+def _facts(points: Sequence[PlanePoint], claims: Sequence[Claim]) -> tuple[Fact, ...]:
     """The few figures that a reader wants first."""
     shown = [point for point in points if point.on_plane]
     verdicts = [claim.verdict for claim in claims]
-    facts = {}
-    if claims:
-        facts["claims that hold"] = (
-            f"{verdicts.count(HOLDS)} of {len(verdicts)}",
-            f"{verdicts.count(FAILS)} do not, {verdicts.count(UNKNOWN)} not measured",
-        )
+    facts: list[Fact] = []
     if shown:
         best = best_of(shown)
         rates = sorted(point.rate for point in shown)
-        ends = [short(rate) for rate in (rates[0], rates[-1])]
-        facts = {
-            "best negative ELBO, nats": (figure(best.negative_elbo), escape(best.name)),
-            "rates, nats": (f"{ends[0]} to {ends[1]}", _count(len(shown), "model")),
-            "on the frontier": (str(len(frontier_of(shown))), "models that no other beats"),
-        } | facts
-    cells = "".join(
-        f'<div class="card"><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>'
-        for name, (value, note) in facts.items()
-    )
-    return f'<dl class="facts">{cells}</dl>'
-
-
-def _files(points: Sequence[PlanePoint]) -> str:
-    table = files_table(points)
-    return table and table + _note(
-        "Every file holds whole images: its ideal is R + D. On the plane, what a file takes beyond "
-        "its ideal is drawn as more rate."
-    )
-
-
-def _grids_head(grids: Sequence[str]) -> str:
-    families = "" if len(grids) == 1 else " Open a family to see it."
-    return (
-        '<p class="soft">Pairs of columns, by rising rate: one sample of the decoder, and the mean '
-        f"of all samples of the same latent. What varies is not in the latent.{families}</p>"
-    )
-
-
-def _note(text: str) -> str:
-    return f"<p><small>{text}</small></p>"
+        ends = Cell((f"{short(rates[0])} to {short(rates[-1])}",))
+        count = Cell((str(len(frontier_of(shown))),))
+        facts += [
+            Fact("best negative ELBO, nats", figure(best.negative_elbo), best.name),
+            Fact("rates, nats", ends, _count(len(shown), "model")),
+            Fact("on the frontier", count, "models that no other beats"),
+        ]
+    if claims:
+        held = Cell((f"{verdicts.count(HOLDS)} of {len(verdicts)}",))
+        others = f"{verdicts.count(FAILS)} do not, {verdicts.count(UNKNOWN)} not measured"
+        facts.append(Fact("claims that hold", held, others))
+    return tuple(facts)
 
 
 def _plots(points: Sequence[PlanePoint], data: str, slug: str) -> Iterator[Plot]:
@@ -336,7 +365,7 @@ def _grid_plot(runs: Sequence[PlanePoint], family: str, kind: str, slug: str) ->
     return Plot(
         f"{slug}_{_slug(family)}_{kind}",
         f"{words}: single samples and means of samples at rates from {rates}.",
-        escape(words),
+        words,
         lambda theme: draw_grid(runs, kind, words, theme),
     )
 
@@ -363,16 +392,12 @@ class Steps:
         self.progress(self.done, self.total)
 
 
-def _save(plot: Plot, out: Path, tick: Tick) -> tuple[str, list[Path]]:
-    """Write a figure, and put it in HTML as it looks on a light and on a dark page."""
+def _save(plot: Plot, out: Path, tick: Tick) -> tuple[ShownPlot, list[Path]]:
+    """Write a figure, and show it as it looks on a light and on a dark page."""
     files = save_figure(plot.draw(LIGHT), out / plot.name)
     light, dark = (
-        data_uri(Version(plot.name, "image/svg+xml", data))
+        Version(plot.name, "image/svg+xml", data).uri
         for data in (files[1].read_bytes(), render_svg(plot.draw(DARK)))
     )
     tick()
-    return (
-        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
-        f'<img src="{light}" alt="{escape(plot.alt)}"></picture>'
-        f"<figcaption>{plot.caption}</figcaption>"
-    ), files
+    return ShownPlot(light, dark, plot.alt, plot.caption), files

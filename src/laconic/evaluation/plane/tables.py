@@ -5,7 +5,6 @@ import io
 import json
 import math
 from collections.abc import Callable, Sequence
-from html import escape
 from typing import Any
 
 from laconic.evaluation.plane.claims import Claim
@@ -13,13 +12,12 @@ from laconic.evaluation.plane.grids import describe_objective
 from laconic.evaluation.plane.point_groups import FAILS, HOLDS, UNKNOWN
 from laconic.evaluation.plane.points import NATS_PER_BIT, Measure, PlanePoint
 from laconic.evaluation.plane.style import sort_families
+from laconic.evaluation.report.page import DASH
+from laconic.evaluation.report.templates import Cell, Table
 from laconic.metrics.frontier import pareto_frontier
 
-Column = tuple[str, Callable[[PlanePoint], str]]
-"""A heading and what stands under it, both HTML."""
-
-DASH = "–"
-"""Stands for what was not measured."""
+Column = tuple[str, Callable[[PlanePoint], str | Cell]]
+"""A heading and what is under it."""
 
 BOUNDS = ("negative_elbo_nats", "iwae_nats", "ais_nats")
 """Upper bounds on the mean -log p(x), and so on the entropy of the data."""
@@ -52,11 +50,11 @@ def entropy_bound(points: Sequence[PlanePoint]) -> float:
     return min((value for value in values if math.isfinite(value)), default=math.nan)
 
 
-def points_table(points: Sequence[PlanePoint]) -> str:
+def points_table(points: Sequence[PlanePoint]) -> Table:
     """Rate, distortion and the bounds on the likelihood; frontier points are marked."""
     frontier = frontier_of(points)
     columns: list[Column] = [
-        ("objective", lambda p: escape(describe_objective(p))),
+        ("objective", describe_objective),
         ("R", lambda p: figure(p.measures.get("rate_nats"))),
         ("D", lambda p: figure(p.measures.get("distortion_nats"))),
         ("R + D", lambda p: figure(p.negative_elbo)),
@@ -67,7 +65,7 @@ def points_table(points: Sequence[PlanePoint]) -> str:
     return _table("Points, nats per image", columns, points)
 
 
-def information_table(points: Sequence[PlanePoint]) -> str:
+def information_table(points: Sequence[PlanePoint]) -> Table:
     """The sandwich H - D <= I <= R, the generative bounds, and what is lost where."""
     entropy = entropy_bound(points)
     columns: list[Column] = [
@@ -86,8 +84,8 @@ def information_table(points: Sequence[PlanePoint]) -> str:
     return _table("Information, nats per image", columns, points)
 
 
-def files_table(points: Sequence[PlanePoint]) -> str:
-    """Ideal against file, one row per file; empty where nothing was coded."""
+def files_table(points: Sequence[PlanePoint]) -> Table | None:
+    """Ideal against file, one row per file; None where nothing was coded."""
     rows = []
     for point in points:
         for coder, file in sorted(point.files.items()):
@@ -99,10 +97,10 @@ def files_table(points: Sequence[PlanePoint]) -> str:
     heads = (
         "coder", "images", "ideal, bits", "file, bits", "ideal, nats", "file, nats", "over ideal, %"
     )  # fmt: skip
-    return html_table("Ideal against file, per image", ("model", *heads), rows) if rows else ""
+    return make_table("Ideal against file, per image", ("model", *heads), rows) if rows else None
 
 
-def settings_table(points: Sequence[PlanePoint]) -> str:
+def settings_table(points: Sequence[PlanePoint]) -> Table:
     """What every run was told, and what it took."""
     columns: list[Column] = [
         ("preset", lambda p: _setting(p, "preset")),
@@ -112,54 +110,51 @@ def settings_table(points: Sequence[PlanePoint]) -> str:
         ("steps", lambda p: _setting(p, "steps")),
         ("seconds", lambda p: _setting(p, "train_seconds")),
         ("parameters", lambda p: _setting(p, "parameters")),
-        ("folder", lambda p: escape(p.run)),
+        ("folder", lambda p: p.run),
     ]
     return _table("Settings of the runs", columns, points)
 
 
-def claims_table(claims: Sequence[Claim]) -> str:
+def claims_table(claims: Sequence[Claim]) -> Table:
     """Every claim with its verdict and the numbers behind it."""
     signs = {HOLDS: ("holds", "✓"), FAILS: ("fails", "✗"), UNKNOWN: ("unknown", "?")}
-    rows = []
+    rows: list[tuple[str, list[str | Cell]]] = []
     for claim in claims:
         kind, sign = signs[claim.verdict]
-        word = f'<span class="{kind}">{sign} {claim.verdict}</span>'
-        lines = escape(claim.numbers).replace("-", "\N{NON-BREAKING HYPHEN}").split("; ")
-        rows.append((claim.words, [escape(claim.source), word, "<br>".join(lines)]))
-    return html_table("Claims", ("claim", "source", "verdict", "numbers"), rows, "prose")
+        lines = claim.numbers.replace("-", "\N{NON-BREAKING HYPHEN}").split("; ")
+        verdict = Cell((f"{sign} {claim.verdict}",), kind=kind)
+        rows.append((claim.words, [claim.source, verdict, Cell(tuple(lines))]))
+    return make_table("Claims", ("claim", "source", "verdict", "numbers"), rows, "prose")
 
 
-def html_table(
-    name: str, heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], kind: str = ""
-) -> str:
-    """A table in a frame that scrolls.
+def make_table(
+    name: str,
+    heads: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[str | Cell]]],
+    kind: str = "",
+) -> Table:
+    """A table whose cells may be plain text.
 
     Args:
         name: for readers who hear the page.
-        heads: HTML, the first over the rows' names.
-        rows: name (text) and cells (HTML).
+        heads: over the columns, the first over the rows' names.
+        rows: each a name and its cells.
         kind: a class of the style sheet.
     """
-    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
-    body = "".join(
-        f'<tr><th scope="row">{escape(title)}</th>'
-        + "".join(f"<td>{cell}</td>" for cell in cells)
-        + "</tr>"
+    filled = (
+        (title, tuple(cell if isinstance(cell, Cell) else Cell((cell,)) for cell in cells))
         for title, cells in rows
     )
-    return (
-        f'<div class="card wide {kind}" tabindex="0" role="region" aria-label="{escape(name)}">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    return Table(name, tuple(heads), tuple(filled), kind)
 
 
-def figure(measure: Measure | None) -> str:
-    """A measure with its standard error, as HTML; a dash where there is none."""
+def figure(measure: Measure | None, *notes: str) -> Cell:
+    """A measure with its standard error and notes; a dash where there is none."""
     if measure is None or math.isnan(measure.value):
-        return DASH
+        return Cell((DASH,), notes)
     if math.isnan(measure.error):
-        return number(measure.value)
-    return f'{number(measure.value)} <span class="soft">± {number(measure.error)}</span>'
+        return Cell((number(measure.value),), notes)
+    return Cell((number(measure.value),), (f"± {number(measure.error)}", *notes))
 
 
 def number(value: float, sign: str = "") -> str:
@@ -206,20 +201,25 @@ def _flat(point: PlanePoint) -> dict[str, Any]:
     }
 
 
-def _table(name: str, columns: Sequence[Column], points: Sequence[PlanePoint]) -> str:
+def _table(name: str, columns: Sequence[Column], points: Sequence[PlanePoint]) -> Table:
     """One row per point; columns in which nothing was measured are left out."""
     cells = {head: [fill(point) for point in points] for head, fill in columns}
-    shown = {head: column for head, column in cells.items() if set(column) - {DASH, ""}}
+    nothing = (DASH, "", Cell((DASH,)))
+    shown = {
+        head: column
+        for head, column in cells.items()
+        if any(cell not in nothing for cell in column)
+    }
     rows = [
         (point.name, [column[index] for column in shown.values()])
         for index, point in enumerate(points)
     ]
-    return html_table(name, ("model", *shown), rows)
+    return make_table(name, ("model", *shown), rows)
 
 
-def _with_draws(measure: Measure | None) -> str:
-    draws = f' <span class="soft">k = {measure.draws}</span>' if measure and measure.draws else ""
-    return figure(measure) + draws
+def _with_draws(measure: Measure | None) -> Cell:
+    notes = (f"k = {measure.draws}",) if measure and measure.draws else ()
+    return figure(measure, *notes)
 
 
 def _setting(point: PlanePoint, name: str) -> str:
@@ -228,4 +228,4 @@ def _setting(point: PlanePoint, name: str) -> str:
         return DASH
     if isinstance(value, int | float):
         return f"{value:,}"
-    return escape(value if isinstance(value, str) else json.dumps(value, sort_keys=True))
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

@@ -1,9 +1,8 @@
-"""Rate-distortion charts as inline SVG, coloured by the page's style sheet."""
+"""Where the parts of a rate-distortion chart lie; a template draws it as inline SVG."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 WIDTH, HEIGHT = 720, 460
 LEFT, RIGHT, TOP, BOTTOM = 64, 20, 16, 58
@@ -29,8 +28,41 @@ class Trace:
     dashed: bool = False
 
 
-def draw_chart(traces: Sequence[Trace], quality: str, max_bpp: float) -> str:
-    """An SVG element with axes, a grid and one polyline per trace.
+@dataclass(frozen=True)
+class Dot:
+    """A point of a curve: where it lies in the picture, and what was measured."""
+
+    x: str
+    y: str
+    bpp: float
+    quality: float
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart, ready to be drawn; lengths in the picture's own units.
+
+    Attributes:
+        quality: name and unit of the vertical axis.
+        rows: height and label of each horizontal grid line.
+        columns: place and label of each vertical grid line.
+        curves: from back to front, each with its points; the last is drawn thicker.
+    """
+
+    quality: str
+    rows: tuple[tuple[str, str], ...]
+    columns: tuple[tuple[str, str], ...]
+    curves: tuple[tuple[Trace, tuple[Dot, ...]], ...]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    bottom: int = HEIGHT - BOTTOM
+
+
+def lay_out_chart(traces: Sequence[Trace], quality: str, max_bpp: float) -> Chart:
+    """Axes, a grid and one curve per trace.
 
     Args:
         traces: the curves; the first is drawn last, on top, and thicker.
@@ -45,31 +77,20 @@ def draw_chart(traces: Sequence[Trace], quality: str, max_bpp: float) -> str:
     ticks_y = _ticks(min(values), max(values), 9)
     low, high = ticks_y[0], ticks_y[-1]
 
-    def place(x: float, y: float) -> tuple[float, float]:
-        across = LEFT + x / max_bpp * (WIDTH - LEFT - RIGHT)
-        return across, HEIGHT - BOTTOM - (y - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
+    def across(x: float) -> str:
+        return f"{LEFT + x / max_bpp * (WIDTH - LEFT - RIGHT):.1f}"
 
-    grid = [_horizontal(value, place(0, value)[1]) for value in ticks_y]
-    grid += [
-        _vertical(value, place(value, low)[0])
-        for value in _ticks(0, max_bpp, 8)
-        if value <= max_bpp + 1e-9
-    ]
-    curves = [
-        _curve(trace, [(*place(x, y), x, y) for x, y in points], trace is traces[0])
-        for trace, points in reversed(shown)
-    ]
-    middle_x, middle_y = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
-    axes = (
-        f'<text class="axis" x="{middle_x}" y="{HEIGHT - 10}" text-anchor="middle">'
-        "bits per pixel, from the file</text>"
-        f'<text class="axis" transform="translate(17 {middle_y}) rotate(-90)" '
-        f'text-anchor="middle">{escape(quality)}</text>'
-    )
-    title = f"{escape(quality)} against bits per pixel"
-    return (
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}">'
-        f"{''.join(grid)}{axes}{''.join(curves)}</svg>"
+    def down(y: float) -> str:
+        return f"{HEIGHT - BOTTOM - (y - low) / (high - low) * (HEIGHT - TOP - BOTTOM):.1f}"
+
+    return Chart(
+        quality,
+        tuple((down(y), f"{y:g}") for y in ticks_y),
+        tuple((across(x), f"{x:g}") for x in _ticks(0, max_bpp, 8) if x <= max_bpp + 1e-9),
+        tuple(
+            (trace, tuple(Dot(across(x), down(y), x, y) for x, y in points))
+            for trace, points in reversed(shown)
+        ),
     )
 
 
@@ -80,35 +101,3 @@ def _ticks(low: float, high: float, about: int) -> list[float]:
     step *= next(factor for factor in (1, 2, 5, 10) if span / (step * factor) <= about)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(index * step, 10) for index in range(first, max(last, first + 1) + 1)]
-
-
-def _horizontal(value: float, y: float) -> str:
-    return (
-        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        f'<text class="tick" x="{LEFT - 8}" y="{y + 5:.1f}" text-anchor="end">{value:g}</text>'
-    )
-
-
-def _vertical(value: float, x: float) -> str:
-    return (
-        f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
-        f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 22}" text-anchor="middle">'
-        f"{value:g}</text>"
-    )
-
-
-def _curve(trace: Trace, points: Sequence[tuple[float, float, float, float]], first: bool) -> str:
-    """One curve with a tooltip on every measured point."""
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _, _ in points)
-    label = escape(trace.label)
-    dots = "".join(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{4.5 if first else 3}">'
-        f"<title>{label}: {bpp:.3f} bpp, {quality:.2f} dB</title></circle>"
-        for x, y, bpp, quality in points
-        if not trace.dashed
-    )
-    classes = f"curve c{trace.colour}{' first' if first else ''}{' dashed' if trace.dashed else ''}"
-    return (
-        f'<g class="{classes}" data-curve="{escape(trace.name)}">'
-        f'<polyline points="{path}"><title>{label}</title></polyline>{dots}</g>'
-    )
