@@ -151,14 +151,6 @@ def test_transformers_of_torch_train_and_evaluate(method: str) -> None:
         torch.testing.assert_close(net.eval()(x), plain(net)(x))
 
 
-def test_a_weight_that_is_a_distribution_cannot_be_read() -> None:
-    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
-    convert(net, "rq", activation_bits=4)
-    with pytest.raises(AttributeError, match="no weight while it trains"):
-        _ = net[0].weight
-    assert not hasattr(net.eval()[0], "bias")
-
-
 def test_tied_weights_of_two_layers_are_refused() -> None:
     net = nn.Sequential(nn.Embedding(8, 4), nn.Linear(4, 8))
     net[1].weight = net[0].weight

@@ -1,4 +1,4 @@
-"""Networks of a thousand weights, and how they are trained in the suite of weight methods."""
+"""Networks of a thousand weights, and their training in the suite of weight methods."""
 
 import warnings
 from collections.abc import Callable
@@ -30,11 +30,11 @@ LAYERS: tuple[tuple[nn.Module, tuple[int, ...]], ...] = (
     (nn.Embedding(9, 4, padding_idx=0), (5, 3)),
     (nn.Embedding(9, 4), (5,)),
 )
-"""Every kind of layer, and the shape of what it is given."""
+"""Layers of every kind, and the shapes of their inputs."""
 
 
 def given(layer: nn.Module, shape: tuple[int, ...]) -> Tensor:
-    """What a layer takes: indices for an embedding, numbers for others."""
+    """An input of a layer: indices for an embedding, normal numbers for others."""
     if isinstance(layer, nn.Embedding):
         return torch.randint(layer.num_embeddings, shape)
     return torch.randn(shape)
@@ -83,7 +83,7 @@ def doubled(layer: nn.Module) -> nn.Linear:
 
 
 def pictures() -> tuple[Tensor, Tensor]:
-    """Noise of shape `(COUNT, 1, 8, 8)`, and labels that mean nothing."""
+    """Noise of shape `(COUNT, 1, 8, 8)`, and labels without information."""
     generator = torch.Generator().manual_seed(1)
     return torch.randn(COUNT, 1, 8, 8, generator=generator), torch.arange(COUNT) % 3
 
@@ -94,8 +94,8 @@ class Bench:
     Args:
         method: to convert with.
         seed: of the network's weights.
-        rate: of learning.
-        zeros: whether a filter and a hidden unit are zero, their biases too.
+        rate: learning rate.
+        zeros: whether a filter and a hidden unit are zero, with their biases.
     """
 
     def __init__(
@@ -112,12 +112,12 @@ class Bench:
         self.x, self.y = pictures()
 
     def loss(self) -> Tensor:
-        """What is minimised."""
+        """Mean cross-entropy + penalty / N, in nats."""
         error = functional.cross_entropy(self.net(self.x), self.y)
         return error + self.penalty() / len(self.x)
 
     def train(self, steps: int) -> None:
-        """So many steps with all pictures."""
+        """Take some steps, each with all pictures."""
         for _ in range(steps):
             self.optimizer.zero_grad()
             self.loss().backward()  # type: ignore[no-untyped-call]
@@ -125,18 +125,20 @@ class Bench:
             self.penalty.constrain()
 
     def quantise(self) -> None:
-        """What ends training, which two steps of it have not prepared."""
+        """Call the penalty's `quantise`; it may change weights much after so little training."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotSettled)
             self.penalty.quantise()
 
 
-def check_raises(kind: type[Exception], said: str, call: Callable[..., object], *args: Any) -> None:
-    """The call ends in this error, whose message has these words."""
+def check_raises(
+    kind: type[Exception], words: str, call: Callable[..., object], *args: Any
+) -> None:
+    """Check that a call raises this error, with these words in its message."""
     try:
         call(*args)
     except kind as error:
         found = str(error)
     else:
         raise AssertionError(f"no {kind.__name__} was raised")
-    assert said in found, found
+    assert words in found, found

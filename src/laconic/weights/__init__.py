@@ -1,4 +1,4 @@
-"""Distributions over the weights of any network, and what turns them into a smaller one.
+"""Distributions over the weights of any network, and smaller networks made from them.
 
 ```python
 penalty = laconic.weights.convert(net, "sparse-vd")   # in place; starts from the trained weights
@@ -18,6 +18,7 @@ from laconic.training.config import build
 from laconic.weights.base import WeightMethod
 from laconic.weights.convert import NotTraining, Penalty, UntouchedModules, plain
 from laconic.weights.convert import convert as _convert
+from laconic.weights.layers import sampling
 from laconic.weights.methods.group_horseshoe import GroupHorseshoe
 from laconic.weights.methods.group_jeffreys import GroupJeffreys
 from laconic.weights.methods.l0 import L0
@@ -41,7 +42,7 @@ METHODS: dict[str, type[WeightMethod]] = {
         SoftSharing,
     )
 }
-"""By name."""
+"""Methods by name."""
 
 __all__ = [
     "METHODS",
@@ -55,6 +56,7 @@ __all__ = [
     "linear_cells",
     "make_method",
     "plain",
+    "sampling",
     "smaller",
     "widths",
 ]
@@ -63,8 +65,12 @@ __all__ = [
 def make_method(name: str, **settings: Any) -> WeightMethod:
     """A method by its name.
 
+    Args:
+        name: one of `METHODS`.
+        settings: of the method.
+
     Raises:
-        ConfigError: unknown name or setting.
+        ConfigError: the name or a setting is unknown.
     """
     if name not in METHODS:
         raise ConfigError(f"method: '{name}' is not one of {', '.join(METHODS)}")
@@ -78,16 +84,16 @@ def convert(
     """Make the linear and convolutional layers of a network probabilistic, in place.
 
     Args:
-        net: the network; trained weights are what posteriors start from.
-        method: one of `METHODS`, or one with its settings.
-        skip: names of modules to be left alone.
-        settings: of the method, where it is given by name.
+        net: the network; posteriors start from its weights.
+        method: a name in `METHODS`, or a method with its settings.
+        skip: names of modules to be left as they are.
+        settings: of a method given by name.
 
     Returns:
-        What to add to the mean negative log-likelihood, divided by the number of examples.
+        The penalty: add it to the mean negative log-likelihood, divided by the number of examples.
 
     Raises:
-        ConfigError: unknown method or setting.
+        ConfigError: the method or a setting is unknown.
         InputError: see `laconic.weights.convert.convert`.
 
     Example:

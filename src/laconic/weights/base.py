@@ -1,16 +1,19 @@
 """Distributions over the weights of one layer: the contract of every method.
 
-A method replaces the numbers of a layer by a `WeightPosterior`; what the layer does with them, its
-stride or padding, stays. Training mode draws, evaluation computes with the `Point` that is stored.
+A method gives every layer a `WeightPosterior`. The layer keeps what it does with its weights, such
+as its stride and padding. Training draws weights; evaluation does not.
+
+A posterior that is also `Storable` has a `Point`: the numbers that a file holds. Such a posterior
+evaluates with exactly these numbers (`StoredPosterior` does so), and only networks of such
+posteriors can be written to a file, made `plain` or made `smaller`. A posterior without a point
+can be trained and can predict.
 """
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -19,40 +22,118 @@ from torch.nn.parameter import is_lazy
 from laconic.errors import InputError
 
 Apply = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""What a layer does: input, weight and bias to output; linear in each, but for indices as input."""
-
-Sizes = list[int] | None
-"""Sizes of a transposed convolution's output, where several are possible."""
+"""What a layer computes from an input, a weight and a bias; linear in each of them, except that
+the input of an embedding is a tensor of indices."""
 
 FORWARD: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-"""Layers whose weights have an output in every row."""
+"""Layers whose weight has one output per row."""
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-"""Convolutions whose weights have an input in every row."""
+"""Convolutions whose weight has one input per row."""
 
 SUPPORTED: tuple[type[nn.Module], ...] = (*FORWARD, *TRANSPOSED, nn.Embedding)
-"""Layers that methods are made for."""
+"""Layers that can be converted."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """What is left of a posterior when a network is stored: numbers, and how fine they must be.
+    """The numbers that a file holds of one layer, and how fine they must be.
 
     Attributes:
         weight: shape of the layer's weight; exact zeros where it is pruned.
         bias: shape `(outputs,)`, or None.
-        weight_step: spacing of the quantiser that `weight` bears, 0 where the method says nothing.
-        bias_step: the same for `bias`; None where every bit of it must be kept.
+        weight_step: largest step, in units of the weight, that the file may quantise `weight` with.
+            0: every bit is kept. None: the method does not know; the codec chooses a step.
+        bias_step: the same for `bias`.
+        rounding: what rounds the layer's inputs, or None.
     """
 
     weight: Tensor
     bias: Tensor | None
-    weight_step: float = 0.0
-    bias_step: float | None = 0.0
+    weight_step: float | None = None
+    bias_step: float | None = None
+    rounding: nn.Module | None = None
+
+    def compute(self, x: Tensor, apply: Apply) -> Tensor:
+        """The layer's output with these numbers."""
+        if self.rounding is not None:
+            x = self.rounding(x)
+        return apply(x, self.weight, self.bias)
+
+
+@runtime_checkable
+class Storable(Protocol):
+    """A posterior whose layer can be stored. It evaluates with its point."""
+
+    def point(self) -> Point:
+        """What a file holds, without gradients."""
+        ...
+
+
+def step_of(variance: Tensor, scale: float = 1.0) -> float | None:
+    """The quantiser's step that harms as much as the posterior's own noise.
+
+    Args:
+        variance: posterior variances of the weights that are kept; any shape.
+        scale: factor on the step.
+
+    Returns:
+        The step in units of the weights, or None if `variance` is empty.
+
+    Formula: scale sqrt(12 / mean(1 / variance)). The posterior's variance is about the inverse
+    curvature of the loss. Uniform noise of width s has variance s² / 12 and adds s² / (24 variance)
+    nats a weight: half a nat on average with this step, as the posterior's noise does.
+    """
+    if not variance.numel():
+        return None
+    precision = float((1 / variance.detach().double()).mean())
+    return scale * math.sqrt(12 / precision)
+
+
+class WeightPosterior(nn.Module, ABC):
+    """q(w): a distribution over the weights of one layer."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, apply: Apply) -> Tensor:
+        """The layer's output under a draw of its weights."""
+
+    @abstractmethod
+    def penalty(self) -> Tensor:
+        """KL(q || p), or the method's replacement of it, in nats; a scalar with gradients."""
+
+    @abstractmethod
+    def evaluate(self, x: Tensor, apply: Apply) -> Tensor:
+        """The layer's output in evaluation mode; nothing is drawn."""
+
+    def constrain(self) -> None:
+        """Called after every step of the optimiser; keeps parameters within their bounds."""
+
+    def nonzero(self) -> Tensor:
+        """P(w != 0) of every weight, broadcastable to it."""
+        return torch.ones(())
+
+
+class StoredPosterior(WeightPosterior):
+    """A posterior that is stored as a point, and evaluates with it.
+
+    Subclasses define `forward`, `penalty` and `point`.
+    """
+
+    @abstractmethod
+    def point(self) -> Point:
+        """What a file holds, without gradients."""
+
+    def evaluate(self, x: Tensor, apply: Apply) -> Tensor:
+        """The layer's output with the numbers that a file holds."""
+        return self.point().compute(x, apply)
+
+    def nonzero(self) -> Tensor:
+        """1 where the point's weight is not zero, else 0."""
+        return (self.point().weight != 0).float()
 
 
 def refuse_numbers(name: str, parameter: Tensor) -> None:
-    """Make sure that there are numbers to start from.
+    """Check that a parameter has finite numbers.
 
     Raises:
         InputError: the parameter has no shape yet, is on the meta device, or has NaN or infinite
@@ -66,187 +147,15 @@ def refuse_numbers(name: str, parameter: Tensor) -> None:
         raise InputError(f"{name} has NaN or infinite values")
 
 
-def step_of(variance: Tensor, scale: float = 1.0) -> float:
-    """The quantiser's step that does as much harm as a posterior's own noise.
-
-    Args:
-        variance: of the weights that are kept; any shape, may be empty.
-        scale: factor on the step.
-
-    Formula: scale sqrt(12 / mean(1 / variance)). A posterior's variance is about the inverse
-    curvature of the loss, and uniform noise of width s has variance s² / 12: it adds s² / (24
-    variance) nats a weight, on average half a nat here, as the posterior's noise does.
-    """
-    if not variance.numel():
-        return 0.0
-    precision = float((1 / variance.detach().double()).mean())
-    return scale * math.sqrt(12 / precision)
-
-
-def squared(x: Tensor) -> Tensor:
-    """The squares of a layer's inputs, which variances of weights are multiplied by.
-
-    An index stands for a vector with a single 1 in its place, which is its own square.
-    """
-    return x.square() if x.is_floating_point() else x
-
-
-def scale_channels(values: Tensor, z: Tensor, positions: int) -> Tensor:
-    """Multiply channels by one number each, or by some for each example.
-
-    Args:
-        values: `(batch, ..., channels, *positions)`, or without a batch.
-        z: `(channels,)` or `(batch, channels)`.
-        positions: how many axes there are behind the channels.
-    """
-    batch, inner = z.shape[:-1], values.dim() - positions - z.dim()
-    return values * z.view(*batch, *[1] * inner, z.shape[-1], *[1] * positions)
-
-
-def draw_outputs(mean: Tensor, variance: Tensor) -> Tensor:
-    """Draw a layer's outputs, not its weights: independent Gaussians, far less noisy gradients.
-
-    Args:
-        mean: of the outputs.
-        variance: the same shape; above 0, since its root has no gradient there.
-
-    Source: Kingma, Salimans & Welling 2015 (the local reparametrisation).
-    """
-    noise = torch.empty_like(mean)
-    # In the order of memory: torch takes ten times as long for any other.
-    noise.as_strided((noise.numel(),), (1,)).normal_()
-    return mean + torch.sqrt(variance) * noise
-
-
-class WeightPosterior(nn.Module, ABC):
-    """q(w) of one layer, and what telling it costs under its prior."""
-
-    @abstractmethod
-    def forward(self, x: Tensor, apply: Apply) -> Tensor:
-        """The layer's output under a draw of the weights, in training mode only."""
-
-    @abstractmethod
-    def penalty(self) -> Tensor:
-        """KL(q || p), or what the method has in its place, in nats; a scalar with gradients."""
-
-    @abstractmethod
-    def point(self) -> Point:
-        """What is stored, without gradients."""
-
-    def constrain(self) -> None:
-        """Called after every step of the optimiser: bounds of variances and the like."""
-
-    def nonzero(self) -> Tensor:
-        """P(w != 0) of every weight, broadcastable to it; here 0 or 1, as the point says."""
-        return (self.point().weight != 0).float()
-
-    def evaluate(self, x: Tensor, apply: Apply) -> Tensor:
-        """The layer's output with the stored numbers."""
-        point = self.point()
-        return apply(x, point.weight, point.bias)
-
-    def finish(self, layer: nn.Module) -> nn.Module:
-        """What `plain` puts in place of the ordinary layer with the stored numbers: that layer.
-
-        Methods that change more than weights add it here, so that both compute the same.
-        """
-        return layer
-
-
-class ProbabilisticLayer(nn.Module):
-    """A layer whose numbers are a distribution.
-
-    Args:
-        layer: what is replaced; its numbers are let go.
-        posterior: what takes their place.
-    """
-
-    def __init__(self, layer: nn.Module, posterior: WeightPosterior) -> None:
-        super().__init__()
-        shell = deepcopy(layer)
-        for name in list(shell._parameters):
-            shell.register_parameter(name, None)
-        self.shell, self.posterior = shell, posterior
-
-    def __getattr__(self, name: str) -> Any:
-        """Let modules that read the weight of a part, as encoders of transformers do, evaluate."""
-        if name in ("weight", "bias"):
-            if self.training or type(self.posterior).evaluate is not WeightPosterior.evaluate:
-                raise AttributeError(
-                    f"a converted layer has no {name} while it trains, nor where it rounds its "
-                    "inputs: call the layer, or leave it alone with convert(..., skip=...). What "
-                    "torch's encoders need is torch.backends.mha.set_fastpath_enabled(False)"
-                )
-            return getattr(self.posterior.point(), name)
-        return super().__getattr__(name)
-
-    def apply_layer(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, output_size: Sizes = None
-    ) -> Tensor:
-        """What the replaced layer did, with other numbers."""
-        shell = self.shell
-        if isinstance(shell, nn.Linear):
-            return nn.functional.linear(x, weight, bias)
-        if isinstance(shell, nn.Embedding):
-            return nn.functional.embedding(x, weight, shell.padding_idx)
-        if isinstance(shell, TRANSPOSED):
-            return _transposed(shell, x, weight, bias, output_size)
-        # The one place that knows all padding modes.
-        result: Tensor = shell._conv_forward(x, weight, bias)  # type: ignore[operator]
-        return result
-
-    def forward(self, x: Tensor, output_size: Sizes = None) -> Tensor:
-        """A draw in training mode, the stored numbers otherwise.
-
-        Args:
-            x: as the layer takes it.
-            output_size: of a transposed convolution, as torch's takes it.
-        """
-        run = self.posterior if self.training else self.posterior.evaluate
-        apply = partial(self.apply_layer, output_size=output_size) if output_size else None
-        result: Tensor = run(x, apply or self.apply_layer)
-        return result
-
-    def plain(self) -> nn.Module:
-        """The ordinary layer with the stored numbers."""
-        layer, point = deepcopy(self.shell), self.posterior.point()
-        layer.register_parameter("weight", nn.Parameter(point.weight.detach().clone()))
-        if point.bias is not None:
-            layer.register_parameter("bias", nn.Parameter(point.bias.detach().clone()))
-        return self.posterior.finish(layer)
-
-
-def _transposed(
-    shell: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None, output_size: Sizes
-) -> Tensor:
-    assert isinstance(shell, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
-    assert not isinstance(shell.padding, str)
-    axes = weight.dim() - 2
-    run = getattr(nn.functional, f"conv_transpose{axes}d")
-    stride, padding, kernel, dilation = (
-        list(one) for one in (shell.stride, shell.padding, shell.kernel_size, shell.dilation)
-    )
-    extra = shell._output_padding(x, output_size, stride, padding, kernel, axes, dilation)
-    result: Tensor = run(
-        x, weight, bias, shell.stride, shell.padding, extra, shell.groups, shell.dilation
-    )
-    return result
-
-
-def replaced(layer: nn.Module) -> nn.Module:
-    """The layer that a converted one has taken the place of, without numbers; others themselves."""
-    return layer.shell if isinstance(layer, ProbabilisticLayer) else layer
-
-
 @dataclass(frozen=True)
 class LayerInfo:
-    """What a method is told about a layer that it is made for.
+    """What a method knows about a layer that it makes a posterior for.
 
     Attributes:
         name: the layer's name in the network.
         layer: the layer, with its weights.
-        first: whether no other converted layer stands before it, in order of registration.
-        last: whether none stands behind it.
+        first: whether it is the first converted layer, in order of registration.
+        last: whether it is the last.
     """
 
     name: str
@@ -280,19 +189,17 @@ class LayerInfo:
 
     @property
     def groups_are_inputs(self) -> bool:
-        """Whether groups are inputs of the layer; otherwise outputs, with their biases."""
+        """Whether groups are inputs of the layer; otherwise they are outputs, with their biases."""
         return isinstance(self.layer, (nn.Linear, *TRANSPOSED))
 
 
 class WeightMethod(ABC):
-    """One way to be unsure about weights: settings, and what it puts in a layer's place.
-
-    Subclasses are frozen dataclasses of their settings.
+    """A kind of posterior with its settings. Subclasses are frozen dataclasses of the settings.
 
     Attributes:
         name: in `convert(net, method=name)`.
-        rate_factors: prefixes of a posterior's parameters' names, and how much faster than the
-            rest they should learn.
+        rate_factors: learning rates of a posterior's parameters, relative to the network's, by
+            prefix of the parameter's name.
     """
 
     name: ClassVar[str]
@@ -300,28 +207,28 @@ class WeightMethod(ABC):
 
     @abstractmethod
     def posterior(self, info: LayerInfo) -> WeightPosterior:
-        """The distribution that takes the place of a layer's numbers."""
+        """The distribution that replaces the numbers of a layer."""
 
     def rates(self) -> Mapping[str, float]:
-        """`rate_factors`, unless they depend on the settings."""
+        """Relative learning rates under these settings: `rate_factors`, if not overridden."""
         return self.rate_factors
 
     def shared(self, posteriors: Mapping[str, WeightPosterior]) -> "SharedPrior":
-        """What belongs to the network as a whole; here only the sum over its layers."""
+        """The penalty of the whole network: the sum over its layers, if not overridden."""
         return SharedPrior(posteriors)
 
 
 class SharedPrior(nn.Module):
-    """The penalty of a whole network; subclasses have parameters that all layers share.
+    """The penalty of a whole network. Subclasses may have parameters that all layers share.
 
-    The optimiser reaches those through `nn.ModuleDict({"net": net, "prior": penalty.prior})`.
+    The optimiser gets these parameters from `nn.ModuleDict({"net": net, "prior": penalty.prior})`.
 
     Attributes:
-        rate_factors: prefixes of its own parameters' names, and how much faster than the rest they
-            should learn.
+        rate_factors: learning rates of its own parameters, relative to the network's, by prefix of
+            the parameter's name.
 
     Args:
-        posteriors: of the layers by name; they stay the network's own.
+        posteriors: of the layers by name; they stay part of the network.
     """
 
     rate_factors: ClassVar[Mapping[str, float]] = {}
@@ -336,7 +243,7 @@ class SharedPrior(nn.Module):
         return self._posteriors
 
     def forward(self) -> Tensor:
-        """Nats of the whole network."""
+        """Nats of the whole network; a scalar with gradients."""
         return torch.stack([posterior.penalty() for posterior in self._posteriors.values()]).sum()
 
     def constrain(self) -> None:
@@ -345,4 +252,4 @@ class SharedPrior(nn.Module):
             posterior.constrain()
 
     def quantise(self) -> None:
-        """Called once after training: put the numbers on the values that are stored, if need be."""
+        """Called once after training; puts the weights on the values that are stored."""

@@ -1,8 +1,8 @@
-"""Statistics of batch normalisation, taken anew after training.
+"""New statistics of batch normalisation after training.
 
-What training has averaged belongs to networks that were still changing and, under most methods, to
-drawn weights. The network that is stored has statistics of its own: one pass over some batches
-finds them. Call this last, on the converted network or on the plain one.
+Training averages statistics over networks that were still changing and, with most methods, over
+drawn weights. The stored network has other statistics; one pass over some batches computes them.
+Call this last, on the converted network or on the plain one.
 
 Source: Louizos 10.6.1.
 """
@@ -22,19 +22,20 @@ from laconic.training.modes import evaluation, restored_on_failure
 def reestimate(net: nn.Module, batches: Iterable[Tensor]) -> int:
     """Replace the running statistics of all batch normalisations, in place.
 
-    All other modules are in evaluation mode meanwhile: nothing is drawn or dropped. Every batch
-    counts by its size, and should be as large as one of training. A module that the forward pass
-    does not use keeps its statistics. If anything fails, all modules keep theirs.
+    All other modules are in evaluation mode during the pass: nothing is drawn or dropped. Batches
+    are weighted by their size; a batch should be as large as in training. A module that the forward
+    pass does not use keeps its statistics. If anything fails, all modules keep theirs.
 
     Args:
-        net: the network; the modes of its modules are put back.
+        net: the network; its modules keep their modes.
         batches: inputs, at least one batch with more than one example.
 
     Returns:
-        How many modules were given new statistics; 0 for a network without them.
+        Number of modules with new statistics; 0 for a network without batch normalisation.
 
     Raises:
-        InputError: there are modules, but no batch; or the new statistics are NaN or infinite.
+        InputError: there is batch normalisation, but no batch; or the new statistics are NaN or
+            infinite.
 
     Formula: means over the batches of each one's mean and unbiased variance.
     """
@@ -74,7 +75,7 @@ def _run(net: nn.Module, batches: Iterable[Tensor], modules: Sequence[_BatchNorm
         net(batch)
         empty = False
     if empty:
-        raise InputError("no batch to take the statistics from: the network keeps those it had")
+        raise InputError("no batch was given: the network keeps its statistics")
 
 
 def _check(net: nn.Module, modules: Sequence[_BatchNorm]) -> None:
@@ -84,5 +85,5 @@ def _check(net: nn.Module, modules: Sequence[_BatchNorm]) -> None:
             if statistic is not None and not bool(statistic.isfinite().all()):
                 raise InputError(
                     f"the batches give {names[module] or 'the network'} statistics that are NaN or "
-                    "infinite: the network keeps those it had"
+                    "infinite: the network keeps its statistics"
                 )

@@ -1,11 +1,11 @@
-"""One call makes the layers of any network probabilistic.
+"""Conversion of a network's layers into probabilistic ones, and back.
 
-The rule of training, the same for every method: minimise
+The rule of training is the same for every method: minimise
 
     mean negative log-likelihood of the batch + warm-up x penalty() / N,
 
-N the number of training examples, the penalty in nats. A KL that is averaged over weights, layers
-or batches instead is the commonest fault of published code.
+N the number of training examples, the penalty in nats and summed over all weights. The commonest
+fault of published code is a KL that is averaged over weights, layers or batches.
 """
 
 import warnings
@@ -20,11 +20,12 @@ from laconic.errors import InputError
 from laconic.weights.base import (
     SUPPORTED,
     LayerInfo,
-    ProbabilisticLayer,
     SharedPrior,
+    Storable,
     WeightMethod,
     refuse_numbers,
 )
+from laconic.weights.layers import ProbabilisticLayer
 
 
 class UntouchedModules(UserWarning):
@@ -32,18 +33,18 @@ class UntouchedModules(UserWarning):
 
 
 class NotTraining(UserWarning):
-    """A converted network is trained in evaluation mode, where its loss has no gradients."""
+    """A converted network is trained in evaluation mode, where its layers have no gradients."""
 
 
 class Penalty:
-    """What a converted network costs, and what must happen after each step.
+    """The penalty of a converted network, with what training must call after each step.
 
     Attributes:
         layers: the converted layers by name.
-        untouched: modules with parameters that were left as they are, by name.
+        untouched: names of the modules with parameters that were left as they are.
         prior: parameters that all layers share, if the method has any.
-        rate_factors: prefixes of parameters' names, and how much faster they learn; as they are
-            called in the network, and in `nn.ModuleDict({"net": net, "prior": penalty.prior})`.
+        rate_factors: relative learning rates by prefix of a parameter's name, in the network and in
+            `nn.ModuleDict({"net": net, "prior": penalty.prior})`.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Penalty:
         """Nats of the whole network: add it, divided by the number of examples, to the loss.
 
         Warns:
-            NotTraining: gradients are wanted, but every layer is in evaluation mode.
+            NotTraining: gradients are enabled, but every layer is in evaluation mode.
         """
         layers = self.layers.values()
         if torch.is_grad_enabled() and layers and not any(layer.training for layer in layers):
@@ -89,27 +90,27 @@ def convert(
 ) -> Penalty:
     """Replace linear and convolutional layers, transposed ones too, and embeddings, in place.
 
-    A layer that is used in several places is converted once and stays shared. Layers whose weight
-    is no parameter of their own (`weight_norm`, `prune`), that have hooks or a forward pass of
-    their own, or whose weight another module reads (attention's last layer) are left alone; so are
-    layers with a frozen parameter (`requires_grad` is False), which stay frozen, and embeddings
-    whose weight another module shares.
+    A layer that is used in several places is converted once and stays shared. These layers are left
+    as they are: layers whose weight is not their own parameter (`weight_norm`, `prune`), layers
+    with hooks or a forward pass of their own, layers whose weight another module reads (attention's
+    last layer), layers with a frozen parameter (`requires_grad` is False), which stay frozen, and
+    embeddings whose weight another module shares.
 
     Args:
-        net: the network; trained weights are what posteriors start from.
-        method: what takes their place.
-        skip: names of modules to be left alone, with all that is in them.
+        net: the network; posteriors start from its weights.
+        method: the method.
+        skip: names of modules to be left as they are, with all modules in them.
 
     Returns:
         The penalty to train with.
 
     Raises:
-        InputError: nothing to convert or all of it frozen, a weight of two layers of which one
-            would be converted, a weight with NaN or infinite values or none yet, a network
-            converted before, an unknown name in `skip`.
+        InputError: there is nothing to convert, or all of it is frozen; two layers share a weight
+            and one would be converted; a weight has NaN or infinite values or no shape yet; the
+            network was converted before; a name in `skip` is unknown.
 
     Warns:
-        UntouchedModules: other modules have parameters; they are named.
+        UntouchedModules: other modules have parameters; the warning names them.
     """
     modules = dict(net.named_modules())
     tied = _refuse(net, modules, skip)
@@ -126,8 +127,8 @@ def convert(
     for name, module in found.items():
         info = LayerInfo(name, module, name == names[0], name == names[-1])
         layers[name] = ProbabilisticLayer(module, method.posterior(info)).train(module.training)
-    # What a method refuses, it has refused by now: the network is whole or converted, never half.
     prior = method.shared({name: layer.posterior for name, layer in layers.items()})
+    # Errors of the method are raised above: the network is not changed, or converted completely.
     for name, module in found.items():
         replace_everywhere(net, module, layers[name])
     untouched = tuple(
@@ -148,20 +149,38 @@ def convert(
     return Penalty(layers, untouched, prior, factors)
 
 
+def stored_layers(net: nn.Module) -> dict[str, ProbabilisticLayer]:
+    """The converted layers of a network by name; a layer in several places has several names.
+
+    Raises:
+        InputError: a layer has no point to be stored.
+    """
+    named = net.named_modules(remove_duplicate=False)
+    layers = {name: module for name, module in named if isinstance(module, ProbabilisticLayer)}
+    for name, layer in layers.items():
+        if not isinstance(layer.posterior, Storable):
+            raise InputError(
+                f"layer {name!r} cannot be stored: a {type(layer.posterior).__name__} predicts and "
+                "has no point. Convert with a method that has one, such as 'sparse-vd'"
+            )
+    return layers
+
+
 def plain(net: nn.Module) -> nn.Module:
     """A copy of a converted network with ordinary layers that hold the stored numbers.
 
     In evaluation mode both compute the same.
 
     Raises:
-        InputError: the network cannot be copied.
+        InputError: the network cannot be copied, or a posterior is not stored.
     """
+    stored_layers(net)
     try:
         copy = deepcopy(net)
     except RuntimeError as error:
         raise InputError(
-            "the network cannot be copied; a layer that torch.nn.utils.prune or weight_norm has in "
-            f"hand must be let go first, as by prune.remove(layer, 'weight'): {error}"
+            "the network cannot be copied. Remove torch.nn.utils.prune or weight_norm from its "
+            f"layers first, as by prune.remove(layer, 'weight'): {error}"
         ) from error
     for module in list(copy.modules()):
         if isinstance(module, ProbabilisticLayer):
@@ -170,22 +189,22 @@ def plain(net: nn.Module) -> nn.Module:
 
 
 def replace_everywhere(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Put `new` wherever `old` is a child, in all places at once."""
+    """Replace the child `old` by `new` in all places."""
     for parent in list(net.modules()):
-        for name, child in list(parent._modules.items()):  # `named_children` tells twins once
+        for name, child in list(parent._modules.items()):  # `named_children` has each child once.
             if child is old:
                 setattr(parent, name, new)
 
 
 def _convertible(module: nn.Module) -> bool:
-    """Whether a module is one of the supported layers in all that it does."""
+    """Whether a module is a supported layer and computes what such layers compute."""
     if not isinstance(module, SUPPORTED) or isinstance(module, NonDynamicallyQuantizableLinear):
         return False
     kind = next(kind for kind in SUPPORTED if isinstance(module, kind))
     passes = [(one.forward, getattr(one, "_conv_forward", None)) for one in (kind, type(module))]
     hooked = module._forward_hooks or module._forward_pre_hooks
     own = {"weight"} if kind is nn.Embedding else {"weight", "bias"}
-    # An embedding that bounds norms writes into its weight; sparse gradients fit no posterior.
+    # An embedding with max_norm writes into its weight; posteriors have no sparse gradients.
     odd = isinstance(module, nn.Embedding) and (module.max_norm is not None or module.sparse)
     return passes[0] == passes[1] and set(module._parameters) == own and not hooked and not odd
 
@@ -195,13 +214,13 @@ def _frozen(module: nn.Module) -> bool:
 
 
 def _left_alone(untouched: Mapping[str, nn.Module], fitting: Mapping[str, nn.Module]) -> str:
-    told = [
+    names = [
         (name or "the network itself") + (" (frozen)" if name in fitting else "")
         for name in untouched
     ]
     recurrent = any(isinstance(one, nn.RNNBase | nn.RNNCellBase) for one in untouched.values())
     hint = ". Recurrent layers are converted after laconic.weights.linear_cells(net)"
-    return f"left as they are: {', '.join(told)}{hint if recurrent else ''}"
+    return f"left as they are: {', '.join(names)}{hint if recurrent else ''}"
 
 
 def _nothing_to_convert(frozen: Mapping[str, nn.Module]) -> str:
@@ -221,10 +240,10 @@ def _within(name: str, skip: tuple[str, ...]) -> bool:
 def _refuse(
     net: nn.Module, modules: Mapping[str, nn.Module], skip: tuple[str, ...]
 ) -> frozenset[str]:
-    """Names of the modules that share a tensor with others and are left alone."""
+    """Check a network before conversion; returns names of modules that share a tensor."""
     unknown = [name for name in skip if name not in modules]
     if unknown:
-        raise InputError(f"no module is called {unknown[0]!r}, which is to be left alone")
+        raise InputError(f"skip: the network has no module {unknown[0]!r}")
     if isinstance(net, SUPPORTED):
         raise InputError("give a network, not a single layer: put it into nn.Sequential")
     owners: dict[int, list[tuple[str, str]]] = {}
@@ -242,10 +261,10 @@ def _refuse(
 def _refuse_tied(
     places: Sequence[tuple[str, str]], modules: Mapping[str, nn.Module], skip: tuple[str, ...]
 ) -> None:
-    """Refuse a tensor of several layers, by layer and part, where one of them would be converted.
+    """Refuse a tensor of several layers, by layer and part, if one of them would be converted.
 
-    A converted layer has a posterior of its own: the tie would be lost. A tied embedding is left
-    alone by itself.
+    A converted layer has its own posterior, so that the tie would be lost. Tied embeddings are not
+    converted.
     """
     layers = [name for name, _ in places]
     lost = [
@@ -258,6 +277,6 @@ def _refuse_tied(
     if len(layers) > 1 and lost:
         names = " and ".join(f"{name}.{part}" if name else part for name, part in places)
         raise InputError(
-            f"{names} are one tensor in {len(layers)} layers, and a converted layer has its own: "
-            f"leave what shares it as it is with skip={(*skip, *lost)!r}, or untie the layers"
+            f"{names} are one tensor in {len(layers)} layers, and a converted layer shares no "
+            f"tensor: leave these layers as they are with skip={(*skip, *lost)!r}, or untie them"
         )

@@ -1,8 +1,8 @@
-"""Recurrent layers written as linear layers, which methods can convert.
+"""Recurrent layers made of linear layers, which can be converted.
 
-Torch computes a recurrent layer in one operation that takes its weights as they are. Here every
-step is two linear layers, on the input and on the hidden state, and the same numbers come out. It
-is slower: a loop in Python goes over the steps.
+Torch computes a recurrent layer in one operation. Here every step is two linear layers, one on the
+input and one on the hidden state, with the same result. It is slower: a Python loop runs over the
+steps.
 
 Source of the equations: the documentation of `torch.nn.LSTM`, `GRU` and `RNN`.
 """
@@ -16,7 +16,7 @@ from laconic.errors import InputError
 from laconic.weights.convert import replace_everywhere
 
 State = Tensor | tuple[Tensor, Tensor]
-"""The hidden state; of an LSTM with the cell's state."""
+"""The hidden state; for an LSTM a pair with the cell's state."""
 
 KINDS: dict[type[nn.Module], str] = {
     nn.LSTMCell: "lstm", nn.GRUCell: "gru", nn.LSTM: "lstm", nn.GRU: "gru",
@@ -29,7 +29,7 @@ class LinearCell(nn.Module):
     Args:
         kind: "lstm", "gru", "tanh" or "relu".
         weights: on the input, `(gates x hidden, inputs)`, and on the state, `(gates x hidden,
-            hidden)`; then the biases of both, if there are any.
+            hidden)`; then the biases of both, if the layer has biases.
 
     Attributes:
         input: the linear layer on the input.
@@ -45,7 +45,7 @@ class LinearCell(nn.Module):
         )
 
     def forward(self, x: Tensor, state: State | None = None) -> State:
-        """As the cells of torch: `(batch, inputs)` or `(inputs,)`, and a state of zeros if none."""
+        """Like torch's cells: `(batch, inputs)` or `(inputs,)`; the state is zeros if None."""
         if state is None:
             zeros = x.new_zeros(*x.shape[:-1], self.size)
             state = (zeros, zeros) if self.kind == "lstm" else zeros
@@ -70,13 +70,13 @@ class LinearCell(nn.Module):
 
 
 class LinearRecurrence(nn.Module):
-    """Recurrent layers one behind the other, in one direction or both.
+    """Stacked recurrent layers, in one direction or both.
 
     Args:
         layers: torch's.
 
     Attributes:
-        cells: of the first layer forwards, backwards if there is that, of the second, and so on.
+        cells: first layer forwards, first layer backwards if there is one, second layer, and so on.
     """
 
     def __init__(self, layers: nn.RNNBase) -> None:
@@ -87,13 +87,16 @@ class LinearRecurrence(nn.Module):
         self.cells = nn.ModuleList(LinearCell(kind, weights) for weights in layers.all_weights)
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """As torch's layers: the output of the last layer at every step, and the last states.
+        """Like torch's layers: outputs of the last layer at every step, and the final states.
 
         Raises:
             InputError: the input is packed.
         """
         if not isinstance(x, Tensor):
-            raise InputError("a recurrent layer of linear layers takes padded inputs, not packed")
+            raise InputError(
+                "a recurrent layer made by linear_cells takes no packed sequence: give it a padded "
+                "tensor"
+            )
         steps = 1 if self.batch_first and x.dim() == 3 else 0
         x = x.movedim(steps, 0)
         ends: list[State] = []
@@ -127,18 +130,19 @@ class LinearRecurrence(nn.Module):
 def linear_cells(net: nn.Module) -> int:
     """Replace the LSTM, GRU and RNN layers and cells of a network by linear layers, in place.
 
-    The network computes what it did. Its tensors have other names: `lstm.cells.0.input.weight` for
-    `lstm.weight_ih_l0`. A file of such a network is expanded into one that was written so too.
+    The network computes the same as before. Its tensors have other names:
+    `lstm.cells.0.input.weight` for `lstm.weight_ih_l0`. Expand a file of such a network into a
+    network that `linear_cells` was called on, too.
 
     Args:
-        net: the network; `convert` comes after this.
+        net: the network; call `convert` afterwards.
 
     Returns:
-        How many modules were replaced.
+        Number of replaced modules.
 
     Raises:
-        InputError: a layer projects its states (`proj_size`), or is the network itself. Nothing has
-            been replaced then.
+        InputError: a layer projects its states (`proj_size`), or is the network itself. Then
+            nothing is replaced.
 
     Example:
         `linear_cells(net); penalty = convert(net, "sparse-vd")`
@@ -159,7 +163,9 @@ def linear_cells(net: nn.Module) -> int:
 def _written(name: str, module: nn.RNNBase | nn.RNNCellBase) -> nn.Module:
     if isinstance(module, nn.RNNBase):
         if module.proj_size:
-            raise InputError(f"{name!r} projects its states (proj_size): it cannot be written so")
+            raise InputError(
+                f"{name!r} projects its states (proj_size), which linear_cells does not support"
+            )
         return LinearRecurrence(module)
     kind = KINDS.get(type(module)) or str(module.nonlinearity)
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -168,7 +174,7 @@ def _written(name: str, module: nn.RNNBase | nn.RNNCellBase) -> nn.Module:
 
 
 def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A linear layer with these numbers as its own, frozen where they are."""
+    """A linear layer with copies of these tensors, frozen if they are."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, "meta")
     for name, value in (("weight", weight), ("bias", bias)):
         if value is not None:

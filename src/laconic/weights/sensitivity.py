@@ -1,8 +1,8 @@
-"""How much error each tensor of a network bears, measured, and shared out at least cost.
+"""Tolerances of a network's tensors: the loss that errors add, measured, and the best allocation.
 
 For small errors the loss grows with their square: relative noise of size t in a tensor adds about
-s t². Told at high rate, a tensor of n numbers takes n log2(1/t) bits more or less; least loss for a
-given number of bits then asks for the same slope everywhere, s t² / n, hence t = c sqrt(n / s).
+s t². At high rate a tensor of n numbers takes about n log2(1/t) bits. The least loss for a given
+number of bits then has the same slope s t² / n in every tensor, hence t = c sqrt(n / s).
 
 Source: the usual argument of optimal bit allocation (Huang & Schultheiss 1963), with the
 sensitivities measured rather than taken from a Hessian.
@@ -27,18 +27,17 @@ def sensitivities(
     """The loss that relative noise adds, per unit of its square, for each parameter.
 
     Args:
-        net: the network; its parameters are put back as they were, also where `loss` fails.
-        loss: the loss of `net` as it stands; the same for the same weights, so that differences
-            are those of the weights.
-        names: parameters to measure, as `net.named_parameters()` calls them.
+        net: the network; its parameters keep their values, also if `loss` fails.
+        loss: the loss of `net` with its current weights; must be deterministic.
+        names: parameters to measure, with their names in `net.named_parameters()`.
         noise: root mean square of the noise over that of the parameter.
-        draws: how often each parameter is disturbed, each time with both signs: what is linear in
-            the noise cancels.
+        draws: draws of noise for each parameter. Each is added and subtracted, so that terms linear
+            in the noise cancel.
         seed: of the noise.
 
     Returns:
         (mean of loss(w + e) and loss(w - e), minus loss(w)) / noise², by name; may be negative
-        where the loss hardly depends on the parameter.
+        if the loss hardly depends on the parameter.
     """
     generator = torch.Generator().manual_seed(seed)
     parameters = dict(net.named_parameters())
@@ -68,14 +67,14 @@ def allocate(
     least_share: float = 1e-3,
     bounds: tuple[float, float] = (1e-4, 0.3),
 ) -> dict[str, float]:
-    """Tolerances that together add a given loss and take the fewest bits.
+    """Tolerances that add a given loss and take the fewest bits.
 
     Args:
-        sensitivity: what `sensitivities` gave.
+        sensitivity: result of `sensitivities`.
         counts: numbers in each tensor.
-        added_loss: sum of s t² over all tensors, before `bounds`.
-        least_share: measurements are noisy: a tensor's sensitivity counts as at least this share
-            of them all, times its share of the numbers.
+        added_loss: sum of s t² over all tensors, before `bounds` apply.
+        least_share: lower bound of a sensitivity, since measurements are noisy: this share of the
+            sum of all, times the tensor's share of the numbers.
         bounds: smallest and largest tolerance.
 
     Formula: t = sqrt(added_loss / N) sqrt(n / s), N all numbers.

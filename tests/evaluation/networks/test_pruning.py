@@ -14,7 +14,7 @@ from laconic.evaluation.networks.pruning import (
 )
 from laconic.evaluation.report.figures import render_svg
 from laconic.weights import convert
-from laconic.weights.base import ProbabilisticLayer
+from laconic.weights.layers import ProbabilisticLayer
 from laconic.weights.methods.group_scales import GroupPosterior
 from laconic.weights.methods.l0 import L0Posterior
 

@@ -73,4 +73,4 @@ def test_a_given_threshold_is_obeyed(small_net: nn.Sequential) -> None:
     posterior = convert(small_net, "bc-gnj", threshold=-10.0).layers["4"].posterior
     assert int(posterior.kept.sum()) == 0
     assert float(posterior.point().weight.abs().max()) == 0
-    assert posterior.point().weight_step == 0
+    assert posterior.point().weight_step is None

@@ -101,7 +101,7 @@ def test_biases_can_stay_off_the_grid(small_net: nn.Module) -> None:
         point = posterior.point()
         assert point.bias is not None
         assert torch.equal(point.bias, bias)
-        assert point.bias_step is None
+        assert point.bias_step == 0
 
 
 def test_zero_weights_and_padding_stay_zero() -> None:

@@ -20,8 +20,8 @@ from laconic.coding.relative_entropy import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.blocks.trellis import TrellisCoder
 from laconic.errors import InputError
 from laconic.training.modes import restored_on_failure
-from laconic.weights.base import ProbabilisticLayer
 from laconic.weights.convert import plain
+from laconic.weights.layers import ProbabilisticLayer
 from laconic.weights.methods.miracle import NATS_PER_BYTE, DrawnTensor, MiraclePosterior
 
 CODER: Final = TrellisCoder(outlier_bits=20)
@@ -74,7 +74,7 @@ def shrink_drawn(
             rest = parts[place + 1 :]
             for receipt in _tell(writer, f"{layer}.{part}", tensor, block_bytes):
                 report(f"{layer}.{part}", receipt)
-                if refine is not None and part == "weight" and (rest or not tensor.told.all()):
+                if refine is not None and part == "weight" and (rest or not tensor.encoded.all()):
                     refine(layer)
         draws = writer.finish()
         told = {entry.name for entry in draws.entries}
@@ -114,7 +114,7 @@ def _parts(net: nn.Module, order: Sequence[str]) -> list[tuple[str, str, DrawnTe
         if not isinstance(posterior, MiraclePosterior):
             raise InputError(f'{name!r} was not converted by the method "miracle"')
         for part, tensor in sorted(posterior.drawn.items()):
-            if bool(tensor.told.any()):
+            if bool(tensor.encoded.any()):
                 raise InputError(f"{name}.{part} was told before: convert and train anew")
             parts.append((name, part, tensor))
     return parts

@@ -12,8 +12,8 @@ from laconic.codecs.network.loading import original_name
 from laconic.codecs.network.miracle import shrink_drawn
 from laconic.coding.tensors.codebook import LARGEST
 from laconic.errors import InputError
-from laconic.weights.base import ProbabilisticLayer
-from laconic.weights.convert import plain
+from laconic.weights.convert import plain, stored_layers
+from laconic.weights.layers import ProbabilisticLayer
 from laconic.weights.methods.miracle import MiraclePosterior
 
 SHARE_OF_DEVIATION = 0.25
@@ -86,21 +86,21 @@ def stored_names(net: nn.Module, names: Iterable[str]) -> dict[str, str]:
 def steps_of(net: nn.Module) -> dict[str, float]:
     """The quantiser's step of every weight and bias that a posterior stands for; 0: keep all."""
     steps = {}
-    for name, module in net.named_modules(remove_duplicate=False):
-        if not isinstance(module, ProbabilisticLayer):
-            continue
-        point = module.posterior.point()
-        # The ordinary layer may stand behind something else, under a longer name.
+    for name, module in stored_layers(net).items():
+        point = module.point()
+        # The ordinary layer may be behind a rounding, under a longer name.
         stored = module.plain().state_dict()
         own = {key.rpartition(".")[2]: f"{name}.{key}" for key in stored}
-        steps[own["weight"]] = point.weight_step or _default(point.weight)
+        steps[own["weight"]] = _step(point.weight, point.weight_step)
         if point.bias is not None:
-            exact = point.bias_step is None
-            steps[own["bias"]] = 0.0 if exact else point.bias_step or _default(point.bias)
+            steps[own["bias"]] = _step(point.bias, point.bias_step)
     return steps
 
 
-def _default(tensor: Tensor) -> float:
+def _step(tensor: Tensor, step: float | None) -> float:
+    """A method's step for a tensor, or a default where the method gives none."""
+    if step is not None:
+        return step
     kept = tensor.detach()[tensor != 0]
     distinct = torch.unique(kept)
     if len(distinct) <= min(LARGEST, tensor.numel() // 4):

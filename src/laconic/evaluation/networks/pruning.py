@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from laconic.errors import MissingPackageError
 from laconic.evaluation.report.figures import COLOURS
 from laconic.training.loop import Log
-from laconic.weights.base import ProbabilisticLayer
+from laconic.weights.layers import ProbabilisticLayer
 from laconic.weights.methods.group_scales import GroupPosterior
+from laconic.weights.methods.thresholds import histogram
 from laconic.weights.pruning.operations import expected_operations
-from laconic.weights.pruning.thresholds import histogram
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

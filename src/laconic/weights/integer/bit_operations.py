@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from laconic.distributions.relaxed_grid import Rounding
 from laconic.errors import InputError
 from laconic.training.modes import evaluation
-from laconic.weights.base import FORWARD, TRANSPOSED, ProbabilisticLayer, replaced
+from laconic.weights.base import FORWARD, TRANSPOSED
 from laconic.weights.integer.grids import multiples
+from laconic.weights.layers import ProbabilisticLayer, replaced
 from laconic.weights.methods.relaxed_quantization import RelaxedPosterior
 
 FULL_PRECISION = 32
@@ -128,7 +129,7 @@ def _precision(layer: nn.Module) -> tuple[int, int, int]:
         bits = _bits(float(integers.min()), float(integers.max())) if step else FULL_PRECISION
         return layer.weight[0].numel(), bits, FULL_PRECISION
     posterior = layer.posterior
-    fan_in = posterior.point().weight[0].numel()
+    fan_in = layer.point().weight[0].numel()
     if not isinstance(posterior, RelaxedPosterior):
         return fan_in, FULL_PRECISION, FULL_PRECISION
     weights, inputs = posterior.weight_grid, posterior.input_grid

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from laconic.distributions.relaxed_grid import RelaxedGrid, Rounding
 from laconic.errors import InputError
-from laconic.weights.base import ProbabilisticLayer
+from laconic.weights.layers import ProbabilisticLayer
 from laconic.weights.methods.relaxed_quantization import BITS, RelaxedPosterior
 
 LARGEST = 2 ** (BITS[-1] - 1)

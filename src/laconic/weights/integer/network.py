@@ -22,8 +22,9 @@ from laconic.distributions.relaxed_draw import round_half_up
 from laconic.distributions.relaxed_grid import Rounding
 from laconic.errors import ConfigError, InputError
 from laconic.networks.fixed_point.arithmetic import EXACT
-from laconic.weights.base import FORWARD, ProbabilisticLayer
+from laconic.weights.base import FORWARD
 from laconic.weights.integer.grids import GridLayer, grid_layer
+from laconic.weights.layers import ProbabilisticLayer
 from laconic.weights.pruning.smaller import Select
 
 LAYERS: tuple[type[nn.Module], ...] = (ProbabilisticLayer, *FORWARD)

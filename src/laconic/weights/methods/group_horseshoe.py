@@ -22,8 +22,9 @@ from laconic.weights.base import LayerInfo
 from laconic.weights.methods.group_scales import GroupMethod, GroupPosterior
 
 WINDOW = (-0.3, -0.1)
-"""Of `log_noise`, from the value that groups have of which the data says nothing. On LeNet-300-100
-in mid-training, removing groups above it cost 4 answers of 10,000; half a nat lower it cost 80.
+"""Window of `log_noise`, relative to the value of groups that the data does not use. On
+LeNet-300-100 in mid-training, removing groups above it cost 4 answers of 10,000; half a nat lower
+it cost 80.
 """
 
 
@@ -33,7 +34,7 @@ class GroupHorseshoe(GroupMethod):
     """Settings of BC-GHS; see `GroupMethod` for the rest.
 
     Attributes:
-        global_scale: tau0, small so that most mass lies at zero.
+        global_scale: tau0; small, so that most of the prior's mass is at zero.
     """
 
     name: ClassVar[str] = "bc-ghs"
@@ -56,7 +57,7 @@ class GroupHorseshoe(GroupMethod):
 
 @final
 class GroupHorseshoePosterior(GroupPosterior):
-    """Log-normal factors of s² and of every z~²; the Gamma factor comes first, then the inverse.
+    """Log-normal factors of s² and of every z~²: first the Gamma factor, then the inverse Gamma.
 
     Args:
         info: the layer.
@@ -72,7 +73,7 @@ class GroupHorseshoePosterior(GroupPosterior):
     def __init__(self, info: LayerInfo, settings: GroupHorseshoe) -> None:
         super().__init__(info, settings)
         self.tau = settings.global_scale
-        # Near its prior s_a is about tau0²; s_b has the heavy tail that makes z start at 1.
+        # s_a starts near its prior, at tau0²; s_b, which has a heavy tail, makes z start at 1.
         log_tau = 2 * math.log(self.tau)
         zeros = self.mean.new_zeros(2, self.groups)
         log_variance = settings.scale_log_variance
@@ -99,7 +100,7 @@ class GroupHorseshoePosterior(GroupPosterior):
 
     @property
     def window(self) -> tuple[float, float]:
-        """Around the `log_noise` of a group whose z~ has gone back to its prior.
+        """Around the `log_noise` of a group whose z~ has returned to its prior.
 
         Formula: 1 + variance - mean of log s. The KLs of alpha~ and beta~ are least at log means
         -1 - log 2 and 1 + log 2 and at variances 2 of the logarithms, hence log z~ has mean 0 and
@@ -119,7 +120,7 @@ class GroupHorseshoePosterior(GroupPosterior):
         return torch.exp(self.log_moments()[0] + common + own)
 
     def scale_moments(self) -> tuple[Tensor, Tensor]:
-        """Of the log-normal z.
+        """Moments of the log-normal z.
 
         Formula: exp(m + v/2), and (exp(v) - 1) exp(2 m + v), m and v of `log_moments`.
         """

@@ -1,8 +1,8 @@
 """Bayesian compression with the group normal-Jeffreys prior (BC-GNJ).
 
-p(z) is the improper 1 / |z|, q(z) = N(mean, variance) per group; groups whose dropout rate
-log alpha = log variance / mean² passes a threshold are zero. The prior is improper: the KL of the
-scales is a penalty, never a code length.
+p(z) is the improper 1 / |z|, q(z) = N(mean, variance) for each group. Groups with a dropout rate
+log alpha = log variance / mean² above a threshold become zero. The prior is improper, so the KL of
+the scales is a penalty and no code length.
 
 Source: Louizos 6.4.1, Ullrich 3.3.
 """
@@ -19,8 +19,8 @@ from laconic.weights.base import LayerInfo
 from laconic.weights.methods.group_scales import TINY, GroupMethod, GroupPosterior
 
 WINDOW = (-2.0, 0.0)
-"""Of log alpha. Noise as strong as the signal is noise. On LeNet-300-100 in mid-training, removing
-all groups above -2 cost no answers; at -3 it cost 28 of 10,000, at -4 over 300.
+"""Window of log alpha. At 0 the noise is as strong as the signal. On LeNet-300-100 in mid-training,
+removing all groups above -2 cost no answers; at -3 it cost 28 of 10,000, at -4 over 300.
 """
 
 
@@ -54,26 +54,26 @@ class GroupJeffreysPosterior(GroupPosterior):
 
     @property
     def log_alpha(self) -> Tensor:
-        """Noise over signal of every z; not clamped, so that gradients never die."""
+        """Noise over signal of every z; not clamped, since clamped values have no gradient."""
         return self.scale_log_variance - torch.log(self.scale_mean.square() + TINY)
 
     @property
     def log_noise(self) -> Tensor:
-        """The dropout rates' logarithms."""
+        """Logarithms of the dropout rates."""
         return self.log_alpha
 
     @property
     def window(self) -> tuple[float, float]:
-        """Dropout rates mean something by themselves: the same for all layers."""
+        """The same for all layers."""
         return WINDOW
 
     def draw(self, count: tuple[int, ...]) -> Tensor:
-        """Gaussian noise, fresh for every example."""
+        """Gaussians, independent for every example."""
         noise = torch.randn(*count, self.groups, device=self.mean.device, dtype=self.mean.dtype)
         return self.scale_mean + torch.exp(0.5 * self.scale_log_variance) * noise
 
     def scale_moments(self) -> tuple[Tensor, Tensor]:
-        """Its parameters."""
+        """Mean and variance of q(z)."""
         return self.scale_mean, self.scale_log_variance.exp()
 
     def scale_penalty(self) -> Tensor:

@@ -1,10 +1,11 @@
 """Groups of weights under one random scale: what both priors of Bayesian compression share.
 
-w = z w~ with w~ ~ N(mean, variance) per weight and one z per group: per input of a linear layer or
-a transposed convolution, per filter of another, per feature of an embedding. Both are a priori
-independent, w~ ~ N(0, 1); priors differ in z alone. The bias is a number. A filter's bias stands
-under the filter's z, so that a pruned filter vanishes with it; the sources do not say. Where groups
-are inputs, the bias has no group.
+w = z w~ with w~ ~ N(mean, variance) for every weight and one z for every group. A group is an input
+of a linear layer or a transposed convolution, a filter of another convolution, a feature of an
+embedding. A priori z and w~ ~ N(0, 1) are independent; the two methods differ in the prior of z.
+The bias is a number without a posterior. A filter's bias is multiplied by the filter's z, so that a
+pruned filter loses it too; the sources do not mention biases. Where groups are inputs, the bias has
+no group.
 
 Source: Louizos 6.4 and 10.4, Ullrich 3.3 and appendices A, F.
 """
@@ -24,14 +25,12 @@ from laconic.weights.base import (
     Apply,
     LayerInfo,
     Point,
+    StoredPosterior,
     WeightMethod,
-    WeightPosterior,
-    draw_outputs,
-    scale_channels,
-    squared,
     step_of,
 )
-from laconic.weights.pruning.thresholds import widest_gap
+from laconic.weights.methods.drawing import draw_outputs, scale_channels, squared
+from laconic.weights.methods.thresholds import widest_gap
 
 TINY = 1e-8
 """Added to variances under a square root or a logarithm."""
@@ -39,19 +38,19 @@ TINY = 1e-8
 
 @dataclass(frozen=True)
 class GroupMethod(WeightMethod, ABC):
-    """Settings that both priors have.
+    """Settings of both methods.
 
     Attributes:
-        threshold: groups whose `log_noise` passes it are zero; None chooses it in every layer from
-            the two clusters.
-        log_variance: where the log variances of w~ start.
-        scale_log_variance: where the log variance of every random scale starts.
+        threshold: groups with a larger `log_noise` become zero. None: each layer's threshold is
+            between its two clusters of groups.
+        log_variance: initial log variances of w~.
+        scale_log_variance: initial log variance of every random scale.
         first_scale: largest standard deviation of w~ in the first layer (the sources: 0.2 for
             LeNet-300-100, 0.5 for LeNet-5-Caffe).
-        scales: the same for other layers by name; layers that are not named are free.
-        step_scale: on the quantiser's step. At 1 its noise would be as strong as the posterior's,
-            but such a step is wider than most weights and rounds them to zero, which is no noise:
-            on LeNet-300-100 in mid-training 1 cost 25 to 50 points of error, 0.2 cost 0.2.
+        scales: the same for other layers by name; layers that are not named have no bound.
+        step_scale: factor on the quantiser's step. With 1 its noise is as strong as the
+            posterior's, but most weights are smaller than such a step and become zero: on
+            LeNet-300-100 in mid-training 1 cost 25 to 50 points of error, 0.2 cost 0.2.
     """
 
     threshold: float | None = None
@@ -67,20 +66,21 @@ class GroupMethod(WeightMethod, ABC):
                 raise ConfigError(f"the largest scale of {name} must be positive, not {bound}")
 
     def largest_scale(self, info: LayerInfo) -> float:
-        """Bound on the standard deviation of w~ in a layer, perhaps infinite."""
+        """Largest standard deviation of w~ in a layer; infinite where there is no bound."""
         return self.scales.get(info.name, self.first_scale if info.first else math.inf)
 
 
-class GroupPosterior(WeightPosterior):
-    """Gaussians w~ under random scales z; subclasses say how z is distributed.
+class GroupPosterior(StoredPosterior):
+    """Gaussians w~ under random scales z; subclasses define the distribution of z.
 
     Args:
-        info: the layer; its weights are the first means, as z starts near 1.
+        info: the layer; its weights are the initial means, since z starts near 1.
         settings: of the method.
 
     Attributes:
-        axis: of the weight, that has an entry for every group.
-        on_inputs: whether groups are inputs of the layer; otherwise outputs, with their biases.
+        axis: the weight's axis that has an entry for every group.
+        on_inputs: whether groups are inputs of the layer; otherwise they are outputs, with their
+            biases.
         mean: of w~, in the weight's shape.
         log_variance: of w~, in the weight's shape.
     """
@@ -98,18 +98,18 @@ class GroupPosterior(WeightPosterior):
 
     @property
     def groups(self) -> int:
-        """How many there are."""
+        """Number of groups."""
         return self.mean.shape[self.axis]
 
     @property
     @abstractmethod
     def log_noise(self) -> Tensor:
-        """What the threshold is compared with, shape `(groups,)`; large where a group is noise."""
+        """Noise of each group, compared with the threshold; shape `(groups,)`."""
 
     @property
     @abstractmethod
     def window(self) -> tuple[float, float]:
-        """Below the first, `log_noise` is of signal; above the second, of noise."""
+        """Groups with `log_noise` below the first number are signal, above the second noise."""
 
     @abstractmethod
     def draw(self, count: tuple[int, ...]) -> Tensor:
@@ -121,11 +121,11 @@ class GroupPosterior(WeightPosterior):
 
     @abstractmethod
     def scale_penalty(self) -> Tensor:
-        """KL of all random scales to their prior, in nats."""
+        """KL of all random scales to their prior, in nats; a scalar."""
 
     @property
     def threshold(self) -> float:
-        """On `log_noise`: the one that was set, or the one between the two clusters."""
+        """Bound on `log_noise`: the setting, or the middle of the gap between the clusters."""
         if self.settings.threshold is not None:
             return self.settings.threshold
         return widest_gap(self.log_noise, *self.window)
@@ -136,13 +136,13 @@ class GroupPosterior(WeightPosterior):
         return self.log_noise < self.threshold
 
     def along(self, values: Tensor) -> Tensor:
-        """Numbers of groups, shape `(groups,)`, so that they broadcast over the weight."""
+        """One number per group, shape `(groups,)`, viewed so that it broadcasts over the weight."""
         shape = [1] * self.mean.dim()
         shape[self.axis] = self.groups
         return values.view(shape)
 
     def forward(self, x: Tensor, apply: Apply) -> Tensor:
-        """Draw z for every example, then the outputs instead of w~.
+        """Draw z for every example, and outputs in place of w~.
 
         Source: Louizos, algorithms 5 to 8; Ullrich, appendix F.
         """
@@ -160,7 +160,7 @@ class GroupPosterior(WeightPosterior):
         return draw_outputs(mean, variance + TINY)
 
     def penalty(self) -> Tensor:
-        """KL of w~ to N(0, 1), which does not depend on z, and of the scales to their prior.
+        """KL of w~ to N(0, 1), which does not depend on z, plus KL of the scales to their prior.
 
         Source: Louizos 80, Ullrich 3.8.
         """
@@ -170,7 +170,7 @@ class GroupPosterior(WeightPosterior):
 
     @torch.no_grad()
     def marginal_variance(self) -> Tensor:
-        """Of w = z w~, in the weight's shape.
+        """Variance of w = z w~, in the weight's shape.
 
         Formula: V[z] (V[w~] + E[w~]²) + V[w~] E[z]².
         Source: Louizos 93 and 94, Ullrich 3.21 and 3.22.
@@ -181,7 +181,7 @@ class GroupPosterior(WeightPosterior):
 
     @torch.no_grad()
     def point(self) -> Point:
-        """E[z] E[w~] in groups below the threshold, as precise as their variances ask for.
+        """E[z] E[w~] in groups below the threshold; the step follows from their variances.
 
         Source: Louizos 82 and 92, Ullrich 3.10 and 3.20.
         """
@@ -196,5 +196,5 @@ class GroupPosterior(WeightPosterior):
 
     @torch.no_grad()
     def constrain(self) -> None:
-        """Bound the standard deviations of w~.  Source: Louizos 10.4.1, Ullrich A."""
+        """Keep the standard deviations of w~ within bounds.  Source: Louizos 10.4.1, Ullrich A."""
         self.log_variance.clamp_(max=self.largest)

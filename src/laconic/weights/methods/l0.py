@@ -1,12 +1,12 @@
-"""L0 regularisation: gates that close, at a price for every number that they may let through.
+"""L0 regularisation: gates on weights or groups, and a penalty on the number of open weights.
 
-A weight is a number times a gate from the hard concrete distribution; the penalty is lambda times
-the expected count of open numbers. The gates of a group prune whole inputs of linear layers and
-whole filters; those of single weights make a layer sparse.
+A weight is a number times a gate with the hard concrete distribution. The penalty is lambda times
+the expected number of weights that are not zero. A gate per group prunes inputs of linear layers
+and filters; a gate per weight makes a layer sparse.
 
-The price. The source minimises mean loss + lambda L0 and gives lambda as 0.1 / N. The common rule,
-mean negative log-likelihood + penalty / N, makes that `nats` = 0.1, exactly and for any N. In the
-same way a weight decay of d in the loss's own units is `decay` = d N.
+Units. The source minimises mean loss + lambda L0 with lambda = 0.1 / N. With this library's rule,
+mean negative log-likelihood + penalty / N, that is `nats` = 0.1 for any N. Likewise a weight decay
+of d in units of the loss is `decay` = d N.
 
 Source: Louizos 7.2 (ERRATA 15); Gallego-Posada et al. 2022 (arXiv 2208.04425) for `target`.
 """
@@ -28,22 +28,23 @@ from laconic.weights.base import (
     LayerInfo,
     Point,
     SharedPrior,
+    StoredPosterior,
     WeightMethod,
     WeightPosterior,
-    scale_channels,
 )
+from laconic.weights.methods.drawing import scale_channels
 
 SPREAD = 0.01
-"""Standard deviation of log alpha at the start.  Source: Louizos 7.4."""
+"""Initial standard deviation of log alpha.  Source: Louizos 7.4."""
 
 MOST_DROPOUT = 0.9
-"""Gates that start more closed than this have hardly a test value to divide by."""
+"""Largest initial dropout rate: beyond, test gates are too close to 0 to divide by."""
 
 LEAST_LIMIT = math.log(-RIGHT / LEFT)
-"""|log alpha| at which test gates reach 0 or 1."""
+"""|log alpha| at which test gates become 0 or 1."""
 
 CHOICES = {"gates": ("group", "weight"), "draws": ("batch", "example")}
-"""Values of the settings that are words."""
+"""Allowed values of settings."""
 
 
 @dataclass(frozen=True)
@@ -52,27 +53,26 @@ class L0(WeightMethod):
 
     Attributes:
         gates: "group": one gate for every input of a linear layer or a transposed convolution,
-            every filter of another, its bias included, every feature of an embedding. "weight": one
-            for every weight; biases have none.
-        nats: N lambda, in nats for each number that is open. With `target`, what the multiplier
-            starts from.
-        layer_nats: the same for layers whose names fit a pattern, as in {"conv*": 10}; the first
-            that fits counts. A layer that none fits has `nats`.
+            every filter of another convolution with its bias, every feature of an embedding.
+            "weight": one for every weight; biases have none.
+        nats: N lambda, in nats for each open number. With `target`: the multiplier's initial value.
+        layer_nats: the same for layers whose names match a pattern, as in {"conv*": 10}; the first
+            pattern that matches counts. Other layers have `nats`.
         decay: precision of the Gaussian prior on open numbers, N times the usual weight decay.
-        dropout: gates start as closed as those of this dropout rate.
-        input_dropout: the same where the first layer is linear, whose gates stand on the data.
-        gate_rate: how much faster than numbers log alpha learns.
+        dropout: initial dropout rate of the gates.
+        input_dropout: the same for a first layer that is linear, whose gates are on the data.
+        gate_rate: learning rate of log alpha, relative to the numbers'.
         temperature: beta of the gates.
-        limit: |log alpha| is at most this.
+        limit: largest |log alpha|.
         draws: "batch": one draw of the gates for a batch, as in the source's tables. "example":
             one for each example, for groups only: gradients of less variance at the same cost.
-        target: share of the gated numbers that may be open, on average over the gates; 0 for none.
-            The multiplier of this constraint then takes the place of `nats`. What is stored is
-            sparser still: a gate whose test value is 0 is yet open with some probability.
-        dual_rate: nats by which the multiplier would rise in a step with all open and a target of
-            0; the fewer the steps, the larger. The source's 1e-4 for the mean loss and 200 passes
-            is 1e-4 N / numbers here.
-        restarts: whether the multiplier falls to 0 as soon as the target is met.
+        target: largest expected share of the gated numbers that is open; 0: no constraint. With it,
+            the constraint's multiplier replaces `nats`. The stored network is sparser: a gate with
+            test value 0 is open with some probability in training.
+        dual_rate: increase of the multiplier, in nats a step, if all numbers are open and the
+            target is 0; larger for fewer steps. The source's 1e-4, for the mean loss and 200
+            passes, is 1e-4 N / numbers here.
+        restarts: whether the multiplier becomes 0 as soon as the target is met.
 
     Raises:
         ConfigError: a setting that is out of range, or two that contradict each other.
@@ -109,23 +109,27 @@ class L0(WeightMethod):
         if not (0 < self.dropout <= MOST_DROPOUT and 0 < self.input_dropout <= MOST_DROPOUT):
             raise ConfigError(f"l0: dropout rates must lie in (0, {MOST_DROPOUT}]")
         if self.limit < LEAST_LIMIT:
-            raise ConfigError(f"l0.limit: no gate closes before {LEAST_LIMIT:.3f}")
+            raise ConfigError(
+                f"l0.limit: {self.limit} is below {LEAST_LIMIT:.3f}, where no gate closes"
+            )
         if self.target:
             self._check_target()
 
     def _check_target(self) -> None:
         if self.layer_nats:
-            raise ConfigError("l0.layer_nats: with a target one multiplier serves all layers")
+            raise ConfigError(
+                "l0.layer_nats: remove it, or target, whose multiplier is for all layers"
+            )
         shut = HardConcrete(torch.tensor(-self.limit), self.temperature)
         least = float(shut.nonzero)
         if not least < self.target < 1:
             raise ConfigError(
-                f"l0.target: {self.target} must lie between {least:.4f} and 1: no gate is open "
-                "with less probability than that; raise l0.limit to go lower"
+                f"l0.target: {self.target} must be between {least:.4f}, the least probability that "
+                "a gate is open, and 1; a larger l0.limit allows smaller targets"
             )
 
     def rates(self) -> Mapping[str, float]:
-        """Gates may learn faster than numbers."""
+        """The gates' relative learning rate."""
         return {"log_alpha": self.gate_rate}
 
     def posterior(self, info: LayerInfo) -> "L0Posterior":
@@ -137,7 +141,7 @@ class L0(WeightMethod):
             info.group_axis if self.gates == "group" else None,
             info.groups_are_inputs,
             self.input_dropout if on_data else self.dropout,
-            0.0 if self.target else self._price(info.name),
+            0.0 if self.target else self._nats_of(info.name),
             self,
         )
 
@@ -145,31 +149,32 @@ class L0(WeightMethod):
         """The sum over layers, with the multiplier if there is a target.
 
         Raises:
-            ConfigError: a pattern of `layer_nats` that fits no layer.
+            ConfigError: a pattern of `layer_nats` matches no layer.
         """
         for pattern in self.layer_nats:
             if not any(fnmatchcase(name, pattern) for name in posteriors):
-                raise ConfigError(f"l0.layer_nats: no layer fits '{pattern}'")
+                raise ConfigError(f"l0.layer_nats: '{pattern}' matches no layer")
         return TargetedPrior(posteriors, self) if self.target else SharedPrior(posteriors)
 
-    def _price(self, name: str) -> float:
+    def _nats_of(self, name: str) -> float:
         fitting = [nats for pattern, nats in self.layer_nats.items() if fnmatchcase(name, pattern)]
         return fitting[0] if fitting else self.nats
 
 
-class L0Posterior(WeightPosterior):
-    """Numbers behind hard concrete gates.
+class L0Posterior(StoredPosterior):
+    """Numbers multiplied by hard concrete gates.
 
-    The numbers start as the trained ones over the gates' test values, so that the stored network
-    is at first the one that was converted.
+    The numbers start as the trained weights divided by the gates' test values, so that conversion
+    does not change the stored network.
 
     Args:
-        weight: to start from.
+        weight: initial weight.
         bias: shape `(outputs,)`, or None.
-        axis: of the weight, on which one gate serves a whole group; None for a gate each.
-        on_inputs: whether groups are inputs of the layer; otherwise outputs, with their biases.
-        dropout: rate that the gates start from.
-        nats: for each number that is open.
+        axis: the weight's axis with a gate for every entry; None: a gate for every weight.
+        on_inputs: whether groups are inputs of the layer; otherwise they are outputs, with their
+            biases.
+        dropout: initial dropout rate of the gates.
+        nats: penalty for each open number.
         settings: of the method.
     """
 
@@ -200,7 +205,7 @@ class L0Posterior(WeightPosterior):
 
     @property
     def numbers(self) -> int:
-        """How many numbers have a gate."""
+        """Number of gated numbers."""
         assert isinstance(self.weight, Tensor)
         with_bias = self._gates_bias and self.bias is not None
         return self.weight.numel() + (len(self.weight) if with_bias else 0)
@@ -214,12 +219,12 @@ class L0Posterior(WeightPosterior):
         return self.gates.nonzero
 
     def expected_open(self) -> Tensor:
-        """How many of the gated numbers are open, on average.  Source: Louizos 106, 110."""
+        """Expected number of gated numbers that are open.  Source: Louizos 106, 110."""
         nonzero = self.nonzero()
         return nonzero.sum() * (self.numbers / nonzero.numel())
 
     def forward(self, x: Tensor, apply: Apply) -> Tensor:
-        """One draw of the gates for the batch, or one for each example."""
+        """Draw the gates, once for the batch or once for each example."""
         if self.settings.draws == "example":
             return self._forward_each(x, apply)
         z = self.gates.rsample()
@@ -227,7 +232,7 @@ class L0Posterior(WeightPosterior):
         return apply(x, self.weight * z, bias)
 
     def _forward_each(self, x: Tensor, apply: Apply) -> Tensor:
-        """Gates on inputs, or on outputs, bias and all; one draw where there is no batch."""
+        """Gate inputs, or outputs with their bias; one draw where there is no batch."""
         positions = self.weight.dim() - 2
         if self.on_inputs:
             z = self._draws(x)
@@ -245,7 +250,7 @@ class L0Posterior(WeightPosterior):
         return self.nats * self.expected_open() + self._expected_decay()
 
     def _expected_decay(self) -> Tensor:
-        """The prior's nats; both grow with every gate that opens, by the bias too."""
+        """Expected decay / 2 E[L2], in nats; biases count, gated or not."""
         nonzero = self.nonzero()
         squares = (nonzero * self.weight.square()).sum()
         if self.bias is not None:
@@ -254,27 +259,27 @@ class L0Posterior(WeightPosterior):
 
     @torch.no_grad()
     def constrain(self) -> None:
-        """Keep the gates where they have gradients."""
+        """Keep log alpha within its limit, where gates have gradients."""
         self.log_alpha.clamp_(-self.settings.limit, self.settings.limit)
 
     @torch.no_grad()
     def point(self) -> Point:
-        """Numbers times their test gates, with exact zeros."""
+        """Numbers times their test gates; exact zeros where a gate is 0."""
         z = self.gates.test_gate
         bias = None if self.bias is None else _times(self.bias, self._of_bias(z))
         return Point(_times(self.weight, z), bias)
 
     def _of_bias(self, of_gates: Tensor) -> Tensor:
-        """What belongs to the bias: a filter's is one of its group, others have no gate."""
+        """The bias' part of a value per gate: a filter's bias has its gate, others have none."""
         return of_gates.flatten() if self._gates_bias else of_gates.new_ones(())
 
 
 class TargetedPrior(SharedPrior):
-    """A multiplier instead of a price: it rises while more is open than the target says.
+    """A constraint on the share of open numbers: its multiplier replaces `nats`.
 
-    The penalty is the Lagrangian's without its constant, multiplier x target x numbers. The
-    multiplier is in nats for each open number, like the price that it replaces; do not warm the
-    penalty up, it rises by itself.
+    The multiplier rises while the share is above the target. The penalty is that of the Lagrangian
+    without the constant multiplier x target x numbers. The multiplier is in nats for each open
+    number. Use no warm-up: the multiplier starts small.
 
     Args:
         posteriors: of the layers by name.
@@ -292,7 +297,7 @@ class TargetedPrior(SharedPrior):
         self.register_buffer("multiplier", torch.tensor(settings.nats))
 
     def expected_open(self) -> Tensor:
-        """Of all layers, on average."""
+        """Expected number of open numbers in all layers."""
         return torch.stack([each.expected_open() for each in self._gated]).sum()
 
     @property
@@ -305,12 +310,12 @@ class TargetedPrior(SharedPrior):
         return [each for each in self.posteriors.values() if isinstance(each, L0Posterior)]
 
     def forward(self) -> Tensor:
-        """Nats of the whole network at the multiplier as it stands."""
+        """Nats of the whole network with the current multiplier."""
         return super().forward() + self.multiplier * self.expected_open()
 
     @torch.no_grad()
     def constrain(self) -> None:
-        """Bound the gates, then one step of ascent."""
+        """Keep the gates within bounds, then take one step of ascent on the multiplier."""
         super().constrain()
         excess = self.share.to(self.multiplier) - self.settings.target
         ascend(
@@ -327,5 +332,5 @@ def _log_odds(dropout: float) -> float:
 
 
 def _times(numbers: Tensor, gates: Tensor) -> Tensor:
-    """The product, where closed gates leave 0 and never -0."""
+    """The product; closed gates give 0 and never -0."""
     return torch.where(gates > 0, numbers * gates, 0.0)

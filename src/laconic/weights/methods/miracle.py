@@ -1,12 +1,13 @@
-"""MIRACLE: weights that are told as one draw from their posterior, within a budget of bytes.
+"""MIRACLE: weights that are encoded as one draw from their posterior, within a budget of bytes.
 
 q(w) = N(mean, scale²) for every weight, p(w) = N(0, s²) with one s for a layer's weight and one
-for its bias. Telling a draw from q to a receiver who knows p and shares randomness takes some
-KL(q || p), so the KL is the file's size; a multiplier on it is moved until the budget is met.
+for its bias. Encoding a draw from q for a receiver who knows p and shares randomness takes about
+KL(q || p), so the KL is the file's size. Training adapts a multiplier on the KL until the budget is
+met.
 
-Source: Havasi, Peharz & Hernández-Lobato 2018, as Flamich 1.7.3 tells it (1.3 and 1.4); there the
-multiplier is one for each block of equal KL, here one for the network: the trellis coder
-(`coding.relative_entropy.trellis`) asks for no equal blocks.
+Source: Havasi, Peharz & Hernández-Lobato 2018; Flamich 1.7.3. They have one multiplier for each
+block of equal KL. Here the network has one, since the trellis coder (`coding.relative_entropy`)
+does not need blocks of equal KL.
 """
 
 import math
@@ -25,11 +26,11 @@ from laconic.weights.base import (
     LayerInfo,
     Point,
     SharedPrior,
+    StoredPosterior,
     WeightMethod,
     WeightPosterior,
-    draw_outputs,
-    squared,
 )
+from laconic.weights.methods.drawing import draw_outputs, squared
 
 TINY = 1e-12
 """Added to variances under a square root."""
@@ -42,11 +43,11 @@ class Miracle(WeightMethod):
     """Settings.
 
     Attributes:
-        budget_bytes: KL of the whole network that training ends at. The file takes some 5 % more,
-            and a hundred bytes or two for its list of tensors.
-        start_ratio: where all scales start, in units of the layer's root mean square.
-        beta: the multiplier on the KL at the start; 1 would be the variational bound itself.
-        beta_rate: how much log beta moves in a step while the KL is e times the budget or more.
+        budget_bytes: KL of the whole network at the end of training. The file takes about 5 % more,
+            and 100 to 200 bytes for its list of tensors.
+        start_ratio: initial scales, in units of the root mean square of the layer's weights.
+        beta: initial multiplier on the KL; 1 is the variational bound.
+        beta_rate: change of log beta in a step while the KL is e times the budget or more.
     """
 
     name: ClassVar[str] = "miracle"
@@ -57,7 +58,7 @@ class Miracle(WeightMethod):
     beta_rate: float = 0.002
 
     def __post_init__(self) -> None:
-        """Refuse settings that cannot be."""
+        """Refuse settings that are not positive."""
         for field in ("budget_bytes", "start_ratio", "beta", "beta_rate"):
             if not getattr(self, field) > 0:
                 raise ConfigError(f"miracle.{field} is {getattr(self, field)}, not above 0")
@@ -67,24 +68,30 @@ class Miracle(WeightMethod):
         return MiraclePosterior(info.weight, info.bias, self)
 
     def shared(self, posteriors: Mapping[str, WeightPosterior]) -> "Budget":
-        """The multiplier, which all layers share."""
+        """The multiplier, one for all layers."""
         return Budget(posteriors, self)
 
 
 class DrawnTensor(nn.Module):
-    """Independent Gaussians in place of one tensor, until a draw of them has been told.
+    """Independent Gaussians in place of one tensor, until a draw of them is encoded.
 
-    It may be told block by block, a block some rows: what is told stands still, the rest learns.
+    A draw may be encoded in blocks of rows. Encoded rows are frozen, the others keep training.
 
     Args:
-        value: means to start from; one axis or more.
-        start_ratio: scales to start from, in units of the root mean square.
+        value: initial means; one axis or more.
+        start_ratio: initial scales, in units of the root mean square of `value`.
+
+    Attributes:
+        draw: the draw, where it is encoded; shape of `value`.
+        encoded: which numbers are encoded; bool, shape of `value`.
+        encoded_nats: what encoding them took; a scalar.
+        encoded_scale: the prior's scale that they were encoded under, 0 for none yet; a scalar.
     """
 
     draw: Tensor
-    told: Tensor
-    told_nats: Tensor
-    told_scale: Tensor
+    encoded: Tensor
+    encoded_nats: Tensor
+    encoded_scale: Tensor
 
     def __init__(self, value: Tensor, start_ratio: float) -> None:
         super().__init__()
@@ -92,68 +99,68 @@ class DrawnTensor(nn.Module):
         start = math.log(start_ratio * (rms or 1.0))
         self.mean = nn.Parameter(value)
         self.log_scale = nn.Parameter(torch.full_like(value, start))
-        # Buffers, so that a network that is half told can be saved.
+        # Buffers, so that a network that is partly encoded can be saved.
         self.register_buffer("draw", torch.zeros_like(value))
-        self.register_buffer("told", torch.zeros(value.shape, dtype=torch.bool))
-        self.register_buffer("told_nats", torch.zeros(()))
-        self.register_buffer("told_scale", torch.zeros(()))
+        self.register_buffer("encoded", torch.zeros(value.shape, dtype=torch.bool))
+        self.register_buffer("encoded_nats", torch.zeros(()))
+        self.register_buffer("encoded_scale", torch.zeros(()))
 
     @property
-    def told_rows(self) -> int:
-        """How many rows have been told, from the first on."""
-        return int(self.told.flatten(1)[:, 0].sum() if self.told.ndim > 1 else self.told.sum())
+    def encoded_rows(self) -> int:
+        """Number of encoded rows, which are the first ones."""
+        return int(self.encoded.reshape(len(self.encoded), -1)[:, 0].sum())
 
     @property
     def target(self) -> Normal:
-        """The posterior q of all numbers, told or not."""
+        """The posterior q of all numbers, encoded or not."""
         return Normal(self.mean, self.log_scale.exp(), validate_args=False)
 
     @property
     def prior_scale(self) -> Tensor:
-        """The s that makes the KL least, until a first block has been told under it.
+        """The s that minimises the KL, or the one that the first block was encoded under.
 
-        It has no gradients: where the KL is least they are 0. Formula: s² = mean(mean² + scale²).
+        It has no gradients, which are 0 at the minimum. Formula: s² = mean(mean² + scale²).
         """
         with torch.no_grad():
             square: Tensor = (self.mean.square() + (2 * self.log_scale).exp()).mean()
-            return torch.where(self.told_scale > 0, self.told_scale, square.sqrt())
+            return torch.where(self.encoded_scale > 0, self.encoded_scale, square.sqrt())
 
     @property
     def value(self) -> Tensor:
-        """What has been told, and the means of the rest."""
-        return torch.where(self.told, self.draw, self.mean)
+        """The draw where it is encoded, and the means of the rest."""
+        return torch.where(self.encoded, self.draw, self.mean)
 
     @property
     def variance(self) -> Tensor:
-        """Of the draw that is yet to come: 0 where it has been told."""
-        return torch.where(self.told, 0.0, (2 * self.log_scale).exp())
+        """Variance of the numbers: 0 where they are encoded."""
+        return torch.where(self.encoded, 0.0, (2 * self.log_scale).exp())
 
     def nats(self) -> Tensor:
-        """What the told part took, and the KL of the rest."""
+        """What encoding took so far, plus the KL of the rest; a scalar with gradients."""
         target, scale = self.target, self.prior_scale
         kl = kl_normal(target, Normal(torch.zeros_like(scale), scale, validate_args=False))
-        return self.told_nats + torch.where(self.told, 0.0, kl).sum()
+        return self.encoded_nats + torch.where(self.encoded, 0.0, kl).sum()
 
     @torch.no_grad()
     def fix(self, draw: Tensor, bits: float, prior_scale: float) -> None:
-        """Take some rows' draw for what they are, from now on.
+        """Freeze some rows at their draw.
 
         Args:
-            draw: of the first rows that are not yet told.
-            bits: what telling them took.
-            prior_scale: under which they were told, and the rest must be.
+            draw: of the first rows that are not yet encoded, `(rows, ...)`.
+            bits: what encoding them took.
+            prior_scale: s of the prior that they were encoded under; the rest must use it, too.
         """
-        rows = slice(self.told_rows, self.told_rows + len(draw))
-        self.draw[rows], self.told[rows] = draw.to(self.draw), True
-        self.told_nats += bits * math.log(2)
-        self.told_scale.fill_(prior_scale)
+        rows = slice(self.encoded_rows, self.encoded_rows + len(draw))
+        self.draw[rows], self.encoded[rows] = draw.to(self.draw), True
+        self.encoded_nats += bits * math.log(2)
+        self.encoded_scale.fill_(prior_scale)
 
 
-class MiraclePosterior(WeightPosterior):
+class MiraclePosterior(StoredPosterior):
     """Independent Gaussians for weight and bias.
 
     Args:
-        weight: means to start from.
+        weight: initial means.
         bias: shape `(outputs,)`, or None.
         settings: of the method.
     """
@@ -165,11 +172,11 @@ class MiraclePosterior(WeightPosterior):
 
     @property
     def drawn(self) -> Mapping[str, DrawnTensor]:
-        """The tensors by the name that they have in an ordinary layer."""
+        """The tensors, by their names in an ordinary layer."""
         return {"weight": self.weight} | ({} if self.bias is None else {"bias": self.bias})
 
     def forward(self, x: Tensor, apply: Apply) -> Tensor:
-        """Draw the outputs, not the weights."""
+        """Draw outputs in place of weights."""
         bias = self.bias
         mean = apply(x, self.weight.value, None if bias is None else bias.value)
         spread = None if bias is None else bias.variance
@@ -177,21 +184,21 @@ class MiraclePosterior(WeightPosterior):
         return draw_outputs(mean, variance + TINY)
 
     def penalty(self) -> Tensor:
-        """KL to the prior, of told parts what they took."""
+        """KL to the prior; of encoded parts what encoding them took."""
         return torch.stack([part.nats() for part in self.drawn.values()]).sum()
 
     @torch.no_grad()
     def point(self) -> Point:
-        """Means, or the draws that were told."""
+        """Means, or the draw where it is encoded."""
         return Point(self.weight.value, None if self.bias is None else self.bias.value)
 
 
 class Budget(SharedPrior):
-    """beta times the network's KL, beta moved after every step towards the budget.
+    """beta times the network's KL; beta changes after every step until the budget is met.
 
-    The rule of training stays: mean negative log-likelihood + penalty / N. The penalty is beta KL,
-    the common warm-up is not needed; what a file takes is `kl_bytes`. Where the data ask for less
-    than the budget, beta falls towards 0 and the KL stays below it.
+    The rule of training is the same: mean negative log-likelihood + penalty / N. The penalty is
+    beta KL and needs no warm-up. A file takes about `kl_bytes`. If the data need less than the
+    budget, beta falls towards 0 and the KL stays below the budget.
 
     Args:
         posteriors: of the layers by name.
@@ -205,17 +212,17 @@ class Budget(SharedPrior):
         super().__init__(posteriors)
         self.settings, self.budget_nats = settings, settings.budget_bytes * NATS_PER_BYTE
         self.register_buffer("log_beta", torch.tensor(math.log(settings.beta)))
-        self.register_buffer("excess", torch.tensor(math.nan))  # a buffer, to resume exactly
+        self.register_buffer("excess", torch.tensor(math.nan))  # A buffer, to resume exactly.
         self._nats: Tensor | None = None
 
     @property
     def beta(self) -> float:
-        """The multiplier now."""
+        """The current multiplier."""
         return float(self.log_beta.exp())
 
     @property
     def kl_bytes(self) -> float:
-        """KL of the whole network; of told tensors, what they took."""
+        """KL of the whole network; of encoded tensors what encoding them took."""
         with torch.no_grad():
             return float(super().forward()) / NATS_PER_BYTE
 
@@ -227,10 +234,10 @@ class Budget(SharedPrior):
 
     @torch.no_grad()
     def constrain(self) -> None:
-        """Move beta: up while the KL is above the budget, down below it.
+        """Increase beta while the KL is above the budget, decrease it below.
 
-        Formula: log beta += rate e + (e - the e before), e = clip(log(KL / budget), ±1). The first
-        term alone would lag behind a KL that falls for hundreds of steps after beta has risen.
+        Formula: log beta += rate e + (e - previous e), e = clip(log(KL / budget), ±1). The first
+        term alone reacts too late: the KL falls for hundreds of steps after beta has risen.
         """
         super().constrain()
         if self._nats is None:
@@ -241,7 +248,7 @@ class Budget(SharedPrior):
         self.excess.copy_(excess)
 
     def parts(self) -> Iterator[tuple[str, DrawnTensor]]:
-        """All tensors, named as in the ordinary network, in order of the layers."""
+        """All tensors, with their names in the ordinary network, in order of the layers."""
         for name, posterior in self.posteriors.items():
             assert isinstance(posterior, MiraclePosterior)
             for part, drawn in posterior.drawn.items():

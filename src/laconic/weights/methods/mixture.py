@@ -1,7 +1,7 @@
-"""A mixture of Gaussians as the prior of single weights, one of its components fixed at zero.
+"""A mixture of Gaussians as the prior of single weights; one component has mean zero.
 
-Everything is said in logarithms: far weights underflow otherwise, and an arg-max over zeros sends
-them to the first component, which is the zero one.
+Densities are computed as logarithms. Otherwise those of large weights underflow, and an arg-max
+over zeros assigns such weights to the first component, which is the zero component.
 
 Source: Ullrich 4.2, 4.3 and appendix "Configuring the Hyper-priors".
 """
@@ -17,12 +17,12 @@ from torch.nn import functional
 from laconic.distributions.divergence import kl_normal
 
 CHUNK = 1 << 14
-"""Weights that are looked at together: their table of components then fits into the cache."""
+"""Weights in a block: its table of weights and components fits into the cache."""
 
 
 @dataclass(frozen=True)
 class GammaPrior:
-    """Gamma(shape, rate) on a component's precision, which keeps it from collapsing.
+    """Gamma(shape, rate) on a component's precision; keeps the component from collapsing.
 
     Attributes:
         shape: alpha.
@@ -34,18 +34,17 @@ class GammaPrior:
 
     @classmethod
     def around(cls, deviation: float, count: float) -> "GammaPrior":
-        """Mode at the precision of a standard deviation, as firm as `count` weights seen.
+        """Mode at the precision 1 / deviation², as strong as `count` observed weights.
 
-        `deviation` is a standard deviation; where the source says "variance 0.05" it computes with
-        1 / 0.05², too.
+        The source calls 0.05 a variance, but its code uses it as a standard deviation, as here.
 
-        Formula: alpha = 1 + count / 2, beta = count deviation² / 2: what a Gaussian's precision has
-        after `count` weights of that spread.
+        Formula: alpha = 1 + count / 2, beta = count deviation² / 2: the posterior of a Gaussian's
+        precision after `count` weights of that standard deviation.
         """
         return cls(1 + count / 2, count * deviation**2 / 2)
 
     def log_density(self, log_precision: Tensor) -> Tensor:
-        """Of the precision, not of its logarithm, in nats; any shape.
+        """Log density of the precision (not of its logarithm), in nats; any shape.
 
         Formula: a log b - log Γ(a) + (a - 1) log λ - b λ.  Source: Ullrich 9.20.
         """
@@ -67,14 +66,14 @@ class BetaPrior:
 
     @classmethod
     def around(cls, share: float, count: float) -> "BetaPrior":
-        """Mode at `share`, as firm as `count` weights seen.
+        """Mode at `share`, as strong as `count` observed weights.
 
         Formula: alpha = 1 + count share, beta = 1 + count (1 - share).
         """
         return cls(1 + count * share, 1 + count * (1 - share))
 
     def log_density(self, logit: Tensor) -> Tensor:
-        """Of the proportion sigmoid(logit), in nats; any shape.
+        """Log density of the proportion sigmoid(logit), in nats; any shape.
 
         Formula: (a - 1) log π + (b - 1) log(1 - π) - log B(a, b).  Source: Ullrich 9.21.
         """
@@ -86,7 +85,7 @@ class BetaPrior:
 
 @dataclass(frozen=True)
 class Components:
-    """Gaussians and how often each is chosen; the first has mean 0.
+    """Gaussians with their mixing proportions; the first has mean 0.
 
     Attributes:
         means: shape `(components,)`.
@@ -99,10 +98,9 @@ class Components:
     log_mixing: Tensor
 
     def log_joint(self, values: Tensor) -> Tensor:
-        """Of components and values, in nats: `(count,)` to `(components, count)`.
+        """Log joint density of components and values, in nats: `(count,)` to `(components, count)`.
 
-        Differences are squared one by one: written as a matrix product, mixed precision would
-        round them away.
+        Differences are squared one by one: a matrix product in mixed precision would lose them.
 
         Formula: log π_k + ½ log λ_k - ½ log 2π - ½ λ_k (w - μ_k)².
         """
@@ -111,7 +109,7 @@ class Components:
         return constant[:, None] - 0.5 * self.log_precisions.exp()[:, None] * squares
 
     def log_density(self, values: Tensor) -> Tensor:
-        """Of each value, in nats; shape `(count,)`.
+        """Log density of each value, in nats; shape `(count,)`.
 
         Formula: log Σ_k π_k N(w; μ_k, 1 / λ_k).  Source: Ullrich 4.5.
         """
@@ -119,16 +117,17 @@ class Components:
         return torch.cat(parts)
 
     def responsible(self, values: Tensor) -> Tensor:
-        """Index of the component that most probably made each value; shape `(count,)`."""
+        """Index of each value's most probable component; shape `(count,)`."""
         return torch.cat([self.log_joint(part).argmax(0) for part in torch.split(values, CHUNK)])
 
     def merged(self, threshold: float) -> "Components":
-        """With components that say the same put together, the closest pair first.
+        """Merge components that are nearly equal, the closest pair first.
 
-        What merges with the zero component has mean 0.
+        A component that merges with the zero component gets mean 0.
 
         Args:
-            threshold: pairs below this KL divergence merge; the larger of its two directions, nats.
+            threshold: pairs with a smaller KL divergence merge; the larger of the two directions,
+                in nats.
 
         Formula: π = π_i + π_j, μ and σ² the means of both, weighted by π.  Source: Ullrich 4.7.
         """
@@ -151,7 +150,7 @@ class Components:
 
 
 def _distances(means: Tensor, variances: Tensor) -> Tensor:
-    """KL divergence of every pair, the larger direction; infinite on the diagonal."""
+    """KL divergence of every pair, the larger of both directions; infinite on the diagonal."""
     gaussians = Normal(means[:, None], variances[:, None].sqrt())
     others = Normal(means[None], variances[None].sqrt())
     ahead = kl_normal(gaussians, others)
@@ -159,19 +158,19 @@ def _distances(means: Tensor, variances: Tensor) -> Tensor:
 
 
 class Mixture(nn.Module):
-    """A mixture that is learned.
+    """A mixture that is trained.
 
     Attributes:
-        means: of all components but the zero one, shape `(components - 1,)`.
-        log_precisions: of all, the zero component first, shape `(components,)`.
-        mixing_logits: of all but the zero one, not normalised, shape `(components - 1,)`.
-        zero_logit: log odds of the zero component, a scalar; a parameter if it is learned.
+        means: of all components but the zero component, shape `(components - 1,)`.
+        log_precisions: of all components, the zero component first, shape `(components,)`.
+        mixing_logits: of all but the zero component, not normalised, shape `(components - 1,)`.
+        zero_logit: log odds of the zero component, a scalar; a parameter if it is trained.
 
     Args:
-        means: where they start.
-        deviation: where all standard deviations start.
-        zero_share: mixing proportion of the zero component, in (0, 1); the rest share what is left.
-        learn_share: whether the zero component's proportion is learned.
+        means: initial means.
+        deviation: initial standard deviation of all components.
+        zero_share: mixing proportion of the zero component, in (0, 1); the others share the rest.
+        learn_share: whether the zero component's proportion is trained.
     """
 
     means: Tensor

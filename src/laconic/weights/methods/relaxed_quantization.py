@@ -1,18 +1,17 @@
-"""Relaxed quantisation: weights and activations learn to live on a coarse grid.
+"""Relaxed quantisation: networks are trained to have weights and activations on a coarse grid.
 
-Every layer has a grid for its weights and one for its inputs; steps and noise are learned. Training
-draws grid points, relaxed (RQ) or straight through (RQ-ST); evaluation rounds. There is no penalty:
-the task's loss says all.
+Every layer has a grid for its weights and one for its inputs; steps and noise are trained. Training
+draws grid points, relaxed (RQ) or straight-through (RQ-ST); evaluation rounds. There is no penalty,
+only the task's loss.
 
-What is quantised is what a layer multiplies: its weights, and its input rather than its output. The
-source quantises the outputs of rectifiers; behind ReLU and pooling the next layer's input is the
-same, since rounding is monotone and keeps zero, and it costs fewer draws. The network's own input
-is left as it is, and so are its logits, as in the source.
+A layer's weights and its input are quantised. The source quantises the outputs of rectifiers.
+Behind ReLU and pooling that gives the same input of the next layer, since rounding is monotone and
+keeps zero, and inputs behind pooling need fewer draws. The network's input and its logits are not
+quantised, as in the source.
 
 Source: Louizos 8, appendix 10.6.1.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -29,24 +28,18 @@ from laconic.distributions.relaxed_grid import (
 )
 from laconic.errors import ConfigError, InputError
 from laconic.training.modes import evaluation, restored_on_failure
-from laconic.weights.base import (
-    SUPPORTED,
-    Apply,
-    LayerInfo,
-    Point,
-    WeightMethod,
-    WeightPosterior,
-)
+from laconic.weights.base import SUPPORTED, Apply, LayerInfo, Point, StoredPosterior, WeightMethod
 from laconic.weights.convert import replace_everywhere
+from laconic.weights.layers import behind
 
 BITS = range(2, 17)
-"""Of a grid."""
+"""Possible numbers of bits of a grid."""
 
 STEP_NAME = ".rounding.step"
-"""How the name of a layer whose inputs are rounded goes on, where the step is told."""
+"""Suffix, behind the layer's name, of the tensor with the step of its inputs."""
 
 LOW_BITS_RATE = 0.5
-"""Grids that are used in full make noisy gradients and learn so much slower (10.6.1)."""
+"""Relative learning rate of grids that are used in full, whose gradients are noisy (10.6.1)."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +47,18 @@ class RelaxedQuantization(WeightMethod):
     """Settings of relaxed quantisation.
 
     Attributes:
-        weight_bits: of a weight; 0 leaves weights as they are.
-        activation_bits: of a layer's input, but for the first layer's; 0 leaves inputs as they are.
-        input_bits: of the first layer's input; 0 leaves it as it is.
+        weight_bits: bits of a weight; 0: weights are not quantised.
+        activation_bits: bits of a layer's input, except the first layer's; 0: not quantised.
+        input_bits: bits of the first layer's input; 0: not quantised.
         straight_through: RQ-ST: draw grid points, and take gradients from relaxed draws.
         quantise_bias: biases share the weights' grid, as in the source on MNIST.
-        temperature: of the relaxation; None for the source's, 1 for 2 bits and 2 for more.
-        learn_temperature: whether it is a parameter.
-        grid_rate: how much faster than the rest steps and noise learn.
-        noise: scale of the noise over the step, where it starts. The source's third is for long
-            training from scratch.
-        narrow: start grids where rounding errs least, not over the whole range as the source does:
-            for few bits and trained networks.
+        temperature: of the relaxation; None: the source's, 1 for 2 bits and 2 for more.
+        learn_temperature: whether the temperature is a parameter.
+        grid_rate: relative learning rate of steps and noise.
+        noise: initial scale of the noise over the step. The source's third is for long training
+            from scratch.
+        narrow: the initial step is the one with the least rounding error. Otherwise it covers the
+            whole range, as in the source. For few bits and trained networks.
     """
 
     name: ClassVar[str] = "rq"
@@ -91,17 +84,17 @@ class RelaxedQuantization(WeightMethod):
             raise ConfigError(f"noise: {self.noise} is not in {NOISE_RANGE[0]} to {NOISE_RANGE[1]}")
 
     def rates(self) -> Mapping[str, float]:
-        """Low bits learn slowly."""
+        """Relative learning rates: lower for grids of few bits."""
         used = [bits for bits in (self.weight_bits, self.activation_bits) if bits]
         rate = LOW_BITS_RATE if min(used, default=FULL_BITS + 1) <= FULL_BITS else 1.0
         grids = rate * self.grid_rate
         return {"": rate, "weight_grid.": grids, "input_grid.": grids}
 
     def posterior(self, info: LayerInfo) -> "RelaxedPosterior":
-        """Grids around the layer's weights and, where asked for, its inputs."""
+        """A grid for the layer's weights and, if `activation_bits` is set, one for its inputs."""
         input_bits = self.input_bits if info.first else self.activation_bits
         if isinstance(info.layer, nn.Embedding):
-            input_bits = 0  # indices are no numbers to be rounded
+            input_bits = 0  # Indices are not rounded.
         return RelaxedPosterior(info.weight, info.bias, input_bits, self)
 
     def grid(self, bits: int) -> RelaxedGrid | None:
@@ -112,13 +105,13 @@ class RelaxedQuantization(WeightMethod):
         return RelaxedGrid(bits, chosen, self.straight_through, self.learn_temperature, self.noise)
 
 
-class RelaxedPosterior(WeightPosterior):
-    """Logistic noise around every weight and input, as a grid sees it.
+class RelaxedPosterior(StoredPosterior):
+    """Logistic noise on every weight and input, then a draw of grid points.
 
     Args:
-        weight: means to start from.
+        weight: initial means.
         bias: shape `(outputs,)`, or None.
-        input_bits: of the layer's input, 0 to leave it as it is.
+        input_bits: bits of the layer's input; 0: it is not quantised.
         settings: of the method.
 
     Attributes:
@@ -148,10 +141,15 @@ class RelaxedPosterior(WeightPosterior):
         return self.bias is not None and self.settings.quantise_bias
 
     def forward(self, x: Tensor, apply: Apply) -> Tensor:
-        """Draw inputs and weights; the first batch sets the range of the inputs' grid."""
+        """Draw inputs and weights; the first batch of training sets the inputs' range.
+
+        Raises:
+            InputError: in evaluation mode, the range of the inputs is not known yet.
+        """
         if self.input_grid is not None:
-            if not self.input_grid.fitted:
+            if not self.input_grid.fitted and self.training:
                 self._fit_inputs(x, self.input_grid)
+            _require_range(self.input_grid)
             x = self.input_grid(x)
         if self.weight_grid is None:
             return apply(x, self.mean, self.bias)
@@ -166,38 +164,36 @@ class RelaxedPosterior(WeightPosterior):
         Raises:
             InputError: the range of the inputs is not known yet.
         """
-        if self.input_grid is not None:
-            if self.collecting:
-                self._fit_inputs(x, self.input_grid)
-                self.collecting = False
-            _require_range(self.input_grid)
-            x = self.input_grid.round(x)
+        if self.input_grid is not None and self.collecting:
+            self._fit_inputs(x, self.input_grid)
+            self.collecting = False
         return super().evaluate(x, apply)
 
     def penalty(self) -> Tensor:
-        """Zero: the task's loss says all."""
+        """0."""
         return 0 * self.mean.sum()
 
     @torch.no_grad()
     def point(self) -> Point:
-        """Multiples of the weights' step."""
+        """Multiples of the weights' step, and the rounding of the inputs.
+
+        Raises:
+            InputError: the range of the inputs is not known yet.
+        """
+        rounding = None
+        if self.input_grid is not None:
+            _require_range(self.input_grid)
+            rounding = self.input_grid.plain()
         if self.weight_grid is None:
-            return Point(self.mean, self.bias)
+            return Point(self.mean, self.bias, rounding=rounding)
         step, weight = float(self.weight_grid.step), self.weight_grid.round(self.mean)
         if self.bias is None or not self._bias_on_grid:
-            return Point(weight, self.bias, step, None)
-        return Point(weight, self.weight_grid.round(self.bias), step, step)
-
-    def finish(self, layer: nn.Module) -> nn.Module:
-        """The layer behind the rounding of its inputs."""
-        if self.input_grid is None:
-            return layer
-        _require_range(self.input_grid)
-        return _behind(self.input_grid.plain(), layer)
+            return Point(weight, self.bias, step, 0.0, rounding)
+        return Point(weight, self.weight_grid.round(self.bias), step, step, rounding)
 
     @torch.no_grad()
     def constrain(self) -> None:
-        """Bounds of the grids; weights beyond a grid's end would feel no gradient any more."""
+        """Keep the grids within bounds, and weights near the grid: others have no gradient."""
         for grid in (self.weight_grid, self.input_grid):
             if grid is not None:
                 grid.constrain()
@@ -209,11 +205,11 @@ class RelaxedPosterior(WeightPosterior):
                 self.bias.clamp_(low, high)
 
     def _fit_inputs(self, x: Tensor, grid: RelaxedGrid) -> None:
-        """Inputs that are never negative get a grid from zero on, as behind a rectifier."""
+        """Set the inputs' range. Inputs without negative numbers get a grid that starts at zero."""
         if not bool(x.isfinite().all()):
             raise InputError(
-                "a layer was given NaN or infinite values, from which no range of its inputs "
-                "follows: look for them in the batch and in the weights of the layers before it"
+                "the inputs of a layer have NaN or infinite values, so that their range cannot be "
+                "set: check the batch and the weights of the layers before it"
             )
         points = 2**grid.bits
         widening = 1 + 3 / points if grid.bits > 4 else 1 + 3 / (2 * points)
@@ -226,15 +222,15 @@ class RelaxedPosterior(WeightPosterior):
 def calibrate(net: nn.Module, inputs: Tensor) -> None:
     """Set the ranges of all activations of a converted network from one batch.
 
-    The first batch in training mode does so by itself; call this to evaluate before training, or
-    before a copy of the network is made. If anything fails, all ranges stay as they were.
+    The first batch of training does this, too. Call this to evaluate before training, or before the
+    network is copied. If anything fails, all ranges keep their values.
 
     Args:
         net: converted by this method.
         inputs: a batch of training inputs.
 
     Raises:
-        InputError: a layer is given NaN or infinite values.
+        InputError: the inputs of a layer have NaN or infinite values.
     """
     posteriors = [module for module in net.modules() if isinstance(module, RelaxedPosterior)]
     with evaluation(net), restored_on_failure(posteriors):
@@ -248,12 +244,12 @@ def calibrate(net: nn.Module, inputs: Tensor) -> None:
 
 
 def add_roundings(net: nn.Module, names: Iterable[str]) -> None:
-    """Make an ordinary network one that rounds inputs where a finished one does, in place.
+    """Add the roundings of a stored network to an ordinary one, in place.
 
     Args:
         net: of the architecture that was converted.
-        names: of the finished network's tensors. Where they tell of a rounding, the layer gets
-            one, whose grid is yet to be loaded.
+        names: of the stored network's tensors. A layer whose rounding is among them gets a
+            rounding; its grid is to be loaded afterwards.
     """
     modules = dict(net.named_modules(remove_duplicate=False))
     done: set[nn.Module] = set()
@@ -262,12 +258,8 @@ def add_roundings(net: nn.Module, names: Iterable[str]) -> None:
         if isinstance(layer, SUPPORTED) and layer not in done:
             assert isinstance(layer.weight, Tensor)
             step, low, high = layer.weight.detach().new_zeros(3)
-            replace_everywhere(net, layer, _behind(Rounding(step, low, high), layer))
+            replace_everywhere(net, layer, behind(Rounding(step, low, high), layer))
             done.add(layer)
-
-
-def _behind(rounding: Rounding, layer: nn.Module) -> nn.Module:
-    return nn.Sequential(OrderedDict(rounding=rounding, layer=layer)).train(layer.training)
 
 
 def _require_range(grid: RelaxedGrid) -> None:

@@ -1,20 +1,20 @@
-"""Soft weight-sharing: weights cluster around the means of a mixture that learns with them.
+"""Soft weight-sharing: weights cluster around the means of a mixture that is trained with them.
 
-The posterior is a point, so that what is told of a weight is -log p(w) under a mixture of Gaussians
-that all layers share. One component stays at zero and takes most of the weights; after training,
-`quantise` puts every weight at the mean of its component.
+The posterior is a point. The penalty of a weight is -log p(w) under a mixture of Gaussians, the
+same for all layers. One component has mean zero and takes most of the weights. After training,
+`quantise` sets every weight to the mean of its component.
 
 ```python
 penalty = convert(net, "sws")                             # net: trained before
-both = nn.ModuleDict({"net": net, "prior": penalty.prior})  # what the optimiser is given
+both = nn.ModuleDict({"net": net, "prior": penalty.prior})  # for the optimiser
 ...
 penalty.quantise()                                        # at most `components` distinct values
 ```
 
--log p(w) is a density's: a penalty that may be negative, and no code length before `quantise`.
+p(w) is a density: the penalty may be negative, and is no code length before `quantise`.
 
-Only training makes the weights few-valued: `quantise` moves those that are not yet near the mean of
-their component, and warns where that changes a layer much.
+`quantise` moves the weights that training has not brought near the mean of their component, and
+warns where that changes a layer much.
 
 Source: Ullrich, Meeds & Welling 2017; Ullrich ch. 4.
 """
@@ -33,47 +33,48 @@ from laconic.weights.base import (
     LayerInfo,
     Point,
     SharedPrior,
+    StoredPosterior,
     WeightMethod,
     WeightPosterior,
 )
 from laconic.weights.methods.mixture import BetaPrior, Components, GammaPrior, Mixture
 
 START_SHARE = 0.25
-"""Where deviations start, in root mean squares of the weights: wider ones pull too little for
-weights to gather in a few epochs. Measured on a network of 784-100-10 after three epochs."""
+"""Initial standard deviations, in root mean squares of the weights. With wider ones weights need
+more epochs to cluster. Measured on a network of 784-100-10 after three epochs."""
 
 PRIOR_SHARE = 0.125
-"""What the hyper-priors ask for, in root mean squares of the weights."""
+"""Standard deviation that the hyper-priors favour, in root mean squares of the weights."""
 
 LARGEST_CHANGE = 0.075
-"""Root mean square of what `quantise` may change in a layer, over that of its weights, before it
-warns. On a network of 784-100-10 after three epochs, 0.05 cost 0.4 points of accuracy, 0.09 cost
-3.6 and 0.5 cost 33."""
+"""`quantise` warns where it changes a layer more than this: root mean square of the change over
+that of the weights. On a network of 784-100-10 after three epochs, 0.05 cost 0.4 points of
+accuracy, 0.09 cost 3.6 and 0.5 cost 33."""
 
 
 class NotSettled(UserWarning):
-    """Weights had not gathered around the values that they were put on, and have changed much."""
+    """Weights were far from the values that `quantise` set them to, and have changed much."""
 
 
 @dataclass(frozen=True)
 class SoftSharing(WeightMethod):
-    """Settings of soft weight-sharing; the hyper-priors are as firm as so many weights seen.
+    """Settings of soft weight-sharing. A hyper-prior of count n is as strong as n observed weights.
 
     Attributes:
         tau: factor on the negative log-prior (the released code: 0.003; Ullrich 4.3: 0.005; both
-            are for long training, after which small pulls have added up).
-        components: of the mixture, the zero one counted in.
+            for long training).
+        components: number of components, the zero component included.
         zero_share: mixing proportion of the zero component.
-        zero_share_count: firmness of the Beta hyper-prior on it; 0 holds it fixed.
-        deviation: standard deviation that the Gamma hyper-priors of all components ask for; None
-            for an eighth of the weights' root mean square.
-        zero_count: firmness of the zero component's Gamma; 0 for none.
-        other_count: the same for each of the others.
-        start_deviation: where all components start; None for a quarter of the weights' root mean
-            square.
-        subset: weights that a training step looks at, drawn anew each time; 0 for all.
-        merge_kl: components closer than this, in nats, merge in the end.
-        biases: whether biases are among the weights that are shared.
+        zero_share_count: count of the Beta hyper-prior on this proportion; 0: it is fixed.
+        deviation: standard deviation that the Gamma hyper-priors of all components favour; None: an
+            eighth of the weights' root mean square.
+        zero_count: count of the zero component's Gamma hyper-prior; 0: no hyper-prior.
+        other_count: the same for each other component.
+        start_deviation: initial standard deviation of all components; None: a quarter of the
+            weights' root mean square.
+        subset: number of weights that a training step draws for its estimate; 0: all.
+        merge_kl: `quantise` merges components that are closer than this, in nats.
+        biases: whether biases are shared, too.
 
     Raises:
         ConfigError: a setting out of range.
@@ -109,17 +110,17 @@ class SoftSharing(WeightMethod):
         return PointPosterior(info.weight, info.bias, self.biases)
 
     def shared(self, posteriors: Mapping[str, WeightPosterior]) -> "SharedMixture":
-        """The mixture, spread over the range of the weights."""
+        """The mixture; its initial means are spread over the range of the weights."""
         return SharedMixture(posteriors, self)
 
 
-class PointPosterior(WeightPosterior):
-    """No uncertainty: the numbers are parameters.
+class PointPosterior(StoredPosterior):
+    """A point: the numbers are parameters, nothing is drawn.
 
     Args:
-        weight: to start from.
+        weight: initial weight.
         bias: shape `(outputs,)`, or None.
-        biases: whether the bias is shared, too.
+        biases: whether the mixture is the bias' prior, too.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, biases: bool = True) -> None:
@@ -130,20 +131,20 @@ class PointPosterior(WeightPosterior):
 
     @property
     def numbers(self) -> list[nn.Parameter]:
-        """What the mixture is a prior of."""
+        """The tensors that the mixture is the prior of."""
         return [self.weight] + ([self.bias] if self.biases and self.bias is not None else [])
 
     def forward(self, x: Tensor, apply: Apply) -> Tensor:
-        """Nothing is drawn."""
+        """The layer's output with the numbers."""
         return apply(x, self.weight, self.bias)
 
     def penalty(self) -> Tensor:
-        """0: what a point costs, the mixture that all layers share says."""
+        """0: the shared mixture has the penalty of all layers."""
         return self.weight.new_zeros(())
 
     @torch.no_grad()
     def point(self) -> Point:
-        """The numbers as they are; after `quantise`, means of components."""
+        """The numbers; after `quantise`, means of components."""
         return Point(self.weight.detach(), None if self.bias is None else self.bias.detach())
 
 
@@ -151,11 +152,11 @@ class SharedMixture(SharedPrior):
     """The mixture of a whole network.
 
     Attributes:
-        mixture: what is learned along with the weights.
-        deviation: standard deviation that the hyper-priors ask for.
+        mixture: trained with the weights.
+        deviation: standard deviation that the hyper-priors favour.
 
     Args:
-        posteriors: of the layers by name; they stay the network's own.
+        posteriors: of the layers by name; they stay part of the network.
         settings: of the method.
     """
 
@@ -167,7 +168,7 @@ class SharedMixture(SharedPrior):
         "mixture.mixing_logits": 6.0,
         "mixture.zero_logit": 6.0,
     }
-    """Weights at 5e-4 make means 1e-4, the others 3e-3: the rates of the released code."""
+    """The released code's rates: 5e-4 for weights, 1e-4 for means, 3e-3 for the others."""
 
     def __init__(self, posteriors: Mapping[str, WeightPosterior], settings: SoftSharing) -> None:
         super().__init__(posteriors)
@@ -176,7 +177,7 @@ class SharedMixture(SharedPrior):
         low, high = float(values.min()), float(values.max())
         means = torch.linspace(low, high, settings.components - 1).to(values)
         size = float(values.double().square().mean().sqrt()) or 1.0
-        # Kept with the state, so that training resumes exactly.
+        # Part of the state, so that training resumes exactly.
         deviation = values.new_tensor(settings.deviation or PRIOR_SHARE * size)
         self.register_buffer("deviation", deviation, persistent=settings.deviation is None)
         start = settings.start_deviation or START_SHARE * size
@@ -184,11 +185,11 @@ class SharedMixture(SharedPrior):
         self.mixture = Mixture(means, start, settings.zero_share, learn)
 
     def values(self) -> Tensor:
-        """All numbers that are shared, with gradients; shape `(count,)`."""
+        """All numbers that the mixture is the prior of, with gradients; shape `(count,)`."""
         return torch.cat([number.reshape(-1) for number in self._numbers()])
 
     def forward(self) -> Tensor:
-        """-tau log p(weights, mixture), in nats; in training mode, the estimate of a subset.
+        """-tau log p(weights, mixture) in nats; in training mode, an estimate from a subset.
 
         Formula: -tau (I / K Σ_k log p(w_k) + hyper-priors), K draws among I weights with
         replacement: unbiased. Source: Ullrich 4.6, 9.19.
@@ -202,7 +203,7 @@ class SharedMixture(SharedPrior):
         return -self.settings.tau * (density + self.log_hyper_prior())
 
     def log_hyper_prior(self) -> Tensor:
-        """Of the mixture's parameters, in nats; a scalar."""
+        """Log density of the mixture's parameters, in nats; a scalar."""
         settings, mixture = self.settings, self.mixture
         total = mixture.means.new_zeros(())
         parts = (mixture.log_precisions[:1], mixture.log_precisions[1:])
@@ -217,12 +218,12 @@ class SharedMixture(SharedPrior):
 
     @torch.no_grad()
     def merged(self) -> Components:
-        """The components that `quantise` assigns weights to."""
+        """The components after merging, which `quantise` assigns weights to."""
         return self.mixture.components().merged(self.settings.merge_kl)
 
     @torch.no_grad()
     def quantise(self) -> None:
-        """Put every weight at the mean of the component that most probably made it.
+        """Set every weight to the mean of its most probable component.
 
         Warns:
             NotSettled: that changes a layer's weights by more than `LARGEST_CHANGE`.
@@ -241,8 +242,8 @@ class SharedMixture(SharedPrior):
         large = [f"{name} by {c:.0%}" for name, c in changes.items() if c > LARGEST_CHANGE]
         if large:
             warnings.warn(
-                f"the weights were not near the values that they are now on; this has changed "
-                f"{', '.join(large)} (root mean square), and the network's answers with it. Train "
+                f"quantise() changed {', '.join(large)} (root mean square), since the weights were "
+                "not near the shared values; the network's outputs have changed with them. Train "
                 "longer before quantise(), or with a larger tau",
                 NotSettled,
                 stacklevel=3,

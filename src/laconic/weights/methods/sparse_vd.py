@@ -1,10 +1,9 @@
 """Sparse variational dropout: every weight has a dropout rate of its own.
 
-q(w) = N(mu, alpha mu²) under the log-uniform prior; weights whose log alpha passes a threshold are
-zero. The prior is improper: its KL is a penalty, never a code length.
+q(w) = N(mu, alpha mu²) under the log-uniform prior. Weights with log alpha above a threshold become
+zero. The prior is improper, so the KL is a penalty and no code length.
 
-Source: Molchanov, Ashukha & Vetrov 2017, as Ullrich 3.2 and Louizos 6.2 tell it (ERRATA 6:
-the sign).
+Source: Molchanov, Ashukha & Vetrov 2017; Ullrich 3.2; Louizos 6.2 (ERRATA 6 corrects the sign).
 """
 
 from dataclasses import dataclass
@@ -18,12 +17,11 @@ from laconic.weights.base import (
     Apply,
     LayerInfo,
     Point,
+    StoredPosterior,
     WeightMethod,
-    WeightPosterior,
-    draw_outputs,
-    squared,
     step_of,
 )
+from laconic.weights.methods.drawing import draw_outputs, squared
 
 TINY = 1e-8
 """Added to variances under a square root or a logarithm."""
@@ -34,11 +32,11 @@ class SparseVD(WeightMethod):
     """Settings of sparse variational dropout.
 
     Attributes:
-        threshold: weights of a larger log alpha are zero (Molchanov et al.: 3).
-        log_variance: where all log variances start.
-        step_scale: on the quantiser's step; 1 makes its noise as strong as the posterior's, but
-            such a step rounds many weights to zero. On a network of 784-100-10, 1 cost 0.4 points
-            of accuracy, 0.25 cost 0.1.
+        threshold: weights with a larger log alpha become zero (Molchanov et al.: 3).
+        log_variance: initial log variances.
+        step_scale: factor on the quantiser's step. With 1 its noise is as strong as the
+            posterior's, but many weights become zero. On a network of 784-100-10, 1 cost 0.4
+            points of accuracy, 0.25 cost 0.1.
     """
 
     name: ClassVar[str] = "sparse-vd"
@@ -51,7 +49,7 @@ class SparseVD(WeightMethod):
         return SparseVDPosterior(info.weight, info.bias, self)
 
 
-class SparseVDPosterior(WeightPosterior):
+class SparseVDPosterior(StoredPosterior):
     """Independent Gaussians; the bias is a number.
 
     Args:
@@ -73,7 +71,7 @@ class SparseVDPosterior(WeightPosterior):
         return (self.log_variance - torch.log(self.mean.square() + TINY)).clamp(-10, 10)
 
     def forward(self, x: Tensor, apply: Apply) -> Tensor:
-        """Draw the outputs, not the weights."""
+        """Draw outputs in place of weights."""
         mean = apply(x, self.mean, self.bias)
         variance = apply(squared(x), self.log_variance.exp(), None)
         return draw_outputs(mean, variance + TINY)
@@ -84,7 +82,7 @@ class SparseVDPosterior(WeightPosterior):
 
     @torch.no_grad()
     def point(self) -> Point:
-        """Means below the threshold, as precise as their mean variance asks for."""
+        """Means below the threshold; the step follows from their variances."""
         kept = self.log_alpha < self.settings.threshold
         step = step_of(self.log_variance.exp()[kept], self.settings.step_scale)
         return Point(torch.where(kept, self.mean, 0), self.bias, step, step)

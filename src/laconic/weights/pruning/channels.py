@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, fx, nn
 
 from laconic.weights.base import FORWARD, TRANSPOSED
-from laconic.weights.pruning.layers import Layer, groups_of, in_groups, pads_with_zeros, weight_of
+from laconic.weights.pruning.cut_layer import (
+    Layer,
+    groups_of,
+    in_groups,
+    pads_with_zeros,
+    weight_of,
+)
 from laconic.weights.pruning.spaces import Space, Value, settle, tie
 from laconic.weights.pruning.tracing import (
     BATCH_NORMS,

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from laconic.errors import InputError
 from laconic.training.modes import evaluation
-from laconic.weights.base import FORWARD, TRANSPOSED, ProbabilisticLayer, replaced
-from laconic.weights.pruning.layers import groups_of, in_groups
+from laconic.weights.base import FORWARD, TRANSPOSED
+from laconic.weights.layers import ProbabilisticLayer, replaced
+from laconic.weights.pruning.cut_layer import groups_of, in_groups
 
 CERTAIN = 1 - 1e-12
 """Probabilities are at most this where the complements of many are multiplied."""
@@ -232,7 +233,7 @@ def _outer_modules(net: nn.Module) -> dict[str, nn.Module]:
 def _numbers(layer: nn.Module) -> tuple[Tensor, torch.Size, bool, int]:
     """P(w != 0) as far as it is spread out, the weight's shape, whether biased, groups."""
     if isinstance(layer, ProbabilisticLayer):
-        point, nonzero = layer.posterior.point(), layer.posterior.nonzero().double()
+        point, nonzero = layer.point(), layer.posterior.nonzero().double()
         shape, bias, layer = point.weight.shape, point.bias is not None, layer.shell
     else:
         assert isinstance(layer.weight, Tensor)

@@ -2,7 +2,7 @@
 
 import torch
 
-from laconic.weights.base import draw_outputs
+from laconic.weights.methods.drawing import draw_outputs
 
 
 def test_drawn_outputs_have_the_moments_asked_for_in_any_order_of_memory() -> None:

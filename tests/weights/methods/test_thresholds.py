@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from laconic.weights.pruning.thresholds import histogram, widest_gap
+from laconic.weights.methods.thresholds import histogram, widest_gap
 
 
 def _normal(count: int, mean: float, deviation: float = 1.0, seed: int = 0) -> torch.Tensor:

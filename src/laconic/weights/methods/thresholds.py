@@ -1,8 +1,9 @@
-"""Where signal ends and noise begins in a layer: between the two clusters of its groups.
+"""The threshold of a layer, between its groups that are signal and its groups that are noise.
 
 The sources look at a histogram, see two well separated clusters and put the threshold between
-them by hand. Here every prior says where the border must lie, whatever the other groups do, so
-that a layer of nothing but signal keeps all its groups; inside this window the widest gap is it.
+them by hand. Here every prior gives a window that the threshold must be in, whatever the groups
+are, so that a layer of nothing but signal keeps all its groups. Within this window the threshold is
+in the widest gap.
 
 Source: Louizos 10.4.4, Ullrich 3.4 (what is automated).
 """
@@ -15,12 +16,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Histogram:
-    """What a figure of a layer's groups shows.
+    """Counts of a layer's groups by noise, for a figure.
 
     Attributes:
         edges: of the bins, shape `(bins + 1,)`.
-        kept: groups in each bin that stay, shape `(bins,)`.
-        pruned: groups in each bin that go, shape `(bins,)`.
+        kept: groups in each bin that are kept, shape `(bins,)`.
+        pruned: groups in each bin that are pruned, shape `(bins,)`.
         threshold: between the two.
     """
 
@@ -36,7 +37,7 @@ def histogram(values: Tensor, threshold: float, bins: int = 50) -> Histogram:
     Args:
         values: `log_noise` of the groups, shape `(groups,)`, at least one.
         threshold: groups at or above it are pruned.
-        bins: how many.
+        bins: number of bins.
     """
     values = values.detach().double().cpu()
     low, high = float(values.min()), float(values.max())
@@ -54,18 +55,18 @@ def histogram(values: Tensor, threshold: float, bins: int = 50) -> Histogram:
 
 
 def widest_gap(values: Tensor, low: float, high: float) -> float:
-    """Where a window meets the widest stretch without values that reaches into it.
+    """The middle of the widest gap between values, as far as the gap is within a window.
 
-    Stretches that go on outside the window count in full: groups at its upper end that lie well
-    below the noise are signal, however near the edge they are.
+    A gap that continues outside the window counts with its full width: groups at the window's upper
+    end that are well below the noise are signal, however near the end they are.
 
     Args:
         values: any shape, may be empty.
-        low: where the window begins; smaller values are signal.
-        high: where it ends; larger values are noise.
+        low: lower end of the window; smaller values are signal.
+        high: upper end; larger values are noise.
 
     Returns:
-        The middle of what the stretch and the window share.
+        The middle of the part of the gap that is within the window.
     """
     values = values.detach().double().flatten().cpu().sort().values
     below, above = values[values <= low], values[values >= high]
