@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from laconic.networks.causal import CausalBlock, CausalConvolution, causal_taps
+from laconic.networks.causal import CausalConvolution, causal_taps
+from laconic.networks.residual import Block
 
 
 @pytest.mark.parametrize(("kernel", "centre"), [(3, False), (3, True), (5, False), (7, True)])
@@ -31,4 +32,4 @@ def test_it_is_the_masked_convolution() -> None:
 
 def test_an_untrained_block_is_the_identity() -> None:
     x = torch.randn(1, 4, 5, 5)
-    assert torch.equal(CausalBlock(4)(x), x)
+    assert torch.equal(Block(CausalConvolution(4, 4, 3, centre=True), 4)(x), x)

@@ -16,7 +16,8 @@ from laconic.codecs.lossless.direct import METHODS
 from laconic.codecs.lossless.file import LosslessFile
 from laconic.codecs.lossless.info import LosslessInfo
 from laconic.container import pack, unpack
-from laconic.models.pixel_ladder.ladder import PixelLadder, PixelLadderConfig
+from laconic.models.pixel_ladder.ladder import PixelLadder
+from laconic.models.pixel_ladder.networks import PixelLadderConfig
 
 WEBP_HEADER_BYTES = 32
 """A WebP file has 20 bytes around its pixels; ours has up to so many more, with a checksum."""

@@ -7,7 +7,8 @@ from laconic.errors import ConfigError
 from laconic.models.base import LatentVariableModel
 from laconic.models.dense.vae import DenseConfig, DenseVAE
 from laconic.models.families.family import Family, FamilyConfig
-from laconic.models.pixel_ladder.ladder import PixelLadder, PixelLadderConfig
+from laconic.models.pixel_ladder.ladder import PixelLadder
+from laconic.models.pixel_ladder.networks import PixelLadderConfig
 from laconic.models.pln import PLN, PLNConfig
 from laconic.models.sliced.ladder import SlicedConfig, SlicedLadder
 from laconic.models.vae import VAE, VAEConfig

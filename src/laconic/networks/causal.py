@@ -4,8 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from laconic.networks.residual import LEAK
-
 
 def causal_taps(kernel: int, centre: bool) -> list[tuple[int, int]]:
     """Offsets (row, column) that a causal kernel sees, in reading order.
@@ -50,24 +48,3 @@ class CausalConvolution(nn.Module):
         rows = self.kernel // 2 + 1
         flat = functional.pad(self.weight, (0, self.kernel * rows - len(self.taps)))
         return flat.reshape(*flat.shape[:2], rows, self.kernel)
-
-
-class CausalBlock(nn.Module):
-    """x + outer(leaky(inner(leaky(x)))): `inner` causal 3x3, `outer` 1x1 and zero at first.
-
-    Args:
-        width: channels in and out.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.inner = CausalConvolution(width, width, 3, centre=True)
-        self.outer = nn.Conv2d(width, width, 1)
-        for parameter in self.outer.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(batch, width, h, w)` -> the same shape."""
-        hidden = self.inner(functional.leaky_relu(x, LEAK))
-        result: Tensor = x + self.outer(functional.leaky_relu(hidden, LEAK))
-        return result

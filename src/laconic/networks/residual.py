@@ -1,10 +1,31 @@
-"""Residual blocks steered by log beta, the building material of the sliced ladder."""
+"""Residual blocks, plain or steered by log beta, and the heads of the networks made of them."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-LEAK = 0.2
+from laconic.networks.arithmetic import LEAK, Network
+
+
+class Block(Network):
+    """x + outer(leaky(inner(leaky(x)))); `outer` is a 1x1 convolution that starts at zero.
+
+    Args:
+        inner: a convolution that keeps the size.
+        width: channels in and out.
+    """
+
+    def __init__(self, inner: nn.Module, width: int) -> None:
+        super().__init__()
+        self.inner = inner
+        self.outer = nn.Conv2d(width, width, 1)
+        for parameter in self.outer.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(batch, width, h, w)` -> the same shape."""
+        hidden = self.arithmetic.apply(self.inner, x, before=True, after=True)
+        return self.arithmetic.add(x, self.outer(hidden))
 
 
 class OperatingPoint(nn.Module):

@@ -25,7 +25,8 @@ from laconic.errors import (
     LaconicError,
     UnsupportedFileError,
 )
-from laconic.models.pixel_ladder.ladder import PixelLadder, PixelLadderConfig
+from laconic.models.pixel_ladder.ladder import PixelLadder
+from laconic.models.pixel_ladder.networks import PixelLadderConfig
 from laconic.models.pyramid import Pyramid
 
 RNG = np.random.default_rng(0)

@@ -15,7 +15,8 @@ from laconic.evaluation.images.lossless import (
     contact_sheet,
     measure_set,
 )
-from laconic.models.pixel_ladder.ladder import PixelLadder, PixelLadderConfig
+from laconic.models.pixel_ladder.ladder import PixelLadder
+from laconic.models.pixel_ladder.networks import PixelLadderConfig
 
 CONFIG = PixelLadderConfig(strides=(), latents=(), widths=(), context_width=8)
 

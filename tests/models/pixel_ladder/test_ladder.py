@@ -11,9 +11,10 @@ from laconic.errors import ConfigError
 from laconic.models import make_model
 from laconic.models.base import Condition, Context
 from laconic.models.exact import MixtureParameters, Shape
-from laconic.models.families.causal_pixels import CausalPixels
+from laconic.models.pixel_ladder.causal import CausalPixels
 from laconic.models.pixel_ladder.exact import IntegerPixelLadder
-from laconic.models.pixel_ladder.ladder import PixelLadder, PixelLadderConfig
+from laconic.models.pixel_ladder.ladder import PixelLadder
+from laconic.models.pixel_ladder.networks import PixelLadderConfig
 
 CAUSAL = PixelLadderConfig(strides=(), latents=(), widths=(), context_width=8, context_kernel=5)
 LADDER = PixelLadderConfig(strides=(8, 4, 4, 2), latents=(4, 4, 3, 4), widths=(8, 8, 8, 12))

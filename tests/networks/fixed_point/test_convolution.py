@@ -71,7 +71,7 @@ def test_positions_get_what_the_whole_map_gets(kind: int) -> None:
     margin, wide = layer.margin, 7 + 2 * layer.margin
     flat = nn.functional.pad(x, (margin,) * 4)[0].flatten(1).T.contiguous()
     rows, columns = torch.tensor([0, 2, 5, 5]), torch.tensor([0, 6, 3, 6])
-    got = layer.at(flat, (rows + margin) * wide + columns + margin, wide)
+    got = layer.at(flat, (rows + margin) * wide + columns + margin, layer.shifts(wide))
     assert torch.equal(got, layer(x)[0][:, rows, columns].T)
 
 

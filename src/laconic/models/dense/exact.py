@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +59,7 @@ class _Planes:
 
     def __init__(self, planes: nn.Module) -> None:
         self.enter, self.inner, self.outer, self.leave = (
-            FixedConvolution(planes.get_submodule(name))
+            FixedConvolution(cast(nn.Conv2d, planes.get_submodule(name)))
             for name in ("enter", "block.inner", "block.outer", "leave.project")
         )
 

@@ -26,8 +26,8 @@ from laconic.errors import ConfigError
 from laconic.models.base import Context, Features, NormalLadder, standard_normal
 from laconic.models.cells import cut, join
 from laconic.models.dense.exact import LOG_SCALES, IntegerDenseVAE
-from laconic.models.pixel_ladder.ladder import Block
-from laconic.networks.residual import LEAK, Head
+from laconic.networks.arithmetic import LEAK
+from laconic.networks.residual import Block, Head
 
 _OFFSET_UNIT = 64.0
 """Pixel steps in a unit of a component's learned shift."""
@@ -103,7 +103,7 @@ class Planes(nn.Module):
     def __init__(self, config: DenseConfig) -> None:
         super().__init__()
         self.enter = nn.Conv2d(config.planes, config.width, 3, padding=1)
-        self.block = Block(config.width)
+        self.block = Block(nn.Conv2d(config.width, config.width, 3, padding=1), config.width)
         self.leave = Head(config.width, 4 * config.parameters)
         nn.init.normal_(self.leave.project.weight, std=0.3 * config.width**-0.5)
 

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from laconic.networks.arithmetic import LEAK
 from laconic.networks.gated_residual import GatedStack
-from laconic.networks.residual import LEAK, Head
+from laconic.networks.residual import Head
 
 if TYPE_CHECKING:
     from laconic.models.sliced.ladder import SlicedConfig

@@ -8,12 +8,14 @@ rounded square root. No float ever decides a rounding (DESIGN.md, section 4.3).
 
 from decimal import Decimal, localcontext
 from functools import cache
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from laconic.errors import ConfigError
+from laconic.networks.arithmetic import Arithmetic
 
 FRACTION_BITS = 16
 """Activations count in units of 2^-16."""
@@ -63,6 +65,24 @@ def leaky_relu(x: Tensor) -> Tensor:
 def leaky_relu_(x: Tensor) -> Tensor:
     """`leaky_relu` in place."""
     return torch.maximum(x, shift_(x.clamp_min(-LIMIT).mul_(_LEAK), 16), out=x)
+
+
+def check_sums(weights: Tensor, bias: Tensor) -> None:
+    """Refuse a layer whose sums could leave the integers that float64 holds.
+
+    Args:
+        weights: of each output, the sum of its weights' sizes, in units of 2^-16.
+        bias: of each output, in units of 2^-32.
+
+    Raises:
+        ConfigError: a sum of products could be 2^53 or more.
+    """
+    worst = weights * LIMIT + bias.abs()
+    if not bool((worst < EXACT).all()):
+        raise ConfigError(
+            "the model's weights are too large for exact integer arithmetic "
+            f"(a sum of up to 2^{float(worst.max().log2()):.0f}); its files would not be exact"
+        )
 
 
 class FixedAffine:
@@ -187,3 +207,54 @@ def expected_rates(scale: Tensor) -> Tensor:
     nats = log(1 + scale * scale)
     per_unit = round(2**24 * 128 / (0.6931471805599453 * 2**FRACTION_BITS))
     return shift(nats * per_unit, 24).long()
+
+
+@final
+class FixedPoint(Arithmetic):
+    """Integers in float64 tensors, in units of 2^-16."""
+
+    one = 2.0**FRACTION_BITS
+
+    def apply(self, layer: Any, x: Tensor, before: bool = False, after: bool = False) -> Tensor:
+        """A `FixedConvolution`, which applies the leaky ReLUs itself, in place."""
+        result: Tensor = layer(x, before, after)
+        return result
+
+    def add(self, x: Tensor, fresh: Tensor) -> Tensor:
+        """The sum, in place of `fresh`."""
+        return fresh.add_(x)
+
+    def leaky_relu(self, x: Tensor) -> Tensor:
+        """Slope 13107 / 65536 below zero."""
+        return leaky_relu(x)
+
+    def rescale(self, products: Tensor) -> Tensor:
+        """Divide by 2^16, rounding half up."""
+        return shift(products, FRACTION_BITS)
+
+    def divide(self, x: Tensor, bits: int) -> Tensor:
+        """Divide by 2^bits, rounding half up."""
+        return shift(x, bits)
+
+    def round(self, x: Tensor) -> Tensor:
+        """Round half up."""
+        return torch.floor(x + 0.5)
+
+    def limit(self, x: Tensor) -> Tensor:
+        """Clip to +-LIMIT."""
+        return x.clamp(-LIMIT, LIMIT)
+
+    def asinh(self, x: Tensor) -> Tensor:
+        """Inverse hyperbolic sine by a table."""
+        return asinh(x)
+
+    def exp(self, x: Tensor, limit: int) -> Tensor:
+        """Exp by a table, as float64 with 24 significant bits."""
+        return exp(x, limit)
+
+    def from_float(self, x: Tensor) -> Tensor:
+        """Floats to the nearest units of 2^-16."""
+        return from_float(x)
+
+
+FIXED_POINT = FixedPoint()

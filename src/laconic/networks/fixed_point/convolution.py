@@ -8,13 +8,12 @@ rounding. The same numbers come out at single positions, where a decoder asks fo
 import torch
 from torch import Tensor, nn
 
-from laconic.errors import ConfigError
 from laconic.networks.causal import CausalConvolution
 from laconic.networks.fixed_point.arithmetic import (
-    EXACT,
     FRACTION_BITS,
     LIMIT,
     WEIGHT_BITS,
+    check_sums,
     from_float,
     leaky_relu_,
     shift_,
@@ -36,22 +35,17 @@ class FixedConvolution:
         ConfigError: a sum of products could leave the integers that float64 holds.
     """
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: nn.Conv2d | CausalConvolution) -> None:
         weight, self.offsets = _taps(layer)
         bias = layer.bias
         assert isinstance(bias, Tensor)
         self.weight = from_float(weight, WEIGHT_BITS).contiguous()  # (taps, out, in)
         self.bias = from_float(bias.detach(), WEIGHT_BITS + FRACTION_BITS)
         self.margin = max(max(abs(row), abs(column)) for row, column in self.offsets)
-        self.outputs = self.weight.shape[1]
+        self.outputs, self.inputs = self.weight.shape[1:]
         # (taps x in, out): what multiplies gathered positions.
         self.gathered = self.weight.permute(0, 2, 1).flatten(0, 1).contiguous()
-        worst = self.weight.abs().sum((0, 2)) * LIMIT + self.bias.abs()
-        if not bool((worst < EXACT).all()):
-            raise ConfigError(
-                "the model's weights are too large for exact integer arithmetic "
-                f"(a sum of up to 2^{float(worst.max().log2()):.0f}); its files would not be exact"
-            )
+        check_sums(self.weight.abs().sum((0, 2)), self.bias)
 
     def __call__(self, x: Tensor, before: bool = False, after: bool = False) -> Tensor:
         """`(batch, in, h, w)` -> `(batch, out, h, w)`, units of 2^-16 both.
@@ -67,7 +61,7 @@ class FixedConvolution:
         # which are the zeros behind the last row or image too; the last taps get room at the end.
         high, wide = height + margin, width + margin
         total, room = batch * high * wide, 2 * margin * (wide + 1)
-        flat = x.new_zeros(channels, total + room)
+        flat = (x.new_zeros if margin else x.new_empty)(channels, total + room)
         inner = (slice(margin, margin + height), slice(margin, margin + width))
         maps = flat[:, :total].view(channels, batch, high, wide)
         maps[(slice(None), slice(None), *inner)] = x.transpose(0, 1)
@@ -98,19 +92,22 @@ class FixedConvolution:
             shift_(sums, WEIGHT_BITS)
             out[:, first:last] = leaky_relu_(sums) if after else sums
 
-    def at(self, flat: Tensor, positions: Tensor, wide: int) -> Tensor:
+    def shifts(self, wide: int) -> Tensor:
+        """Of every tap, how many places it looks ahead in maps of `wide` places in a row."""
+        return torch.tensor([row * wide + column for row, column in self.offsets])
+
+    def at(self, flat: Tensor, positions: Tensor, shifts: Tensor) -> Tensor:
         """The convolution at some positions of padded maps.
 
         Args:
             flat: `(places, in)`, maps with borders of zeros of at least `margin`, row by row, at
                 most +-LIMIT.
             positions: `(n,)`, places.
-            wide: places in a row.
+            shifts: of the maps, see `shifts`.
 
         Returns:
             `(n, out)`.
         """
-        shifts = torch.tensor([row * wide + column for row, column in self.offsets])
         places = (positions[:, None] + shifts).flatten()
         return self.combine(flat.index_select(0, places).reshape(len(positions), -1))
 
@@ -124,11 +121,10 @@ def _run(channels: int) -> int:
     return max(64, CACHE // channels)
 
 
-def _taps(layer: nn.Module) -> tuple[Tensor, list[Offset]]:
+def _taps(layer: nn.Conv2d | CausalConvolution) -> tuple[Tensor, list[Offset]]:
     """Weights `(taps, out, in)` and the taps' offsets."""
     if isinstance(layer, CausalConvolution):
         return layer.weight.detach().permute(2, 0, 1), list(layer.taps)
-    assert isinstance(layer, nn.Conv2d)
     assert layer.stride == (1, 1)
     reach = layer.kernel_size[0] // 2
     assert layer.padding == (reach, reach)

@@ -15,7 +15,8 @@ from laconic.codecs.lossless.chains.stacks import GroupShape, deal
 from laconic.codecs.lossless.core import EncodedGroup, Samples
 from laconic.errors import CorruptFileError
 from laconic.models.pixel_ladder.exact import IntegerPixelLadder
-from laconic.models.pixel_ladder.ladder import PixelLadder, PixelLadderConfig
+from laconic.models.pixel_ladder.ladder import PixelLadder
+from laconic.models.pixel_ladder.networks import PixelLadderConfig
 
 LADDER = PixelLadderConfig(strides=(8, 4, 2), latents=(3, 3, 3), widths=(8, 8, 8))
 CONFIGS = {
