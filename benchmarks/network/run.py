@@ -162,14 +162,14 @@ Kernel = tuple[int, int]
 
 
 def encode(matrices: list[np.ndarray]) -> list[tuple[bytes, Kernel | None]]:
-    """One stream per matrix, under contexts that all share, and kernels with signs foreseen."""
+    """One stream per matrix, under contexts that all share, and kernels with signs predicted."""
     contexts, streams = quantised.Contexts(), []
     for q in matrices:
         stream, flat = QueueEncoder(), q.reshape(q.shape[0], -1)
         kernel = Entry("", "F32", q.shape, Method.QUANTISED).kernel
-        foreseen = kernel if quantised.signs_follow(flat, kernel) else None
-        quantised.write(stream, flat, contexts, foreseen)
-        streams.append((stream.finish(), foreseen))
+        predicted = kernel if quantised.signs_are_predictable(flat, kernel) else None
+        quantised.write(stream, flat, contexts, predicted)
+        streams.append((stream.finish(), predicted))
     return streams
 
 

@@ -1,1 +1,1 @@
-"""Distributions become bits, and bits become draws; no neural networks here."""
+"""Entropy coders and relative entropy coders; no neural networks."""

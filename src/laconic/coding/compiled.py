@@ -1,11 +1,11 @@
 """The decorator of every compiled loop whose machine code is kept on disk.
 
-Numba's own cache compares the caller's file only, so after an edit of a callee, or of a constant
-in another file, old machine code would run: in a codec that is a wrong picture. Here the key covers
-the sources of all of `laconic.coding`, and the versions of the compiler.
+Numba's own cache compares the caller's file only. After an edit of a callee, or of a constant in
+another file, it would run old machine code, and a codec would decode a wrong picture. Here the key
+covers the sources of all of `laconic.coding` and the versions of the compiler.
 
 Machine code is kept in NUMBA_CACHE_DIR if that is set, else beside the source, else in numba's
-folder for this user. Where none of them can be written it stays in memory, without a message.
+folder for this user. If none of them is writable, it stays in memory, without a message.
 """
 
 import hashlib
@@ -33,16 +33,16 @@ ROOM = Path(__file__).parent
 
 
 def compiled(**options: Any) -> Callable[[Function], Function]:
-    """`numba.njit` with these options, and machine code that is kept until any source here changes.
+    """`numba.njit` with these options; the machine code is kept until a source of `coding` changes.
 
     Use it for functions that Python calls. A helper that only compiled loops call needs no copy of
-    its own on disk: give it `njit`.
+    its own on disk: decorate it with `njit`.
 
     Args:
         options: of `numba.njit`, without `cache`.
 
     Returns:
-        A decorator; what it gives is numba's dispatcher.
+        A decorator that returns numba's dispatcher.
 
     Example:
         `@compiled(nogil=True, error_model="numpy")`
@@ -50,7 +50,7 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
 
     def decorate(function: Function) -> Function:
         dispatcher: Function = numba.njit(**options)(function)
-        with suppress(RuntimeError):  # No folder can be written: compiled in memory.
+        with suppress(RuntimeError):  # No folder is writable: compiled in memory.
             vars(dispatcher)["_cache"] = _Cache(function)
         return dispatcher
 
@@ -72,7 +72,7 @@ class _PerUser(UserWideCacheLocator):
 
     @classmethod
     def from_function(cls, py_func: Callable[..., Any], py_file: str) -> Any:
-        if os.path.expanduser("~").startswith("~"):  # Nobody's: numba would make a folder "~" here.
+        if os.path.expanduser("~").startswith("~"):  # No home: numba would make a folder "~" here.
             return None
         return super().from_function(py_func, py_file)
 
@@ -82,17 +82,17 @@ class _Locations(CompileResultCacheImpl):
 
 
 class _Files(IndexDataCacheFile):
-    """A file for each function, types, processor and stamp: no index that two processes write."""
+    """One file per function, types, processor and stamp: processes never share an index."""
 
     def load(self, key: object) -> Any:
-        """What is kept for this key, None if nothing is, or nothing that can be read."""
+        """The machine code kept for this key; None if it is missing or unreadable."""
         try:
             return self._load_data(self._name(key))
         except Exception:  # Missing or damaged: pickled data fails in every way.
             return None
 
     def save(self, key: object, data: Any) -> None:
-        """Keep data for this key, and remove what older sources left behind."""
+        """Keep machine code for this key, and remove that of older sources."""
         self._save_data(self._name(key), data)
         base = self._base()
         for path in Path(self._cache_path).glob(f"{base}.*.nb?"):
@@ -100,7 +100,7 @@ class _Files(IndexDataCacheFile):
                 path.unlink(missing_ok=True)
 
     def flush(self) -> None:
-        """Remove everything that is kept for this function."""
+        """Remove all machine code of this function."""
         for path in Path(self._cache_path).glob(f"{self._base()}.*.nb?"):
             path.unlink(missing_ok=True)
 

@@ -1,8 +1,9 @@
 """Exponentials, distribution functions and quantiles in integers: the same on every machine.
 
-The parameters of a codec are integers in units of 2^-16, and what is computed from them chooses
-intervals of the stack. So that is table look-up, multiplication and shift of 64-bit integers in
-`kernels`. The tables come from decimal arithmetic, which rounds alike everywhere, or from a file.
+The parameters of a codec are integers in units of 2^-16, and the results computed from them choose
+intervals of the stack. So `stack.kernels` computes by table look-ups, multiplications and shifts of
+64-bit integers. The tables come from decimal arithmetic, which rounds alike everywhere, or from a
+file.
 """
 
 from decimal import Decimal, localcontext
@@ -111,7 +112,7 @@ def normal_quantiles(numerators: NDArray[np.int64], bits: int) -> TableArray:
 def normal_edges(bits: int) -> TableArray:
     """The 2^bits + 1 edges of equal-mass bins of a standard normal, units of 2^-24.
 
-    The first and the last stand for infinity and are never read.
+    The first and the last edge are infinite; their entries are never read.
     """
     edges = np.zeros((1 << bits) + 1, np.int32)
     edges[1:-1] = normal_quantiles(np.arange(1, 1 << bits, dtype=np.int64), bits)

@@ -1,9 +1,9 @@
-"""Shared randomness: the same numbers for sender and receiver, on every machine, for ever.
+"""Shared randomness: sender and receiver compute the same numbers, on every machine and version.
 
 Bits come from Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011), a
 counter-based generator of integers: the word at a position depends on the key and the position
-alone. So any part can be made by itself, in any order, by any number of threads. Normals come from
-those bits by a table of quantiles: integer look-ups, never a logarithm.
+alone. So every part can be computed alone, in any order, by any number of threads. A table of
+quantiles turns those bits into normals: integer look-ups, never a logarithm.
 """
 
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def _words(seed: np.uint64, stream: np.uint64, first: np.uint64, blocks: int) ->
 
 @compiled(inline="always")
 def normal_of(word: np.uint32, table: FloatArray) -> np.float32:
-    """The standard normal that a word stands for.
+    """The standard normal that a word selects.
 
     The top bit is the sign. The other 31 select a cell of the half-normal: 15 bits in the body, 24
     in the outer 1/128, 31 in the outermost 1/16384, so that values reach 6.2 standard deviations.
@@ -123,7 +123,7 @@ def quantile_table() -> FloatArray:
 def ranked_normals(ranks: UInt32Array) -> FloatArray:
     """Standard normals of the distribution's 2^32 cells, in ascending order of the cells.
 
-    Cell r stands for the quantile at (r + 1/2) / 2^32. `normal_of` counts from the middle outwards.
+    Cell r is the quantile at (r + 1/2) / 2^32. `normal_of` counts from the middle outwards.
     """
     upper = ranks >= np.uint32(1 << 31)
     words = np.where(upper, ranks ^ np.uint32(1 << 31), ~ranks)
@@ -178,5 +178,5 @@ class SharedRandomness:
         return normals
 
     def uniforms(self, start: int, count: int) -> NDArray[np.float64]:
-        """Uniforms on (0, 1), float64: word i stands for (word + 1/2) / 2^32, exactly."""
+        """Uniforms on (0, 1), float64: word i gives exactly (word + 1/2) / 2^32."""
         return (self.bits(start, count).astype(np.float64) + 0.5) * 2.0**-32

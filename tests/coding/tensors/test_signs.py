@@ -107,7 +107,7 @@ def test_signs_of_smooth_kernels_cost_less_and_noise_is_left_alone() -> None:
     """Blurred noise: neighbours correlate by 1/2; the bound below is what 2 x 2 sums allow."""
     q = smooth(4096, 3, 1.0)
     matrix, kernel = q.reshape(64, -1), (3, 3)
-    assert quantised.signs_follow(matrix, kernel)
+    assert quantised.signs_are_predictable(matrix, kernel)
     told = int(np.count_nonzero(q))
     assert fast(q).bits < 0.8 * told
     plain, foreseen = QueueEncoder(), QueueEncoder()
@@ -115,9 +115,9 @@ def test_signs_of_smooth_kernels_cost_less_and_noise_is_left_alone() -> None:
     quantised.write(foreseen, matrix, quantised.Contexts(), kernel)
     assert foreseen.bits - plain.bits == pytest.approx(fast(q).bits - told, abs=1)
     noise = np.random.default_rng(0).integers(-3, 4, matrix.shape)
-    assert not quantised.signs_follow(noise, kernel)
-    assert not quantised.signs_follow(matrix, (1, 1))
-    assert not quantised.signs_follow(matrix[:0], kernel)
+    assert not quantised.signs_are_predictable(noise, kernel)
+    assert not quantised.signs_are_predictable(matrix, (1, 1))
+    assert not quantised.signs_are_predictable(matrix[:0], kernel)
     counts = np.ones((CONTEXTS, 2), np.int64)
     stream = QueueEncoder()
     stream.signs(noise.reshape(-1, 3, 3), counts)

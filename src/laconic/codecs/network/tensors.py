@@ -135,7 +135,7 @@ def _write_in_steps(stream: QueueEncoder, told: InSteps, contexts: quantised.Con
     entry = told.entry
     if told.scales is not None:
         told.scales.write(stream)
-    if not entry.wide and quantised.signs_follow(told.blocks[0], entry.kernel):
+    if not entry.wide and quantised.signs_are_predictable(told.blocks[0], entry.kernel):
         entry = replace(entry, method=FORESEEN[entry.method])
     for block in told.blocks:
         quantised.write(stream, block, contexts, _foreseen(entry))

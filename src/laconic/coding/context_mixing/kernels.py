@@ -1,16 +1,16 @@
-"""Compiled loops of the context mixing coder of drawings: pixels <-> bits, each bit foreseen.
+"""Compiled loops of the context mixing coder for pictures of few colours or flat areas.
 
-Every bit is foreseen in several contexts at once, by tables of adaptive probabilities; a small
-network of logistic units, trained as it goes, mixes the forecasts; an arithmetic coder of 32 bits
-writes the bit. All of it in integers: tables, weights and errors are the same on every machine.
+Tables of adaptive probabilities predict every bit in several contexts at once. A small network of
+logistic units, trained while it codes, mixes the predictions, and an arithmetic coder of 32 bits
+writes the bit. All numbers are integers: tables, weights and errors are equal on every machine.
 
-Where a pixel repeats one of its neighbours to the left, above, above right and above left, that is
-one bit for each different one of them; else its colour is coded anew. Contexts are hashes of
-neighbours. Source: Mahoney 2005, "Adaptive weighing of context models for lossless data
+One bit for each distinct neighbour (left, above, above right, above left) says whether the pixel
+repeats it, until one is repeated; otherwise the colour of the pixel is coded. Contexts are hashes
+of neighbours. Source: Mahoney 2005, "Adaptive weighing of context models for lossless data
 compression" (PAQ); the arithmetic coder and the units are those of lpaq1.
 
-Units: a probability counts in 2^-16 in the coder and in 2^-18 in tables, a logit in 2^-7 nat, a
-weight in 2^-16.
+Units: 2^-16 for a probability in the coder, 2^-18 for one in a table, 2^-7 nat for a logit, 2^-16
+for a weight.
 """
 
 from typing import Any, NamedTuple, TypeAlias
@@ -31,33 +31,33 @@ ABOVE = 3
 BESIDE = 4
 """Columns of background on either side."""
 LIMIT = 1472
-"""Logits lie within +-LIMIT: beyond it a probability is less than 2^-16."""
+"""Logits lie within +-LIMIT: beyond it, a probability is below 2^-16."""
 RATES = 128
-"""Observations after which a probability adapts no more slowly."""
+"""Observations after which the rate of adaptation stays constant."""
 REPEATS = 8
-"""Contexts of the bits that say which neighbour a pixel repeats."""
+"""Contexts of the bits for repeated neighbours."""
 COLOURS = 6
 """Contexts of the bits of a new colour."""
 WEIGHT_SETS = 64
 VALUE_SETS = 128
-"""Sets of weights: of repeats, and of each of four kinds of value."""
+"""Sets of weights: for repeats, and for each of four kinds of value."""
 _WORD = 0xFFFFFFFF
 _TOP = 0xFF000000
-_HALF = 1 << 31  # A table's entry that has seen nothing: one half, no observations.
+_HALF = 1 << 31  # A table's first entry: probability one half, no observations.
 _BIAS = 128
 
 
 class Mixer(NamedTuple):
-    """What coding changes, and tables.
+    """The state of the coder, and its tables.
 
     Attributes:
         table: `(REPEATS + COLOURS, 2^k)`: 18 bits of probability, 7 of count, 7 of check.
         weights: one row per set, `(WEIGHT_SETS + 4 VALUE_SETS, REPEATS + 1)`.
-        coder: low and high end of the interval, place in `data`, word that is being read.
+        coder: low and high end of the interval, place in `data`, current word of the reader.
         data: bytes that are written or read.
-        base: hashes of the contexts of the bit in hand.
-        slots: where each lies in its table.
-        inputs: logits of each, and the bias.
+        base: hashes of the contexts of the current bit.
+        slots: place of each context in its table.
+        inputs: logit of each context, and the bias.
         squash: probabilities of logits -LIMIT to LIMIT.
         stretch: logits of probabilities.
         rates: 2^16 / (n + 3/2) for n observations.
@@ -94,13 +94,13 @@ def _length(value: Int) -> Int:
 
 @njit(nogil=True, error_model="numpy")
 def _median(west: Int, north: Int, corner: Int) -> Int:
-    """Of west, north and the plane through all three."""
+    """The median of west, north, and the plane through all three neighbours."""
     low, high = min(west, north), max(west, north)
     return min(max(west + north - corner, low), high)
 
 
 @njit(nogil=True, error_model="numpy")
-def _foresee(m: Mixer, first: Int, count: Int, node: Int, unit: Int) -> Int:
+def _predict(m: Mixer, first: Int, count: Int, node: Int, unit: Int) -> Int:
     """The probability of a one, by contexts `first` to `first + count` and a set of weights."""
     total: Int = np.int64(0)
     mask = m.table.shape[1] - 1
@@ -124,20 +124,20 @@ def _foresee(m: Mixer, first: Int, count: Int, node: Int, unit: Int) -> Int:
 
 @njit(nogil=True, error_model="numpy")
 def _learn(m: Mixer, first: Int, count: Int, unit: Int, bit: Int, error: Int) -> None:
-    """Weights and probabilities after a bit; `error`: of its probability, times the rate."""
+    """Update weights and probabilities after a bit; `error`: of its probability, times the rate."""
     for k in range(count + 1):
         m.weights[unit, k] += (m.inputs[k] * error + (1 << 22)) >> 23
     for k in range(count):
         entry: Int = np.int64(m.table[first + k, m.slots[k]])
-        chance, seen = entry >> 14, (entry >> 7) & 127
-        chance += (((1 << 18) - 1) * bit - chance) * m.rates[seen] >> 16
+        probability, seen = entry >> 14, (entry >> 7) & 127
+        probability += (((1 << 18) - 1) * bit - probability) * m.rates[seen] >> 16
         seen = min(seen + 1, RATES - 1)
-        m.table[first + k, m.slots[k]] = (chance << 14) | (seen << 7) | (entry & 127)
+        m.table[first + k, m.slots[k]] = (probability << 14) | (seen << 7) | (entry & 127)
 
 
 @njit(nogil=True, error_model="numpy")
 def _shift(m: Mixer, reading: bool) -> None:
-    """Move bytes on which both ends of the interval agree."""
+    """Write or read the bytes on which both ends of the interval agree."""
     low, high, place = m.coder[0], m.coder[1], m.coder[2]
     while (low ^ high) & _TOP == 0:
         if reading:
@@ -154,11 +154,11 @@ def _shift(m: Mixer, reading: bool) -> None:
 def _code(
     m: Mixer, reading: bool, bit: Int, first: Int, count: Int, node: Int, unit: Int, rate: Int
 ) -> Int:
-    """Write a bit, or read one; gives it."""
-    chance = _foresee(m, first, count, node, unit)
+    """Write a bit, or read one; returns it."""
+    probability = _predict(m, first, count, node, unit)
     low, high = m.coder[0], m.coder[1]
     extent = high - low
-    middle = low + (extent >> 16) * chance + ((extent & 0xFFFF) * chance >> 16)
+    middle = low + (extent >> 16) * probability + ((extent & 0xFFFF) * probability >> 16)
     if reading:
         bit = 1 if m.coder[3] <= middle else 0
     if bit:
@@ -166,13 +166,13 @@ def _code(
     else:
         m.coder[0] = middle + 1
     _shift(m, reading)
-    _learn(m, first, count, unit, bit, ((bit << 16) - chance) * rate)
+    _learn(m, first, count, unit, bit, ((bit << 16) - probability) * rate)
     return bit
 
 
 @njit(nogil=True, error_model="numpy")
 def _code_value(m: Mixer, reading: bool, value: Int, kind: Int, rate: Int) -> Int:
-    """A number of 0 to 255: the number of its bits in unary, then those below the highest."""
+    """Code a number of 0 to 255: its length in bits, in unary, then the bits below the highest."""
     unit, length, known = WEIGHT_SETS + VALUE_SETS * kind, _length(value), 0
     while known < 8:
         more = 1 if length > known else 0
@@ -193,7 +193,7 @@ def _code_value(m: Mixer, reading: bool, value: Int, kind: Int, rate: Int) -> In
 
 @njit(nogil=True, error_model="numpy")
 def _equalities(q: IntArray, y: Int, x: Int) -> Int:
-    """Which of the pixels around are equal, 16 bits."""
+    """16 bits: which pairs of the pixels around are equal."""
     west, north, corner, east = q[y, x - 1], q[y - 1, x], q[y - 1, x - 1], q[y - 1, x + 1]
     same = np.int64(west == north) | np.int64(north == corner) << 1
     same |= np.int64(north == east) << 2 | np.int64(west == q[y, x - 2]) << 3
@@ -209,8 +209,8 @@ def _equalities(q: IntArray, y: Int, x: Int) -> Int:
 
 
 @njit(nogil=True, error_model="numpy")
-def _see(m: Mixer, q: IntArray, y: Int, x: Int, last: Int) -> tuple[Int, Int]:
-    """Contexts of repeats; gives the equalities and a hash of the four nearest pixels."""
+def _set_contexts(m: Mixer, q: IntArray, y: Int, x: Int, last: Int) -> tuple[Int, Int]:
+    """Set the contexts of repeats; returns the equalities and a hash of the four nearest pixels."""
     same = _equalities(q, y, x)
     two = _mix(_mix(0x1234, q[y, x - 1]), q[y - 1, x])
     four = _mix(_mix(two, q[y - 1, x - 1]), q[y - 1, x + 1])
@@ -232,7 +232,7 @@ def _see(m: Mixer, q: IntArray, y: Int, x: Int, last: Int) -> tuple[Int, Int]:
 def _code_repeat(
     m: Mixer, reading: bool, q: IntArray, y: Int, x: Int, colours: Int, same: Int, rate: Int
 ) -> Int:
-    """The neighbour that a pixel repeats, or -1; the last colour that is left needs no bit."""
+    """Code which neighbour a pixel repeats, or -1; the last possible colour needs no bit."""
     first = second = third = np.int64(-1)
     count = 0
     for k in range(4):
@@ -256,7 +256,7 @@ def _code_repeat(
 def _code_index(
     m: Mixer, reading: bool, q: IntArray, y: Int, x: Int, four: Int, recent: Int, rate: Int
 ) -> Int:
-    """The number of a colour in the palette."""
+    """Code the number of a colour in the palette."""
     west, north = q[y, x - 1], q[y - 1, x]
     m.base[0], m.base[1], m.base[2] = _mix(0x51, 0), _mix(0x52, west), _mix(0x53, north)
     m.base[3], m.base[4] = _mix(_mix(0x54, west), north), _mix(0x55, four)
@@ -273,7 +273,7 @@ def _code_channel(
     known: tuple[Int, ...],
     rate: Int,
 ) -> Int:
-    """One byte of a colour, as its difference from a forecast.
+    """Code one byte of a colour, as its difference from a prediction.
 
     `near`: the byte of the pixels to the left, above, above left, above right. `known`: number of
     the byte, and of the bytes before it; difference of the first byte; the bytes so far; length of
@@ -281,22 +281,22 @@ def _code_channel(
     """
     west, north, corner, east = near
     number, before, shift, colours, last_length, two, four, recent = known
-    forecast = _median(west, north, corner)
+    predicted = _median(west, north, corner)
     if before > 0 and number < 3:
-        forecast = min(max(forecast + shift, 0), 255)
+        predicted = min(max(predicted + shift, 0), 255)
     rough = abs(west - corner) + abs(corner - north) + abs(north - east)
     activity = min(15, _length(rough))
     m.base[0] = _mix(0x61 + number, activity)
     m.base[1] = _mix(_mix(0x62 + 8 * number, two), colours)
     m.base[2] = _mix(_mix(0x63 + 8 * number, four), colours)
     m.base[3] = _mix(_mix(0x64 + 8 * number, shift & 255), last_length)
-    m.base[4] = _mix(_mix(0x65 + 8 * number, forecast), colours)
+    m.base[4] = _mix(_mix(0x65 + 8 * number, predicted), colours)
     m.base[5] = _mix(_mix(_mix(0x66 + 8 * number, recent), colours), activity)
-    difference = (value - forecast) & 255
+    difference = (value - predicted) & 255
     folded = 2 * difference if difference < 128 else 511 - 2 * difference
     folded = _code_value(m, reading, folded, 1 + min(before, 2), rate)
     difference = -((folded + 1) >> 1) if folded & 1 else folded >> 1
-    return (forecast + difference) & 255
+    return (predicted + difference) & 255
 
 
 @njit(nogil=True, error_model="numpy")
@@ -311,7 +311,7 @@ def _code_colour(
     recent: Int,
     rate: Int,
 ) -> Int:
-    """A colour byte by byte; of three or four green comes first."""
+    """Code a colour byte by byte; of three or four bytes, green comes first."""
     west, north, corner, east = q[y, x - 1], q[y - 1, x], q[y - 1, x - 1], q[y - 1, x + 1]
     two, colours = _mix(west, north), np.int64(0)
     shift: Int = 0
@@ -329,25 +329,25 @@ def _code_colour(
         )
         known = (number, before, shift, colours, length, two, four, recent)
         value = _code_channel(m, reading, (q[y, x] >> bits) & 255, near, known, rate)
-        forecast = _median(near[0], near[1], near[2])
+        predicted = _median(near[0], near[1], near[2])
         if before == 0:
-            shift = value - forecast
-        length = min(_length(abs(value - forecast)), 7)
+            shift = value - predicted
+        length = min(_length(abs(value - predicted)), 7)
         colours |= value << bits
     return colours
 
 
 @compiled(nogil=True, error_model="numpy")
 def code_pixels(m: Mixer, reading: bool, q: IntArray, channels: Int, colours: Int) -> Int:
-    """Write pixels, or read them into `q`; gives the number of bytes.
+    """Write pixels, or read them into `q`; returns the number of bytes.
 
     Args:
-        m: as `context_mixing.make_mixer` gives it.
+        m: a new mixer (`context_mixing.pixels`).
         reading: whether to read.
         q: `(ABOVE + height, width + 2 BESIDE)`: colours, a byte for each channel, or numbers of
-            a palette; background around the picture.
+            a palette; the border around the picture is background.
         channels: bytes of a colour, 0 for a palette.
-        colours: of the palette, or more than there are pixels.
+        colours: size of the palette, or any number larger than the number of pixels.
     """
     if reading:
         for k in range(4):
@@ -358,7 +358,7 @@ def code_pixels(m: Mixer, reading: bool, q: IntArray, channels: Int, colours: In
     done = new = 0
     for y in range(ABOVE, q.shape[0]):
         for x in range(BESIDE, q.shape[1] - BESIDE):
-            same, four = _see(m, q, y, x, last)
+            same, four = _set_contexts(m, q, y, x, last)
             rate = 24 + 32768 // (256 + (done >> 2))
             done += 1
             value = _code_repeat(m, reading, q, y, x, colours, same, rate)

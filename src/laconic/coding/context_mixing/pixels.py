@@ -29,15 +29,15 @@ _SLACK_BYTES = 64
 def encode_pixels(
     pixels: IntArray, channels: int, colours: int, background: int, limit: int
 ) -> bytes | None:
-    """Write pixels, or None where they take more than `limit` bytes.
+    """The encoded pixels, or None if they take more than `limit` bytes.
 
     Args:
         pixels: `(height, width)`: colours, one byte for each channel, the first the lowest; or
             numbers of a palette.
         channels: bytes of a colour, 1 to 4; 0 for a palette.
-        colours: of the palette; for colours more than there are.
-        background: a colour or number, taken for what lies outside.
-        limit: bytes.
+        colours: size of the palette; without one, any number larger than the number of pixels.
+        background: the colour or number of the border around the picture.
+        limit: most bytes of the result.
     """
     data = np.zeros(limit + _SLACK_BYTES, np.uint8)
     mixer = _make_mixer(pixels.size, data)
@@ -49,7 +49,7 @@ def encode_pixels(
 def decode_pixels(
     data: bytes, height: int, width: int, channels: int, colours: int, background: int
 ) -> IntArray:
-    """Read them back; whatever the bytes are, there are `(height, width)` of them."""
+    """Decode `(height, width)` pixels; damaged bytes decode to wrong pixels without an error."""
     padded = _pad(np.zeros((height, width), np.int64), background)
     mixer = _make_mixer(height * width, np.frombuffer(data, np.uint8).copy())
     code_pixels(mixer, True, padded, channels, colours)
@@ -61,7 +61,7 @@ def _pad(pixels: IntArray, background: int) -> IntArray:
 
 
 def _make_mixer(pixels: int, data: NDArray[np.uint8]) -> Mixer:
-    """A mixer that has learned nothing; its tables grow with the picture."""
+    """An untrained mixer; its tables are as large as the picture needs."""
     bits = min(max(pixels.bit_length() + 1, _LEAST_BITS), _MOST_BITS)
     squash, stretch, rates = _tables()
     sets = WEIGHT_SETS + 4 * VALUE_SETS

@@ -1,17 +1,18 @@
-"""Compiled loops of the range coder: the queue's words, its tables, and counts that follow symbols.
+"""Compiled loops of the range coder: the queue's words, its tables, and its adaptive counts.
 
     a symbol's interval    left .. left + width of 2^24
     scale <- range >> 24,  lower <- lower + scale left,  range <- scale width
     range < 2^32: the upper 32 bits of `lower` are a word; both move up by 32 bits
 
-A sum that overflows carries into the words before it. The reader keeps `point - lower` alone, and
-reads zeros behind the last word. A table of n counts c with sum C gives symbol s the left edge
+A sum that overflows carries into the words before it. The reader keeps only `point - lower`, and
+reads zeros after the last word. A table of n counts c with sum C gives symbol s the left edge
 
     s + floor(c_1 + ... + c_(s-1) times (2^24 - n) / C)
 
-with quotient and product rounded to 24 bits, as binary32 numbers are everywhere. A uniform symbol
-of m has floor(2^24 / m), the last one the rest. Words and edges are those of constriction's
-`RangeEncoder`, `Categorical(perfect=False)` and `Uniform`, which wrote our first files.
+with quotient and product rounded to 24 bits, as IEEE 754 rounds binary32 numbers. Each of m uniform
+symbols has the width floor(2^24 / m); the last symbol takes the rest. Words and edges equal those
+of constriction's `RangeEncoder`, `Categorical(perfect=False)` and `Uniform`, which wrote our first
+files.
 
 Source: Martin, "Range encoding", 1979; the layout is constriction's (Bamler 2022).
 """
@@ -36,15 +37,15 @@ PRECISION = 24
 """Intervals are parts of 2^PRECISION."""
 
 START = (1 << 64) - 1
-"""The range at the beginning."""
+"""The range before the first symbol."""
 
 TOO_EARLY = -1
-"""What a reading loop returns when it has given more bits than there are."""
+"""A reading loop returns this when it has returned more bits than the message has."""
 
 NO_CODE = -2
-"""What it returns when no symbol's interval holds the next bits."""
+"""A reading loop returns this when no symbol's interval contains the next bits."""
 
-_PIECE = 4096  # Of what is kept between two loops: it stays in the nearest cache.
+_PIECE = 4096  # Values kept between two loops: they fit the processor's first-level cache.
 _SHIFT = np.uint64(PRECISION)
 _WHOLE = np.uint64(1 << PRECISION)
 _HALF = np.uint64(1 << (PRECISION - 1))
@@ -56,7 +57,7 @@ _CELL = np.uint64(PRECISION - _CELL_BITS)
 
 @compiled(nogil=True)
 def carry(words: WordArray, count: Int) -> None:
-    """Add one to the integer that the first `count` words are, the last its lowest."""
+    """Add one to the integer made of the first `count` words; the last word is the lowest."""
     k = count - 1
     while words[k] == np.uint32(0xFFFFFFFF):
         words[k] = np.uint32(0)
@@ -92,7 +93,7 @@ def _put(
 
 @njit(nogil=True)
 def next_word(words: WordArray, place: Int, offset: Word) -> Word:
-    """The offset moved up by a word, zero behind the last."""
+    """The offset shifted up by one word; after the last word zeros are shifted in."""
     moved: Word = offset << _WORD
     if place < words.size:
         moved |= np.uint64(words[place])
@@ -108,7 +109,7 @@ def _take(
     cells: StateArray,
     seen: IntArray,
 ) -> bool:
-    """Fill `symbols`, and count them; returns False where no symbol's interval holds the bits.
+    """Fill `symbols`, and count them; returns False if no symbol's interval contains the bits.
 
     `state`: offset, range and place among the words. `cells`: as of `_set_cells`.
     """
@@ -118,7 +119,7 @@ def _take(
     for i in range(symbols.size):
         scale = extent >> _SHIFT
         symbol, left, width = np.int64(0), np.uint64(0), first
-        if not likely or offset >= scale * first:  # No division where 0 is likely.
+        if not likely or offset >= scale * first:  # No division where 0 is the likely symbol.
             where = offset // scale
             if where >= _WHOLE:
                 return False
@@ -141,7 +142,7 @@ def _take(
 
 @njit(nogil=True, error_model="numpy")
 def _set_edges(counts: IntArray, edges: StateArray) -> Int:
-    """Left edges of all symbols, and the end of the last; returns the counts' sum."""
+    """Fill in the left edges of all symbols and the end of the last; returns the sum of counts."""
     size = counts.size
     total = np.int64(0)
     for symbol in range(size):
@@ -157,10 +158,10 @@ def _set_edges(counts: IntArray, edges: StateArray) -> Int:
 
 @njit(nogil=True, error_model="numpy")
 def _set_cells(edges: StateArray, cells: StateArray) -> None:
-    """For each 2^-8 of the whole, the symbol that its beginning lies in, and that one's edges.
+    """For each 2^-8 of the whole: the symbol at its lower end, and that symbol's two edges.
 
-    Edges stand here as well as in `edges` so that nobody waits for the symbol to look them up; the
-    fourth column keeps a row within a line of the cache.
+    The edges are copied from `edges` so that reading them need not wait for the symbol. The unused
+    fourth column aligns each row to the lines of the cache.
     """
     cell = 0
     for symbol in range(edges.size - 1):
@@ -183,15 +184,15 @@ def _information(seen: IntArray, counts: IntArray, total: Int) -> float:
 
 @njit(nogil=True, error_model="numpy")
 def _run(rule: IntArray) -> Int:
-    """How many symbols may pass before the next update; `rule` as of `AdaptiveModel`."""
+    """Number of symbols before the next update of the counts; `rule`: see `AdaptiveModel`."""
     seen = np.int64(rule[3])
     run = max(np.int64(8), seen) if seen <= 64 else max(np.int64(64), seen // 8)
     return min(np.int64(rule[2]), run)
 
 
 @njit(nogil=True, error_model="numpy")
-def _follow(counts: IntArray, rule: IntArray, seen: IntArray, run: Int) -> None:
-    """Count what was seen; forget it."""
+def _update(counts: IntArray, rule: IntArray, seen: IntArray, run: Int) -> None:
+    """Add the symbols seen to the counts, and set `seen` to 0."""
     total = np.int64(0)
     for symbol in range(counts.size):
         counts[symbol] += rule[0] * seen[symbol]
@@ -223,7 +224,7 @@ def encode_adaptive(
     counts: IntArray,
     rule: IntArray,
 ) -> float:
-    """Write `min(|value| >> dropped, last symbol)` under counts that follow; returns the bits."""
+    """Write `min(|value| >> dropped, last symbol)` under adaptive counts; returns the bits."""
     edges, seen = np.empty(counts.size + 1, np.uint64), np.zeros(counts.size, np.int64)
     last = np.int64(counts.size - 1)
     symbols = np.empty(min(values.size, rule[2]), np.int64)
@@ -235,14 +236,14 @@ def encode_adaptive(
             symbols[i] = min(abs(values[done + i]) >> dropped, last)
         _put(state, words, symbols[:run], edges, seen)
         bits += _information(seen, counts, total)
-        _follow(counts, rule, seen, run)
+        _update(counts, rule, seen, run)
         done += run
     return bits
 
 
 @compiled(nogil=True, error_model="numpy")
 def encode_uniform(state: StateArray, words: WordArray, values: IntArray, sizes: IntArray) -> None:
-    """Write values of alphabets of `sizes`, `(n,)` or `(1,)`; alphabets of one take nothing."""
+    """Write values of alphabets of `sizes`, `(n,)` or `(1,)`; alphabets of one take no bits."""
     edges, seen = np.zeros(4, np.uint64), np.zeros(3, np.int64)
     middle = np.ones(1, np.int64)
     for i in range(values.size):
@@ -258,7 +259,7 @@ def encode_uniform(state: StateArray, words: WordArray, values: IntArray, sizes:
 def encode_rest(
     state: StateArray, words: WordArray, values: IntArray, dropped: int, signed: bool
 ) -> Int:
-    """Write the `dropped` lowest bits of each |value|; if `signed`, then signs of what is not 0.
+    """Write the `dropped` lowest bits of each |value|; if `signed`, then the signs of all but 0.
 
     Returns the number of bits.
     """
@@ -273,7 +274,7 @@ def encode_rest(
     halves = np.array([np.uint64(0), _HALF, _WHOLE])
     for first in range(0, values.size if signed else 0, _PIECE):
         filled = np.int64(0)
-        for value in values[first : first + _PIECE]:  # No branch: zeros are hard to foresee.
+        for value in values[first : first + _PIECE]:  # No branch: zeros are hard to predict.
             rest[filled] = value < 0
             filled += value != 0
         _put(state, words, rest[:filled], halves, seen)
@@ -309,7 +310,7 @@ def decode_adaptive(
     rule: IntArray,
     ledger: LedgerArray,
 ) -> Int:
-    """Fill `symbols` with whole runs of `left_over` that are to come; returns as `decode_table`."""
+    """Fill `symbols` with whole runs of the `left_over` yet to come; returns as `decode_table`."""
     edges, cells = np.empty(counts.size + 1, np.uint64), np.empty((1 << _CELL_BITS, 4), np.uint64)
     seen = np.zeros(counts.size, np.int64)
     done = np.int64(0)
@@ -326,7 +327,7 @@ def decode_adaptive(
         ledger[0] += _information(seen, counts, total)
         if ledger[0] > ledger[1]:
             return np.int64(TOO_EARLY)
-        _follow(counts, rule, seen, run)
+        _update(counts, rule, seen, run)
         done += run
     return done
 
@@ -379,7 +380,7 @@ def _take_bits(state: StateArray, words: WordArray, values: IntArray, width: int
 def decode_rest(
     state: StateArray, words: WordArray, values: IntArray, dropped: int, signed: bool
 ) -> int:
-    """Add lowest bits and signs to `values`, sizes without them; returns as `decode_table`."""
+    """Append lowest bits and signs to the sizes in `values`; returns as `decode_table`."""
     rest = np.empty(_PIECE + 1, np.int64)
     for first in range(0, values.size if dropped > 0 else 0, _PIECE):
         piece = values[first : first + _PIECE]
@@ -394,7 +395,7 @@ def decode_rest(
             return NO_CODE
         filled = np.int64(0)
         for i in range(piece.size):
-            negative = rest[filled]  # Whatever it is where the entry is 0.
+            negative = rest[filled]  # Any value, where the entry is 0.
             filled += piece[i] != 0
             piece[i] *= 1 - 2 * negative
     return values.size

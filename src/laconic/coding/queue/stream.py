@@ -1,9 +1,9 @@
 """The stream of bits: a first-in, first-out range coder with typed, bounded reads (a queue).
 
 Every model here is made of integers, so that both sides agree exactly. A range decoder reads past
-the end of its words without complaint; `QueueDecoder` therefore adds up the information that it has
-returned and stops when there is more of it than words. Our own loops, compiled, in `queue.kernels`:
-a network has symbols by the million, under counts that change every few.
+the end of its words without an error; `QueueDecoder` therefore adds up the information that it has
+returned and stops when that exceeds the length of the words. The loops are compiled, in
+`queue.kernels`: a network has millions of symbols, under counts that change after every few.
 """
 
 import math
@@ -23,24 +23,24 @@ _MAX_TOTAL = 1 << 20
 _SLACK_BITS = 64.0
 _SLACK_WORDS = 4
 _PIECE = 1 << 20
-"""Symbols that are read at once; more of them are asked for only where as many have come."""
+"""Most symbols read at once: memory grows only as symbols arrive."""
 _LENGTH_COUNTS = np.array([1 << max(0, 12 - i // 2) for i in range(49)], np.int64)
 """Fixed table for the bit length of an unbounded integer (0 to 48 bits)."""
 
 
 class AdaptiveModel:
-    """Frequency counts over `0 .. size-1` that follow the symbols as they pass; integers only.
+    """Adaptive counts over `0 .. size-1`: every coded symbol adds to its count; integers only.
 
-    Symbols are coded in runs of 8, 8, 16, 32, 64, 64, ... with the counts as they stand at the
-    run's start, so that a run is one call of the range coder. Make one on each side and pass the
-    same symbols through both.
+    Symbols are coded in runs of 8, 8, 16, 32, 64, 64, ... under the counts at the beginning of the
+    run, so that a run is one call of the range coder. Make one model on each side and code the
+    same symbols with both.
 
     Args:
         size: number of symbols.
         increment: what a symbol adds to its count.
         limit: the total at which all counts are halved.
-        longest_run: where runs stop growing; long ones are quick, and follow changes slowly.
-        counts: what to start from; equal counts if there are none.
+        longest_run: where runs stop growing; long runs are fast but adapt slowly.
+        counts: initial counts; equal if None.
     """
 
     def __init__(
@@ -66,12 +66,12 @@ class AdaptiveModel:
 
 
 def _check(values: ArrayLike, sizes: int | ArrayLike) -> tuple[IntArray, IntArray]:
-    """Symbols, flat, and the sizes of their alphabets, one or as many."""
+    """Symbols, flat, and the sizes of their alphabets: one for all, or one per symbol."""
     flat = np.ascontiguousarray(values, np.int64).reshape(-1)
     limits = np.ascontiguousarray(sizes, np.int64).reshape(-1)
     if limits.size not in (1, flat.size):
-        raise CodingError(f"{limits.size} alphabets cannot be those of {flat.size} symbols")
-    if (flat.view(np.uint64) >= limits.view(np.uint64)).any():  # Below 0 is very large here.
+        raise CodingError(f"{limits.size} alphabets for {flat.size} symbols: give 1 or as many")
+    if (flat.view(np.uint64) >= limits.view(np.uint64)).any():  # Negative: very large.
         raise CodingError("a symbol lies outside its alphabet: it cannot be written")
     return flat, limits
 
@@ -101,7 +101,7 @@ def _uniform_bits(count: int, sizes: IntArray) -> float:
 
 
 def _refuse(status: int) -> None:
-    """Raise what a reading loop has noticed."""
+    """Raise the error that a reading loop has returned."""
     if status == kernels.TOO_EARLY:
         raise CorruptFileError("the message ends too early: the file is damaged or cut short")
     if status == kernels.NO_CODE:
@@ -127,7 +127,7 @@ class QueueEncoder:
 
     @property
     def bits(self) -> float:
-        """Information written so far, in bits; differences tell what a part has cost."""
+        """Information written so far, in bits; a difference is the cost of a part."""
         return self._bits
 
     def _room(self, symbols: int) -> NDArray[np.uint32]:
@@ -164,24 +164,24 @@ class QueueEncoder:
             self._bits += kernels.encode_table(self._state, self._room(flat.size), flat, table)
 
     def adaptive(self, symbols: ArrayLike, model: AdaptiveModel) -> None:
-        """Write symbols under counts that follow them."""
+        """Write symbols under adaptive counts."""
         flat, _ = _check(symbols, model.counts.size)
         self.sizes(flat, 0, model)
 
     def sizes(self, values: IntArray, dropped: int, model: AdaptiveModel) -> None:
-        """Write |values| without their lowest bits; the last symbol is that size or more."""
+        """Write |values| without their lowest bits; the last symbol means "this size or more"."""
         if model.counts.size > 1 and values.size:
             self._bits += kernels.encode_adaptive(
                 self._state, self._room(values.size), values, dropped, model.counts, model.rule
             )
 
     def rest(self, values: IntArray, dropped: int, signed: bool = True) -> None:
-        """Write the lowest bits of |values|, up to 16; if `signed`, signs of what is not 0, too."""
+        """Write the lowest bits of |values|, up to 16; if `signed`, the signs of all but 0, too."""
         words = self._room(values.size + 2)  # At most 17 bits each.
         self._bits += kernels.encode_rest(self._state, words, values, dropped, signed)
 
     def signs(self, values: IntArray, counts: IntArray) -> None:
-        """Write the signs of kernels `(kernels, height, width)` under counts that follow them."""
+        """Write the signs of kernels `(kernels, height, width)` under adaptive counts."""
         words = self._room(values.size)
         self._bits += kernels_signs.encode_signs(self._state, words, values, counts)
 
@@ -207,7 +207,7 @@ class QueueEncoder:
         lower, extent, count = (int(part) for part in self._state)
         if extent == kernels.START:
             return b""
-        point = lower + (1 << 32) - 1  # The top word of any number from here on lies within.
+        point = lower + (1 << 32) - 1  # Its top word starts a number in the interval.
         words = self._words[:count]
         if point >> 64:
             words = words.copy()
@@ -248,7 +248,7 @@ class QueueDecoder:
         """Read `count` integers from `0 .. sizes[i]-1`."""
         limits = np.asarray(sizes, np.int64).reshape(-1)
         if limits.size not in (1, count):
-            raise CodingError(f"{limits.size} alphabets cannot be those of {count} integers")
+            raise CodingError(f"{limits.size} alphabets for {count} integers: give 1 or as many")
         self._spend(_uniform_bits(count, limits))
         values = np.empty(count, np.int64)
         _refuse(kernels.decode_uniform(self._state, self._words, values, limits))
@@ -276,7 +276,7 @@ class QueueDecoder:
         return symbols
 
     def adaptive(self, count: int, model: AdaptiveModel) -> IntArray:
-        """Read `count` symbols under counts that follow them."""
+        """Read `count` symbols under adaptive counts."""
         pieces, left = [np.zeros(0, np.int64)], count
         while left > 0:
             piece = np.empty(min(left, max(_PIECE, int(model.rule[2]))), np.int64)
@@ -285,11 +285,11 @@ class QueueDecoder:
         return np.concatenate(pieces)
 
     def sizes(self, symbols: IntArray, model: AdaptiveModel) -> None:
-        """Fill `symbols`; what they stand for: `QueueEncoder.sizes`."""
+        """Fill `symbols` with what `QueueEncoder.sizes` wrote."""
         self._fill(symbols, symbols.size, model)
 
     def _fill(self, symbols: IntArray, left: int, model: AdaptiveModel) -> int:
-        """Fill `symbols` with whole runs of `left` that are to come; returns how many."""
+        """Fill `symbols` with whole runs of the `left` still to read; returns how many."""
         if model.counts.size < 2:
             symbols[:] = 0
             return symbols.size
@@ -299,10 +299,10 @@ class QueueDecoder:
         return done
 
     def rest(self, sizes: IntArray, dropped: int, signed: bool = True) -> None:
-        """Read the lowest bits, up to 16, and the signs of `sizes`, which come without; in place.
+        """Read the lowest bits, up to 16, and the signs that belong to `sizes`; in place.
 
         Raises:
-            CorruptFileError: the message ends, or is no code.
+            CorruptFileError: the message ends too early, or is damaged.
         """
         self._spend(float(sizes.size * dropped))
         before = int(np.count_nonzero(sizes)) if dropped == 0 and signed else 0
@@ -312,10 +312,10 @@ class QueueDecoder:
             self._spend(float(np.count_nonzero(sizes) - before))
 
     def signs(self, sizes: IntArray, counts: IntArray) -> None:
-        """Read the signs of kernels' sizes `(kernels, height, width)`; in place.
+        """Read the signs that belong to kernels' sizes `(kernels, height, width)`; in place.
 
         Raises:
-            CorruptFileError: the message ends, or is no code.
+            CorruptFileError: the message ends too early, or is damaged.
         """
         end = self._words.size + _SLACK_WORDS
         where = self._state, self._words

@@ -45,7 +45,7 @@ CODERS: dict[str, type[RelativeEntropyCoder]] = {
 """Every coder by its permanent id."""
 
 DEFAULT_CODER = "trellis"
-"""What `ladder_coders` and the codecs use unless told otherwise."""
+"""The id that the codecs and the command line use by default."""
 
 
 def ladder_coders(name: str, levels: int) -> list[RelativeEntropyCoder]:
@@ -61,7 +61,7 @@ def ladder_coders(name: str, levels: int) -> list[RelativeEntropyCoder]:
         top, last = CODERS["importance"], CODERS["greedy"]
         return [top() for _ in range(levels - 1)] + [last() for _ in range(min(levels, 1))]
     if name not in CODERS:
-        raise ConfigError(f"no coder is called {name!r}: choose from {sorted([*CODERS, 'is-gs'])}")
+        raise ConfigError(f"no coder is named {name!r}: choose from {sorted([*CODERS, 'is-gs'])}")
     return [CODERS[name]() for _ in range(levels)]
 
 

@@ -1,4 +1,4 @@
-"""The contract of every relative entropy coder."""
+"""The abstract base class of the relative entropy coders."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from laconic.coding.relative_entropy.standardise import take_config
 
 @dataclass(frozen=True)
 class Receipt:
-    """What one message cost.
+    """The cost of one message.
 
     Attributes:
         ideal_bits: KL(target || prior) in bits.
@@ -38,7 +38,7 @@ class Receipt:
 class RelativeEntropyCoder(ABC):
     """Communicates one draw from `target`, exact or not, to a receiver that knows only `prior`.
 
-    Concrete coders are frozen dataclasses of integers, so that a header can name them completely.
+    Concrete coders are frozen dataclasses of integers, so that a header can hold their settings.
 
     Attributes:
         id: permanent name, written into files.
@@ -58,7 +58,7 @@ class RelativeEntropyCoder(ABC):
 
     @abstractmethod
     def decode(self, prior: Normal, stream: QueueDecoder, shared: SharedRandomness) -> Tensor:
-        """Read the draw back; its standardised values are exact whatever the prior's floats do."""
+        """Read the draw; its standardised values do not depend on rounding errors of the prior."""
 
     def config(self) -> dict[str, int]:
         """The parameters that the receiver needs, as integers."""

@@ -11,8 +11,7 @@ from torch.distributions import Normal
 from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import FloatArray, SharedRandomness
-from laconic.coding.relative_entropy import rate_map
-from laconic.coding.relative_entropy import standardise as standard
+from laconic.coding.relative_entropy import rate_map, standardise
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.standardise import DoubleArray
 from laconic.threads import each
@@ -30,13 +29,13 @@ _CHUNK = 64  # groups that one thread searches at a time
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which dimensions go together, and in how many steps; integers that both sides have.
+    """The groups of dimensions and the number of indices of each; integers known to both sides.
 
     Attributes:
-        order: dimensions in the order of telling, shape `(told,)`; the others cost nothing.
+        order: dimensions in coding order, shape `(coded,)`; the other dimensions take no bits.
         rates: bits per dimension in that order, in 1/256 bit, positive.
         begin: group g holds `order[begin[g]:begin[g + 1]]`, shape `(groups + 1,)`.
-        first: and its indices are those from `first[g]` to `first[g + 1]`, shape `(groups + 1,)`.
+        first: group g has the indices from `first[g]` to `first[g + 1]`, shape `(groups + 1,)`.
     """
 
     order: IntArray
@@ -47,7 +46,7 @@ class _Plan:
 
 @compiled()
 def _cut(rates: IntArray, budget: int, step_bits: int) -> tuple[IntArray, IntArray]:
-    """Bounds of the groups' dimensions and of their indices; bits that are left go to the next."""
+    """Bounds of the groups' dimensions and indices; bits left over go to the next group."""
     begin, first = np.zeros(rates.size + 1, np.int64), np.zeros(rates.size + 1, np.int64)
     group, total, credit, step = 0, 0, 0, step_bits << 8
     for d in range(rates.size):
@@ -64,7 +63,7 @@ def _cut(rates: IntArray, budget: int, step_bits: int) -> tuple[IntArray, IntArr
 
 @compiled()
 def _power(exponent: int) -> float:
-    """2^(-exponent / 2^16), the same on every machine: products and square roots alone."""
+    """2^(-exponent / 2^16), equal on every machine: it needs only products and square roots."""
     value, root = 1.0, 0.5
     for bit in range(16):
         root = np.sqrt(root)
@@ -75,7 +74,7 @@ def _power(exponent: int) -> float:
 
 @compiled()
 def _left(rate: int, steps: int) -> DoubleArray:
-    """Variance that is still to come before each of the auxiliary variables, and after the last.
+    """Variance of the rest of the sum before each auxiliary variable, and after the last.
 
     A target of scale s = 2^-rate, its mean drawn accordingly, gives each variable the same KL if
     v_k = (s^(2 k / K) - s²) / (1 - s²).
@@ -149,7 +148,7 @@ def _look_up(
     jump: int,
     book: FloatArray,
 ) -> None:
-    """The candidates of one step, `(dims, count)`, and what is common to all beams' weights."""
+    """The candidates of one step, `(dims, count)`, and the terms common to all beams' weights."""
     count = bend.size
     mask = book.size - count - 1
     for i in range(count):
@@ -163,7 +162,7 @@ def _look_up(
 
 @compiled(fastmath=True)
 def _weigh(tilt: FloatArray, slope: FloatArray, curve: FloatArray, total: FloatArray) -> float:
-    """Log weight of a partial sum, and its coefficient of what is added next."""
+    """Log weight of a partial sum, and the coefficient of the next summand."""
     base = 0.0
     for d in range(total.size):
         base += total[d] * (slope[d] - np.float32(0.5) * curve[d] * total[d])
@@ -267,22 +266,22 @@ def _rebuild(
 class BeamCoder(RelativeEntropyCoder):
     """iREC with beam search. Source: Flamich, Havasi & Hernandez-Lobato 2020, sections 3.1 to 3.3.
 
-    A group of standardised dimensions is a sum of K independent Gaussian auxiliary variables, told
-    one after another: 2^step_bits shared draws each, of which an index names one. A partial sum t,
-    with variance v still to come, weighs what its auxiliary posterior says: the expectation of q/p
-    over the rest, whose logarithm is (a t - b t²/2) / (1 + b v) plus a constant, a and b the
-    coefficients of log q/p. The `beams` heaviest of all partial sums are kept, and in the end the
-    heaviest is sent.
+    A group of standardised dimensions is a sum of K independent Gaussian auxiliary variables, coded
+    one after another: each has 2^step_bits shared draws, and an index selects one. The weight of a
+    partial sum t, with variance v of the rest, is the expectation of q/p over the rest (its
+    auxiliary posterior). Its logarithm is (a t - b t²/2) / (1 + b v) plus a constant, a and b the
+    coefficients of log q/p. The `beams` heaviest of all partial sums are kept, and the heaviest
+    sum at the end is sent.
 
     Departures from the source, measured on a synthetic ladder level:
 
-    - Variances. The source's power law, (K + 1 - k)^-0.79 of what is left, is to give each variable
-      the same KL. Here the map of rates (`rate_map`) tells what KL to expect of a dimension, so the
-      formula is at hand (`_left`): at equal cost it loses 1.0 dB where the power law loses 2.0 dB.
-    - Groups. Dimensions of one rate, shuffled, are cut where `budget` bits have come together, so
-      neither sizes nor K are sent.
+    - Variances. The source's power law, (K + 1 - k)^-0.79 of the rest, approximates equal KL of all
+      variables. Here the map of rates (`rate_map`) gives the expected KL of a dimension, so the
+      exact formula applies (`_left`): at equal cost it loses 1.0 dB, the power law 2.0 dB.
+    - Groups. Shuffled dimensions of one rate are cut into groups of `budget` bits, so neither sizes
+      nor K are sent.
 
-    Code length: the rates as told, `rate_percent` of the KL, plus the map. Run time: `beams`
+    Code length: the encoded rates, `rate_percent` of the KL, plus the map. Run time: `beams`
     2^step_bits multiplications per dimension and step, `budget` / `step_bits` steps. Not exact: the
     heaviest sum found is sent. The bias shrinks as `step_bits` or `beams` grow; above 2 bits per
     dimension it is large (loss against exact draws 0.1 dB at 1 bit, 2.7 dB at 4, 20 dB at 8).
@@ -315,10 +314,10 @@ class BeamCoder(RelativeEntropyCoder):
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness
     ) -> tuple[Tensor, Receipt]:
         """Write outliers, the map of rates, and one index per auxiliary variable."""
-        q = standard.standardise(target, prior)
+        q = standardise.standardise(target, prior)
         marks = [stream.bits]
         far = np.flatnonzero(q.kl_bits > _OUTLIER_BITS)
-        outliers = standard.write_outliers(stream, far, standard.draw_exactly(q, far, shared))
+        outliers = standardise.write_outliers(stream, far, standardise.draw_exactly(q, far, shared))
         marks.append(stream.bits)
         near_kl = q.kl_bits.copy()
         near_kl[far] = 0
@@ -336,17 +335,17 @@ class BeamCoder(RelativeEntropyCoder):
         parts = {name: b - a for name, a, b in zip(names, marks, marks[1:], strict=False)}
         theory = float(rates.sum()) / 256
         receipt = Receipt(float(q.kl_bits.sum()), theory, parts, self._tries(np.diff(plan.first)))
-        return standard.restore(u, prior), receipt
+        return standardise.restore(u, prior), receipt
 
     def decode(self, prior: Normal, stream: QueueDecoder, shared: SharedRandomness) -> Tensor:
         """Read outliers, the map of rates, and one index per auxiliary variable."""
-        far, outliers = standard.read_outliers(stream, prior.loc.numel())
+        far, outliers = standardise.read_outliers(stream, prior.loc.numel())
         rates = rate_map.read(stream, prior)
         plan = self._plan(rates, far, shared)
         chosen = stream.fixed(int(plan.first[-1]), self.step_bits)
         u = self._values(chosen, plan, rates.size, shared)
         u[far] = outliers
-        return standard.restore(u, prior)
+        return standardise.restore(u, prior)
 
     def _plan(self, rates: IntArray, far: IntArray, shared: SharedRandomness) -> _Plan:
         """Groups of about `budget` bits: dimensions of one rate together, shuffled."""
@@ -356,17 +355,19 @@ class BeamCoder(RelativeEntropyCoder):
         return _Plan(order, rates[order], *_cut(rates[order], self.budget, self.step_bits))
 
     def _tries(self, steps: IntArray) -> int:
-        """Partial sums weighed: 2^step_bits for each that was kept one step before."""
+        """Number of weighed partial sums: 2^step_bits for each sum kept in the step before."""
         grown = [min(self.beams, 1 << self.step_bits * k) for k in range(steps.max(initial=0))]
         kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.array(grown, np.int64))])
         return int(kept[steps].sum()) << self.step_bits
 
-    def _search(self, q: standard.Standardised, plan: _Plan, shared: SharedRandomness) -> IntArray:
-        """Groups are independent: a run of them per thread."""
+    def _search(
+        self, q: standardise.Standardised, plan: _Plan, shared: SharedRandomness
+    ) -> IntArray:
+        """The chosen indices. Groups are independent: each thread takes a run of them."""
         count = 1 << self.step_bits
         linear, quadratic = (x[plan.order].astype(np.float32) for x in (q.linear, q.quadratic))
-        starts = standard.offsets(shared, q.mean.size)[plan.order]
-        book = standard.codebook(shared, count)
+        starts = standardise.offsets(shared, q.mean.size)[plan.order]
+        book = standardise.codebook(shared, count)
         chosen = np.zeros(plan.first[-1], np.int64)
 
         def run(group: int) -> None:
@@ -380,12 +381,12 @@ class BeamCoder(RelativeEntropyCoder):
     def _values(
         self, chosen: IntArray, plan: _Plan, dims: int, shared: SharedRandomness
     ) -> FloatArray:
-        """Dimensions that no group tells take their own shared draw from the prior."""
-        starts, count = standard.offsets(shared, dims), 1 << self.step_bits
-        book = standard.codebook(shared, count)
-        told = np.zeros(plan.order.size, np.float32)
+        """The draw; dimensions outside all groups take their own shared draw from the prior."""
+        starts, count = standardise.offsets(shared, dims), 1 << self.step_bits
+        book = standardise.codebook(shared, count)
+        coded = np.zeros(plan.order.size, np.float32)
         bounds = plan.first, plan.begin
-        _rebuild(told, chosen, *bounds, plan.rates, starts[plan.order], book, count)
+        _rebuild(coded, chosen, *bounds, plan.rates, starts[plan.order], book, count)
         u: FloatArray = book[starts]
-        u[plan.order] = told
+        u[plan.order] = coded
         return u

@@ -11,7 +11,7 @@ from torch.distributions import Normal
 from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import FloatArray, SharedRandomness
-from laconic.coding.relative_entropy import standardise as standard
+from laconic.coding.relative_entropy import standardise
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 
 _MAX_SHARDS = 256
@@ -84,10 +84,10 @@ class GreedyCoder(RelativeEntropyCoder):
     """Greedy sampling of shards. Source: Flamich, Alg. 2 and 3.4.2 (ERRATA 17).
 
     A standardised draw is the sum of K shards, each N(0, 1/K). Shard after shard the best of
-    2^shard_bits shared candidates is added. Two departures from the source: blocks of dimensions
-    have as many shards as their KL asks for; and a partial sum t is judged by the expectation of
-    q/p over the shards to come (variance v), whose logarithm is (a t - b t²/2) / (1 + b v), rather
-    than by q(t).
+    2^shard_bits shared candidates is added. Two departures from the source: the KL of a block of
+    dimensions sets its number of shards; and the score of a partial sum t is not q(t) but the
+    expectation of q/p over the later shards (variance v), whose logarithm is
+    (a t - b t²/2) / (1 + b v).
 
     Attributes:
         shard_bits: width of an index.
@@ -111,10 +111,10 @@ class GreedyCoder(RelativeEntropyCoder):
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness
     ) -> tuple[Tensor, Receipt]:
         """Write the number of shards of each block, and their indices."""
-        q = standard.standardise(target, prior)
+        q = standardise.standardise(target, prior)
         before, dims = stream.bits, q.mean.size
         far = np.flatnonzero(q.kl_bits > 2 * self.shard_bits)
-        outliers = standard.write_outliers(stream, far, standard.draw_exactly(q, far, shared))
+        outliers = standardise.write_outliers(stream, far, standardise.draw_exactly(q, far, shared))
         after_outliers = stream.bits
         near_kl = q.kl_bits.copy()
         near_kl[far] = 0
@@ -126,7 +126,7 @@ class GreedyCoder(RelativeEntropyCoder):
         linear, quadratic = q.linear, q.quadratic
         linear[far], quadratic[far] = 0, 0  # before the cast: they may exceed float32
         count = 1 << self.shard_bits
-        starts, book = standard.offsets(shared, dims), standard.codebook(shared, count)
+        starts, book = standardise.offsets(shared, dims), standardise.codebook(shared, count)
         weights = linear.astype(np.float32), np.maximum(quadratic, 0).astype(np.float32)
         chosen = _greedy(*weights, starts, shards, self.block, book, count)
         stream.fixed(chosen, self.shard_bits)
@@ -138,16 +138,16 @@ class GreedyCoder(RelativeEntropyCoder):
             "outliers": after_outliers - before,
         }
         receipt = Receipt(float(q.kl_bits.sum()), parts["indices"], parts, chosen.size * count)
-        return standard.restore(u, prior), receipt
+        return standardise.restore(u, prior), receipt
 
     def decode(self, prior: Normal, stream: QueueDecoder, shared: SharedRandomness) -> Tensor:
         """Read the number of shards of each block, and their indices."""
         dims = prior.loc.numel()
-        far, outliers = standard.read_outliers(stream, dims)
+        far, outliers = standardise.read_outliers(stream, dims)
         shards = stream.adaptive(-(-dims // self.block), AdaptiveModel(_MAX_SHARDS))
         chosen = stream.fixed(int(shards.sum()), self.shard_bits)
         count = 1 << self.shard_bits
-        starts, book = standard.offsets(shared, dims), standard.codebook(shared, count)
+        starts, book = standardise.offsets(shared, dims), standardise.codebook(shared, count)
         u = _rebuild(chosen, starts, shards, self.block, book, count)
         u[far] = outliers
-        return standard.restore(u, prior)
+        return standardise.restore(u, prior)

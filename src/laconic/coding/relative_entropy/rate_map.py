@@ -1,8 +1,8 @@
-"""The map of rates: how many bits each dimension of a tensor gets, told in a few thousand bits.
+"""The map of rates: the bits that each dimension of a tensor gets, encoded in a few thousand bits.
 
-Of a plain prior the receiver knows nothing that integers could depend on: the map is one rate for
-each tile of a plane. A `RatedNormal` says itself what each dimension should cost; then the map is a
-factor for each class of expected rates, which is both finer and some ten times shorter.
+A plain prior has no integers that both sides know exactly: the map is one rate for each tile of a
+plane. A `RatedNormal` holds the expected rate of each dimension; then the map is a factor for each
+class of expected rates, which is both finer and about ten times shorter.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ def _classify(mean: DoubleArray) -> IntArray:
 
 
 def write(stream: QueueEncoder, bits: DoubleArray, budget: float, prior: Normal) -> IntArray:
-    """Tell how many bits each dimension gets; returns it flattened, in 1/256 bit.
+    """Write the bits that each dimension gets; returns them flattened, in 1/256 bit.
 
     Args:
         stream: where to write.
@@ -89,61 +89,61 @@ def read(stream: QueueDecoder, prior: Normal) -> IntArray:
 
 
 def _write_factors(stream: QueueEncoder, bits: DoubleArray, expected: IntArray) -> IntArray:
-    """Tell by what factor the wanted bits of each class of expected rates differ from those."""
+    """Write the factor between the wanted and the expected bits of each class of expected rates."""
     classes = np.searchsorted(_EDGES, expected, side="right")
     likely = np.bincount(classes, expected, _EDGES.size + 1)
     wanted = np.bincount(classes, 256 * bits, _EDGES.size + 1).astype(np.float64)
     there = np.flatnonzero(likely > 0)
-    told = _choose_factors(
+    chosen = _choose_factors(
         [np.unique(expected[classes == k], return_counts=True) for k in there], wanted[there]
     )
-    steps = np.diff(told, prepend=_UNCHANGED)
+    steps = np.diff(chosen, prepend=_UNCHANGED)
     stream.table(np.where(steps < 0, -2 * steps - 1, 2 * steps), _STEP_COUNTS)
-    return _scale(expected, classes, there, told)
+    return _scale(expected, classes, there, chosen)
 
 
 def _choose_factors(groups: Sequence[tuple[IntArray, IntArray]], wanted: DoubleArray) -> IntArray:
-    """The factor nearest to the wanted one for each class, then steps of one where the sum errs.
+    """The nearest factor for each class, then moved by one step where that corrects the sum.
 
     Args:
         groups: the distinct expected rates of each class, and how often each occurs.
-        wanted: of each class, in 1/256 bit.
+        wanted: wanted bits of each class, in 1/256 bit.
     """
     sums = np.array([(rates[:, None] * _FACTORS + 2048 >> 12).T @ n for rates, n in groups])
     sums = sums.reshape(len(groups), _FACTORS.size)
-    told: IntArray = np.argmin(np.abs(sums - wanted[:, None]), axis=1)
+    chosen: IntArray = np.argmin(np.abs(sums - wanted[:, None]), axis=1)
     each = np.arange(len(groups))
-    excess = float((sums[each, told] - wanted).sum())
+    excess = float((sums[each, chosen] - wanted).sum())
     free = np.ones(len(groups), np.bool_)
     while bool(free.any()):
-        nearby = np.clip(told + (-1 if excess > 0 else 1), 0, _FACTORS.size - 1)
-        left = np.abs(excess + sums[each, nearby] - sums[each, told])
+        nearby = np.clip(chosen + (-1 if excess > 0 else 1), 0, _FACTORS.size - 1)
+        left = np.abs(excess + sums[each, nearby] - sums[each, chosen])
         best = int(np.argmin(np.where(free, left, np.inf)))
         if left[best] >= abs(excess):
             break
-        excess += float(sums[best, nearby[best]] - sums[best, told[best]])
-        told[best], free[best] = nearby[best], False
-    return told
+        excess += float(sums[best, nearby[best]] - sums[best, chosen[best]])
+        chosen[best], free[best] = nearby[best], False
+    return chosen
 
 
 def _read_factors(stream: QueueDecoder, expected: IntArray) -> IntArray:
     classes = np.searchsorted(_EDGES, expected, side="right")
     there = np.flatnonzero(np.bincount(classes, expected, _EDGES.size + 1) > 0)
     codes = stream.table(there.size, _STEP_COUNTS)
-    told = _UNCHANGED + np.cumsum(np.where(codes % 2 == 1, -(codes + 1) >> 1, codes >> 1))
-    if bool(((told < 0) | (told >= _FACTORS.size)).any()):
+    chosen = _UNCHANGED + np.cumsum(np.where(codes % 2 == 1, -(codes + 1) >> 1, codes >> 1))
+    if bool(((chosen < 0) | (chosen >= _FACTORS.size)).any()):
         raise CorruptFileError("the map of rates leaves its range: the file is damaged")
-    return _scale(expected, classes, there, told)
+    return _scale(expected, classes, there, chosen)
 
 
-def _scale(expected: IntArray, classes: IntArray, there: IntArray, told: IntArray) -> IntArray:
+def _scale(expected: IntArray, classes: IntArray, there: IntArray, chosen: IntArray) -> IntArray:
     factors = np.zeros(_EDGES.size + 1, np.int64)
-    factors[there] = _FACTORS[told]
+    factors[there] = _FACTORS[chosen]
     rates: IntArray = expected * factors[classes] + 2048 >> 12
     return rates
 
 
 def order(rates: IntArray, shared: SharedRandomness) -> IntArray:
-    """Dimensions by rate, those of one rate shuffled: neighbours in this order are alike."""
+    """Dimensions sorted by rate, those of one rate shuffled."""
     key = rates << 32 | shared.child(5).bits(0, rates.size)
     return np.argsort(key, kind="stable")

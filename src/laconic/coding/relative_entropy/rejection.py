@@ -20,7 +20,7 @@ from laconic.coding.random import (
     quantile_table,
     word_at,
 )
-from laconic.coding.relative_entropy import standardise as standard
+from laconic.coding.relative_entropy import standardise
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.standardise import DoubleArray
 
@@ -125,11 +125,11 @@ class RejectionCoder(RelativeEntropyCoder):
     """Rejection sampling, dimension by dimension. Source: Flamich, Alg. 1 and 3.5.1 (ERRATA 4).
 
     Step i accepts shared draw u_i so that the mass given to it is min(q - already given, what is
-    left of p). The mass given after i steps is min(q, L_i p), L_i = sum of what was left before
-    each step, so one level L per dimension is the whole state, and what is left follows from normal
-    CDFs. Dimensions unlucky for 2^budget steps, or too far out, are drawn exactly from the rest of
-    q and sent as 16-bit numbers, the only inexactness. Indices are arithmetic-coded under counts
-    that start at one each (Laplace's rule) and follow the indices.
+    left of p). The mass given after i steps is min(q, L_i p), L_i the sum of the mass left before
+    each step, so one level L per dimension is the whole state, and normal CDFs give the mass left.
+    Dimensions that accept no draw in 2^budget steps, or are too far out, are drawn exactly from the
+    rest of q and sent as 16-bit numbers, the only inexactness. Indices are arithmetic-coded under
+    adaptive counts that start at one each (Laplace's rule).
 
     Attributes:
         budget: log2 of the draws that are examined per dimension.
@@ -145,9 +145,9 @@ class RejectionCoder(RelativeEntropyCoder):
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness
     ) -> tuple[Tensor, Receipt]:
         """Write one index per dimension, and the outliers."""
-        q = standard.standardise(target, prior)
+        q = standardise.standardise(target, prior)
         before, count = stream.bits, 1 << self.budget
-        # Beyond this KL not one in 2^16 dimensions is accepted within the budget: do not try.
+        # Beyond this KL, fewer than one in 2^16 dimensions accept within the budget: no search.
         far = q.kl_bits > self.budget + 16
         names = shared.child(0).name, shared.child(3).name
         chosen, levels, tries = _reject(q.mean, q.scale, far, *names, quantile_table(), count)
@@ -163,11 +163,11 @@ class RejectionCoder(RelativeEntropyCoder):
             private.child(0).bits(0, _PRIVATE_WORDS),
         )
         u = self._values(chosen, shared)
-        u[out] = standard.write_values(stream, values)
+        u[out] = standardise.write_values(stream, values)
         parts = {"indices": after_indices - before, "outliers": stream.bits - after_indices}
         theory = float((q.kl_bits + 2 * np.log2(q.kl_bits + 1)).sum())
         receipt = Receipt(float(q.kl_bits.sum()), theory, parts, tries)
-        return standard.restore(u, prior), receipt
+        return standardise.restore(u, prior), receipt
 
     def decode(self, prior: Normal, stream: QueueDecoder, shared: SharedRandomness) -> Tensor:
         """Read one index per dimension, and the outliers."""
@@ -175,8 +175,8 @@ class RejectionCoder(RelativeEntropyCoder):
         chosen = stream.adaptive(dims, AdaptiveModel(count + 1, limit=1 << 18))
         u = self._values(chosen, shared)
         out = np.flatnonzero(chosen == count)
-        u[out] = standard.read_values(stream, out.size)
-        return standard.restore(u, prior)
+        u[out] = standardise.read_values(stream, out.size)
+        return standardise.restore(u, prior)
 
     def _values(self, chosen: IntArray, shared: SharedRandomness) -> FloatArray:
         """Every dimension has draws of its own; where none was accepted, a placeholder."""

@@ -1,7 +1,7 @@
-"""What every coder shares: standardising by the prior, the outliers, the codebook of normals.
+"""Functions that all coders share: standardising by the prior, outliers, the codebook of normals.
 
-A draw is z = loc_p + scale_p u. Coders decide u, from integers and shared randomness alone; only
-then does the receiver's prior enter.
+A draw is z = loc_p + scale_p u. Coders compute u from integers and shared randomness alone; the
+receiver applies its prior only at the end.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ _MAX_EXPONENT = 40
 
 @dataclass(frozen=True)
 class Standardised:
-    """A target seen from its prior, flattened in raster order; float64.
+    """A target in units of its prior, flattened in raster order; float64.
 
     Attributes:
         mean: (loc_q - loc_p) / scale_p, shape `(dims,)`.
@@ -74,7 +74,10 @@ def standardise(target: Normal, prior: Normal) -> Standardised:
         kl_bits = (0.5 * (mean**2 + scale**2 - 1) - np.log(scale)) / np.log(2.0)
     bound = 2.0**_MAX_EXPONENT
     if not bool((np.isfinite(kl_bits) & (np.abs(mean) < bound) & (scale < bound)).all()):
-        raise CodingError("the model gave NaN, infinite or impossible means or scales: cannot code")
+        raise CodingError(
+            "the model returned means or scales that are NaN, infinite or out of range: "
+            "they cannot be encoded"
+        )
     return Standardised(mean, scale, np.maximum(kl_bits, 0.0))
 
 
@@ -85,20 +88,20 @@ def restore(u: FloatArray, prior: Normal) -> Tensor:
 
 
 def codebook(shared: SharedRandomness, extra: int = 0) -> FloatArray:
-    """2^17 shared normals, repeated for `extra` more entries so that runs need no wrapping."""
+    """2^17 shared normals; the first `extra` are repeated at the end, so that no run wraps."""
     book = shared.child(0).normals(0, 1 << BOOK_BITS)
     return np.concatenate([book, book[:extra]])
 
 
 def offsets(shared: SharedRandomness, dims: int) -> IntArray:
-    """Where in the codebook each dimension's column starts: candidate i reads entry offset + i."""
+    """Place in the codebook where each dimension starts: candidate i is the entry offset + i."""
     return (shared.child(1).bits(0, dims) >> np.uint32(32 - BOOK_BITS)).astype(np.int64)
 
 
 def write_values(stream: QueueEncoder, values: DoubleArray) -> FloatArray:
-    """Write values as 16-bit integers; returns them as the receiver will see them.
+    """Write values as 16-bit integers; returns the values that the receiver will read.
 
-    The step is a power of two, told as an integer, such that the largest value fits 16 bits.
+    The step is a power of two, sent as an integer, such that the largest value fits 16 bits.
     Source: Flamich, 3.4.1.
     """
     if not values.size:
@@ -120,7 +123,7 @@ def read_values(stream: QueueDecoder, count: int) -> FloatArray:
 
 
 def write_outliers(stream: QueueEncoder, where: IntArray, values: DoubleArray) -> FloatArray:
-    """Write positions (ascending) and 16-bit values; returns the values as the receiver sees them.
+    """Write positions (ascending) and 16-bit values; returns the values that are read back.
 
     Source: Flamich, Alg. 3.
     """
@@ -145,7 +148,7 @@ def draw_exactly(target: Standardised, where: IntArray, shared: SharedRandomness
 
 
 def form_groups(kl_bits: DoubleArray, budget: float, limit: int) -> IntArray:
-    """Sizes of consecutive groups: each as long as its KL fits `budget` bits and `limit` dims.
+    """Sizes of consecutive groups, each with at most `budget` bits of KL and `limit` dimensions.
 
     Source: Flamich, Alg. 3.
     """
@@ -176,10 +179,12 @@ def take_config(config: Mapping[str, int], ranges: Mapping[str, tuple[int, int]]
         UnsupportedFileError: a name is missing or unknown, or a value is out of range.
     """
     if set(config) != set(ranges):
-        raise UnsupportedFileError(f"coder parameters {sorted(config)} are not {sorted(ranges)}")
+        raise UnsupportedFileError(
+            f"the coder has the parameters {sorted(ranges)}, the file names {sorted(config)}"
+        )
     for name, (low, high) in ranges.items():
         if not low <= int(config[name]) <= high:
             raise UnsupportedFileError(
-                f"coder parameter {name} = {config[name]}: not {low}..{high}"
+                f"coder parameter {name} = {config[name]} is outside {low}..{high}"
             )
     return {name: int(config[name]) for name in ranges}

@@ -1,8 +1,8 @@
-"""Maps of tiles: one class for every square of every plane, told as integers.
+"""Maps of tiles: one class for every square of every plane, written as integers.
 
-The last two axes of a tensor are tiled; the axes before them are planes. Tiles are told in raster
-order, all planes of one place together, each under adaptive counts that its neighbours choose; the
-first tile of a plane, as its change from the plane before.
+The last two axes of a tensor are tiled; the axes before them are planes. Tiles are written in
+raster order, all planes of one place together, under adaptive counts chosen by the neighbouring
+tiles; the first tile of a plane is written as its change from the plane before.
 """
 
 import numpy as np
@@ -23,13 +23,13 @@ def _planes(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def grid(shape: tuple[int, ...], tile: int) -> tuple[int, int, int]:
-    """How many (planes, rows, columns) of tiles cover a tensor."""
+    """The numbers of (planes, rows, columns) of tiles that cover a tensor."""
     planes, height, width = _planes(shape)
     return planes, -(-height >> tile), -(-width >> tile)
 
 
 def coarsest(shape: tuple[int, ...]) -> int:
-    """The smallest tile that covers a plane, or the largest there is."""
+    """The smallest tile that covers a plane, at most `MAX_TILE`."""
     _, height, width = _planes(shape)
     return min(MAX_TILE, (max(height, width, 1) - 1).bit_length())
 
@@ -66,7 +66,7 @@ def lowest(values: IntArray, tile: int, shape: tuple[int, ...]) -> IntArray:
 
 
 def spread(values: IntArray, shape: tuple[int, ...], tile: int) -> IntArray:
-    """One value per tile as one per dimension, flattened."""
+    """The values of tiles, repeated for each of their dimensions; flattened."""
     _, height, width = _planes(shape)
     # A tile is never repeated past the plane: `tile` comes from the stream.
     rows, columns = min(1 << tile, height), min(1 << tile, width)
@@ -91,7 +91,7 @@ def _models(size: int, width: int) -> list[AdaptiveModel]:
 
 
 def write(stream: QueueEncoder, classes: IntArray, size: int, width: int = 1) -> None:
-    """Tell the class of every tile.
+    """Write the class of every tile.
 
     Args:
         stream: where to write.

@@ -1,8 +1,8 @@
 """The stack of bits: an asymmetric numeral system (rANS), last in, first out.
 
-What bits-back needs and a queue cannot give: popping a symbol under a distribution that never wrote
-it draws from that distribution, and pushing the symbol gives the same bits back. The integer that
-the stack stands for is split into heads of 64 bits and words of 32.
+Bits-back needs a stack, not a queue: popping a symbol under a distribution that never wrote it
+draws from that distribution, and pushing the symbol gives the same bits back. The stack is one long
+integer, split into heads of 64 bits and words of 32.
 
     push:  if head >= size * 2^(64 - precision): move its low 32 bits to the words
            head <- (head // size) * 2^precision + start + head % size
@@ -10,10 +10,10 @@ the stack stands for is split into heads of 64 bits and words of 32.
            head <- size * (head // 2^precision) + head % 2^precision - start
            if head < 2^32: take a word
 
-Every head stays in [2^32, 2^64), so each line undoes the other exactly, whatever the intervals.
-constriction's stack takes one family of models per call and pops an empty stack without complaint;
-here each symbol has its own integer interval, computed beforehand, and an empty stack refuses.
-Hence our own loops, compiled: `kernels`.
+Every head stays in [2^32, 2^64), so push and pop undo each other exactly, for all intervals.
+constriction's stack takes one family of models per call and pops an empty stack without an error.
+Here each symbol has its own integer interval, computed beforehand, and popping an empty stack
+raises an error. So the loops are our own (`kernels`, compiled).
 
 Source: Duda, "Asymmetric numeral systems", 2013; interleaved heads: Giesen, "Interleaved entropy
 coders", 2014.
@@ -50,7 +50,7 @@ class StackEmpty(CodingError):
 
 
 class Snapshot:
-    """What a stack needs to go back to an earlier state; made by `Stack.snapshot`."""
+    """A state that `Stack.restore` goes back to; made by `Stack.snapshot`."""
 
     def __init__(self, heads: HeadArray, count: int) -> None:
         self.heads = heads.copy()
@@ -59,7 +59,7 @@ class Snapshot:
         self.saved: list[WordArray] = []
 
     def save(self, words: WordArray, count: int) -> None:
-        """Keep the words that were popped below the lowest count so far, before pushes hit them."""
+        """Copy the words popped below the lowest count so far, before a push overwrites them."""
         if count < self.lowest:
             self.saved.append(words[count : self.lowest].copy())
             self.lowest = count
@@ -69,8 +69,8 @@ class Stack:
     """A stack of symbols, each with its own integer interval of 2^28.
 
     A batch of n symbols is pushed last first, so that it pops in its own order; symbol i of a batch
-    uses head i modulo the number of heads. Several heads let a processor work on several symbols
-    at once and cost four bytes each.
+    uses head i modulo the number of heads. With several heads a processor works on several symbols
+    at once; each head costs four bytes.
 
     Args:
         heads: number of heads.
@@ -97,7 +97,7 @@ class Stack:
 
     @property
     def empty(self) -> bool:
-        """Everything that was pushed has been popped, and nothing else."""
+        """Whether all that was pushed has been popped, and nothing else."""
         return self._count == 0 and bool((self._heads == FLOOR).all())
 
     @property
@@ -107,17 +107,17 @@ class Stack:
 
     @property
     def available_bits(self) -> float:
-        """Bits that can be popped for certain, in any split over the heads.
+        """Bits that can always be popped, however the symbols fall on the heads.
 
-        With one head it is the content. A symbol may round it by 0.09 bit: leave a margin, or
-        try and go back (`snapshot`).
+        With one head this is the content. Each symbol may round it by 0.09 bit: leave a margin,
+        or take a `snapshot`, try, and restore.
         """
         spare = WORD * max(0, self._count - (self._width - 1))
         return spare + float(np.log2(self._heads[: self._width]).min()) - WORD
 
     @contextmanager
     def narrowed(self, heads: int) -> Iterator[None]:
-        """Inside, only the first `heads` heads are used; both sides must do the same."""
+        """A context in which only the first `heads` heads are used; both sides must do the same."""
         if not 1 <= heads <= self.heads:
             raise ConfigError(f"a stack of {self.heads} heads cannot be used with {heads}")
         before, self._width = self._width, heads
@@ -175,7 +175,7 @@ class Stack:
         return symbols
 
     def snapshot(self) -> Snapshot:
-        """Remember this state; costs as much as is popped below it afterwards."""
+        """Remember this state; copies the words that are popped below it afterwards."""
         snapshot = Snapshot(self._heads, self._count)
         self._snapshots.add(snapshot)
         return snapshot
@@ -183,7 +183,7 @@ class Stack:
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a state of this stack."""
         if snapshot not in self._snapshots:
-            raise CodingError("this snapshot was taken of another stack")
+            raise CodingError("this snapshot belongs to another stack")
         place = snapshot.lowest
         for words in reversed(snapshot.saved):
             self._words[place : place + words.size] = words
@@ -194,7 +194,7 @@ class Stack:
     def to_bytes(self) -> bytes:
         """Heads, then words, the top first: a file cut short has lost the bottom of the stack.
 
-        A head is a big-endian integer of 5 to 9 bytes; its first 3 bits tell how many beyond 5.
+        A head is a big-endian integer of 5 to 9 bytes; its first 3 bits are its bytes minus 5.
         Words are little-endian.
         """
         parts = [_head_bytes(int(head)) for head in self._heads]
@@ -205,7 +205,7 @@ class Stack:
         """A stack from what `to_bytes` returned, or from the beginning of it.
 
         Args:
-            data: heads and words; a word of which only a part is there counts as lost.
+            data: heads and words; an incomplete last word is ignored.
             heads: number of heads that the stack had.
 
         Raises:
@@ -217,7 +217,7 @@ class Stack:
             value = int.from_bytes(data[place : place + length], "big")
             value &= (1 << 8 * length - _LENGTH_BITS) - 1
             if place + length > len(data) or not FLOOR <= value < 1 << 64:
-                raise CorruptFileError("the message's beginning is damaged or cut short")
+                raise CorruptFileError("the beginning of the message is damaged or cut short")
             stack._heads[i] = value
             place += length
         words = np.frombuffer(data[place : len(data) - (len(data) - place) % 4], "<u4")
@@ -235,7 +235,7 @@ class Stack:
 
 
 def _head_bytes(head: int) -> bytes:
-    """The shortest form of a head, its length in front."""
+    """The shortest form of a head, after its length."""
     length = max(_SHORTEST, -(-(head.bit_length() + _LENGTH_BITS) // 8))
     marked = length - _SHORTEST << 8 * length - _LENGTH_BITS | head
     return marked.to_bytes(length, "big")

@@ -1,13 +1,13 @@
 """Compiled loops of the stack and its codecs: integers in, integer intervals out.
 
 A symbol x of an ordered alphabet is a bin between two edges; the first and the last bin reach to
-infinity. Its interval on the stack is what lies between the values, at those edges, of
+infinity. Its interval on the stack lies between the values, at those two edges, of
 
     C(x) = x + F(x) (2^28 - size),    F = Σ_k w_k S((edge_x - m_k) exp(-l_k))
 
 where S is a tabulated distribution function. C(0) = 0, C(size) = 2^28, and C rises by at least
-one from edge to edge, since F never falls: so every symbol has an interval, and a search in C
-inverts it exactly. No inverse of S is ever computed.
+one from edge to edge, since F never falls. So every symbol has an interval, and a binary search in
+C inverts it exactly; no inverse of S is computed.
 """
 
 from typing import TypeAlias
@@ -39,10 +39,10 @@ FLOOR = 1 << 32
 """The least state of a head."""
 
 ARGUMENT_BITS = 24
-"""A distribution function's argument, in scales, counts in units of 2^-24."""
+"""The argument of a distribution function, in scales, has units of 2^-24."""
 
 VALUE_BITS = 30
-"""Its value counts in units of 2^-30."""
+"""The value of a distribution function has units of 2^-30."""
 
 CELL_BITS = 7
 """Distribution functions are tabulated at steps of 2^-7 scales."""
@@ -84,13 +84,13 @@ def push_intervals(
 
 @njit(inline="always")
 def place_of(heads: HeadArray, head: int) -> Int:
-    """Where in 0 .. TOTAL - 1 the next symbol of this head lies."""
+    """The place in 0 .. TOTAL - 1 that selects the next symbol of this head."""
     return np.int64(heads[head] & np.uint64(TOTAL - 1))
 
 
 @njit(inline="always")
 def take(heads: HeadArray, words: WordArray, count: int, head: int, start: Int, size: Int) -> int:
-    """Remove a symbol whose interval is known; returns the new number of words, or -1: too few."""
+    """Remove a symbol of this interval; returns the new number of words, or -1 if too few."""
     state = heads[head]
     rest = (state & np.uint64(TOTAL - 1)) - np.uint64(start)
     state = np.uint64(size) * (state >> np.uint64(PRECISION)) + rest
@@ -112,7 +112,7 @@ def clip(value: Int, low: Int, high: Int) -> Int:
 
 @njit(inline="always")
 def octaves(nats: Int) -> Int:
-    """Units of 2^-16 nat to units of 2^-10 octave, rounded; |nats| below 2^31."""
+    """Convert units of 2^-16 nat to units of 2^-10 octave, rounded; |nats| below 2^31."""
     shift = 30 + 16 - OCTAVE_BITS
     return (np.int64(nats) * _LOG2E + (1 << (shift - 1))) >> shift
 
@@ -125,7 +125,7 @@ def halvings(step: Int, powers: TableArray) -> tuple[Int, Int]:
 
 @njit(inline="always")
 def look_up(argument: Int, table: TableArray) -> Int:
-    """Distribution function at an argument in units of 2^-24; never falls as the argument rises."""
+    """The distribution function at an argument in units of 2^-24; monotonic."""
     last = (np.int64(table.size) - 1) << _STEP_BITS
     place = clip(argument + (last >> 1), np.int64(0), last - 1)
     cell = place >> _STEP_BITS
@@ -138,7 +138,7 @@ def look_up(argument: Int, table: TableArray) -> Int:
 def pop_uniform(
     heads: HeadArray, words: WordArray, count: int, symbols: IntArray, sizes: IntArray
 ) -> int:
-    """Fill `symbols`, all alike within alphabets of `sizes`, `(n,)` or `(1,)`."""
+    """Fill `symbols`, uniform in alphabets of `sizes`, `(n,)` or `(1,)`."""
     head = 0
     for i in range(symbols.size):
         size = sizes[i if sizes.size > 1 else 0]
@@ -378,9 +378,9 @@ def pop_mixture(
     fine: int,
     limit: int,
 ) -> int:
-    """Fill `symbols`: for each, a binary search for the bin whose interval holds the head's place.
+    """Fill `symbols`: a binary search finds the bin whose interval contains the head's place.
 
-    Arguments as of `mixture_intervals`; the rest as `Stack.pop` says.
+    Arguments as in `mixture_intervals`; the others as in `Stack.pop`.
     """
     weights = np.empty(logits.shape[1], np.int64)
     means, factors, shifts = np.empty_like(weights), np.empty_like(weights), np.empty_like(weights)

@@ -1,12 +1,13 @@
 """Latents on a lattice: normals, mixtures of normals, and volume-preserving flows of either.
 
-A latent z is an integer n that stands for n 2^-bits. What a finer lattice costs under the marginal
-comes back from the posterior, so that the net length is log q(z) - log p(z) in any case. A flow
-that adds shifts, z_i + shift_i(z_<i), takes lattice points to lattice points one to one if the
-shifts are rounded to the lattice ("integer discrete flow"): no bit is lost by construction.
+A latent z is n 2^-bits for an integer n. The bits that a finer lattice costs under the marginal
+come back from the posterior, so the net length is log q(z) - log p(z) for every lattice. A flow
+that adds shifts, z_i + shift_i(z_<i), maps lattice points to lattice points one to one if the
+shifts are rounded to the lattice ("integer discrete flow"), so it loses no bits.
 
-Parameters are floats here. Sender and receiver have to compute the same ones, as one process does
-that repeats a computation with the same shapes: these codecs measure real bits, and are no format.
+Parameters are floats here. Sender and receiver must compute the same floats; one process that
+repeats a computation with the same shapes does. So these codecs measure real bits; they are no file
+format.
 
 Source: Alemi, F.1 and F.3 (the flows, the mixture); Hoogeboom et al., "Integer discrete flows",
 2019; mixtures by bits-back: Ullrich 1.4 with the component's number as the latent.
@@ -36,14 +37,14 @@ _RANGE_BITS: Final = 24
 """The levels of a `GaussianMixture` lie within 2^24 units of its means."""
 _LEAST_LEVEL_BITS: Final = 8
 _WINDOW: Final = 8.0
-"""Draws lie within so many scales of their mean, or farther."""
+"""The window of a draw reaches at least this many scales to either side of its mean."""
 _COUNT_BITS: Final = 24
 _SLICE: Final = 32
 """Vectors whose densities under all components are computed together."""
 
 
 class LatentCodec(Protocol):
-    """A distribution of lattice vectors, and how to put them on a stack."""
+    """A distribution of lattice vectors that pushes them on a stack and pops them."""
 
     def push(self, stack: Stack, points: IntArray) -> None:
         """Put vectors `(n, dims)` on the stack."""
@@ -69,7 +70,7 @@ class Lattice:
     bits: int = 10
 
     def __post_init__(self) -> None:
-        """Raise `CodingError` for what is no lattice."""
+        """Raise `CodingError` unless `bits` is from 2 to 12."""
         if not 2 <= self.bits <= 12:
             raise CodingError(f"a lattice has 2 to 12 bits after the point, not {self.bits}")
 
@@ -79,7 +80,7 @@ class Lattice:
         return min(_REACH_BITS, _MOST_LEVEL_BITS - 1 - self.bits)
 
     def values(self, points: IntArray) -> Tensor:
-        """The vectors that points stand for, float64."""
+        """The vectors of these points, float64."""
         return torch.from_numpy(points).double() * 2.0**-self.bits
 
     def nearest(self, values: Tensor) -> IntArray:
@@ -92,9 +93,9 @@ class Lattice:
 
 @final
 class LatticeNormal:
-    """Independent normals N(m, s²), to tell vectors under.
+    """Independent normals N(m, s²), under which vectors are encoded.
 
-    Every point of the lattice keeps 2^-28 of the mass at least, far ones too.
+    Every point of the lattice has at least 2^-28 of the mass, even far ones.
 
     Args:
         means: `(n, dims)`.
@@ -133,10 +134,10 @@ class LatticeNormal:
 
 @final
 class DrawnNormal:
-    """Independent normals N(m, s²), to draw vectors from: each from a window around its mean.
+    """Independent normals N(m, s²) to draw vectors from, each within a window around its mean.
 
-    With a window of the whole lattice, the 2^-28 that every point keeps would make one draw in some
-    thousands land anywhere.
+    Every point of the window has at least 2^-28 of the mass. If the window were the whole lattice,
+    one draw in some thousands would be such a point, far from the mean.
 
     Args:
         means: `(n, dims)`.
@@ -164,7 +165,7 @@ class DrawnNormal:
         )
 
     def push(self, stack: Stack, points: IntArray) -> None:
-        """Put vectors on the stack: ones that `pop` can draw.
+        """Put vectors on the stack; they must be ones that `pop` can draw.
 
         Raises:
             CodingError: a point lies outside its window.
@@ -186,10 +187,10 @@ class DrawnNormal:
 
 @final
 class LatticeMixture:
-    """Mixtures of normals: the component is drawn given the vector, told, and given back.
+    """Mixtures of normals by bits-back: the component is drawn given the vector, and encoded.
 
-    Net length: log p(k | z) - log w_k - log N(z; m_k, s_k) = -log Σ w_k N(z; m_k, s_k), whichever
-    component k is drawn. Push therefore needs some bits on the stack.
+    Net length: log p(k | z) - log w_k - log N(z; m_k, s_k) = -log Σ w_k N(z; m_k, s_k), for every
+    component k that may be drawn. So a push needs some bits on the stack.
 
     Args:
         weights: `(n, components)`, rows that add up to one.
@@ -265,12 +266,12 @@ class Step(Protocol):
 
 @final
 class LatticeFlow:
-    """A volume-preserving flow as a bijection of lattice points; it remembers its last vectors.
+    """A volume-preserving flow as a bijection of lattice points; it caches its last vectors.
 
     Args:
-        steps: of the flow, the first one first.
+        steps: steps of the flow, the first one first.
         lattice: the points.
-        dtype: of the numbers that the steps take.
+        dtype: dtype of the steps' input.
     """
 
     def __init__(
@@ -290,7 +291,7 @@ class LatticeFlow:
         return image
 
     def backwards(self, image: IntArray) -> IntArray:
-        """The one vector that goes to `image`; as many passes as the features' longest chain."""
+        """The vector that the flow maps to `image`, by repeated passes through each step."""
         if self._last is not None and np.array_equal(self._last[1], image):
             return self._last[0]
         points = image
@@ -304,7 +305,7 @@ class LatticeFlow:
             return self._lattice.nearest(step.shift(self._lattice.values(points).to(self._dtype)))
 
     def _undo(self, step: Step, image: IntArray) -> IntArray:
-        """Every pass settles one more feature at least; a pass that changes nothing is the last."""
+        """Every pass fixes at least one more feature; a pass that changes nothing is the last."""
         points = image
         for _ in range(image.shape[1] + 1):
             settled = image - self._shift(step, points)
@@ -316,12 +317,12 @@ class LatticeFlow:
 
 @final
 class Flowed:
-    """The distribution of what a flow makes of another one's draws.
+    """The distribution of draws from `base` that went through a flow.
 
     Args:
-        base: of the vectors before the flow.
+        base: distribution of the vectors before the flow.
         flow: a bijection of lattice points.
-        inverse: whether draws go through the flow backwards, as a masked flow's do.
+        inverse: whether draws go through the flow backwards, as with a masked flow.
     """
 
     def __init__(self, base: LatentCodec, flow: LatticeFlow, inverse: bool) -> None:
@@ -330,7 +331,7 @@ class Flowed:
         self._undo = flow.forwards if inverse else flow.backwards
 
     def push(self, stack: Stack, points: IntArray) -> None:
-        """Put vectors on the stack: what they come from."""
+        """Put vectors on the stack, by pushing the vectors before the flow."""
         self._base.push(stack, self._undo(points))
 
     def pop(self, stack: Stack) -> IntArray:
@@ -338,7 +339,7 @@ class Flowed:
         return self._apply(self._base.pop(stack))
 
     def nats(self, points: IntArray) -> DoubleArray:
-        """Negative log density, `(n,)`: the flow keeps volumes."""
+        """Negative log density, `(n,)`: the flow preserves volume."""
         return self._base.nats(self._undo(points))
 
 
@@ -357,7 +358,7 @@ def _check(means: DoubleArray, scales: DoubleArray) -> None:
 def _levels(
     means: DoubleArray, scales: DoubleArray, lattice: Lattice, level_bits: int
 ) -> GaussianMixture:
-    """A codec of `0 .. 2^level_bits - 1`, where half of that stands for the lattice's zero."""
+    """A codec of `0 .. 2^level_bits - 1`; the middle is the zero of the lattice."""
     units = 2.0 ** (lattice.bits + _RANGE_BITS - level_bits)
     centre = np.rint(means * units).astype(np.int64) + (1 << (_RANGE_BITS - 1))
     width = np.rint(np.log(scales * units * 2.0**-16) * 65536).astype(np.int64)

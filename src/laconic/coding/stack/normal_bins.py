@@ -20,9 +20,9 @@ _MOST_BITS = 16
 class NormalBins:
     """A posterior N(m, exp(2 l)) over the 2^bits bins of equal mass of a standard normal prior.
 
-    A latent of any real value becomes a bin; the prior of bins is `NormalBins.prior`. The bits that
-    finer bins cost under the prior come back from the posterior: the net cost stays at the KL as
-    long as bins are narrow beside the posterior. Every bin keeps at least 2^-28 of the mass.
+    A real latent is coded as the number of a bin; the prior of bins is `NormalBins.prior`. The bits
+    that finer bins cost under the prior come back from the posterior: the net cost is the KL as
+    long as bins are narrow compared with the posterior. Every bin has at least 2^-28 of the mass.
 
     Args:
         means: any shape, units of 2^-16, clipped to +-256.
@@ -46,12 +46,12 @@ class NormalBins:
 
     @staticmethod
     def prior(bits: int, count: int) -> Uniform:
-        """The standard normal prior of `count` latents: all bins alike."""
+        """The standard normal prior of `count` latents: all bins are equally likely."""
         return Uniform.of_bits(bits, count)
 
     @staticmethod
     def centres(indices: IntArray, bits: int) -> IntArray:
-        """The latents' values: their bins' medians under the prior, units of 2^-16."""
+        """The values of the latents: the median of each bin under the prior, units of 2^-16."""
         return normal_centres(bits)[indices].astype(np.int64)
 
     def push(self, stack: Stack, symbols: ArrayLike) -> None:

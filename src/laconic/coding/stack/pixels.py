@@ -36,7 +36,7 @@ def _edges(levels: int) -> TableArray:
 
 
 class _Mixture:
-    """What the codecs below share: parameters `(n, channels, components)` and one loop each way."""
+    """The shared part of the codecs below: parameters `(n, channels, components)`, push and pop."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class GaussianMixture:
 
 @final
 class ColourMixture:
-    """RGB pixels under mixtures of discretised logistics; green sees red, blue sees both.
+    """RGB pixels under mixtures of discretised logistics; green depends on red, blue on both.
 
     Formula: mean_R = m_R; mean_G = m_G + c_0 (r - 128);
     mean_B = m_B + c_1 (r - 128) + c_2 (g - 128). Each channel is a mixture of its own given the

@@ -1,14 +1,14 @@
-"""Codecs: pairs of push and pop on the stack that undo each other exactly, and compose.
+"""Stack codecs: pairs of push and pop that undo each other exactly, and compose.
 
     codec.push(stack, x); codec.pop(stack)    gives x, and the stack as it was
     codec.push(stack, codec.pop(stack))       leaves the stack as it was
 
-The second law is what bits-back lives on: what a pop takes from the stack, the push of the same
-symbols puts back, so a pop is a draw whose randomness is not lost.
+Bits-back needs the second law: the push of the popped symbols puts back the bits that the pop took,
+so a pop is a draw whose randomness is recovered.
 
-Parameters are integers, in units of 2^-16 where they stand for real numbers; they come from integer
-networks. Source: Townsend, Bird, Barber, "Practical lossless compression with latent variables
-using bits back coding", 2019 (composition of codecs).
+Parameters are integers (real numbers in units of 2^-16); they come from integer networks. Source:
+Townsend, Bird, Barber, "Practical lossless compression with latent variables using bits back
+coding", 2019 (composition of codecs).
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ _LARGEST = 1 << 16
 
 
 class Codec(Protocol[S]):
-    """What can put symbols on a stack and take them off again."""
+    """Puts symbols on a stack and takes them off again."""
 
     def push(self, stack: Stack, symbols: S) -> None:
         """Put symbols on the stack."""
@@ -48,7 +48,7 @@ def parameters(values: ArrayLike) -> ParameterArray:
     """Integer parameters as compiled loops take them, clipped to 32 bits.
 
     Raises:
-        CodingError: they are floats, which would not be the same on every machine.
+        CodingError: they are floats, which could differ between machines.
     """
     array = np.asarray(values)
     if array.dtype.kind not in "iu":
@@ -75,10 +75,11 @@ def alphabet(symbols: ArrayLike, shape: tuple[int, ...], sizes: int | IntArray) 
 
 @final
 class Uniform:
-    """Symbols that are all equally likely.
+    """Equally likely symbols.
 
     Args:
-        sizes: size of each alphabet, or of all: a power of two up to 2^28, or up to 65536.
+        sizes: size of each alphabet, or one size for all: a power of two up to 2^28, or any
+            integer up to 65536.
         count: number of symbols.
     """
 

@@ -1,6 +1,6 @@
-"""Numbers of few distinct values: the values once, in order, and for each number which one it is.
+"""A lossless codec of numbers with few distinct values: the sorted values, and an index per number.
 
-Networks that were trained to share weights or to stand on a grid are such; no bit is lost.
+Networks that were trained with shared weights, or with weights on a grid, have few distinct values.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from laconic.coding.tensors.planes import Layout
 from laconic.errors import CorruptFileError
 
 LARGEST = 256
-"""More distinct values than this are no codebook."""
+"""Most distinct values of a codebook."""
 
 _SAMPLE = 1 << 14
 
@@ -24,12 +24,12 @@ Words = NDArray[np.unsignedinteger]
 
 @dataclass(frozen=True)
 class Codebook:
-    """Distinct values by size.
+    """The distinct values in rising order.
 
     Attributes:
-        words: their bits, shape `(values,)`.
-        zero: index of the one nearest to zero, from which indices are counted: rare large values
-            get large integers, as the coder of small integers likes them.
+        words: the bits of the values, shape `(values,)`.
+        zero: place of the value nearest to zero. Indices are counted from there, so that rare large
+            values get large integers, which suits the coder of small integers.
     """
 
     words: Words
@@ -39,11 +39,11 @@ class Codebook:
     def of(
         cls, words: Words, to_values: Callable[[Words], NDArray[np.floating]]
     ) -> "Codebook | None":
-        """The codebook of numbers, or None where they are too many or too few to be worth one.
+        """The codebook of numbers; None if there are too many distinct values or too few numbers.
 
         Args:
             words: bits of the numbers, shape `(count,)`.
-            to_values: bits to floats; called with distinct ones.
+            to_values: converts bits to floats; called with distinct values.
         """
         limit = min(LARGEST, words.size // 4)
         distinct = np.unique(words[:_SAMPLE])
@@ -60,17 +60,17 @@ class Codebook:
         return cls(distinct[order], int(np.argmin(np.abs(sizes[order]))))
 
     def indices(self, words: Words) -> IntArray:
-        """Which value each number is, counted from `zero`."""
+        """The index of each number's value, counted from `zero`."""
         order = np.argsort(self.words)
         places = order[np.searchsorted(self.words, words, sorter=order)]
         indices: IntArray = places.astype(np.int64) - self.zero
         return indices
 
     def values(self, indices: IntArray) -> Words:
-        """The numbers' bits.
+        """The bits of the numbers with these indices.
 
         Raises:
-            CorruptFileError: an index is outside.
+            CorruptFileError: an index is outside the codebook.
         """
         places = indices + self.zero
         if places.size and not (places.min() >= 0 and places.max() < self.words.size):
@@ -78,7 +78,7 @@ class Codebook:
         return self.words[places]
 
     def write(self, stream: QueueEncoder, layout: Layout) -> None:
-        """Write the values themselves."""
+        """Write the distinct values."""
         stream.integers([self.words.size, self.zero])
         planes.write(stream, self.words, layout)
 

@@ -1,15 +1,15 @@
-"""Compiled loops of dependent quantisation: which values a number may take depends on those before.
+"""Compiled loops of dependent quantisation: the allowed values depend on the indices before.
 
-    state s of 8     values that the index k stands for, in steps      next state
-    even             2 k                                               NEXT[s, parity of k]
-    odd              2 k - sign(k)                                     NEXT[s, parity of k]
+    state s of 8     value of the index k, in steps      next state
+    even             2 k                                 NEXT[s, parity of k]
+    odd              2 k - sign(k)                       NEXT[s, parity of k]
 
-Together the values lie one step apart, but at each number the index chooses among values two apart:
-of rounding to values two apart it has the rate, and a good part of the accuracy of one apart. The
-best path through all states is found by the Viterbi algorithm.
+The values of all states lie one step apart, but in each state the index chooses among values two
+steps apart. So the rate is that of rounding to values two steps apart, and the accuracy is closer
+to that of one step. The Viterbi algorithm finds the best path through the states.
 
 Source: Haase et al., "Dependent scalar quantization for neural network compression", 2020; the
-states are those of ISO/IEC 15938-17 (NNC), so that what was quantised there is told as it was.
+states are those of ISO/IEC 15938-17 (NNC), so that weights quantised there are coded without loss.
 """
 
 import numpy as np
@@ -24,11 +24,11 @@ STATES = 8
 _NEXT = np.array([[0, 2], [7, 5], [1, 3], [6, 4], [2, 0], [5, 7], [3, 1], [4, 6]])
 
 OFF = -1
-"""What `to_indices` returns where the values are no path."""
+"""`to_indices` returns this if no path of states gives the values."""
 
 
 def _before() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of each state, the two states that lead to it, and the parity of the index that does."""
+    """For each state, the two states that lead to it, and the parities of the indices that do."""
     pairs = [np.argwhere(state == _NEXT) for state in range(STATES)]
     return np.array([pair[:, 0] for pair in pairs]), np.array([pair[:, 1] for pair in pairs])
 
@@ -38,7 +38,7 @@ _FROM, _PARITY = _before()
 
 @compiled(nogil=True)
 def to_values(k: IntArray, state: int) -> np.int64:
-    """Replace indices, flat, by what they stand for, from a state on; returns the last state."""
+    """Replace flat indices by their values, in steps, from a state on; returns the last state."""
     last = np.int64(state)
     for i in range(k.size):
         index = k[i]
@@ -49,7 +49,7 @@ def to_values(k: IntArray, state: int) -> np.int64:
 
 @compiled(nogil=True)
 def to_indices(r: IntArray, state: int) -> np.int64:
-    """Undo `to_values`; returns the last state, or `OFF` where `r` is no path from the first."""
+    """Undo `to_values`; returns the last state, or `OFF` if no path from `state` gives `r`."""
     last = np.int64(state)
     for i in range(r.size):
         twice = r[i] + np.sign(r[i]) * (last & 1)
@@ -68,7 +68,7 @@ def _below(size: float, odd: int) -> np.int64:
 
 @njit(nogil=True, error_model="numpy")
 def _error(size: float, index: np.int64, odd: int) -> float:
-    """Of the index's value, squared."""
+    """Squared error of the index's value."""
     distance: float = size - (2 * index - (odd if index > 0 else 0))
     return distance * distance
 
@@ -84,22 +84,23 @@ def find_path(
 ) -> np.int64:
     """Fill `k` with the indices of least squared error plus price; returns the last state.
 
-    Only the two values around a number come into question, one of each parity; zeros stay zeros.
+    In each state only the two values around a number are candidates; zeros stay zeros.
 
     Args:
         values: `(rows, columns)`, in steps.
-        rows: of contexts, shifted as in `kernels_matrix`; their sum with the column's is clipped.
-        columns: likewise.
-        price: of an index's size, by context and size; the last is that of all larger ones.
-        state: where the path begins.
+        rows: steps of the rows, shifted as in `kernels_matrix`; the context of an entry is its
+            row's step plus its column's, clipped.
+        columns: steps of the columns.
+        price: price of an index by context and size; the last size means this or larger.
+        state: first state of the path.
         k: `(rows, columns)`.
     """
-    taken = np.empty(values.size, np.uint8)  # A bit a state: which of both ways led there.
+    taken = np.empty(values.size, np.uint8)  # One bit per state: which of its two predecessors.
     contexts, largest = np.int64(price.shape[0] - 1), np.int64(price.shape[1] - 1)
     ends = np.full(STATES, np.inf)
     ends[state] = 0.0
     c0, c1, c2, c3, c4, c5, c6, c7 = ends
-    edges = np.empty(4)  # Of even values and of odd ones, the index's parity 0 and 1.
+    edges = np.empty(4)  # Even values, then odd ones; each for parities 0 and 1.
     for i in range(values.shape[0]):
         for j in range(values.shape[1]):
             size = abs(values[i, j])
@@ -112,7 +113,7 @@ def find_path(
                 edges[2 * odd + (low & 1)] = near
                 edges[2 * odd + 1 - (low & 1)] = far
             e0, e1, o0, o1 = edges[0], edges[1], edges[2], edges[3]
-            # The states of `_NEXT`, written out: in a loop they take three times as long.
+            # The states of `_NEXT`, unrolled: a loop takes three times as long.
             a0, a1, a2, a3 = c0 + e0, c2 + e0, c0 + e1, c2 + e1
             a4, a5, a6, a7 = c3 + o1, c1 + o1, c3 + o0, c1 + o0
             b0, b1, b2, b3 = c4 + e1, c6 + e1, c4 + e0, c6 + e0

@@ -2,7 +2,7 @@
 
 Context c of an entry is the sum of its row's and its column's step, clipped to 0 .. contexts - 1;
 steps are shifted beforehand so that 0 is the lowest. Most entries of a sparse matrix are 0: the
-histograms count what is not, and the zeros are what is left of the contexts' entries.
+histograms count the other entries, and the zeros of a context are the rest of its entries.
 """
 
 from typing import TypeAlias
@@ -33,7 +33,7 @@ def add_up(q: IntArray, rows: IntArray, columns: IntArray) -> None:
 
 @njit(nogil=True, error_model="numpy")
 def _context(step: Int, contexts: Int) -> Int:
-    """Clipped to what there is."""
+    """The step clipped to 0 .. contexts - 1."""
     return min(max(step, np.int64(0)), np.int64(contexts - 1))
 
 
@@ -56,13 +56,13 @@ def count_contexts(rows: IntArray, columns: IntArray, entries: IntArray) -> None
 def _count_sizes(
     q: IntArray, rows: IntArray, columns: IntArray, dropped: IntArray, cells: IntArray
 ) -> None:
-    """Histograms of |q| under each choice; arguments as of `find_costs`, zeros left out."""
+    """Histograms of |q| under each choice, without zeros; arguments as in `find_costs`."""
     sizes, places = np.empty(q.shape[1], np.int64), np.empty(q.shape[1], np.int64)
     last = np.int64(cells.shape[2] - 1)
     by_row = np.array([not choice.any() for choice in columns])
     for i in range(q.shape[0]):
         filled = 0
-        for j in range(q.shape[1]):  # No branch here: zeros are hard to foresee.
+        for j in range(q.shape[1]):  # No branch here: zeros are hard to predict.
             sizes[filled] = abs(q[i, j])
             places[filled] = j
             filled += q[i, j] != 0
@@ -82,7 +82,7 @@ def _count_sizes(
 
 @njit(nogil=True, error_model="numpy")
 def _information(counts: IntArray) -> tuple[float, Int]:
-    """Bits of symbols counted under their own frequencies, and how many kinds there are."""
+    """Bits of symbols coded under their own frequencies, and the number of distinct symbols."""
     total, kinds, spread = np.int64(0), np.int64(0), 0.0
     for count in counts:
         if count > 0:
@@ -94,7 +94,7 @@ def _information(counts: IntArray) -> tuple[float, Int]:
 
 @njit(nogil=True, error_model="numpy")
 def _cost_of_steps(steps: IntArray) -> float:
-    """Bits of telling steps by their changes, each kind of which is learnt."""
+    """Bits of steps coded by their changes, with the cost of learning the frequencies."""
     changes = np.zeros(512, np.int64)
     for i in range(1, steps.size):
         changes[steps[i] - steps[i - 1] + 256] += 1
@@ -112,8 +112,8 @@ def find_costs(
         q: `(rows, columns)`.
         rows: steps, `(choices, rows)`.
         columns: steps, `(choices, columns)`.
-        dropped: lowest bits that each context does not see; they take a bit each.
-        symbols: values of |q| that are told apart; the last is that size or more.
+        dropped: lowest bits that each context's counts leave out; they take a bit each.
+        symbols: distinct symbols of |q|; the last one means this size or more.
     """
     cells = np.zeros((rows.shape[0], dropped.size, symbols), np.int64)
     costs = np.zeros(rows.shape[0])
@@ -135,7 +135,7 @@ def find_costs(
 def sort_entries(
     q: IntArray, rows: IntArray, columns: IntArray, places: IntArray, entries: IntArray
 ) -> None:
-    """Copy `q` to `entries`, those of context c from `places[c]` on, in raster order."""
+    """Copy `q` to `entries`, the entries of context c from `places[c]` on, in raster order."""
     for i in range(q.shape[0]):
         for j in range(q.shape[1]):
             context = _context(rows[i] + columns[j], places.size)
@@ -157,7 +157,7 @@ def spread_entries(
 
 @compiled(nogil=True)
 def count_cells(q: IntArray, rows: IntArray, columns: IntArray, cells: IntArray) -> None:
-    """Histogram of |q| by context, zeros too, no bit dropped; `rows`, `columns`: steps."""
+    """Histogram of |q| by context, with zeros and all bits; `rows`, `columns`: steps."""
     for i in range(q.shape[0]):
         for j in range(q.shape[1]):
             context = _context(rows[i] + columns[j], cells.shape[0])
@@ -173,7 +173,7 @@ def round_down(
     columns: IntArray,
     worth: DoubleArray,
 ) -> None:
-    """Move each entry of `q`, nearest to `values / step`, towards 0 where that is worth it.
+    """Move each entry of `q`, which is the nearest to `values / step`, towards 0 if that pays.
 
     `worth`: squared error, in steps², that the move may add, by context and size.
     """

@@ -1,13 +1,14 @@
-"""Compiled loops over the signs of kernels: each is foreseen from neighbours within its kernel.
+"""Compiled loops over the signs of kernels: each sign is predicted from neighbours in its kernel.
 
-Filters are smooth: next to a weight that is large and positive stands another one. Of the signed
-neighbours to the left, above, and above left, `2 (left + above) - above left` foresees a sign; how
-surely depends on the sizes of what is foreseen and of the weight itself, both known beforehand.
-Their product, over the mean square, picks one of `CONTEXTS` counts of agreements.
+Filters are smooth: the neighbour of a large positive weight is usually positive. With the signed
+neighbours to the left, above, and above left, `2 (left + above) - above left` predicts a sign. The
+confidence depends on the size of the prediction and on the size of the weight itself, which are
+both known beforehand: their product, over the mean square, selects one of `CONTEXTS` counts of
+agreements.
 
-A word leaves or enters the range coder as in `queue.kernels`. Helpers get no arrays: inlined by
-numba, they would count references to them at every sign. Counts are followed in place, in both
-loops: a helper that returns them makes writing a tenth slower.
+A word leaves or enters the range coder as in `queue.kernels`. Helpers get no arrays: numba inlines
+them and would count references to the arrays at every sign. Both loops update the counts in place:
+a helper that returns them makes writing a tenth slower.
 """
 
 import numpy as np
@@ -27,14 +28,14 @@ from laconic.coding.queue.kernels import (
 )
 
 OCTAVES = 14
-"""Of the product, from 2^-6 of the mean square on."""
+"""Octaves of the product, from 2^-6 of the mean square on."""
 
 CONTEXTS = OCTAVES + 1
-"""The last is that of signs of which nothing is known; its counts stay equal."""
+"""The last context is that of signs without a prediction; its counts stay equal."""
 
-_LIMIT = 256  # Of a context's counts: filters change their character from layer to layer.
+_LIMIT = 256  # Limit of a context's counts: statistics change from layer to layer.
 _STEP = 2
-_LARGEST = 1 << 20  # Sizes beyond it are all alike here: no product overflows.
+_LARGEST = 1 << 20  # Sizes are clipped to it, so that no product overflows.
 _FIRST = 6
 _SHIFT = np.uint64(PRECISION)
 _WHOLE = np.uint64(1 << PRECISION)
@@ -59,16 +60,16 @@ def _scale(q: IntArray) -> Int:
 
 
 @njit(nogil=True, error_model="numpy")
-def _context(foreseen: np.int64, size: np.int64, bits: Int) -> Int:
+def _context(predicted: np.int64, size: np.int64, bits: Int) -> Int:
     """Octave of the product, which `_scale`'s 16ths make 256 times as large."""
-    product = min(abs(foreseen), np.int64(_LARGEST)) * min(size, np.int64(_LARGEST))
+    product = min(abs(predicted), np.int64(_LARGEST)) * min(size, np.int64(_LARGEST))
     octave = _OCTAVES[min((product << (8 + _FIRST)) >> bits, np.int64(_OCTAVES.size - 1))]
-    return np.int64(octave) if foreseen != 0 else np.int64(OCTAVES)
+    return np.int64(octave) if predicted != 0 else np.int64(OCTAVES)
 
 
 @compiled(nogil=True, error_model="numpy")
 def count_agreements(q: IntArray) -> tuple[Int, Int]:
-    """Of kernels `(kernels, height, width)`, signs that are foreseen rightly, and all foreseen."""
+    """Correctly predicted signs of kernels `(kernels, height, width)`, and all predicted ones."""
     right, tried = np.int64(0), np.int64(0)
     for k in range(q.shape[0]):
         for y in range(q.shape[1]):
@@ -86,8 +87,8 @@ def count_agreements(q: IntArray) -> tuple[Int, Int]:
 def encode_signs(state: StateArray, words: WordArray, q: IntArray, counts: IntArray) -> float:
     """Write the signs of all `q`, `(kernels, height, width)`, that are not 0; returns their bits.
 
-    `state`, `words`: as of `queue.kernels`, with room for one word per sign. `counts`: agreements
-    and others by context; they follow.
+    `state`, `words`: as in `queue.kernels`, with room for one word per sign. `counts`: agreements
+    and disagreements by context; updated.
     """
     lower, extent, count = state[0], state[1], np.int64(state[2])
     before, bits = np.log2(float(extent)) - 32.0 * count, _scale(q)
@@ -96,15 +97,15 @@ def encode_signs(state: StateArray, words: WordArray, q: IntArray, counts: IntAr
             left = corner = np.int64(0)
             for x in range(q.shape[2]):
                 above = q[k, y - 1, x] if y > 0 else np.int64(0)
-                foreseen, value = 2 * (left + above) - corner, q[k, y, x]
+                predicted, value = 2 * (left + above) - corner, q[k, y, x]
                 left, corner = value, above
                 if value == 0:
                     continue
-                context = _context(foreseen, abs(value), bits)
+                context = _context(predicted, abs(value), bits)
                 total = counts[context, 0] + counts[context, 1]
                 share = np.uint64(counts[context, 0]) * np.uint64(_SHARES[total])
-                differs = np.int64((value < 0) != (foreseen < 0))
-                counts[context, differs] += _STEP if foreseen != 0 else 0
+                differs = np.int64((value < 0) != (predicted < 0))
+                counts[context, differs] += _STEP if predicted != 0 else 0
                 if total >= _LIMIT:
                     counts[context, 0] = (counts[context, 0] + 1) >> 1
                     counts[context, 1] = (counts[context, 1] + 1) >> 1
@@ -129,7 +130,7 @@ def decode_signs(
 ) -> float:
     """Give sizes `q`, `(kernels, height, width)`, their signs; returns bits, or why it failed.
 
-    `end`: words after which there can be nothing more.
+    `end`: most words that the message can have.
     """
     offset, extent, place = state[0], state[1], np.int64(state[2])
     before, bits = np.log2(float(extent)) - 32.0 * place, _scale(q)
@@ -138,11 +139,11 @@ def decode_signs(
             left = corner = np.int64(0)
             for x in range(q.shape[2]):
                 above = q[k, y - 1, x] if y > 0 else np.int64(0)
-                foreseen, size = 2 * (left + above) - corner, q[k, y, x]
+                predicted, size = 2 * (left + above) - corner, q[k, y, x]
                 left, corner = np.int64(0), above
                 if size == 0:
                     continue
-                context = _context(foreseen, size, bits)
+                context = _context(predicted, size, bits)
                 total = counts[context, 0] + counts[context, 1]
                 share = np.uint64(counts[context, 0]) * np.uint64(_SHARES[total])
                 scale = extent >> _SHIFT
@@ -152,11 +153,11 @@ def decode_signs(
                 extent = scale * (_WHOLE - share if differs else share)
                 if offset >= extent:
                     return float(NO_CODE)
-                counts[context, differs] += _STEP if foreseen != 0 else 0
+                counts[context, differs] += _STEP if predicted != 0 else 0
                 if total >= _LIMIT:
                     counts[context, 0] = (counts[context, 0] + 1) >> 1
                     counts[context, 1] = (counts[context, 1] + 1) >> 1
-                left = -size if differs != np.int64(foreseen < 0) else size
+                left = -size if differs != np.int64(predicted < 0) else size
                 q[k, y, x] = left
                 if extent < _FLOOR:
                     offset, extent = next_word(words, place, offset), extent << _WORD

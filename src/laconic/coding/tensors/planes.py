@@ -1,8 +1,8 @@
-"""Numbers of any type, losslessly: split into planes of symbols, each under adaptive counts or raw.
+"""A lossless codec of numbers of any type: planes of symbols, under adaptive counts or raw.
 
-A float is its sign and exponent, which say much about each other, and its mantissa, which says
-little: the first is one plane of up to 4096 symbols, the second is cut into planes of at most
-eight bits. Integers are cut into bytes. A plane that adaptive counts would not shorten is sent raw.
+The sign and exponent of a float depend on each other and have skewed frequencies: they form one
+plane of up to 4096 symbols. The mantissa is nearly random: it is cut into planes of at most eight
+bits. Integers are cut into bytes. A plane that adaptive counts would not shorten is sent raw.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from laconic.coding.queue.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
 
 CHUNK = 1 << 20
-"""Numbers that are split at once, so that memory stays small."""
+"""Numbers that are processed at once, so that memory stays small."""
 
 _WORTH = 0.995
-"""A plane is modelled when its entropy is below this share of its width."""
+"""A plane gets adaptive counts if its entropy is below this share of its width."""
 
 _SAMPLE = 1 << 16
 
@@ -26,7 +26,7 @@ class Layout:
     """How numbers of one type split into planes.
 
     Attributes:
-        width: bits of a number: 8, 16, 32 or 64.
+        width: bits per number: 8, 16, 32 or 64.
         first: bits of the first plane (sign and exponent of a float), at most 12.
     """
 
@@ -61,7 +61,7 @@ def write(stream: QueueEncoder, words: NDArray[np.unsignedinteger], layout: Layo
 
 
 def bits_per_number(words: NDArray[np.unsignedinteger], layout: Layout) -> float:
-    """What `write` takes, nearly: on some of the numbers."""
+    """An estimate of the bits per number that `write` takes, from a sample of the numbers."""
     sample = words[:: max(1, words.size // _SAMPLE)].astype(np.uint64)
     planes = [
         min(_entropy(_plane(sample, shift, bits), bits), bits) for shift, bits in layout.planes
@@ -92,13 +92,13 @@ def read(stream: QueueDecoder, count: int, layout: Layout) -> NDArray[np.unsigne
 
 
 class _Models:
-    """Counts of each plane, made when they are first asked for: small tensors need few."""
+    """Counts of each plane, made at their first use: small tensors need few."""
 
     def __init__(self) -> None:
         self._made: dict[int, AdaptiveModel] = {}
 
     def of(self, shift: int, bits: int) -> AdaptiveModel:
-        """Those of the plane that begins at bit `shift`."""
+        """The counts of the plane that begins at bit `shift`."""
         if shift not in self._made:
             self._made[shift] = AdaptiveModel(
                 1 << bits, increment=16, limit=1 << 18, longest_run=1 << 12
@@ -107,7 +107,7 @@ class _Models:
 
 
 def _entropy(symbols: IntArray, bits: int) -> float:
-    """Bits per symbol that adaptive counts take: the sample's entropy and what learning costs."""
+    """Bits per symbol under adaptive counts: the sample's entropy and the cost of learning."""
     sample = symbols[:: max(1, symbols.size // _SAMPLE)]
     counts = np.bincount(sample, minlength=1 << bits)
     shares = counts[counts > 0] / sample.size

@@ -1,13 +1,13 @@
 """Matrices of small integers: quantised weights, coded under the scale of their row and column.
 
-Weights of one output, or of one input, are alike in size. Every row and every column therefore has
-a scale, told in half octaves; their sum picks the context of an entry, and each context has its own
-adaptive counts. What a count says is |q| for small scales, |q| without its lowest bits for large
-ones; lowest bits are sent raw, and so are signs, except in kernels where they follow their
-neighbours (`kernels_signs`). Contexts mean the same in every matrix, so one set of counts
-(`Contexts`) serves a whole network.
+Weights of one output, or of one input, have similar sizes. So every row and every column has a
+scale, encoded in half octaves. The sum of both selects the context of an entry, and each context
+has its own adaptive counts. The counted symbol is |q| for small scales, and |q| without its lowest
+bits for large ones. Lowest bits are sent raw, and so are signs, except in kernels whose signs can
+be predicted from neighbours (`kernels_signs`). A context means the same in every matrix, so one set
+of counts (`Contexts`) serves a whole network.
 
-Source: separable scales, shared contexts and foreseen signs are ours; rate-distortion optimised
+Source: separable scales, shared contexts and predicted signs are ours; rate-distortion optimised
 quantisation of weights before context-adaptive coding is that of DeepCABAC (Wiedemann et al. 2019).
 """
 
@@ -29,7 +29,7 @@ LARGEST = (1 << 30) - 1
 """Greatest absolute value that can be coded."""
 
 _CLASSES = 40
-"""Contexts: expected |q| of 2^-8 to 2^12 in half octaves."""
+"""Number of contexts: an expected |q| of 2^-8 to 2^12, in half octaves."""
 
 _LOWEST = -16
 """Half octave of the expected |q| of the first context."""
@@ -38,20 +38,20 @@ _STEEPEST = 64
 """Scales lie in 2^-32 to 2^32."""
 
 _SYMBOLS = 48
-"""Values that counts tell apart; the last one means: this large or larger, the rest follows."""
+"""Symbols of a count; the last one means "this or larger", and the rest follows."""
 
 _SAMPLE = 1 << 14
-"""Entries from which it is told whether signs follow their neighbours."""
+"""A sample of this many entries decides whether signs are predicted from neighbours."""
 
 _WORTHWHILE_BITS = 64.0
-"""Less is not gained but seen by chance: that of coins is 0.7 on average."""
+"""A smaller gain may be chance: random signs show 0.7 on average."""
 
 _SHARPEST = 2
 """Lowest bits are dropped so that the expected |q| is below 2^(_SHARPEST + 1)."""
 
 
 def _dropped(context: int) -> int:
-    """Lowest bits that a context's counts do not see."""
+    """Lowest bits that a context's counts leave out."""
     return max(0, (context + _LOWEST) // 2 - _SHARPEST)
 
 
@@ -67,7 +67,7 @@ class Contexts:
         self._sizes: dict[int, AdaptiveModel] = {}
 
     def sizes(self, context: int) -> AdaptiveModel:
-        """Counts of |q|, or of its upper bits."""
+        """Counts of |q|, or of its upper bits, in one context."""
         if context not in self._sizes:
             counts = _first_counts(context)
             self._sizes[context] = AdaptiveModel(
@@ -112,13 +112,13 @@ class Scales:
 def find_scales(q: IntArray) -> Scales:
     """Scales of a matrix of integers: of rows and columns, of either alone, or one for all.
 
-    The cheapest in bits is taken, the scales' own cost included.
+    The choice takes the fewest bits, the bits of the scales included.
     """
     return _cheapest(q)[0]
 
 
 def bits_per_number(q: IntArray) -> float:
-    """What the entries of a matrix take, nearly: signs are counted in full."""
+    """An estimate of the bits per entry of a matrix; signs count one bit each."""
     return (_cheapest(q)[1] + float(np.count_nonzero(q))) / max(q.size, 1)
 
 
@@ -165,12 +165,12 @@ def _half_octaves(scale: DoubleArray) -> IntArray:
     return halves
 
 
-def signs_follow(q: NDArray[np.signedinteger], kernel: tuple[int, int]) -> bool:
-    """Whether signs of a matrix's first kernels can be foreseen from their neighbours.
+def signs_are_predictable(q: NDArray[np.signedinteger], kernel: tuple[int, int]) -> bool:
+    """Whether the signs of a matrix's first kernels can be predicted from their neighbours.
 
     Args:
         q: `(rows, columns)`; each row is some kernels, one after the other.
-        kernel: height and width.
+        kernel: height and width of a kernel.
     """
     size = kernel[0] * kernel[1]
     if size < 2 or not q.size:
@@ -194,7 +194,7 @@ def write(
         stream: where to.
         q: `(rows, columns)`.
         contexts: shared by all matrices.
-        kernel: height and width of kernels whose signs are foreseen, as of `signs_follow`.
+        kernel: height and width of kernels whose signs are predicted (`signs_are_predictable`).
     """
     q = np.ascontiguousarray(q, np.int64)
     scales = find_scales(q)
@@ -237,7 +237,7 @@ def read(
 
 
 def _write_steps(stream: QueueEncoder, steps: IntArray, contexts: Contexts) -> None:
-    """Half octaves as changes from one to the next; one bit where all are alike."""
+    """Write half octaves as changes from one to the next; one bit if all are equal."""
     constant = not steps.size or bool((steps == steps[0]).all())
     stream.uniform([int(constant)], 2)
     changes = steps[:1].copy() if constant else steps.copy()
@@ -281,35 +281,36 @@ def _read_entries(
 
 
 SLOPE = 2 * np.log(2.0) / 12
-"""Squared error, in steps², that one bit is worth where quantisation is fine."""
+"""Squared error, in steps², that saving one bit may add; for fine quantisation."""
 
 _DEPENDENT_SLOPE = SLOPE * 4 * 10**-0.1
-"""The same of dependent quantisation: values two steps apart, and some 1 dB less noise."""
+"""The same for dependent quantisation: values two steps apart, and about 1 dB less noise."""
 
 
 def quantise(values: DoubleArray, step: float) -> IntArray:
-    """Integers near `values / step` that cost least: squared error + SLOPE step² x bits.
+    """Integers near `values / step` of least cost: squared error + SLOPE step² x bits.
 
-    Each entry is rounded, or one step nearer to zero where that saves more than it spoils; bits are
-    those of the entries' own contexts after rounding.
+    Each entry is rounded, or moved one step nearer to zero where that lowers the cost; the bits are
+    those of the entries' contexts after rounding.
 
     Source: rate-distortion optimised quantisation as in DeepCABAC; the slope is that of the
     entropy-coded uniform quantiser at high rates, dD/dR = -2 ln 2 step² / 12.
     """
     q = np.rint(values / step).astype(np.int64)
     steps = find_scales(q).shifted
-    saved = np.diff(_prices(q, steps), axis=1, prepend=0)  # Never asked for at size 0.
+    saved = np.diff(_prices(q, steps), axis=1, prepend=0)  # Never read at size 0.
     kernels.round_down(q, np.ascontiguousarray(values), step, *steps, SLOPE * saved)
     return q
 
 
 def quantise_dependently(values: DoubleArray, step: float, state: int = 0) -> tuple[IntArray, int]:
-    """Indices of dependent quantisation that cost least, and the state behind the last.
+    """Indices of dependent quantisation of least cost, and the state after the last.
 
     Args:
         values: `(rows, columns)`.
-        step: between values of both quantisers; each one's own are two steps apart.
-        state: of the path's beginning, 0 for a tensor's.
+        step: distance of neighbouring values of both quantisers together; the values of each are
+            two steps apart.
+        state: first state of the path, 0 at the beginning of a tensor.
 
     Source: `kernels_dependent`; prices are those of plain rounding to values two steps apart.
     """
@@ -321,14 +322,14 @@ def quantise_dependently(values: DoubleArray, step: float, state: int = 0) -> tu
 
 
 def to_values(k: IntArray, state: int) -> tuple[IntArray, int]:
-    """What indices of dependent quantisation stand for, in steps, and the state behind the last."""
+    """The values of indices of dependent quantisation, in steps, and the state after the last."""
     r = k.copy().reshape(-1)
     last = int(kernels_dependent.to_values(r, state))
     return r.reshape(k.shape), last
 
 
 def to_indices(blocks: Sequence[NDArray[np.signedinteger]]) -> list[IntArray] | None:
-    """Undo `to_values`, block after block of a tensor; None where the values are no path."""
+    """Undo `to_values`, block after block of a tensor; None if no path gives the values."""
     paths, state = list[IntArray](), 0
     for block in blocks:
         k = block.astype(np.int64).reshape(-1)
@@ -340,10 +341,10 @@ def to_indices(blocks: Sequence[NDArray[np.signedinteger]]) -> list[IntArray] | 
 
 
 def _prices(q: IntArray, steps: tuple[IntArray, IntArray]) -> DoubleArray:
-    """Bits of each size in each context, signs included, if what is told is like `q`."""
+    """Bits of each size in each context, signs included, if the encoded matrix is like `q`."""
     cells = np.zeros((_CLASSES, _SYMBOLS), np.int64)
     kernels.count_cells(q, *steps, cells)
     shares = cells + 0.05
     price: DoubleArray = -np.log2(shares / shares.sum(1, keepdims=True))
-    price[:, 1:] += 1  # The sign.
+    price[:, 1:] += 1  # The bit of the sign.
     return price

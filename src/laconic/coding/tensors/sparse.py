@@ -1,7 +1,7 @@
-"""The literature's yardstick for small networks: compressed sparse rows, gaps and Huffman codes.
+"""Bits of a sparse network as the literature counts them: compressed sparse rows, Huffman codes.
 
-No file is written this way: our own are smaller. Published figures count bits so, and are only
-comparable with figures counted the same way.
+No file is written this way: ours are smaller. Published figures count bits like this, so only
+figures counted in the same way are comparable with them.
 """
 
 import heapq
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from laconic.coding.queue.stream import IntArray
 
 FULL_BITS = 32
-"""Bits of a number before compression, and of a value of the codebook."""
+"""Bits of a number before compression, and of a value in the codebook."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Rows:
 
     Attributes:
         values: entries that are not 0, row by row, shape `(count,)`.
-        starts: where each row begins in `values`, and their number, shape `(rows + 1,)`.
+        starts: where each row begins in `values`, then the number of values, `(rows + 1,)`.
         columns: column of each value, shape `(count,)`.
     """
 
@@ -50,13 +50,13 @@ class Rows:
 
 @dataclass(frozen=True)
 class SparseBits:
-    """Bits by the accounting of Deep Compression.
+    """Bits as Deep Compression counts them.
 
     Attributes:
-        values: Huffman-coded indices into the codebook, fillers included.
-        gaps: Huffman-coded distances from one value to the next.
-        rows: where rows begin, each as wide as the largest needs.
-        codebook: the distinct values at full width.
+        values: bits of the Huffman-coded indices into the codebook, fillers included.
+        gaps: bits of the Huffman-coded distances from one value to the next.
+        rows: bits of the places where rows begin, each as wide as the largest one needs.
+        codebook: bits of the distinct values, at full width.
     """
 
     values: int
@@ -66,12 +66,12 @@ class SparseBits:
 
     @property
     def total(self) -> int:
-        """All of them."""
+        """Sum of all four."""
         return self.values + self.gaps + self.rows + self.codebook
 
 
 def huffman_lengths(counts: ArrayLike) -> IntArray:
-    """Bits of each symbol's word in a Huffman code; one bit if there is one symbol only.
+    """Bits of each symbol's word in a Huffman code; one bit if there is only one symbol.
 
     Args:
         counts: how often each symbol occurs, at least once, shape `(symbols,)`.
@@ -92,18 +92,18 @@ def huffman_lengths(counts: ArrayLike) -> IntArray:
 
 
 def huffman_bits(symbols: ArrayLike) -> int:
-    """Bits of a message in its own Huffman code; the code itself is not counted, as is usual."""
+    """Bits of a message in its own Huffman code; as is usual, the code itself is not counted."""
     counts = np.unique(np.asarray(symbols, np.int64), return_counts=True)[1]
     return int(counts @ huffman_lengths(counts)) if counts.size else 0
 
 
 def count_sparse(matrix: ArrayLike, gap_bits: int = 5) -> SparseBits:
-    """Bits of a quantised matrix by the accounting of Deep Compression.
+    """Bits of a quantised matrix as Deep Compression counts them.
 
     Args:
-        matrix: integers, each an entry of a codebook; 0 is no weight.
-        gap_bits: gaps of 2^gap_bits and more are bridged by filler zeros; the source takes 5 for
-            linear layers and 8 for convolutions.
+        matrix: integers, each an entry of a codebook; 0 means that the weight was removed.
+        gap_bits: filler zeros divide gaps of 2^gap_bits and more; the source takes 5 for linear
+            layers and 8 for convolutions.
 
     Source: Ullrich, appendix 9.2, after Han, Mao & Dally 2016.
     """
@@ -115,10 +115,10 @@ def count_sparse(matrix: ArrayLike, gap_bits: int = 5) -> SparseBits:
     longest = 1 << gap_bits
     fillers = gaps // longest
     filled = np.concatenate([sparse.values, np.zeros(int(fillers.sum()), np.int64)])
-    told = np.concatenate([gaps % longest, np.full(int(fillers.sum()), longest - 1)])
+    coded = np.concatenate([gaps % longest, np.full(int(fillers.sum()), longest - 1)])
     return SparseBits(
         values=huffman_bits(filled),
-        gaps=huffman_bits(told),
+        gaps=huffman_bits(coded),
         rows=sparse.starts.size * max(1, int(filled.size).bit_length()),
         codebook=FULL_BITS * np.unique(sparse.values).size,
     )

@@ -12,7 +12,7 @@ from scipy import integrate, special
 from torch.distributions import Normal
 
 from laconic.coding.random import SharedRandomness, normal_of, quantile_table
-from laconic.coding.relative_entropy import standardise as standard
+from laconic.coding.relative_entropy import standardise
 from laconic.coding.relative_entropy.bisection import tree as bisection
 from laconic.coding.relative_entropy.bisection.a_star import BisectingAStarCoder
 from laconic.coding.relative_entropy.bisection.greedy_poisson import (
@@ -169,7 +169,7 @@ def test_length_is_within_the_formula(coder: type[BisectingCoder], scale: float)
     one = torch.ones(16384)
     _, receipt, message = transmit(coder(), Normal(mean, scale * one), Normal(0 * one, one))
     assert 8 * len(message) < 1.02 * receipt.theory_bits
-    q = standard.standardise(Normal(mean, scale * one), Normal(0 * one, one))
+    q = standardise.standardise(Normal(mean, scale * one), Normal(0 * one, one))
     assert receipt.theory_bits == pytest.approx(elias_delta(q.kl_bits))
 
 

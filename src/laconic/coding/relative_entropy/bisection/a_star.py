@@ -10,7 +10,7 @@ import numpy as np
 from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import IntArray
 from laconic.coding.random import FloatArray, SharedRandomness, quantile_table
-from laconic.coding.relative_entropy import standardise as standard
+from laconic.coding.relative_entropy import standardise
 from laconic.coding.relative_entropy.bisection.tree import (
     MAX_DEPTH,
     QUEUE,
@@ -96,9 +96,9 @@ class BisectingAStarCoder(BisectingCoder):
     A Poisson process of unit rate over (time, prior) is made top down: the node of prior mass 2^-d
     holds the first arrival in its interval after its parent's, at time t + 2^d E, E a unit
     exponential. The arrival with the least time / r(u), r = q/p, follows q. (In the paper's words,
-    Gumbel g = -log time, and the greatest g + log r.) A node's subtree cannot beat its time over
-    the greatest r in its interval, which ranks the queue; the search ends when the best arrival
-    beats every bound.
+    Gumbel g = -log time, and the greatest g + log r.) No arrival in a node's subtree has a smaller
+    value than the node's time over the greatest r in its interval; this bound ranks the queue, and
+    the search ends when the best arrival is below every bound.
 
     Exact for any ratio, up to the table of normals, subtrees below depth 30 (four words) and
     outliers; with `depth_limit` < 30 it is DAD*, whose bias falls as the limit rises above the KL.
@@ -125,7 +125,9 @@ class BisectingAStarCoder(BisectingCoder):
         """Greatest depth that a node can have."""
         return self.depth_limit
 
-    def search(self, q: standard.Standardised, dims: IntArray, shared: SharedRandomness) -> Nodes:
+    def search(
+        self, q: standardise.Standardised, dims: IntArray, shared: SharedRandomness
+    ) -> Nodes:
         """The A* search, dimension by dimension."""
         names = shared.child(0).name, shared.child(3).name
         nodes: Nodes = _search(q.mean, q.scale, dims, self.depth_limit, names, quantile_table())

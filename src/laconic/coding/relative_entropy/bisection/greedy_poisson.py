@@ -10,7 +10,7 @@ import numpy as np
 from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import IntArray
 from laconic.coding.random import FloatArray, SharedRandomness, quantile_table
-from laconic.coding.relative_entropy import standardise as standard
+from laconic.coding.relative_entropy import standardise
 from laconic.coding.relative_entropy.bisection.tree import (
     MAX_DEPTH,
     QUEUE,
@@ -40,7 +40,7 @@ def _slope(level: float, mean: float, scale: float) -> tuple[float, float]:
 
 @compiled()
 def raise_level(level: float, time: float, until: float, mean: float, scale: float) -> float:
-    """Follow the inverse stretch function from (time, level) to time `until`, by Runge-Kutta.
+    """Integrate the inverse stretch function from (time, level) to time `until`, by Runge-Kutta.
 
     The slope falls by the share w_p a unit of time, so that steps of 1/8 / w_p resolve it. Near
     time 0 its second derivative is infinite: the steps grow in proportion to time.
@@ -125,11 +125,11 @@ class BisectingPoissonCoder(BisectingCoder):
     the first arrival (t, u) with t < stretch(r(u)), r = q/p. With w_p(h), w_q(h) the prior's and
     the target's mass of {r >= h}, stretch(h) = integral_0^h of 1 / (w_q - x w_p) dx; its inverse,
     the level, thus solves d level / dt = w_q(level) - level w_p(level), level(0) = 0, which is also
-    the probability that nothing has been accepted by t. The level is followed from arrival to
-    arrival (error below 1e-5 of the level), so no infinite integral is met. Nodes that the level
-    has overtaken are dropped. The paper splits at the sample and follows the side of the mode; here
-    splits are dyadic, a queue holds the few nodes that reach above the level, and the ratio need
-    not have one mode.
+    the probability that nothing has been accepted by t. The level is integrated from arrival to
+    arrival (error below 1e-5 of the level), so no integral is infinite. Nodes whose greatest r is
+    below the level are dropped. The paper splits at the sample and keeps the side of the mode; here
+    splits are dyadic, a queue holds the few nodes that reach above the level, and the ratio may
+    have several modes.
 
     Exact for any ratio, up to the level's error, the table of normals, nodes at depth 30 (four
     words, accepted) and outliers. Code length: KL + 2 log2(KL + 1) + O(1) bits. Steps: O(KL) where
@@ -145,7 +145,9 @@ class BisectingPoissonCoder(BisectingCoder):
 
     outlier_bits: int = 14
 
-    def search(self, q: standard.Standardised, dims: IntArray, shared: SharedRandomness) -> Nodes:
+    def search(
+        self, q: standardise.Standardised, dims: IntArray, shared: SharedRandomness
+    ) -> Nodes:
         """The branch-and-bound search, dimension by dimension."""
         names = shared.child(0).name, shared.child(3).name
         nodes: Nodes = _search(q.mean, q.scale, dims, names, quantile_table())

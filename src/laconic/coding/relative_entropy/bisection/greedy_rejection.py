@@ -10,7 +10,7 @@ import numpy as np
 from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import IntArray
 from laconic.coding.random import FloatArray, SharedRandomness, quantile_table
-from laconic.coding.relative_entropy import standardise as standard
+from laconic.coding.relative_entropy import standardise
 from laconic.coding.relative_entropy.bisection.tree import (
     MAX_DEPTH,
     BisectingCoder,
@@ -78,12 +78,12 @@ class BisectingRejectionCoder(BisectingCoder):
     Source: Flamich, Markou & Hernandez-Lobato, "Faster relative entropy coding with greedy
     rejection coding", 2023 (GRCD).
 
-    At depth d the search stands in a node S of prior mass 2^-d; of the target's density ratio r all
-    up to a level L has been given away there, and left = mass of (r - L)^+ over S. The node's draw
-    is accepted with probability min(1, (r - L)^+ 2^-d / left), which gives it as much of the rest
-    as the prior holds. Else the level rises by left 2^d, and one half of S is entered with
-    probability in proportion to what is left there. {r >= L} is an interval, so what is left
-    follows from normal CDFs.
+    At depth d the search is at a node S of prior mass 2^-d. The target's density ratio r is used up
+    to a level L there, and left = mass of (r - L)^+ over S. The node's draw is accepted with
+    probability min(1, (r - L)^+ 2^-d / left): the draw takes as much of the rest as the prior
+    holds. Otherwise the level rises by left 2^d, and the search goes to one half of S with
+    probability in proportion to the mass left there. {r >= L} is an interval, so normal CDFs give
+    the mass left.
 
     Exact for any ratio, up to the table of normals, nodes at depth 30 (four words, accepted) and
     outliers. Code length: KL + 2 log2(KL + 1) + O(1) bits. Steps: depth + 1, O(KL) where r has one
@@ -99,7 +99,9 @@ class BisectingRejectionCoder(BisectingCoder):
 
     outlier_bits: int = 14
 
-    def search(self, q: standard.Standardised, dims: IntArray, shared: SharedRandomness) -> Nodes:
+    def search(
+        self, q: standardise.Standardised, dims: IntArray, shared: SharedRandomness
+    ) -> Nodes:
         """One walk down the tree per dimension."""
         names = shared.child(0).name, shared.child(3).name, shared.child(4).name
         nodes: Nodes = _search(q.mean, q.scale, dims, names, quantile_table())

@@ -1,11 +1,11 @@
-"""What the coders that bisect the prior's CDF share: the tree, the ratio q/p, the heap index.
+"""The base of the coders that bisect the prior's CDF: the tree, the ratio q/p, the heap index.
 
 The CDF of the standardised prior, [0, 1), is cut into halves, quarters, ... The node (depth, path)
-of the binary tree owns the dyadic interval [path, path + 1) / 2^depth and one shared draw from the
+of the binary tree has the dyadic interval [path, path + 1) / 2^depth and one shared draw from the
 prior within it: a word of 32 bits whose top `depth` bits are the path and whose other bits come
-from Philox at the position (dimension, 2^depth + path). So the heap index 2^depth + path is all
-that a receiver needs, and it makes only integers on the way to the table of quantiles. Prior mass
-of a node: 2^-depth, exactly.
+from Philox at the position (dimension, 2^depth + path). So a receiver needs only the heap index
+2^depth + path, and computes with integers up to the table of quantiles. The prior mass of a node is
+exactly 2^-depth.
 """
 
 import math
@@ -18,8 +18,7 @@ from torch.distributions import Normal
 from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import FloatArray, SharedRandomness, quantile_table, word_at
-from laconic.coding.relative_entropy import rate_map
-from laconic.coding.relative_entropy import standardise as standard
+from laconic.coding.relative_entropy import rate_map, standardise
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.standardise import DoubleArray
 
@@ -33,11 +32,11 @@ Nodes = tuple[IntArray, IntArray, IntArray]
 """Per dimension: depth and path of the chosen node, and nodes examined."""
 
 QUEUE = 4096
-"""Nodes that may wait in a search; some tens do."""
+"""Room for waiting nodes of a search; a search has some tens."""
 
 _EDGE, _SPAN = 6.1, 4.9
 _MAP_SHARES = (0.015, 0.05)
-"""Shares of the KL that the map of rates may take; the sender tries each, and no map."""
+"""Shares of the KL for the map of rates; the sender tries each, and no map, and takes the best."""
 
 _CLASSES_PER_CONTEXT = 4
 
@@ -48,8 +47,8 @@ def quantile(word: int | np.int64, table: FloatArray) -> float:
 
     The words are those of `normal_of` in rising order: word w of the CDF is the table's word
     ~w below the median, w XOR 2^31 above it. Between the entries of a table the quantile is
-    interpolated, for the sake of targets narrower than the table's cells. Entries have 24 bits and
-    fractions at most 17, so that every double here is exact and rounding to float32 the only one.
+    interpolated, because targets may be narrower than the table's cells. Entries have 24 bits and
+    fractions at most 17, so every double here is exact, and only the result is rounded to float32.
     """
     v = (1 << 31) - 1 - word if word < 1 << 31 else word - (1 << 31)
     level, shift = 0, 16
@@ -80,14 +79,14 @@ def place_of(dim: int, depth: int, path: int) -> np.uint64:
 
 @compiled()
 def draw_of(name: Name, dim: int, depth: int, path: int, table: FloatArray) -> np.float32:
-    """The shared draw that a node owns."""
+    """The shared draw of a node."""
     word = np.int64(word_at(name[0], name[1], place_of(dim, depth, path)))
     return np.float32(quantile((path << (32 - depth)) | (word >> depth), table))
 
 
 @compiled()
 def coin_of(name: Name, dim: int, depth: int, path: int) -> float:
-    """A node's uniform number on (0, 1); the sender's own affair."""
+    """A node's uniform number on (0, 1); only the sender uses it."""
     return (np.float64(word_at(name[0], name[1], place_of(dim, depth, path))) + 0.5) * 2.0**-32
 
 
@@ -149,7 +148,7 @@ def masses_above(
 ) -> tuple[float, float]:
     """Target and prior mass of {u in [low, high]: r(u) >= level}.
 
-    For scale < 1 the set is an interval, for scale > 1 what is outside one, for scale 1 a half
+    For scale < 1 the set is an interval, for scale > 1 the complement of one, for scale 1 a half
     line.
     """
     if level <= 0.0:
@@ -201,19 +200,20 @@ def _values(
     return out
 
 
-def unreachable(q: standard.Standardised, outlier_bits: int) -> IntArray:
-    """Dimensions that no node can tell well.
+def unreachable(q: standardise.Standardised, outlier_bits: int) -> IntArray:
+    """Dimensions that the tree codes badly; they are sent as outliers.
 
-    Their KL exceeds `outlier_bits`, so that too few words lie under the target; or 4.9 target
-    scales reach past 6.1 prior scales, where the table ends: targets much wider than the prior, or
-    far out. Elsewhere less than 2^-20 of the target lies beyond the table.
+    Either their KL exceeds `outlier_bits`, so that too few words lie under the target; or 4.9
+    target scales reach past 6.1 prior scales, where the table ends: the target is much wider than
+    the prior, or far out. For all other dimensions, less than 2^-20 of the target lies beyond the
+    table.
     """
     far = (q.kl_bits > outlier_bits) | (np.abs(q.mean) + _SPAN * q.scale > _EDGE)
     return np.flatnonzero(far)
 
 
 def _contexts(rates: IntArray) -> list[IntArray]:
-    """Dimensions of similar rate, together."""
+    """Dimensions grouped by similar rate."""
     classes = np.searchsorted(rate_map.RATES, rates) // _CLASSES_PER_CONTEXT
     return [np.flatnonzero(classes == c) for c in np.unique(classes)]
 
@@ -241,7 +241,7 @@ def _read_paths(stream: QueueDecoder, depths: IntArray) -> IntArray:
 
 
 def _best_share(depths: IntArray, wanted: DoubleArray, prior: Normal, limit: int) -> float:
-    """The share of the KL, or 0 for no map, with which map and depths are shortest."""
+    """The share of the KL, or 0 for no map, that makes map and depths together shortest."""
     bits = {}
     for share in (0.0, *_MAP_SHARES):
         trial, rates = QueueEncoder(), np.zeros(depths.size, np.int64)
@@ -252,7 +252,7 @@ def _best_share(depths: IntArray, wanted: DoubleArray, prior: Normal, limit: int
         _write_depths(trial, depths, rates, limit)
         bits[share] = trial.bits
         if 8 * spent < budget:
-            break  # Finer tiles would have fitted, so these are the finest.
+            break  # These tiles are already the finest.
     return min(bits, key=bits.__getitem__)
 
 
@@ -264,7 +264,7 @@ def _write_index(
     prior: Normal,
     limit: int,
 ) -> dict[str, float]:
-    """Write depths, under contexts from a map of rates if that is shorter, and paths.
+    """Write depths, under contexts from a map of rates if that is shorter, then paths.
 
     Args:
         stream: where to write.
@@ -289,11 +289,11 @@ def _write_index(
 
 
 class BisectingCoder(RelativeEntropyCoder):
-    """A coder that tells, per dimension, a node of the tree over the prior's CDF.
+    """A coder that encodes, per dimension, a node of the tree over the prior's CDF.
 
-    The message: outliers; the map of rates or a bit that says that it would not pay; depths under
-    adaptive counts, one set for each range of told rates; `depth` bits of path per dimension.
-    Outliers count as nodes of depth 0, almost free.
+    The message: outliers; a bit that says whether a map of rates follows, and the map; depths under
+    adaptive counts, one set for each range of rates in the map; `depth` bits of path per dimension.
+    Outliers count as nodes of depth 0, which are almost free.
 
     Expected length (`Receipt.theory_bits`): KL + 2 log2(KL + 1) + O(1) bits per dimension, the
     bound that all three papers give for the heap index. The constant here is 1: Elias's delta code
@@ -312,17 +312,19 @@ class BisectingCoder(RelativeEntropyCoder):
         return MAX_DEPTH
 
     @abstractmethod
-    def search(self, q: standard.Standardised, dims: IntArray, shared: SharedRandomness) -> Nodes:
+    def search(
+        self, q: standardise.Standardised, dims: IntArray, shared: SharedRandomness
+    ) -> Nodes:
         """Choose a node for each of `dims`; the nodes' draws come from `shared.child(0)`."""
 
     def encode(
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness
     ) -> tuple[Tensor, Receipt]:
         """Write one node per dimension, and the outliers."""
-        q = standard.standardise(target, prior)
+        q = standardise.standardise(target, prior)
         before, dims = stream.bits, q.mean.size
         far = unreachable(q, self.outlier_bits)
-        outliers = standard.write_outliers(stream, far, standard.draw_exactly(q, far, shared))
+        outliers = standardise.write_outliers(stream, far, standardise.draw_exactly(q, far, shared))
         parts = {"outliers": stream.bits - before}
         near = np.setdiff1d(np.arange(dims), far, assume_unique=True)
         depths, paths = np.zeros(dims, np.int64), np.zeros(dims, np.int64)
@@ -333,18 +335,20 @@ class BisectingCoder(RelativeEntropyCoder):
         parts |= _write_index(stream, depths, paths, wanted, prior, self.greatest_depth)
         theory = float((q.kl_bits + 2 * np.log2(q.kl_bits + 1) + 1).sum())
         receipt = Receipt(float(q.kl_bits.sum()), theory, parts, int(steps.sum()))
-        return standard.restore(self._draws(depths, paths, far, outliers, shared), prior), receipt
+        return standardise.restore(
+            self._draws(depths, paths, far, outliers, shared), prior
+        ), receipt
 
     def decode(self, prior: Normal, stream: QueueDecoder, shared: SharedRandomness) -> Tensor:
         """Read one node per dimension, and the outliers."""
         dims = prior.loc.numel()
-        far, outliers = standard.read_outliers(stream, dims)
+        far, outliers = standardise.read_outliers(stream, dims)
         rates = np.zeros(dims, np.int64)
         if int(stream.uniform(1, 2)[0]):
             rates = rate_map.read(stream, prior)
         depths = _read_depths(stream, rates, self.greatest_depth)
         paths = _read_paths(stream, depths)
-        return standard.restore(self._draws(depths, paths, far, outliers, shared), prior)
+        return standardise.restore(self._draws(depths, paths, far, outliers, shared), prior)
 
     def _draws(
         self,

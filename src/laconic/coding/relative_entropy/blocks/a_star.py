@@ -33,13 +33,13 @@ def _search_block(
     limit: int,
     table: FloatArray,
 ) -> tuple[int, int]:
-    """1 + argmax of g_i + min(log r_i, cap) of at most `limit` candidates; candidates examined."""
+    """1 + argmax of g_i + min(log r_i, cap) over `limit` candidates; number of those examined."""
     order, top = search_order(gains), terms[:, 3].sum()
     best, spent, chosen = -np.inf, 0.0, 0
     for i in range(limit):
         if i % 4 == 0:
             gaps = exponentials(clocks, block, i)
-        # A Gumbel variable truncated at the last, g: -log(e^-g + exponential).
+        # A Gumbel variable truncated at the last one, g: -log(e^-g + exponential).
         spent += gaps[i % 4]
         gumbel = -math.log(spent)
         if gumbel + cap < best:
@@ -82,11 +82,11 @@ class AStarCoder(BlockCoder):
     at the one before; the chosen one maximises g_i + log r(z_i), r = q/p, and the search ends when
     g_i + log C, C the bound of r, falls below the best.
 
-    The points e^-g_i are a Poisson process of unit rate, so this is the choice of the Poisson
-    functional representation (`poisson_functional`) in other clothes; with the same shared numbers
-    both coders write the same message, which a test checks. What A* adds is the search: with bounds
-    over subsets of the space it need not look at candidates in order (AD*, `bisecting_a_star`).
-    Exact, as that is.
+    The points e^-g_i are a Poisson process of unit rate, so this coder chooses the same candidate
+    as the Poisson functional representation (`poisson_functional`); with the same shared numbers
+    both coders write the same message, which a test checks. A* adds the search: with bounds over
+    subsets of the space it need not examine candidates in order (AD*, `bisection.a_star`). Exact,
+    like `poisson_functional`.
 
     Code length: E[log2 N] <= KL + log2(e)/e + 1, so at most KL + log2(KL + 1) + 4 bits a block
     under a Zipf code; `theory_bits` is the Zipf code's mean length at that bound, summed over

@@ -69,7 +69,7 @@ def _search_block(
     process_bits: int,
     table: FloatArray,
 ) -> tuple[int, float, int]:
-    """1 + the chosen candidate's number (0: none), the level then reached, candidates examined."""
+    """1 + the chosen candidate's number (0: none), the level at the end, candidates examined."""
     order, top, level = search_order(gains), terms[:, 3].sum(), curve[0]
     times, processes = _times(curve), 1 << process_bits
     time, node = np.zeros(processes), np.zeros(processes, np.int64)
@@ -142,12 +142,13 @@ class GreedyPoissonCoder(BlockCoder):
     """Greedy Poisson rejection sampling (GPRS), global.
 
     Source: Flamich, "Greedy Poisson rejection sampling", 2023, Algorithm 3. Candidates z_i ~ p
-    stand at the times t_i of a unit-rate Poisson process; the first with t_i < s(r(z_i)) is chosen,
-    r = q/p. With s(h) = integral from 0 to h of du / F(u), F(u) = w_q(u) - u w_p(u) = E_p[(r - u)+]
-    the first point under the curve follows q: by the time s(h) the probability that none has come
-    is F(h). It is greedy rejection (`greedy_rejection`) in continuous time: that coder's levels
-    L + F(L) are Euler's steps of dh/dt = F(h). F comes from `survival`, for blocks too; s by Gauss
-    and Legendre's rule between its nodes.
+    arrive at the times t_i of a unit-rate Poisson process; the first one with t_i < s(r(z_i)) is
+    chosen, r = q/p. With s(h) = integral from 0 to h of du / F(u), where
+    F(u) = w_q(u) - u w_p(u) = E_p[(r - u)+], the first point under the curve follows q: the
+    probability that none has come by the time s(h) is F(h). It is greedy rejection
+    (`greedy_rejection`) in continuous time: that coder's levels L + F(L) are Euler's steps of
+    dh/dt = F(h). `survival` computes F, for blocks too; Gauss and Legendre's rule between its nodes
+    gives s.
 
     Exact, up to `search.TOLERANCE` a block where r is cut off, `survival`'s error in F, and
     the table of normals. The rare blocks without a candidate within the limit are drawn from what
@@ -156,7 +157,7 @@ class GreedyPoissonCoder(BlockCoder):
     Parallel form (Algorithm 4): 2^process_bits processes, each of rate 2^-process_bits, are
     searched apart, each until its time exceeds the best so far, and the earliest accepted point is
     chosen. Together they are one process of unit rate. Candidate i of process j has the number
-    2^process_bits i + j, which costs what telling j and i apart would.
+    2^process_bits i + j, which costs as much as encoding i and j.
 
     Code length: E[log2 N] <= KL + log2(e), hence KL + log2(KL + 1) + O(1) bits a block under a
     Zipf code; `theory_bits` is that code's mean length at this bound, summed over blocks. Run time:

@@ -1,4 +1,4 @@
-"""Greedy rejection: every candidate is given as much of the target as it can take."""
+"""Greedy rejection: every candidate takes as much of the target's mass as possible."""
 
 import math
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ def _search_block(
     limit: int,
     table: FloatArray,
 ) -> tuple[int, float, int]:
-    """1 + the number of the accepted one (0: none), the level reached, candidates examined."""
+    """1 + the accepted candidate's number (0: none), the level at the end, candidates examined."""
     order, top = search_order(gains), terms[:, 3].sum()
     level, node, floor, ceiling = 0.0, 0, -np.inf, math.exp(cap)
     left = curve[1][0]
@@ -50,7 +50,7 @@ def _search_block(
         if i % 4 == 0:
             words = clock_words(clocks, block, i)
             if i % 16 == 0 and level > 0:
-                floor = math.log(level)  # too low until the next time: never wrong
+                floor = math.log(level)  # stays a lower bound until the next update
         value = log_ratio(candidates, block, i, terms, order, top, floor, table)
         if value > -np.inf:
             coin = (words[i % 4] + 0.5) * 2.0**-32

@@ -11,7 +11,7 @@ from torch.distributions import Normal
 from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import FloatArray, SharedRandomness
-from laconic.coding.relative_entropy import standardise as standard
+from laconic.coding.relative_entropy import standardise
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.errors import CorruptFileError
 
@@ -48,9 +48,9 @@ def _select(
 class ImportanceCoder(RelativeEntropyCoder):
     """Adaptive importance sampling. Source: Flamich, Alg. 3 and 5 (ERRATA 16).
 
-    Dimensions in raster order are pooled until their KL fills the budget; among 2^index_bits shared
-    draws from the prior one is picked with probability proportional to q/p. Not exact: the bias
-    falls as `index_bits` rises above the budget.
+    Dimensions in raster order are grouped until their KL fills the budget; among 2^index_bits
+    shared draws from the prior, one is chosen with probability proportional to q/p. Not exact: the
+    bias falls as `index_bits` rises above the budget.
 
     Attributes:
         budget: KL of a group, bits.
@@ -74,14 +74,14 @@ class ImportanceCoder(RelativeEntropyCoder):
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness
     ) -> tuple[Tensor, Receipt]:
         """Write outliers, group sizes and indices."""
-        q = standard.standardise(target, prior)
+        q = standardise.standardise(target, prior)
         dims, before = q.mean.size, stream.bits
         u = np.zeros(dims, np.float32)
         far = np.flatnonzero(q.kl_bits > self.budget)
-        u[far] = standard.write_outliers(stream, far, standard.draw_exactly(q, far, shared))
+        u[far] = standardise.write_outliers(stream, far, standardise.draw_exactly(q, far, shared))
         after_outliers = stream.bits
         near = np.flatnonzero(q.kl_bits <= self.budget)
-        sizes = standard.form_groups(q.kl_bits[near], self.budget, self.group_limit)
+        sizes = standardise.form_groups(q.kl_bits[near], self.budget, self.group_limit)
         stream.integer(sizes.size)
         stream.adaptive(sizes - 1, AdaptiveModel(self.group_limit))
         after_sizes = stream.bits
@@ -95,13 +95,13 @@ class ImportanceCoder(RelativeEntropyCoder):
         }
         ideal = float(q.kl_bits.sum())
         tries = sizes.size << self.index_bits
-        return standard.restore(u, prior), Receipt(ideal, parts["indices"], parts, tries)
+        return standardise.restore(u, prior), Receipt(ideal, parts["indices"], parts, tries)
 
     def decode(self, prior: Normal, stream: QueueDecoder, shared: SharedRandomness) -> Tensor:
         """Read outliers, group sizes and indices."""
         dims = prior.loc.numel()
         u = np.zeros(dims, np.float32)
-        far, values = standard.read_outliers(stream, dims)
+        far, values = standardise.read_outliers(stream, dims)
         u[far] = values
         near = np.setdiff1d(np.arange(dims), far, assume_unique=True)
         groups = stream.integer(near.size)
@@ -110,21 +110,21 @@ class ImportanceCoder(RelativeEntropyCoder):
             raise CorruptFileError("the group sizes do not add up: the file is damaged")
         indices = stream.fixed(sizes.size, self.index_bits)
         u[near] = self._values(indices, sizes, near, shared)
-        return standard.restore(u, prior)
+        return standardise.restore(u, prior)
 
     def _search(
-        self, q: standard.Standardised, near: IntArray, sizes: IntArray, shared: SharedRandomness
+        self, q: standardise.Standardised, near: IntArray, sizes: IntArray, shared: SharedRandomness
     ) -> IntArray:
         count = 1 << self.index_bits
-        noise = -np.log(-np.log(shared.child(3).uniforms(0, 1 << standard.BOOK_BITS)))
+        noise = -np.log(-np.log(shared.child(3).uniforms(0, 1 << standardise.BOOK_BITS)))
         chosen: IntArray = _select(
             q.linear[near].astype(np.float32),
             q.quadratic[near].astype(np.float32),
             sizes,
-            standard.offsets(shared, q.mean.size)[near],
-            standard.codebook(shared, count),
+            standardise.offsets(shared, q.mean.size)[near],
+            standardise.codebook(shared, count),
             np.concatenate([noise, noise[:count]]).astype(np.float32),
-            standard.offsets(shared.child(4), sizes.size),
+            standardise.offsets(shared.child(4), sizes.size),
             count,
         )
         return chosen
@@ -132,6 +132,6 @@ class ImportanceCoder(RelativeEntropyCoder):
     def _values(
         self, indices: IntArray, sizes: IntArray, near: IntArray, shared: SharedRandomness
     ) -> FloatArray:
-        starts = standard.offsets(shared, int(near.max(initial=-1)) + 1)[near]
-        book = standard.codebook(shared, 1 << self.index_bits)
+        starts = standardise.offsets(shared, int(near.max(initial=-1)) + 1)[near]
+        book = standardise.codebook(shared, 1 << self.index_bits)
         return book[starts + np.repeat(indices, sizes)]

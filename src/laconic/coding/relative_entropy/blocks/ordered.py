@@ -20,9 +20,9 @@ class OrderedCoder(BlockCoder):
 
     Source: Theis & Yosri, "Algorithms for the communication of samples", 2022, Algorithm 3. Of
     N = 2^(cap_bits + spare_bits) candidates z_i ~ p the one with the least e_(i) / r(z_i) is
-    chosen, r = q/p; e_(1) <= e_(2) <= ... are the order statistics of N exponentials, made in order
-    as the sums of x_j / (N - j + 1). As exponentials in any order would, this picks i with
-    probability proportional to r(z_i); but the index, uniform there, here is skewed to small
+    chosen, r = q/p; e_(1) <= e_(2) <= ... are the order statistics of N exponentials, computed in
+    order as the sums of x_j / (N - j + 1). Like exponentials in any order, they choose i with
+    probability proportional to r(z_i); but the index, which would be uniform, is skewed to small
     values. As N grows it becomes the Poisson functional representation.
 
     Not exact: it is importance sampling with N candidates. Once N exceeds 2^KL, total variation

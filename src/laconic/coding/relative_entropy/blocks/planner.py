@@ -1,15 +1,15 @@
-"""The block planner, and what the coders that search a block of dimensions have in common.
+"""The block planner, and the base class of the coders that search a block of dimensions.
 
-A one-shot code pays a constant per index, so dimensions are told in blocks; but the search for a
-candidate grows like the largest density ratio of the block, so blocks stay small. Which dimensions
-go together costs little to say:
+A one-shot code pays a constant per index, so dimensions are coded in blocks; but the time of a
+search grows with the largest density ratio of the block, so blocks stay small. The blocks are
+encoded in few bits:
 
-1. Outliers, whose own ratio is too large to search for, leave as 16-bit numbers.
+1. Outliers, whose own ratio is too large to search for, are sent as 16-bit numbers.
 2. The map of rates (`rate_map`) gives both sides an integer estimate of every dimension's KL, for
-   some 1.5 % of it. Dimensions of one rate stand together, shuffled, and are cut into blocks whose
-   estimates fill the budget.
-3. The estimates err where neighbours differ. A block that is harder than the search allows is
-   halved, and so on: one adaptively coded flag per node of the tree of halves.
+   about 1.5 % of the KL. Shuffled dimensions of one rate are cut into blocks whose estimates fill
+   the budget.
+3. The estimates are wrong where neighbours differ. A block that is harder than the search allows
+   is halved, repeatedly: one adaptively coded flag per node of the tree of halves.
 """
 
 from abc import abstractmethod
@@ -29,8 +29,7 @@ from laconic.coding.random import (
     SharedRandomness,
     quantile_table,
 )
-from laconic.coding.relative_entropy import rate_map
-from laconic.coding.relative_entropy import standardise as standard
+from laconic.coding.relative_entropy import rate_map, standardise
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.blocks.search import (
     TOLERANCE,
@@ -49,7 +48,7 @@ BLOCK_LIMIT = 1024
 """Most dimensions of a block: 2^8 groups of four normals."""
 
 _INDEX_BITS = 26
-"""Most bits of an index: with the block's number and the group they fill a counter of 64 bits."""
+"""Most bits of an index: index, number of the block and group fill a counter of 64 bits."""
 
 _MAX_DEPTH = 10
 _EXTRA_BITS = 6
@@ -78,26 +77,27 @@ def _cut(estimates: IntArray, budget: int, limit: int) -> IntArray:
 def cut(rates: IntArray, budget: int) -> IntArray:
     """First dimension of each block, and the end; `rates` in 1/256 bit, `budget` in bits.
 
-    Even a rate of zero counts 1/1024 bit: an exact coder tells every dimension.
+    A rate of zero counts as 1/1024 bit: an exact coder encodes every dimension.
     """
     first: IntArray = _cut(4 * rates + 1, budget << 10, BLOCK_LIMIT)
     return first
 
 
-Ask = Callable[[IntArray, IntArray, AdaptiveModel], NDArray[np.bool_]]
+CodeSplits = Callable[[IntArray, IntArray, AdaptiveModel], NDArray[np.bool_]]
 
 
-def halve(first: IntArray, ask: Ask) -> tuple[IntArray, IntArray]:
+def halve(first: IntArray, code_splits: CodeSplits) -> tuple[IntArray, IntArray]:
     """Walk the tree of halves, all blocks of one depth together; returns starts and depths.
 
-    `ask(first, nodes, model)` tells which of the blocks `nodes` are halved, and codes that.
+    `code_splits(first, nodes, model)` writes or reads which of the blocks `nodes` are halved, and
+    returns it.
     """
     depths, active = np.zeros(first.size - 1, np.int64), np.ones(first.size - 1, np.bool_)
     for _ in range(_MAX_DEPTH):
         nodes = np.flatnonzero(active & (np.diff(first) > 1))
         if not nodes.size:
             break
-        split = nodes[ask(first, nodes, AdaptiveModel(2))]
+        split = nodes[code_splits(first, nodes, AdaptiveModel(2))]
         copies = np.ones(depths.size, np.int64)
         copies[split] = 2
         active[:] = False
@@ -114,12 +114,11 @@ def halve(first: IntArray, ask: Ask) -> tuple[IntArray, IntArray]:
 
 
 class BlockCoder(RelativeEntropyCoder):
-    """Plans blocks, has one index found for each, and codes it; the rest is the concrete coder's.
+    """Plans blocks, searches one index for each, and codes it; concrete coders supply the search.
 
-    An index n >= 1 is written as floor(log2 n), under counts that follow it, then the bits below
-    the first; that is within a fraction of a bit of the Zipf code that the papers use, adapts to
-    the blocks at hand, and needs no float. Symbol 0 is an escape: the block follows as 16-bit
-    numbers.
+    An index n >= 1 is written as floor(log2 n), under adaptive counts, then the bits below the
+    first. This is within a fraction of a bit of the Zipf code that the papers use, adapts to the
+    blocks, and needs no float. Symbol 0 is an escape: the block follows as 16-bit numbers.
 
     Attributes:
         budget: estimated KL of a block before halving, bits.
@@ -150,11 +149,11 @@ class BlockCoder(RelativeEntropyCoder):
         return np.zeros(q.mean.size, np.bool_)
 
     def _index_bits(self) -> int:
-        """No index reaches 2^this; what the receiver allocates models for."""
+        """Indices are below 2^this; the receiver sizes its models by it."""
         return min(self.cap_bits + _EXTRA_BITS, _INDEX_BITS)
 
     def _fits(self, kl_bits: DoubleArray, caps: DoubleArray) -> NDArray[np.bool_]:
-        """Which blocks the search can afford; `caps`: bounds of log q/p, nats."""
+        """Which blocks are small enough for the search; `caps`: bounds of log q/p, nats."""
         fits: NDArray[np.bool_] = caps <= self.cap_bits * np.log(2.0)
         return fits
 
@@ -162,18 +161,18 @@ class BlockCoder(RelativeEntropyCoder):
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness
     ) -> tuple[Tensor, Receipt]:
         """Write outliers, the map of blocks, the indices, and blocks that were escaped."""
-        q = standard.standardise(target, prior)
+        q = standardise.standardise(target, prior)
         u = np.zeros(q.mean.size, np.float32)
         marks = [stream.bits]
         far = self._outliers(q)
-        u[far] = standard.write_outliers(stream, far, standard.draw_exactly(q, far, shared))
+        u[far] = standardise.write_outliers(stream, far, standardise.draw_exactly(q, far, shared))
         marks.append(stream.bits)
         near_kl = q.kl_bits.copy()
         near_kl[far] = 0
         budget = near_kl.sum() * self.map_permille / 1000
         wanted = near_kl.reshape(prior.loc.shape)
         rates = rate_map.write(stream, wanted, budget, prior)
-        order = _told(rates, far, shared)
+        order = _coding_order(rates, far, shared)
         near = Standardised(q.mean[order], q.scale[order], q.kl_bits[order])
         first, depths, caps = self._plan(stream, near, cut(rates[order], self.budget))
         marks.append(stream.bits)
@@ -188,15 +187,15 @@ class BlockCoder(RelativeEntropyCoder):
         parts = {name: b - a for name, a, b in zip(names, marks, marks[1:], strict=False)}
         theory = self._theory_bits(task.kl_bits)
         receipt = Receipt(float(q.kl_bits.sum()), theory, parts, found.tries)
-        return standard.restore(u, prior), receipt
+        return standardise.restore(u, prior), receipt
 
     def decode(self, prior: Normal, stream: QueueDecoder, shared: SharedRandomness) -> Tensor:
         """Read what `encode` wrote."""
         u = np.zeros(prior.loc.numel(), np.float32)
-        far, values = standard.read_outliers(stream, u.size)
+        far, values = standardise.read_outliers(stream, u.size)
         u[far] = values
         rates = rate_map.read(stream, prior)
-        order = _told(rates, far, shared)
+        order = _coding_order(rates, far, shared)
         first, depths = halve(
             cut(rates[order], self.budget),
             lambda _, nodes, model: stream.adaptive(nodes.size, model).astype(np.bool_),
@@ -205,11 +204,11 @@ class BlockCoder(RelativeEntropyCoder):
         name = shared.child(0).name
         u[order] = chosen_values(name, indices, first, quantile_table())
         escaped = order[np.repeat(indices == 0, np.diff(first))]
-        u[escaped] = standard.read_values(stream, escaped.size)
-        return standard.restore(u, prior)
+        u[escaped] = standardise.read_values(stream, escaped.size)
+        return standardise.restore(u, prior)
 
     def _outliers(self, q: Standardised) -> IntArray:
-        """Dimensions too hard even alone, or with more than `TOLERANCE` of q out of reach."""
+        """Dimensions too hard even alone, or with over `TOLERANCE` of q beyond all normals."""
         fits = self._fits(q.kl_bits, log_caps(cumulants(q)))
         margin = -float(NormalDist().inv_cdf(TOLERANCE / 2))
         inside = np.abs(q.mean) + margin * q.scale < reach()
@@ -221,7 +220,9 @@ class BlockCoder(RelativeEntropyCoder):
         """Halve until every block fits; returns starts, depths, and bounds of log q/p."""
         grid, alone = cumulants(near), self._alone(near)
 
-        def ask(first: IntArray, nodes: IntArray, model: AdaptiveModel) -> NDArray[np.bool_]:
+        def write_splits(
+            first: IntArray, nodes: IntArray, model: AdaptiveModel
+        ) -> NDArray[np.bool_]:
             caps = log_caps(block_sums(grid, first))[nodes]
             fits = self._fits(block_sums(near.kl_bits, first)[nodes], caps)
             mixed = block_sums(alone.astype(np.float64), first)[nodes] > 0
@@ -229,13 +230,13 @@ class BlockCoder(RelativeEntropyCoder):
             stream.adaptive(split.astype(np.int64), model)
             return split
 
-        first, depths = halve(first, ask)
+        first, depths = halve(first, write_splits)
         return first, depths, log_caps(block_sums(grid, first))
 
     def _write_escapes(
         self, stream: QueueEncoder, task: Task, found: Found, u: FloatArray, order: IntArray
     ) -> None:
-        """Draw escaped blocks from what is left of the target; fills in `u`."""
+        """Draw escaped blocks from the rest of the target, write them, and fill in `u`."""
         drawn = [np.zeros(0)]
         where = [np.zeros(0, np.int64)]
         for b in np.flatnonzero(found.indices == 0):
@@ -252,16 +253,16 @@ class BlockCoder(RelativeEntropyCoder):
                 )
             )
             where.append(order[part])
-        u[np.concatenate(where)] = standard.write_values(stream, np.concatenate(drawn))
+        u[np.concatenate(where)] = standardise.write_values(stream, np.concatenate(drawn))
 
 
-def _told(rates: IntArray, far: IntArray, shared: SharedRandomness) -> IntArray:
-    """Dimensions in the order of telling, without the outliers."""
+def _coding_order(rates: IntArray, far: IntArray, shared: SharedRandomness) -> IntArray:
+    """Dimensions in coding order, without the outliers."""
     order = rate_map.order(rates, shared)
     outlying = np.zeros(rates.size, np.bool_)
     outlying[far] = True
-    told: IntArray = order[~outlying[order]]
-    return told
+    near: IntArray = order[~outlying[order]]
+    return near
 
 
 def write_indices(stream: QueueEncoder, indices: IntArray, depths: IntArray, width: int) -> None:
@@ -287,5 +288,5 @@ def read_indices(stream: QueueDecoder, depths: IntArray, width: int) -> IntArray
 
 
 def _contexts(depths: IntArray) -> list[NDArray[np.bool_]]:
-    """Blocks by how often they were halved: 0, 1, 2, more."""
+    """Blocks by the number of times they were halved: 0, 1, 2, more."""
     return [np.minimum(depths, 3) == c for c in range(4)]

@@ -1,4 +1,4 @@
-"""The Poisson functional representation: the first of the points that the ratio slows down."""
+"""The Poisson functional representation: the candidate of least arrival time over density ratio."""
 
 import math
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def _search_block(
         if i % 4 == 0:
             gaps = exponentials(clocks, block, i)
             if i % 16 == 0 and chosen:
-                floor = math.log(time) - best  # too low until the next time: never wrong
+                floor = math.log(time) - best  # stays a lower bound until the next update
         time += gaps[i % 4] / (limit - i) if finite else gaps[i % 4]
         if time > stop:
             return chosen, i
@@ -81,7 +81,7 @@ def _search_all(
 
 
 def search(task: Task, limit: int, finite: bool) -> Found:
-    """The earliest slowed-down candidate of each block."""
+    """The candidate of least t_i / r_i of each block."""
     chosen, tries = _search_all(
         task.candidates,
         task.clocks,
@@ -102,8 +102,8 @@ class PoissonFunctionalCoder(BlockCoder):
     """The Poisson functional representation.
 
     Source: Li & El Gamal, "Strong functional representation lemma and applications to coding
-    theorems", 2018. Candidates z_i ~ p stand at the times t_i of a unit-rate Poisson process, which
-    the sender draws by itself; the chosen one minimises t_i / r(z_i), r = q/p. The points
+    theorems", 2018. Candidates z_i ~ p arrive at the times t_i of a unit-rate Poisson process,
+    which only the sender draws; the chosen one minimises t_i / r(z_i), r = q/p. The points
     (t_i / r(z_i), z_i) are again a Poisson process, of mean measure dt q(dz), and so its first
     point follows q: exact (up to `search.TOLERANCE`, where r is cut off at C, and the table
     of normals). The search ends when t_i / C exceeds the best.

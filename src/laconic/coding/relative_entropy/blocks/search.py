@@ -1,4 +1,4 @@
-"""The search of a block: what the coders of blocks are given, and how they weigh candidates."""
+"""The search of a block: its arguments and results, and the density ratio of candidates."""
 
 import math
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _ORDERS: DoubleArray = 2.0 ** np.concatenate([np.arange(-3, 9.5, 0.5), np.arange
 
 @dataclass(frozen=True)
 class Task:
-    """What a search is given: blocks of standardised Gaussians, and where candidates come from.
+    """The arguments of a search: blocks of standardised Gaussians, and the shared randomness.
 
     Attributes:
         q: the target, dimensions in the order of the blocks.
@@ -72,12 +72,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search returns.
+    """The result of a search.
 
     Attributes:
         indices: per block, 1 + the chosen candidate's number; 0: none within the limit.
-        levels: where none was chosen, the multiple of p that the coder has already given away:
-            the draw must come from what is left, max(q - level p, 0).
+        levels: where none was chosen, the multiple of p that rejected candidates have used up: the
+            draw must come from the rest, max(q - level p, 0).
         tries: candidates examined.
     """
 
@@ -140,7 +140,7 @@ def log_caps(sums: DoubleArray) -> DoubleArray:
 
 @compiled()
 def search_order(gains: DoubleArray) -> IntArray:
-    """Groups of four dimensions, the most telling first: a poor candidate is found out early."""
+    """Groups of four dimensions, those of most KL first: poor candidates are dropped early."""
     groups = (gains.size + 3) >> 2
     total = np.zeros(groups)
     for d in range(gains.size):

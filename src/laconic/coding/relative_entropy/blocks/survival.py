@@ -1,7 +1,7 @@
-"""What a greedy sampler has left to give: the survival function of the density ratio of a block.
+"""The mass that a greedy sampler has left: the survival function of the density ratio of a block.
 
-Greedy samplers give away the target from the bottom: after a while min(q, h p) is gone. What is
-left is F(h) = E_p[(r - h)+] = w_q(h) - h w_p(h), r = q/p, where w_q, w_p are the masses of the
+Greedy samplers use up the target from the bottom: at level h, the mass of min(q, h p) is used. The
+rest is F(h) = E_p[(r - h)+] = w_q(h) - h w_p(h), r = q/p, where w_q, w_p are the masses of the
 super-level set {r >= h}. For a product of Gaussians that set is an ellipsoid, and its masses are
 distributions of weighted non-central chi-squares. No Monte Carlo: F is the Mellin-Barnes integral
 
@@ -15,8 +15,8 @@ of a call option by Fourier inversion). K is a sum over dimensions in closed for
 with branch points on the negative axis alone while σ <= 1, so the line is bent to the left into a
 hyperbola, on which the trapezoidal rule converges geometrically (Weideman & Trefethen 2007). A
 single dimension, of any scale, has F in normal CDFs instead. Between nodes in h, F is a cubic with
-the slopes -w_p at the nodes. Error of F: within 1e-4 of itself or 1e-6 of the whole target,
-whichever is more (tested), which bounds what the coders' draws can be off.
+the slopes -w_p at the nodes. A test bounds the error of F by 1e-4 of F or 1e-6 of the whole target,
+whichever is more; this bounds the error of the coders' draws.
 """
 
 import math
@@ -33,7 +33,7 @@ _LOWEST = -15.0
 """Below the ratio e^-15, F(h) = 1 - h to within 3e-7."""
 
 _ANGLE = 0.2
-"""Bend of the hyperbola: decay where a few dimensions dominate, yet stable for Gaussian log r."""
+"""Bend of the hyperbola: fast decay where a few dimensions dominate, stable for Gaussian log r."""
 
 _SIZE = 1.25
 _STEP = 0.05
@@ -74,7 +74,7 @@ def _transform(
         if j == 0:
             term *= 0.5
         size, weight = abs(term) * (1 + abs(s)), 1 - s
-        # Going down in k, every node is a factor below 1 from the last; so is every factor.
+        # Going down in k, every node is the last one times a factor below 1; so is every factor.
         factor, ratio = np.exp((s - 1) * gap), np.exp((s - 1) * (2 * gap))
         for n in range(NODES):
             left[n] += term.imag
@@ -115,9 +115,9 @@ def _lowest(mean: DoubleArray, scale: DoubleArray) -> float:
 def tabulate(
     mean: DoubleArray, scale: DoubleArray, cap: float
 ) -> tuple[DoubleArray, DoubleArray, DoubleArray]:
-    """Nodes h (from 0 to e^cap), what is left there of min(r, e^cap), and its slopes.
+    """Nodes h (from 0 to e^cap), the mass of min(r, e^cap) left there, and its slopes.
 
-    For the ratio cut off at C, what is left at h is F(h) - F(C).
+    For the ratio cut off at C, the mass left at h is F(h) - F(C).
     """
     low = min(_lowest(mean, scale), cap - 1e-3)
     level = np.zeros(NODES + 1)
@@ -125,7 +125,7 @@ def tabulate(
     wide = mean.size == 1 and scale[0] > 1
     for n in range(NODES):
         x = n / (NODES - 1)
-        # Close together where F has a power law: at the top, and a wide target's lowest ratio.
+        # Dense where F is a power law: at the top, and at the lowest ratio of a wide target.
         place = math.sin(0.5 * math.pi * x) ** 2 if wide else x * x
         level[NODES - n] = math.exp(cap - (cap - low) * place)
     if mean.size == 1:
@@ -143,7 +143,7 @@ def tabulate(
 
 @compiled()
 def left_at(h: float, n: int, level: DoubleArray, left: DoubleArray, slope: DoubleArray) -> float:
-    """What is left at h, between nodes n and n + 1: a cubic in h."""
+    """The mass left at h, between nodes n and n + 1: a cubic in h."""
     gap = level[n + 1] - level[n]
     x = (h - level[n]) / gap
     value = left[n] * (1 + 2 * x) * (1 - x) ** 2 + left[n + 1] * x * x * (3 - 2 * x)

@@ -13,8 +13,7 @@ from torch.distributions import Normal
 from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import FloatArray, SharedRandomness, UInt32Array, ranked_normals
-from laconic.coding.relative_entropy import rate_map
-from laconic.coding.relative_entropy import standardise as standard
+from laconic.coding.relative_entropy import rate_map, standardise
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.threads import each, thread_count
 
@@ -22,22 +21,22 @@ from laconic.threads import each, thread_count
 def _segment(state_bits: int) -> int:
     """Steps after which the register starts again from zero, so that threads can share the search.
 
-    A longer register takes longer to fill; a segment's back pointers stay below 2^27 bytes.
+    A longer register needs more steps to fill; a segment's back pointers stay below 2^27 bytes.
     """
     return 4096 if state_bits > 14 else 2048
 
 
 _MAX_WIDTH = 8
-"""Most bits that one step may take."""
+"""Most bits of one step."""
 
 
 @dataclass(frozen=True)
 class _Schedule:
-    """Which dimensions each step tells, and with how many bits; integers that both sides have.
+    """The dimensions and the bits of each step; integers known to both sides.
 
     Attributes:
-        order: dimensions in the order of telling, shape `(told,)`; the others cost nothing.
-        first: step t tells `order[first[t]:first[t + 1]]`, shape `(steps + 1,)`.
+        order: dimensions in coding order, shape `(coded,)`; the other dimensions take no bits.
+        first: step t codes `order[first[t]:first[t + 1]]`, shape `(steps + 1,)`.
         widths: bits of each step, shape `(steps,)`.
     """
 
@@ -52,10 +51,10 @@ class _Codebook:
 
     Attributes:
         normals: a column of 2^17 for each width of a step, read cyclically. The 2^width entries
-            that follow one register content stand in that many strata of equal probability, in
-            an order of their own: candidates that spread evenly, yet whose bits tell nothing about
-            the strata (else most register contents would be dead).
-        starts: where each dimension begins to read, shape `(dims,)`.
+            that follow one register content lie in that many strata of equal probability, one in
+            each, in shuffled order. So candidates spread evenly, while their bits are independent
+            of the strata (otherwise most register contents would never be used).
+        starts: place where each dimension begins to read, shape `(dims,)`.
     """
 
     normals: FloatArray
@@ -64,13 +63,13 @@ class _Codebook:
     @classmethod
     def make(cls, shared: SharedRandomness, dims: int, state_bits: int) -> Self:
         """Draw it."""
-        words = shared.child(0).bits(0, 1 << standard.BOOK_BITS)
+        words = shared.child(0).bits(0, 1 << standardise.BOOK_BITS)
         columns = np.stack([_stratify(words, width) for width in range(1, _MAX_WIDTH + 1)])
         wrapped = np.concatenate([columns, columns[:, : 1 << state_bits]], axis=1)
-        return cls(wrapped, standard.offsets(shared, dims))
+        return cls(wrapped, standardise.offsets(shared, dims))
 
     def values(self, states: IntArray, schedule: _Schedule) -> FloatArray:
-        """The draw; dimensions that no step tells take their own shared draw from the prior."""
+        """The draw; dimensions outside all steps take their own shared draw from the prior."""
         dims = np.diff(schedule.first)
         contents, widths = np.zeros((2, self.starts.size), np.int64)
         widths += 1
@@ -81,7 +80,7 @@ class _Codebook:
 
 
 def _stratify(words: UInt32Array, width: int) -> FloatArray:
-    """Normals whose neighbours, 2^width at a time, lie one in each stratum."""
+    """Normals of which each 2^width consecutive ones lie one in each stratum."""
     count, bits = np.uint32(1 << width), np.uint32(width)
     place = np.repeat(words[::count], count) >> bits
     stratum = (np.arange(words.size, dtype=np.uint32) + np.repeat(words[1::count], count)) % count
@@ -110,7 +109,7 @@ def _steps(rates: IntArray, limit: int) -> tuple[IntArray, IntArray]:
 
 @compiled(fastmath=True)
 def _expand(score: FloatArray, best: FloatArray, weight: FloatArray, width: int) -> None:
-    """Every group leads to 2^width states; in twos and fours, 4 times as fast."""
+    """Every group leads to 2^width states; unrolled by two and four, it is 4 times as fast."""
     groups = best.size
     top = best[0]  # any common offset keeps the scores small
     if width == 1:
@@ -209,7 +208,7 @@ def _search_segment(
 
 
 def _search(
-    q: standard.Standardised, book: _Codebook, schedule: _Schedule, state_bits: int
+    q: standardise.Standardised, book: _Codebook, schedule: _Schedule, state_bits: int
 ) -> IntArray:
     """The state after each step on the heaviest path. Segments are independent: one a thread."""
     order = schedule.order
@@ -218,20 +217,20 @@ def _search(
     starts = book.starts[order]
     states = np.zeros(schedule.widths.size, np.int64)
     length = _segment(state_bits)
-    # Fresh memory of this size costs as much time as the search itself, so it is used again.
-    rooms: SimpleQueue[NDArray[np.uint8]] = SimpleQueue()
+    # Reused: allocating memory of this size takes as long as the search itself.
+    buffers: SimpleQueue[NDArray[np.uint8]] = SimpleQueue()
     for _ in range(thread_count()):
-        rooms.put(np.empty((min(length, states.size), 1 << state_bits - 1), np.uint8))
+        buffers.put(np.empty((min(length, states.size), 1 << state_bits - 1), np.uint8))
 
     def segment(begin: int) -> None:
         part = slice(begin, begin + length)
         first = schedule.first[begin : begin + length + 1]
         widths = schedule.widths[part]
-        back = rooms.get()
+        back = buffers.get()
         _search_segment(
             states[part], back, linear, half, starts, book.normals, first, widths, state_bits
         )
-        rooms.put(back)
+        buffers.put(back)
 
     each(segment, range(0, states.size, length))
     return states
@@ -256,30 +255,30 @@ def _walk(inputs: IntArray, widths: IntArray, state_bits: int, segment: int) -> 
 class TrellisCoder(RelativeEntropyCoder):
     """Importance sampling over the paths of a random trellis.
 
-    A shift register of `state_bits` bits takes in a few bits a step; its content selects, for each
-    of the step's dimensions, a shared draw from the prior. All 2^(bits of the message) paths are
-    thereby candidates, and the Viterbi algorithm finds the one with the greatest product of q/p.
-    The candidates that follow one content stand in strata of equal probability (`_Codebook`). How
-    many bits each region gets is told beforehand (`rate_map`).
+    A shift register of `state_bits` bits takes in a few bits per step; its content selects, for
+    each of the step's dimensions, a shared draw from the prior. So all 2^(bits of the message)
+    paths are candidates, and the Viterbi algorithm finds the one with the greatest product of q/p.
+    The candidates that follow one content lie in strata of equal probability (`_Codebook`). The map
+    of rates (`rate_map`), which is sent first, sets the bits of each region.
 
-    Not exact: the draw is the best candidate rather than a random one. What is kept is the
-    distance to the target's data: for a target that is prior times Gaussian likelihood the weight
-    is the squared error. With an endless register and rates told for every dimension, as many
-    bits as the KL would do; with rates that the prior tells (`RatedNormal`) it takes some 4 % more,
-    with a map of tiles 7 %.
+    Not exact: the draw is the best candidate rather than a random one. It keeps the distance to the
+    target's data: for a target that is prior times Gaussian likelihood, the weight is the squared
+    error. With an infinite register and a known rate for every dimension, as many bits as the KL
+    would be enough; with rates that the prior holds (`RatedNormal`) it takes about 4 % more, with a
+    map of tiles 7 %.
 
-    Code length: `rate_percent` of the KL, and `map_permille` for the map, by choice; at
-    least the KL, and what outliers and map take. Time: 2^state_bits times the bits told plus
-    2^state_bits times the dimensions told. Source: ours; importance sampling is Flamich Alg. 3,
-    random trellis codes are those of rate-distortion theory (Gray, "Time-invariant trellis
-    encoding of ergodic discrete-time sources with a fidelity criterion", 1977).
+    Code length: `rate_percent` of the KL plus `map_permille` for the map; at least the KL plus the
+    bits of outliers and map. Time: 2^state_bits times the sum of coded bits and coded dimensions.
+    Source: ours; importance sampling is Flamich Alg. 3, random trellis codes are those of
+    rate-distortion theory (Gray, "Time-invariant trellis encoding of ergodic discrete-time sources
+    with a fidelity criterion", 1977).
 
     Attributes:
         state_bits: length of the register; time doubles with each bit.
         rate_percent: bits spent on outliers and path, in percent of the KL.
         outlier_bits: dimensions whose KL exceeds this are sent as 16-bit numbers instead.
-        map_permille: the map of rates is as fine as this share of the KL pays for; what it leaves
-            or takes beyond is the path's.
+        map_permille: the map of rates is as fine as this share of the KL pays for; the path gets
+            the bits that the map saves, and loses those that it takes beyond.
     """
 
     id: ClassVar[str] = "trellis"
@@ -300,10 +299,10 @@ class TrellisCoder(RelativeEntropyCoder):
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness
     ) -> tuple[Tensor, Receipt]:
         """Write outliers, the map of rates, and the path."""
-        q = standard.standardise(target, prior)
+        q = standardise.standardise(target, prior)
         marks = [stream.bits]
         far = np.flatnonzero(q.kl_bits > self.outlier_bits)
-        outliers = standard.write_outliers(stream, far, standard.draw_exactly(q, far, shared))
+        outliers = standardise.write_outliers(stream, far, standardise.draw_exactly(q, far, shared))
         marks.append(stream.bits)
         allowed = float(q.kl_bits.sum()) * (self.rate_percent / 100 + self.map_permille / 1000)
         rates = self._write_rates(stream, q, far, allowed - (marks[1] - marks[0]), prior)
@@ -320,11 +319,11 @@ class TrellisCoder(RelativeEntropyCoder):
         parts = {name: b - a for name, a, b in zip(names, marks, marks[1:], strict=False)}
         least = parts["outliers"] + parts["rate map"] + float(np.delete(q.kl_bits, far).sum())
         receipt = Receipt(float(q.kl_bits.sum()), max(allowed, least), parts, states.size)
-        return standard.restore(u, prior), receipt
+        return standardise.restore(u, prior), receipt
 
     def decode(self, prior: Normal, stream: QueueDecoder, shared: SharedRandomness) -> Tensor:
         """Read outliers, the map of rates, and the path."""
-        far, outliers = standard.read_outliers(stream, prior.loc.numel())
+        far, outliers = standardise.read_outliers(stream, prior.loc.numel())
         rates = rate_map.read(stream, prior)
         rates[far] = 0
         schedule = self._schedule(rates, shared)
@@ -332,19 +331,19 @@ class TrellisCoder(RelativeEntropyCoder):
         states = _walk(inputs, schedule.widths, self.state_bits, _segment(self.state_bits))
         u = _Codebook.make(shared, rates.size, self.state_bits).values(states, schedule)
         u[far] = outliers
-        return standard.restore(u, prior)
+        return standardise.restore(u, prior)
 
     def _write_rates(
         self,
         stream: QueueEncoder,
-        q: standard.Standardised,
+        q: standardise.Standardised,
         far: IntArray,
         allowed_bits: float,
         prior: Normal,
     ) -> IntArray:
-        """Share out what is allowed for the map itself and for the path; never less than the KL.
+        """Divide the allowed bits between the map and the path, which gets at least the KL.
 
-        What the map takes is known once it has been written for the rates without it.
+        The size of the map is measured by writing it once for the rates without the map's cost.
         """
         near_kl = q.kl_bits.copy()
         near_kl[far] = 0
@@ -356,7 +355,7 @@ class TrellisCoder(RelativeEntropyCoder):
         return rate_map.write(stream, near_kl.reshape(shape) * scale, budget, prior)
 
     def _schedule(self, rates: IntArray, shared: SharedRandomness) -> _Schedule:
-        """Dimensions of one rate stand together, shuffled, so that the bits are spent evenly."""
+        """The steps; dimensions of one rate are adjacent and shuffled, to spread bits evenly."""
         order = rate_map.order(rates, shared)
         order = order[np.searchsorted(rates[order], 1) :]
         first, widths = _steps(rates[order], _MAX_WIDTH)

@@ -1,18 +1,18 @@
-"""What the dithered coders share: classes of steps, kernels of noise, integer frequency tables.
+"""Parts of all dithered coders: classes of steps, kernels of noise, integer frequency tables.
 
-A dithered coder adds to the target's mean m a noise of its own choice, always of one shape:
-u = m + s e, where e has variance 1 and the law of a `Kernel`. The scale s is one of the `scale_of`
-classes, told by `step_map`. What is sent is an integer t such that u = w (t + o), where the step w
-follows from the class and the offset o, in [-1/2, 1/2), from shared randomness and from what was
-sent before. Under the prior u has the density f = N(0, σ²) * noise, so
+A dithered coder adds a noise of fixed shape to the target's mean m: u = m + s e, where e has
+variance 1 and the distribution of a `Kernel`. The scale s is one of the classes in `SCALES`, which
+`step_map` encodes. The coder sends an integer t such that u = w (t + o). The step w depends on the
+class; the offset o, in [-1/2, 1/2), depends on shared randomness and on the integers sent before.
+Under the prior, u has the density f = N(0, σ²) * noise, so
 
     P(t | o) = f(w (t + o)) / sum over j of f(w (j + o)).
 
 For uniform noise of width w this is Φ((w (t + o) + w/2) / σ) - Φ((w (t + o) - w/2) / σ).
 
-If the means have the variance that the prior gives them then σ² = 1 - s²; where they have not, the
-class's σ is told. The receiver makes its tables from integers with multiplications, additions,
-roots and comparisons that IEEE 754 rounds correctly; Φ is a look-up in the table of quantiles.
+If the means have the variance that the prior implies then σ² = 1 - s²; for other classes σ is
+encoded. The receiver computes its tables from integers with multiplications, additions, roots and
+comparisons that IEEE 754 rounds correctly; Φ is a look-up in the table of quantiles.
 """
 
 from dataclasses import dataclass
@@ -35,13 +35,13 @@ _SIXTEENTHS = (
     *(65536, 68438, 71468, 74632, 77936, 81386, 84990, 88752),
     *(92682, 96785, 101070, 105545, 110218, 115098, 120194, 125515),
 )
-"""2^(i/16) in 2^-16, so that no machine's power function is asked."""
+"""2^(i/16) in 2^-16, so that no machine's power function is needed."""
 
 _SPREADS = 33
-"""σ is told as 16 + d, d in quarter octaves off its value for means as the prior has them."""
+"""σ is encoded as 16 + d, d in quarter octaves from the σ of means that vary as in the prior."""
 
 USUAL_SPREAD = _SPREADS // 2
-"""What is told of σ where the means vary as under the prior."""
+"""The encoded σ of means that vary as under the prior."""
 
 _MIN_VARIANCE = 1 / 64
 _GRID = 4096
@@ -63,13 +63,13 @@ SCALES: DoubleArray = np.array([_power(STEPS - c) for c in range(CLASSES)])
 
 @dataclass(frozen=True)
 class Kernel:
-    """The law of one coordinate of the noise: a mixture of centred uniforms.
+    """The distribution of one coordinate of the noise: a mixture of centred uniforms.
 
     Attributes:
         moment: variance in units of the squared step.
         halves: half-widths of the uniforms, in eighths of a step.
         heights: their heights, in integers.
-        checks: share of the coordinates that are told when their parity is known.
+        checks: share of the coordinates whose parity is known before they are coded.
     """
 
     moment: float
@@ -159,12 +159,12 @@ def _tables(kernel: Kernel, stretch: int, scale_class: int, spread: int) -> _Tab
 
 @dataclass(frozen=True)
 class Plan:
-    """Integers under which both sides code one run of symbols.
+    """The integers that select the frequency tables of one run of symbols; known to both sides.
 
     Attributes:
         classes: class of each symbol, shape `(symbols,)`.
         offsets: (o + 1/2) 2^32 of each symbol, shape `(symbols,)`.
-        spreads: told spread of each class, shape `(CLASSES,)`.
+        spreads: encoded σ of each class, shape `(CLASSES,)`.
     """
 
     classes: IntArray
@@ -215,7 +215,7 @@ def read_symbols(stream: QueueDecoder, plan: Plan, kernel: Kernel, stretch: int 
 
 
 def write_spreads(stream: QueueEncoder, mean: DoubleArray, classes: IntArray) -> IntArray:
-    """Tell σ of every class in use; returns it for all classes."""
+    """Write σ of every class in use; returns the encoded σ of all classes."""
     present = np.unique(classes)
     spreads = np.full(CLASSES, USUAL_SPREAD, np.int64)
     for c in present:
@@ -223,7 +223,7 @@ def write_spreads(stream: QueueEncoder, mean: DoubleArray, classes: IntArray) ->
         ratio = float(np.sqrt(np.mean(mean[where] ** 2))) / spread_of(int(c), USUAL_SPREAD)
         octaves = float(np.log2(max(ratio, 2.0**-4)))
         gain = where.sum() * ((min(ratio, 16.0) ** 2 - 1) / 2 / np.log(2.0) - octaves)
-        if gain > 8:  # bits: what it costs to stray from the usual
+        if gain > 8:  # bits that another value than the usual one costs
             spreads[c] += int(np.clip(np.rint(4 * octaves), -16, 16))
     stream.adaptive(spreads[present], AdaptiveModel(_SPREADS))
     return spreads
@@ -240,8 +240,8 @@ def read_spreads(stream: QueueDecoder, classes: IntArray) -> IntArray:
 def cut(classes: IntArray, near: IntArray, size: int, shared_key: UInt32Array) -> list[IntArray]:
     """Dimensions in blocks of one class: arrays `(blocks, size)`, `(blocks, size / 2)`, ... .
 
-    Blocks take the dimensions of a class in shuffled order, and what does not fill a block goes to
-    smaller ones, so that none is padded. `size` is a power of two.
+    Blocks take the dimensions of a class in shuffled order; dimensions that do not fill a block go
+    to smaller blocks, so that none is padded. `size` is a power of two.
     """
     order = near[np.argsort(classes[near] << 32 | shared_key[near], kind="stable")]
     blocks = []
@@ -256,7 +256,7 @@ def cut(classes: IntArray, near: IntArray, size: int, shared_key: UInt32Array) -
 
 
 def fractions(words: UInt32Array) -> DoubleArray:
-    """Offsets in (-1/2, 1/2) that 32-bit words stand for, exactly."""
+    """The exact offsets in (-1/2, 1/2) of 32-bit words."""
     return (words.astype(np.float64) + 0.5) * 2.0**-32 - 0.5
 
 
@@ -273,7 +273,7 @@ def _rate_curve() -> tuple[DoubleArray, DoubleArray]:
 
 
 def rate_bits(classes: IntArray, spreads: IntArray) -> float:
-    """Mutual information of means N(0, σ²) and what is drawn uniformly about them, in bits."""
+    """Mutual information of means N(0, σ²) and uniform draws about them, in bits."""
     present, count = np.unique(classes, return_counts=True)
     steps = [CUBE.step(float(SCALES[c])) / spread_of(int(c), int(spreads[c])) for c in present]
     return float((count * np.interp(np.log2(np.array(steps)), *_rate_curve())).sum())
@@ -282,7 +282,7 @@ def rate_bits(classes: IntArray, spreads: IntArray) -> float:
 def information_bits(
     kernel: Kernel, mean: DoubleArray, classes: IntArray, spreads: IntArray
 ) -> float:
-    """What the integers of these means should cost: the sum of E log2 (1 / P(t | o)).
+    """Expected bits of the integers of these means: the sum of E log2 (1 / P(t | o)).
 
     For uniform noise its average over means N(0, σ²) is `rate_bits`.
     """

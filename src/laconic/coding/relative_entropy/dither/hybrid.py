@@ -1,4 +1,4 @@
-"""The hybrid coder: dither decides an interval, ordered random coding a point within it."""
+"""The hybrid coder: dither selects an interval, ordered random coding a point within it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +12,7 @@ from torch.distributions import Normal
 from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import FloatArray, SharedRandomness, quantile_table, word_at
-from laconic.coding.relative_entropy import standardise as standard
-from laconic.coding.relative_entropy import tile_map
+from laconic.coding.relative_entropy import standardise, tile_map
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.standardise import DoubleArray
 
@@ -26,7 +25,7 @@ _NARROWEST = 2.0**-11
 def value_of(word: np.int64, table: FloatArray) -> np.float32:
     """Quantile of the standard normal at (word + 1/2) / 2^32.
 
-    Between the entries of the table by straight lines; multiplications and additions only.
+    Linear between the entries of the table; computed by multiplications and additions only.
     """
     high, last = word >> 31, np.int64(32767)
     v = word & 0x7FFFFFFF if high else 0x7FFFFFFF - word
@@ -35,7 +34,7 @@ def value_of(word: np.int64, table: FloatArray) -> np.float32:
         level, width, v = 2, 2, v & 0x1FFFF
     elif v >= (1 << 31) - (1 << 24):
         level, width, v = 1, 9, v & 0xFFFFFF
-    # Entry i stands in the middle of its cell.
+    # Entry i belongs to the middle of its cell.
     twice = 2 * v + 1 - (1 << width)
     if twice < 0:
         x = np.float64(table[level, 0])
@@ -120,11 +119,11 @@ def _phi(x: DoubleArray) -> DoubleArray:
 @final
 @dataclass(frozen=True)
 class HybridCoder(RelativeEntropyCoder):
-    """Hybrid coding: a dither for where, ordered random coding for the rest.
+    """Hybrid coding: a dither selects an interval, ordered random coding a point within it.
 
     Source: Theis & Yosri 2022, "Algorithms for the communication of samples", section 4.
 
-    The prior's mass is cut by its quantiles into cells of 2^-bits (`bits` told per tile), such that
+    The prior's mass is cut by its quantiles into cells of 2^-bits (`bits` per tile), such that
     some interval of that mass holds width/2 target scales on either side of the mean. Every one of
     2^index_bits shared offsets dithers that grid: it has exactly one point in the interval, in cell
     number K. So the candidates follow the prior restricted to the interval, and the ratio is
@@ -136,8 +135,8 @@ class HybridCoder(RelativeEntropyCoder):
 
     Code length: at most bits + I + log2(I + 1) + 4 a dimension, I = KL - bits; this bound is
     `Receipt.theory_bits`. Measured over the KL: 1.8 bits a dimension at 2 to 8 bits, 1.1 at 1/4,
-    0.36 at 0.01: one index a dimension is dear. Run time: expected 2^(largest log ratio) candidates
-    a dimension, the search stops when no later one can win.
+    0.36 at 0.01: one index per dimension is expensive. Run time: 2^(largest log ratio) candidates
+    per dimension on average; the search stops when no later candidate can win.
 
     Attributes:
         index_bits: 2^index_bits candidates per dimension.
@@ -164,14 +163,14 @@ class HybridCoder(RelativeEntropyCoder):
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness
     ) -> tuple[Tensor, Receipt]:
         """Write the map of cells, outliers, numbers of cells and indices."""
-        q = standard.standardise(target, prior)
+        q = standardise.standardise(target, prior)
         marks = [stream.bits]
         cells = self._write_cells(stream, q, tuple(prior.loc.shape))
         marks.append(stream.bits)
         is_far = (q.kl_bits - cells > self.outlier_bits) | (q.scale < _NARROWEST)
         far, near = np.flatnonzero(is_far), np.flatnonzero(~is_far)
         u = np.zeros(cells.size, np.float32)
-        u[far] = standard.write_outliers(stream, far, standard.draw_exactly(q, far, shared))
+        u[far] = standardise.write_outliers(stream, far, standardise.draw_exactly(q, far, shared))
         marks.append(stream.bits)
         indices, numbers, tries = self._choose(q, near, cells[near], shared)
         stream.uniform(numbers, 1 << cells[near])
@@ -184,13 +183,13 @@ class HybridCoder(RelativeEntropyCoder):
         parts = {name: b - a for name, a, b in zip(names, marks, marks[1:], strict=False)}
         theory = self._theory_bits(q.kl_bits[near], cells[near])
         receipt = Receipt(float(q.kl_bits.sum()), theory, parts, tries)
-        return standard.restore(u, prior), receipt
+        return standardise.restore(u, prior), receipt
 
     def decode(self, prior: Normal, stream: QueueDecoder, shared: SharedRandomness) -> Tensor:
         """Read the map of cells, outliers, numbers of cells and indices."""
         cells = self._read_cells(stream, tuple(prior.loc.shape))
         u = np.zeros(cells.size, np.float32)
-        far, outliers = standard.read_outliers(stream, cells.size)
+        far, outliers = standardise.read_outliers(stream, cells.size)
         near = np.setdiff1d(np.arange(cells.size), far, assume_unique=True)
         numbers = stream.uniform(near.size, 1 << cells[near])
         indices = np.zeros(near.size, np.int64)
@@ -199,35 +198,35 @@ class HybridCoder(RelativeEntropyCoder):
             indices[where] = stream.integers(int(where.sum()), (1 << self.index_bits) - 1)
         u[far] = outliers
         u[near] = self._draws(indices, numbers, cells[near], near, shared)
-        return standard.restore(u, prior)
+        return standardise.restore(u, prior)
 
     def _write_cells(
-        self, stream: QueueEncoder, q: standard.Standardised, shape: tuple[int, ...]
+        self, stream: QueueEncoder, q: standardise.Standardised, shape: tuple[int, ...]
     ) -> IntArray:
-        """Tell into how many cells, 2^bits, the prior falls in each tile; per dimension."""
+        """Write `bits` of each tile: its prior has 2^bits cells; returns the bits per dimension."""
         mass = 2 * _phi(0.5 * self.width * np.maximum(q.scale, _NARROWEST)) - 1
         wanted = np.clip(np.floor(-np.log2(mass)), 0, _MAX_CELL_BITS).astype(np.int64)
-        best, told_bits, chosen = np.inf, 0.0, (tile_map.coarsest(shape), wanted)
+        best, map_bits, chosen = np.inf, 0.0, (tile_map.coarsest(shape), wanted)
         for tile in range(chosen[0], -1, -1):
             _, rows, columns = tile_map.grid(shape, tile)
             if np.isfinite(best) and (tile < self.finest or rows * columns > _MAX_PLACES):
                 break
-            told, trial = tile_map.lowest(wanted, tile, shape), QueueEncoder()
-            code = self._theory_bits(q.kl_bits, tile_map.spread(told, shape, tile))
-            if code + told_bits >= best:  # a finer map costs no less than the last one tried
+            tile_bits, trial = tile_map.lowest(wanted, tile, shape), QueueEncoder()
+            code = self._theory_bits(q.kl_bits, tile_map.spread(tile_bits, shape, tile))
+            if code + map_bits >= best:  # a finer map costs no less than the last one tried
                 continue
-            tile_map.write(trial, told, _MAX_CELL_BITS + 1)
-            told_bits = trial.bits
-            if code + told_bits < best:
-                best, chosen = code + told_bits, (tile, told)
+            tile_map.write(trial, tile_bits, _MAX_CELL_BITS + 1)
+            map_bits = trial.bits
+            if code + map_bits < best:
+                best, chosen = code + map_bits, (tile, tile_bits)
         stream.uniform([chosen[0]], tile_map.MAX_TILE + 1)
         tile_map.write(stream, chosen[1], _MAX_CELL_BITS + 1)
         return tile_map.spread(chosen[1], shape, chosen[0])
 
     def _read_cells(self, stream: QueueDecoder, shape: tuple[int, ...]) -> IntArray:
         tile = int(stream.uniform(1, tile_map.MAX_TILE + 1)[0])
-        told = tile_map.read(stream, tile_map.grid(shape, tile), _MAX_CELL_BITS + 1)
-        return tile_map.spread(told, shape, tile)
+        tile_bits = tile_map.read(stream, tile_map.grid(shape, tile), _MAX_CELL_BITS + 1)
+        return tile_map.spread(tile_bits, shape, tile)
 
     def _theory_bits(self, kl_bits: DoubleArray, cells: IntArray) -> float:
         """Number of the cell, and Li & El Gamal's I + log2(I + 1) + 4 for an index alone."""
@@ -235,7 +234,7 @@ class HybridCoder(RelativeEntropyCoder):
         return float((cells + rest + np.log2(rest + 1) + 4).sum())
 
     def _choose(
-        self, q: standard.Standardised, near: IntArray, cells: IntArray, shared: SharedRandomness
+        self, q: standardise.Standardised, near: IntArray, cells: IntArray, shared: SharedRandomness
     ) -> tuple[IntArray, IntArray, int]:
         mean, scale = q.mean[near], q.scale[near]
         half = 0.5 * self.width * scale

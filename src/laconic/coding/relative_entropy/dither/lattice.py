@@ -13,10 +13,10 @@ from torch.distributions import Normal
 from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import FloatArray, SharedRandomness
-from laconic.coding.relative_entropy import standardise as standard
+from laconic.coding.relative_entropy import standardise
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.dither import classes as dither
-from laconic.coding.relative_entropy.dither import preamble as frame
+from laconic.coding.relative_entropy.dither import preamble
 from laconic.coding.relative_entropy.dither.step_map import StepMap
 from laconic.coding.relative_entropy.standardise import DoubleArray
 from laconic.errors import UnsupportedFileError
@@ -25,10 +25,10 @@ ONE = 1 << 23
 """Lattice coordinates are integers in units of 2^-23."""
 
 _MARGINS = 24
-"""Tables of the flag: one for each quarter σ that the dither is inside the cell."""
+"""Tables of the flag: one for each quarter σ of distance from the dither to the cell's border."""
 
 _LOW_RATE = {4: 7.0, 8: 4.0}
-"""Steps per σ above which a flag first says whether the lattice point is 0. Measured."""
+"""Steps per σ above which a flag says whether the lattice point is 0; a measured optimum."""
 
 
 def codewords(dims: int) -> IntArray:
@@ -43,7 +43,7 @@ def codewords(dims: int) -> IntArray:
 
 @compiled()
 def reduce(points: IntArray, words: IntArray) -> tuple[IntArray, IntArray]:
-    """Points less their nearest lattice points, and by how much the second nearest is farther.
+    """Points minus their nearest lattice points, and the excess distance of the second nearest.
 
     The lattice is {x integer: x mod 2 is a codeword}; every codeword's coset of (2Z)^n is searched
     by rounding. Units of 2^-23; the excess is the difference of squared distances in 2^-23.
@@ -59,7 +59,7 @@ def reduce(points: IntArray, words: IntArray) -> tuple[IntArray, IntArray]:
                 error[i] = e
                 distance += e * e
                 widest = max(widest, abs(e))
-            # Next in the same coset: the widest coordinate rounded the other way.
+            # Second nearest in this coset: the coordinate of largest error, rounded the other way.
             runner_up = distance + 4 * ONE * (ONE - widest)
             if distance < nearest:
                 second = min(second, nearest)
@@ -83,7 +83,7 @@ LATTICES: dict[int, dither.Kernel] = {4: D4, 8: E8}
 
 @dataclass(frozen=True)
 class _Blocks:
-    """Blocks of one class and their dither; integers that both sides have.
+    """Blocks of one class and their dither; integers known to both sides.
 
     Attributes:
         dims: which dimensions, shape `(blocks, n)`.
@@ -113,11 +113,11 @@ class DitheredLatticeCoder(RelativeEntropyCoder):
     exactly uniform in the scaled cell, whose power per dimension is that of the class's scale. Both
     lattices are {x integer: x mod 2 in a code} (Construction A): D4 of the even-weight code of
     length 4, root 2 times E8 of the extended Hamming code of length 8. So the first 3 (4)
-    coordinates are free integers, coded each by itself, and the parities of the others are known.
-    Where steps are coarse beside σ most points are 0: a flag, under counts for each distance of
-    the dither from its cell's border, says so. Dimensions that fill no block are dithered alone.
+    coordinates are free integers, coded one by one, and the parities of the others are known. If
+    steps are coarse compared with σ, most points are 0: a flag says so, under counts for each
+    distance of the dither from its cell's border. Dimensions that fill no block are dithered alone.
 
-    Not exact for the normal target: the noise is uniform in a Voronoi cell of the told scale.
+    Not exact for the normal target: the noise is uniform in a Voronoi cell of the encoded scale.
 
     Code length: above 1 bit of KL a dimension ½ log2(2πe G) over the KL, G the lattice's normalised
     second moment: 0.195 (D4, G = 0.0766) or 0.146 (E8, 0.0717) against 0.254 for `dithered`;
@@ -156,8 +156,8 @@ class DitheredLatticeCoder(RelativeEntropyCoder):
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness
     ) -> tuple[Tensor, Receipt]:
         """Write outliers, the map of steps, and the lattice points."""
-        q = standard.standardise(target, prior)
-        head = frame.write(stream, self._steps, q, tuple(prior.loc.shape), shared)
+        q = standardise.standardise(target, prior)
+        head = preamble.write(stream, self._steps, q, tuple(prior.loc.shape), shared)
         begin, blocks = stream.bits, self._blocks(head, shared)
         aim = np.rint(q.mean[blocks.dims] / blocks.step * ONE).astype(np.int64) - blocks.offsets
         points = (aim - reduce(aim, self._words)[0]) >> 23
@@ -168,17 +168,17 @@ class DitheredLatticeCoder(RelativeEntropyCoder):
         dither.write_symbols(stream, symbols, plan, dither.CUBE)
         receipt = head.receipt(q, self._kernel, stream.bits - begin, q.mean[head.near])
         u = self._values(head, blocks, points, (symbols + dither.fractions(plan.offsets)) * step)
-        return standard.restore(u, prior), receipt
+        return standardise.restore(u, prior), receipt
 
     def decode(self, prior: Normal, stream: QueueDecoder, shared: SharedRandomness) -> Tensor:
         """Read outliers, the map of steps, and the lattice points."""
-        head = frame.read(stream, self._steps, tuple(prior.loc.shape))
+        head = preamble.read(stream, self._steps, tuple(prior.loc.shape))
         blocks = self._blocks(head, shared)
         points = self._read_points(stream, blocks, head)
         plan, step = self._single_plan(head, blocks, shared)
         symbols = dither.read_symbols(stream, plan, dither.CUBE)
         u = self._values(head, blocks, points, (symbols + dither.fractions(plan.offsets)) * step)
-        return standard.restore(u, prior)
+        return standardise.restore(u, prior)
 
     @property
     def _steps(self) -> StepMap:
@@ -197,7 +197,7 @@ class DitheredLatticeCoder(RelativeEntropyCoder):
         """Coordinates whose parity is not determined by those before."""
         return 3 if self.lattice == 4 else 4
 
-    def _blocks(self, head: frame.Frame, shared: SharedRandomness) -> _Blocks:
+    def _blocks(self, head: preamble.Preamble, shared: SharedRandomness) -> _Blocks:
         key = shared.child(5).bits(0, head.classes.size)
         dims, *rest = dither.cut(head.classes, head.near, self.lattice, key)
         singles = np.concatenate([part.reshape(-1) for part in rest])
@@ -215,33 +215,35 @@ class DitheredLatticeCoder(RelativeEntropyCoder):
         return _Blocks(dims, singles, offsets, margins.astype(np.int64), step[:, None])
 
     def _write_points(
-        self, stream: QueueEncoder, points: IntArray, blocks: _Blocks, head: frame.Frame
+        self, stream: QueueEncoder, points: IntArray, blocks: _Blocks, head: preamble.Preamble
     ) -> None:
         away = np.any(points != 0, axis=1).astype(np.int64)
         for margin in range(_MARGINS):
             stream.adaptive(away[blocks.margins == margin], AdaptiveModel(2))
-        told = (away > 0) | (blocks.margins < 0)
-        first, last = np.split(points[told], [self._free], axis=1)
-        plan, shift = self._plan(head, blocks, told)
+        coded = (away > 0) | (blocks.margins < 0)
+        first, last = np.split(points[coded], [self._free], axis=1)
+        plan, shift = self._plan(head, blocks, coded)
         dither.write_symbols(stream, (first + shift).reshape(-1), plan, self._kernel)
         parity = self._parity(first)
-        plan, shift = self._plan(head, blocks, told, parity)
+        plan, shift = self._plan(head, blocks, coded, parity)
         symbols = ((last - parity) >> 1) + shift
         dither.write_symbols(stream, symbols.reshape(-1), plan, self._kernel, 2)
 
-    def _read_points(self, stream: QueueDecoder, blocks: _Blocks, head: frame.Frame) -> IntArray:
+    def _read_points(
+        self, stream: QueueDecoder, blocks: _Blocks, head: preamble.Preamble
+    ) -> IntArray:
         away = np.zeros(blocks.margins.size, np.int64)
         for margin in range(_MARGINS):
             where = blocks.margins == margin
             away[where] = stream.adaptive(int(where.sum()), AdaptiveModel(2))
-        told = (away > 0) | (blocks.margins < 0)
-        plan, shift = self._plan(head, blocks, told)
+        coded = (away > 0) | (blocks.margins < 0)
+        plan, shift = self._plan(head, blocks, coded)
         first = dither.read_symbols(stream, plan, self._kernel).reshape(shift.shape) - shift
         parity = self._parity(first)
-        plan, shift = self._plan(head, blocks, told, parity)
+        plan, shift = self._plan(head, blocks, coded, parity)
         last = dither.read_symbols(stream, plan, self._kernel, 2).reshape(shift.shape) - shift
         points = np.zeros(blocks.dims.shape, np.int64)
-        points[told] = np.concatenate([first, 2 * last + parity], axis=1)
+        points[coded] = np.concatenate([first, 2 * last + parity], axis=1)
         return points
 
     def _parity(self, first: IntArray) -> IntArray:
@@ -252,9 +254,9 @@ class DitheredLatticeCoder(RelativeEntropyCoder):
 
     def _plan(
         self,
-        head: frame.Frame,
+        head: preamble.Preamble,
         blocks: _Blocks,
-        told: NDArray[np.bool_],
+        coded: NDArray[np.bool_],
         parity: IntArray | None = None,
     ) -> tuple[dither.Plan, IntArray]:
         """Plan for the first coordinates, or for the last given their parity; and a shift.
@@ -263,24 +265,24 @@ class DitheredLatticeCoder(RelativeEntropyCoder):
         or for x = parity + 2 j it is t - j.
         """
         if parity is None:
-            place, unit_bits = blocks.offsets[told, : self._free], 23
+            place, unit_bits = blocks.offsets[coded, : self._free], 23
         else:
-            place, unit_bits = blocks.offsets[told, self._free :] + parity * ONE, 24
+            place, unit_bits = blocks.offsets[coded, self._free :] + parity * ONE, 24
         place = place + (1 << unit_bits - 1)
         offsets = (place & ((1 << unit_bits) - 1)) << (32 - unit_bits)
-        kind = np.broadcast_to(head.classes[blocks.dims[told, :1]], place.shape)
+        kind = np.broadcast_to(head.classes[blocks.dims[coded, :1]], place.shape)
         words = offsets.astype(np.uint32).reshape(-1)
         return dither.Plan(kind.reshape(-1), words, head.spreads), place >> unit_bits
 
     def _single_plan(
-        self, head: frame.Frame, blocks: _Blocks, shared: SharedRandomness
+        self, head: preamble.Preamble, blocks: _Blocks, shared: SharedRandomness
     ) -> tuple[dither.Plan, DoubleArray]:
         offsets = shared.child(1).bits(0, head.classes.size)[blocks.singles]
         plan = dither.Plan(head.classes[blocks.singles], offsets, head.spreads)
         return plan, dither.SCALES[plan.classes] / np.sqrt(dither.CUBE.moment)
 
     def _values(
-        self, head: frame.Frame, blocks: _Blocks, points: IntArray, singles: DoubleArray
+        self, head: preamble.Preamble, blocks: _Blocks, points: IntArray, singles: DoubleArray
     ) -> FloatArray:
         u = np.zeros(head.classes.size, np.float32)
         u[blocks.dims] = (points + blocks.offsets / ONE) * blocks.step

@@ -11,10 +11,10 @@ from torch.distributions import Normal
 from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import FloatArray, SharedRandomness, UInt32Array
-from laconic.coding.relative_entropy import standardise as standard
+from laconic.coding.relative_entropy import standardise
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.dither import classes as dither
-from laconic.coding.relative_entropy.dither import preamble as frame
+from laconic.coding.relative_entropy.dither import preamble
 from laconic.coding.relative_entropy.dither.step_map import StepMap
 from laconic.coding.relative_entropy.standardise import DoubleArray
 
@@ -43,7 +43,7 @@ class _Rotation:
     signs: IntArray
 
     def forward(self, mean: DoubleArray) -> DoubleArray:
-        """Rotated means, where their dimensions were."""
+        """Rotated means, in the places of their dimensions."""
         rotated, signed = np.zeros(mean.size), mean * self.signs
         for dims in self.blocks:
             part = signed[dims]
@@ -52,7 +52,7 @@ class _Rotation:
         return rotated
 
     def back(self, numbers: IntArray) -> DoubleArray:
-        """The rotation undone; integers in and, but for one rounding, out."""
+        """Undo the rotation of integers; only the division at the end rounds."""
         values = np.zeros(numbers.size)
         for dims in self.blocks:
             part = numbers[dims]
@@ -72,9 +72,9 @@ class RotatedDitherCoder(RelativeEntropyCoder):
     Walsh-Hadamard matrix, both orthogonal; the rotated means are dithered as in `dithered`, and the
     receiver rotates back, in 64-bit integers but for one rounding. The noise of each dimension is
     the mean of n uniforms of independent signs: of the target's power, uncorrelated, and nearly
-    normal: its excess kurtosis is -1.2 / n. What does not fill a block goes to smaller ones.
+    normal: its excess kurtosis is -1.2 / n. Dimensions that do not fill a block go to smaller ones.
 
-    Not exact: the noise approaches the normal as blocks grow, at the told scale. Jointly it stays
+    Not exact: the noise of the encoded scale approaches the normal as blocks grow. Jointly it stays
     uniform in a rotated cube, so the code length is that of `dithered`: `Receipt.theory_bits` is
     the mutual information for the rotated means, 0.254 bits a dimension over the KL at high rates.
     Run time: block_bits additions a dimension.
@@ -101,9 +101,9 @@ class RotatedDitherCoder(RelativeEntropyCoder):
         self, target: Normal, prior: Normal, stream: QueueEncoder, shared: SharedRandomness
     ) -> tuple[Tensor, Receipt]:
         """Write outliers, the map of steps, and the integers."""
-        q = standard.standardise(target, prior)
+        q = standardise.standardise(target, prior)
         steps = StepMap(self.step_bits, self.finest)
-        head = frame.write(stream, steps, q, tuple(prior.loc.shape), shared)
+        head = preamble.write(stream, steps, q, tuple(prior.loc.shape), shared)
         rotation, words = self._rotation(head, shared)
         begin, plan = stream.bits, dither.Plan(head.classes[head.near], words, head.spreads)
         mean = rotation.forward(q.mean)[head.near]
@@ -111,19 +111,19 @@ class RotatedDitherCoder(RelativeEntropyCoder):
         symbols = np.rint(mean / step - dither.fractions(words)).astype(np.int64)
         dither.write_symbols(stream, symbols, plan, dither.CUBE)
         receipt = head.receipt(q, dither.CUBE, stream.bits - begin, mean)
-        return standard.restore(self._values(head, rotation, symbols, words), prior), receipt
+        return standardise.restore(self._values(head, rotation, symbols, words), prior), receipt
 
     def decode(self, prior: Normal, stream: QueueDecoder, shared: SharedRandomness) -> Tensor:
         """Read outliers, the map of steps, and the integers."""
         steps = StepMap(self.step_bits, self.finest)
-        head = frame.read(stream, steps, tuple(prior.loc.shape))
+        head = preamble.read(stream, steps, tuple(prior.loc.shape))
         rotation, words = self._rotation(head, shared)
         plan = dither.Plan(head.classes[head.near], words, head.spreads)
         symbols = dither.read_symbols(stream, plan, dither.CUBE)
-        return standard.restore(self._values(head, rotation, symbols, words), prior)
+        return standardise.restore(self._values(head, rotation, symbols, words), prior)
 
     def _rotation(
-        self, head: frame.Frame, shared: SharedRandomness
+        self, head: preamble.Preamble, shared: SharedRandomness
     ) -> tuple[_Rotation, UInt32Array]:
         """The rotation, and the words of the dither of the near dimensions."""
         dims = head.classes.size
@@ -134,7 +134,7 @@ class RotatedDitherCoder(RelativeEntropyCoder):
         return _Rotation(blocks, signs), shared.child(1).bits(0, dims)[head.near]
 
     def _values(
-        self, head: frame.Frame, rotation: _Rotation, symbols: IntArray, words: UInt32Array
+        self, head: preamble.Preamble, rotation: _Rotation, symbols: IntArray, words: UInt32Array
     ) -> FloatArray:
         numbers = np.zeros(head.classes.size, np.int64)
         numbers[head.near] = (symbols << 32) + words.astype(np.int64) - (1 << 31)

@@ -1,4 +1,4 @@
-"""The map of steps: how fine each region of a tensor is told by a dithered coder."""
+"""The map of steps: the size of the quantisation step in each region of a dithered tensor."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.coding.queue.stream import IntArray, QueueDecoder, QueueEncoder
-from laconic.coding.relative_entropy import standardise as standard
-from laconic.coding.relative_entropy import tile_map
+from laconic.coding.relative_entropy import standardise, tile_map
 from laconic.coding.relative_entropy.dither import classes as dither
 from laconic.coding.relative_entropy.standardise import DoubleArray
 
@@ -18,8 +17,8 @@ _MAX_PLACES = 4096
 _CONTEXTS = 6
 
 
-def is_far(q: standard.Standardised) -> NDArray[np.bool_]:
-    """Dimensions that no class of steps serves: far means, and scales outside the table's."""
+def is_far(q: standardise.Standardised) -> NDArray[np.bool_]:
+    """Dimensions that no class of steps suits: far means, and scales outside `SCALES`."""
     far: NDArray[np.bool_] = (
         (np.abs(q.mean) > FAR) | (q.scale > dither.SCALES[0]) | (q.scale < dither.SCALES[-1])
     )
@@ -31,9 +30,9 @@ class StepMap:
     """One class of scales per tile, chosen so that the noise has the target's power.
 
     A tile's scale s is that of the mean precision, 1/s² = mean of 1/scale²: the noise power in
-    units of the target's variance is 1 on average over the tile. Tiles of unequal scales thereby
-    pay more bits than their KL, so the sender looks for the tile size with the smallest sum of map
-    and code.
+    units of the target's variance is 1 on average over the tile. So tiles of unequal scales cost
+    more bits than their KL, and the sender searches the tile size with the smallest sum of map and
+    code.
 
     Attributes:
         step_bits: 2^step_bits classes an octave, up to 16.
@@ -58,47 +57,47 @@ class StepMap:
     def _classify(self, precision: DoubleArray, tile: int, near: NDArray[np.bool_]) -> IntArray:
         mean = tile_map.average(precision, tile, near)
         octaves = 0.5 * np.log2(np.where(mean > 0, mean, 1.0)) + 1
-        told = np.rint(octaves * (dither.STEPS // self._stride))
-        return np.clip(told, 0, self._size - 1).astype(np.int64)
+        tile_classes = np.rint(octaves * (dither.STEPS // self._stride))
+        return np.clip(tile_classes, 0, self._size - 1).astype(np.int64)
 
     def write(
-        self, stream: QueueEncoder, q: standard.Standardised, shape: tuple[int, ...]
+        self, stream: QueueEncoder, q: standardise.Standardised, shape: tuple[int, ...]
     ) -> IntArray:
-        """Tell the map; returns the class of each dimension, flattened."""
+        """Write the map; returns the class of each dimension, flattened."""
         near = ~is_far(q)
         precision = np.where(near, q.scale, 1.0).reshape(shape) ** -2.0
-        best, told_bits = np.inf, 0.0
+        best, map_bits = np.inf, 0.0
         chosen = (tile_map.coarsest(shape), np.zeros((0, 0, 0), np.int64))
         for tile in range(chosen[0], -1, -1):
             _, rows, columns = tile_map.grid(shape, tile)
             if np.isfinite(best) and (tile < self.finest or rows * columns > _MAX_PLACES):
                 break
-            told = self._classify(precision, tile, near)
-            code = self._code_bits(q, told, shape, tile, near)
-            if code + told_bits >= best:  # a finer map costs no less than the last one tried
+            tile_classes = self._classify(precision, tile, near)
+            code = self._code_bits(q, tile_classes, shape, tile, near)
+            if code + map_bits >= best:  # a finer map costs no less than the last one tried
                 continue
-            told_bits = self._map_bits(told)
-            if code + told_bits < best:
-                best, chosen = code + told_bits, (tile, told)
-        tile, told = chosen
+            map_bits = self._map_bits(tile_classes)
+            if code + map_bits < best:
+                best, chosen = code + map_bits, (tile, tile_classes)
+        tile, tile_classes = chosen
         stream.uniform([tile], tile_map.MAX_TILE + 1)
-        tile_map.write(stream, told, self._size, self._width)
-        return tile_map.spread(told * self._stride, shape, tile)
+        tile_map.write(stream, tile_classes, self._size, self._width)
+        return tile_map.spread(tile_classes * self._stride, shape, tile)
 
-    def _map_bits(self, told: IntArray) -> float:
+    def _map_bits(self, tile_classes: IntArray) -> float:
         trial = QueueEncoder()
-        tile_map.write(trial, told, self._size, self._width)
+        tile_map.write(trial, tile_classes, self._size, self._width)
         return trial.bits
 
     def _code_bits(
         self,
-        q: standard.Standardised,
-        told: IntArray,
+        q: standardise.Standardised,
+        tile_classes: IntArray,
         shape: tuple[int, ...],
         tile: int,
         near: NDArray[np.bool_],
     ) -> float:
-        classes = tile_map.spread(told * self._stride, shape, tile)[near]
+        classes = tile_map.spread(tile_classes * self._stride, shape, tile)[near]
         trial = QueueEncoder()
         spreads = dither.write_spreads(trial, q.mean[near], classes)
         return trial.bits + dither.rate_bits(classes, spreads)
@@ -106,5 +105,5 @@ class StepMap:
     def read(self, stream: QueueDecoder, shape: tuple[int, ...]) -> IntArray:
         """Read what `write` wrote."""
         tile = int(stream.uniform(1, tile_map.MAX_TILE + 1)[0])
-        told = tile_map.read(stream, tile_map.grid(shape, tile), self._size, self._width)
-        return tile_map.spread(told * self._stride, shape, tile)
+        tile_classes = tile_map.read(stream, tile_map.grid(shape, tile), self._size, self._width)
+        return tile_map.spread(tile_classes * self._stride, shape, tile)
