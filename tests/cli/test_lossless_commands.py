@@ -110,7 +110,7 @@ def test_archive_there_and_back(folder: Path, tmp_path: Path) -> None:
     result = run("compress", "--lossless", folder, "-o", packed)
     assert result.exit_code == 0
     assert result.stderr == (
-        f"laconic: warning: {folder}: left out, since no pictures by their names: notes.txt\n"
+        f"laconic: warning: {folder}: left out, not pictures by their names: notes.txt\n"
     )
     assert "42 pictures" in result.stdout
     result = run("decompress", packed, "-o", out)

@@ -1,4 +1,4 @@
-"""Binary images in an .npz file, as packed bits or as greys to draw them from -> tensors."""
+"""Binary images in an .npz file -> tensors; the file holds packed bits, or greys to draw from."""
 
 import math
 import zipfile
@@ -16,7 +16,7 @@ from laconic.errors import InputError
 
 
 def read_binary(path: Path, split: str) -> Tensor:
-    """Square images of static binarised MNIST and its kin.
+    """Square images of static binarised MNIST and similar files.
 
     Args:
         path: an .npz file of arrays `(count, side² / 8)` of bytes, the first pixel in a byte's
@@ -27,7 +27,7 @@ def read_binary(path: Path, split: str) -> Tensor:
         `(count, 1, side, side)`, uint8, 0 or 1.
 
     Raises:
-        InputError: the file is missing or damaged, or the array is none of packed square images.
+        InputError: the file is missing or damaged, or the array does not hold packed square images.
     """
     packed = _read_array(path, split)
     side = math.isqrt(8 * packed.shape[1]) if packed.ndim == 2 else 0
@@ -38,11 +38,11 @@ def read_binary(path: Path, split: str) -> Tensor:
 
 
 def draw_binary(path: Path, split: str) -> Tensor:
-    """Grey square images, as Omniglot's, made black and white once and for all.
+    """Black and white images drawn once from grey square images, such as Omniglot's.
 
     A pixel is 1 with probability grey / 255, as in static binarised MNIST. The draws are the bits
-    of Philox4x64 with key 0, pixel after pixel: the same images everywhere, whatever is read.
-    Source: Burda et al. 2015, 5 (there every pass draws anew; Alemi's static images are one draw).
+    of Philox4x64 with key 0, pixel after pixel, so every call returns the same images.
+    Source: Burda et al. 2015, 5 (there every pass draws again; Alemi's static images are one draw).
 
     Args:
         path: an .npz file of arrays `(..., side, side)` of bytes, ink 255.
@@ -52,7 +52,7 @@ def draw_binary(path: Path, split: str) -> Tensor:
         `(count, 1, side, side)`, uint8, 0 or 1, in the file's order.
 
     Raises:
-        InputError: the file is missing or damaged, or the array is none of square images.
+        InputError: the file is missing or damaged, or the array does not hold square images.
     """
     grey = _read_array(path, split)
     if grey.dtype != np.uint8 or grey.ndim < 3 or grey.shape[-1] != grey.shape[-2]:
@@ -72,5 +72,6 @@ def _read_array(path: Path, name: str) -> NDArray[Any]:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: cannot be read as an .npz file ({error})") from error
     if found is None:
-        raise InputError(f"{path}: there is no array '{name}', but {', '.join(names) or 'none'}")
+        held = ", ".join(names) or "none"
+        raise InputError(f"{path}: there is no array '{name}'; the file holds {held}")
     return np.asarray(found)

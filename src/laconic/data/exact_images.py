@@ -1,8 +1,8 @@
-"""Image files -> Pillow images whose samples are those of the file, or an error that says why not.
+"""Image files -> Pillow images with exactly the samples of the file, or an error with the reason.
 
-Pillow reads much that it cannot hold by rounding it: colour of 16 bits becomes 8, odd ranges are
-stretched, alpha that colour was multiplied with is divided out, further channels are dropped. Here
-such files are refused.
+Pillow changes some samples while it reads: it rounds colour of 16 bits to 8, stretches unusual
+ranges, divides premultiplied colour by alpha, and drops extra channels. This module refuses such
+files.
 """
 
 import os
@@ -23,31 +23,31 @@ from laconic.data.images import BITS_TAG
 from laconic.errors import InputError
 
 FORMATS = ("PNG", "PPM", "TIFF", "BMP", "GIF", "WEBP", "JPEG", "MPO")
-"""Formats whose samples Pillow keeps, or says that it does not."""
+"""Formats in which Pillow keeps the samples, or shows that it changes them."""
 SUFFIXES = frozenset(
     {".png", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tif", ".tiff"}
     | {".bmp", ".gif", ".webp", ".jpg", ".jpeg"}
 )
 """File names that count as pictures."""
 NAMED_FILES = 5
-"""Files that are left out and named in a warning; more are counted."""
+"""Most files that a warning names; it counts the others."""
 Input = str | Path | BytesIO | Image.Image | NDArray[Any]
 Source = tuple[str, Callable[[], Image.Image | NDArray[Any]]]
-"""A picture's name, and how to read it."""
+"""A picture's name, and a function that reads it."""
 EXTRA_TAG, FORMAT_TAG = 338, 339
 UNSIGNED, STRAIGHT_ALPHA = 1, 2
 
 
 def read_exact(source: images.Source, frame: int | None = None) -> Image.Image:
-    """Read one frame of an image, or refuse what would not be its samples.
+    """Read one frame of an image with its exact samples, or raise an error.
 
     Args:
         source: path, open file, or Pillow image.
         frame: number of the frame, from 1; None: the file has one frame.
 
     Raises:
-        InputError: the file is missing, damaged, no image, or Pillow would change its samples; or
-            it has several frames and `frame` is None, or has no such frame.
+        InputError: the file is missing, damaged or not an image, or Pillow would change its
+            samples; or it has several frames and `frame` is None, or has no such frame.
     """
     with images.naming_errors(source), images.opened(source) as image:
         images.go_to_frame(image, frame)
@@ -64,18 +64,18 @@ def read_exact(source: images.Source, frame: int | None = None) -> Image.Image:
 
 
 class LeftOutWarning(UserWarning):
-    """Files of a folder are no pictures."""
+    """Some files of a folder are not pictures."""
 
 
 def list_sources(inputs: str | Path | Mapping[str, Input] | Iterable[Input]) -> list[Source]:
-    """Names for pictures that are to be archived, and how to read each.
+    """Names of pictures that are to be archived, and a function that reads each.
 
     Args:
         inputs: a folder, whose pictures are named by their paths in it; pictures by name; or
-            pictures, files by their names, all else numbered: 00000.png, 00001.png, ...
+            pictures: files keep their names, all others are numbered: 00000.png, 00001.png, ...
 
     Raises:
-        InputError: the folder is none, or cannot be read, or holds no picture.
+        InputError: the folder is not a folder, cannot be read, or holds no picture.
     """
     if isinstance(inputs, str | Path):
         folder = Path(inputs)
@@ -105,13 +105,12 @@ def _reader(given: Input) -> Callable[[], Image.Image | NDArray[Any]]:
 
 
 def _find_pictures(folder: Path) -> list[Path]:
-    """Pictures anywhere below a folder, sorted; a warning names the files that are none.
+    """Pictures anywhere below a folder, sorted; a warning names the files that are not pictures.
 
-    Hidden files and folders, those whose names begin with a dot, are left out, and so are links
-    to folders.
+    Hidden files and folders (names that begin with a dot) and links to folders are left out.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; name a folder of pictures")
+        raise InputError(f"{folder} is not a folder; name a folder of pictures")
     pictures: list[Path] = []
     others: list[Path] = []
 
@@ -130,7 +129,7 @@ def _find_pictures(folder: Path) -> list[Path]:
         named = [str(path.relative_to(folder)) for path in sorted(others)]
         more = f" and {len(named) - NAMED_FILES} more" if len(named) > NAMED_FILES else ""
         some = ", ".join(named[:NAMED_FILES]) + more
-        message = f"left out, since no pictures by their names: {some}"
+        message = f"left out, not pictures by their names: {some}"
         warnings.warn(message, LeftOutWarning, stacklevel=2)
     if not pictures:
         raise InputError(f"{folder}: no pictures here or below ({', '.join(sorted(SUFFIXES))})")
@@ -138,14 +137,14 @@ def _find_pictures(folder: Path) -> list[Path]:
 
 
 def _is_in_memory(source: images.Source) -> bool:
-    """Whether samples are given as they are, by an image that is loaded or that a plugin reads."""
+    """Whether the samples are already in memory, or a plugin reads them."""
     if not isinstance(source, Image.Image):
         return False
     return not _tiles(source) or source.format not in FORMATS
 
 
 def _find_frames(image: Image.Image, frame: int | None) -> str:
-    """Why it is not known which frame is meant, or ""."""
+    """The fault if the file has several frames and none is chosen, or ""."""
     frames = getattr(image, "n_frames", 1)
     if frames == 1 or frame is not None:
         return ""
@@ -156,12 +155,12 @@ def _find_frames(image: Image.Image, frame: int | None) -> str:
 
 
 def _find_fault(image: Image.Image) -> str:
-    """Why Pillow would not give the samples of the file, or ""."""
+    """Why Pillow would change the samples of the file, or ""."""
     if image.format not in FORMATS:
         return f"is in format {image.format}; convert it to PNG, PPM or TIFF first"
     if isinstance(image, TiffImageFile):
         return _find_tiff_fault(image)
-    # A BMP's ";16" is its bits of all three colours.
+    # In a BMP file, ";16" counts the bits of all three colours together.
     if image.format == "PNG" and image.mode != "I;16" and ";16" in str(_tiles(image)):
         return _deep_colour()
     if image.format == "PPM":
@@ -189,7 +188,7 @@ def _find_tiff_fault(image: TiffImageFile) -> str:
 
 
 def _find_range_fault(image: Image.Image) -> str:
-    """Only 255 and, for grey, 65535 as the largest sample are read as they are."""
+    """The fault of a PPM file, or "": only the ranges to 255 and (grey) 65535 are read exactly."""
     settings = [tile[3] for tile in _tiles(image) if str(tile[0]).startswith("ppm")]
     if not settings or not isinstance(settings[0], tuple):
         return ""
@@ -202,12 +201,12 @@ def _find_range_fault(image: Image.Image) -> str:
 
 
 def _tiles(image: Image.Image) -> Sequence[Any]:
-    """How Pillow is going to read the pixels: decoder, box, offset, arguments."""
+    """Pillow's plan for reading the pixels: decoder, box, offset, arguments."""
     return getattr(image, "tile", ())
 
 
 def _deep_colour() -> str:
     return (
-        "has 16 bits a sample in several channels, and only grey is read with 16; convert it to "
+        "has 16 bits a sample in several channels, but only grey is read with 16; convert it to "
         "8 bits, or save each channel as a file of its own"
     )

@@ -1,4 +1,4 @@
-"""Folders of pictures: which files they hold, and each file as 8-bit RGB pixels."""
+"""Folders of pictures: the list of their files, and each file as 8-bit RGB pixels."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def load_rgb(path: Path) -> NDArray[np.uint8]:
-    """The pixels of one picture, upright, as every codec of an evaluation gets them.
+    """The upright pixels of one picture; every codec of an evaluation gets these.
 
     EXIF orientation is applied; grey, palette and CMYK pictures become RGB; samples of 16 bits are
     rounded to 8; alpha is dropped.
@@ -50,7 +50,7 @@ def load_rgb(path: Path) -> NDArray[np.uint8]:
         uint8 `(height, width, 3)`.
 
     Raises:
-        InputError: missing, not a picture, or damaged.
+        InputError: the file is missing, not a picture, or damaged.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file")

@@ -1,4 +1,4 @@
-"""What a file is that is no safetensors file, and how its weights become one.
+"""Recognises weights in other formats than safetensors, and names the command that converts them.
 
 Files are recognised by their first bytes, zip archives by the names inside. Nothing is unpickled.
 """
@@ -13,9 +13,9 @@ from typing import BinaryIO, Final
 HEAD_BYTES: Final = 512
 
 Say = Callable[[Path], str]
-"""What a file is, and what to do; given its path."""
+"""The path of a file -> what the file is, and what to do with it."""
 
-_UNPICKLED: Final = "laconic never opens a pickle, for it can run any code"
+_UNPICKLED: Final = "laconic never opens a pickle, because a pickle can run any code"
 _LOAD: Final = "import sys, torch; from safetensors.torch import save_file; "
 _SAVE: Final = "save_file({k: v.detach().clone().contiguous() for k, v in t.items()}, sys.argv[2])"
 _TORCH: Final = (
@@ -36,10 +36,10 @@ _ONNX: Final = (
 
 
 def describe(file: BinaryIO, path: Path) -> str | None:
-    """What a file is, and what to do with it, as it goes on behind its name; None if unknown.
+    """What a file is and what to do with it, as a sentence without its name; None if unknown.
 
     Args:
-        file: opened, wherever it stands.
+        file: opened, at any position.
         path: its name in the command that converts it.
     """
     file.seek(0)
@@ -57,17 +57,17 @@ def describe(file: BinaryIO, path: Path) -> str | None:
 
 
 def _describe_zip(file: BinaryIO, path: Path) -> str:
-    """What an archive is, by the names in it."""
+    """The description of an archive, from the names in it."""
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
     except zipfile.BadZipFile:
-        return "is the beginning of a zip archive, or a damaged one: download it again"
+        return "is a zip archive that is cut short or damaged: download it again"
     return f"is {_of_names(names)(path)}"
 
 
 def _of_names(names: Sequence[str]) -> Say:
-    """What to say of an archive with such files."""
+    """The description of an archive with these files."""
     if any(re.fullmatch(r"([^/]+/)?models/.+\.json", name) for name in names):
         return _convert("an exported program of PyTorch", _LOAD + _EXPORT)
     if any(re.match(r"([^/]+/)?code/", name) for name in names):
@@ -86,14 +86,14 @@ def _fixed(text: str) -> Say:
 
 
 def _convert(what: str, code: str, warning: str = "") -> Say:
-    """What it is, and the command that makes a safetensors file of it."""
+    """A description, and the command that converts the file to safetensors."""
 
     def say(path: Path) -> str:
         target = path.with_suffix(".safetensors")
         return (
             f"{what}{warning}: convert it with\n"
             f'python -c "{code}" {quote(str(path))} {quote(str(target))}\n'
-            "and shrink what that writes; docs/networks.md says more"
+            "and shrink the file that it writes; docs/networks.md explains it"
         )
 
     return say
@@ -116,14 +116,14 @@ _PATTERNS: Final[Sequence[tuple[bytes, Say]]] = (
     (
         rb"\x89LAC",
         _fixed(
-            "a .lac file already: laconic info shows what is in it, laconic expand gives weights "
-            "back"
+            "already a .lac file: laconic info shows what is in it, laconic expand restores the "
+            "weights"
         ),
     ),
     (
         rb"GGUF|ggjt|tjgg|ggml|lmgg|ggmf|fmgg",
         _fixed(
-            "a model of llama.cpp, whose numbers are quantised already: give the safetensors file "
+            "a model of llama.cpp, whose numbers are already quantised: give the safetensors file "
             "that it was made from"
         ),
     ),
@@ -137,17 +137,17 @@ _PATTERNS: Final[Sequence[tuple[bytes, Say]]] = (
     (rb"\x08[\x01-\x20]\x12", _convert("a model in ONNX", _ONNX)),
     (
         rb"version https://git-lfs",
-        _fixed("a pointer of Git LFS, not the file that it stands for: run git lfs pull"),
+        _fixed("a pointer of Git LFS, not the file itself: run git lfs pull"),
     ),
     (
         rb"\s*(<!doctype|<html|<\?xml)",
-        _fixed("a web page, not the file that was asked for: download the file itself"),
+        _fixed("a web page, not a file of weights: download the file itself"),
     ),
     (rb"\x1f\x8b|\xfd7zXZ|\x28\xb5\x2f\xfd|BZh|7z\xbc\xaf", _compressed),
     (rb".{257}ustar", _fixed("a tar archive: unpack it, and give the safetensors file in it")),
     (rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP|II\*\0|MM\0\*", _picture),
 )
-"""By first bytes."""
+"""Descriptions by the first bytes of a file."""
 
 _ENDINGS: Final[dict[str, Say]] = {
     ".onnx": _convert("a model in ONNX", _ONNX),
@@ -158,4 +158,4 @@ _ENDINGS: Final[dict[str, Say]] = {
     ".pb": _tensorflow,
     ".index": _tensorflow,
 }
-"""By ending, where first bytes say nothing."""
+"""Descriptions by the ending of the name, for formats without characteristic first bytes."""

@@ -1,4 +1,4 @@
-"""The idx files of MNIST and its kin -> tensors."""
+"""idx files, such as those of MNIST -> tensors."""
 
 import gzip
 import struct
@@ -17,14 +17,14 @@ def read_idx(path: Path) -> Tensor:
     """A gzipped idx file of bytes as a uint8 tensor.
 
     Raises:
-        InputError: the file is missing, damaged, or holds other numbers than bytes.
+        InputError: the file is missing or damaged, or its numbers are not bytes.
     """
     try:
         data = gzip.decompress(path.read_bytes())
     except (OSError, EOFError) as error:
         raise InputError(f"{path}: cannot be read as a gzipped idx file ({error})") from error
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] != UNSIGNED_BYTE:
-        raise InputError(f"{path}: no idx file of bytes")
+        raise InputError(f"{path}: not an idx file of bytes")
     axes = data[3]
     start = 4 + 4 * axes
     if len(data) < start:

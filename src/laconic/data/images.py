@@ -1,8 +1,8 @@
 """Image files -> Pillow images, fully read, with errors that name the file.
 
-What Pillow reads wrongly is put right here, for every reader of the house: transparent values of
-PNG files with fewer or more than 8 bits, TIFF files of 12 bits, or of 16 bits that count from white
-to black, and what PNG says of colours in its chunk cICP.
+Every reader uses this module, which corrects what Pillow reads wrongly: transparent values of PNG
+files with fewer or more than 8 bits, TIFF files of 12 bits, and TIFF files of 16 bits in which 0 is
+white. It also reads the chunk cICP of PNG files, which describes the colours.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from laconic.depth import SIXTEEN_BITS, WHITE
 from laconic.errors import InputError, LaconicError, MissingPackageError
 
 Source: TypeAlias = Path | IO[bytes] | Image.Image
-"""A file, an open file, which is read from its start, or an image that Pillow has opened."""
+"""A path, an open file (read from its start), or an image that Pillow has opened."""
 
 BITS_TAG, PHOTOMETRIC_TAG = 258, 262
 WHITE_IS_ZERO = 0
@@ -30,15 +30,15 @@ STRUCTURE_TAGS: Final = frozenset(
     {*range(254, 260), *range(262, 267), 273, 274, *range(277, 285), *range(288, 294), 296, 297}
     | {301, *range(317, 348), *range(512, 522), *range(529, 533), 700, 34675, 37724, 50838, 50839}
 )
-"""TIFF tags that say how pixels lie in the file, and those that Pillow gives apart from EXIF."""
+"""TIFF tags of the pixel layout, and tags that Pillow returns apart from EXIF."""
 
 
 class FramesWarning(UserWarning):
-    """Frames of a file are left out."""
+    """Some frames of a file are left out."""
 
 
 class MetadataWarning(UserWarning):
-    """Something that a file says beside its pixels is left out."""
+    """Some metadata of a file are left out."""
 
 
 def read_image(source: Source, frame: int | None = None) -> Image.Image:
@@ -46,15 +46,15 @@ def read_image(source: Source, frame: int | None = None) -> Image.Image:
 
     Args:
         source: path, open file, or Pillow image.
-        frame: number of the frame, from 1; None: the first, with a warning that says how many
-            frames are left out. Of a Pillow image None is the frame at which it is.
+        frame: number of the frame, from 1; None: the first, with a warning that counts the frames
+            left out. For a Pillow image, None means its current frame.
 
     Returns:
         An image of one frame, loaded.
 
     Raises:
-        InputError: the file is missing, truncated, too large or no image that Pillow knows, or
-            it has no such frame.
+        InputError: the file is missing, truncated, too large or not an image that Pillow can read,
+            or it has no such frame.
     """
     with naming_errors(source), opened(source) as image:
         frames = getattr(image, "n_frames", 1)
@@ -71,7 +71,7 @@ def read_image(source: Source, frame: int | None = None) -> Image.Image:
 
 @contextlib.contextmanager
 def opened(source: Source) -> Iterator[Image.Image]:
-    """An image whose pixels are not read yet; files are closed afterwards, images stay open."""
+    """Open an image without reading its pixels; closes files afterwards, but not given images."""
     if isinstance(source, Image.Image):
         yield source
     else:
@@ -80,7 +80,7 @@ def opened(source: Source) -> Iterator[Image.Image]:
 
 
 def go_to_frame(image: Image.Image, frame: int | None) -> None:
-    """Turn to a frame by its number from 1; None stays.
+    """Go to a frame by its number from 1; None keeps the current frame.
 
     Raises:
         InputError: there is no such frame.
@@ -95,10 +95,10 @@ def go_to_frame(image: Image.Image, frame: int | None) -> None:
 
 
 def load_frame(image: Image.Image) -> Image.Image:
-    """Read the pixels of the frame at which an image is, and put right what Pillow reads wrongly.
+    """Read the pixels of an image's current frame, and correct what Pillow reads wrongly.
 
     Returns:
-        The image, or a new one with its `info`; with one frame.
+        The image, or a new one with the same `info`; with one frame.
     """
     rawmodes = str([tile[3] for tile in getattr(image, "tile", ())])
     deep = ";16" in rawmodes and "BGR;16" not in rawmodes  # The latter: 16 bits for all colours.
@@ -113,9 +113,9 @@ def load_frame(image: Image.Image) -> Image.Image:
 
 
 def open_image(source: Path | IO[bytes]) -> Image.Image:
-    """Open an image file of whatever size without reading its pixels.
+    """Open an image file of any size without reading its pixels.
 
-    HEIF and JPEG XL files are read where their plugin is installed.
+    HEIF and JPEG XL files can be read if their plugin is installed.
 
     Raises:
         InputError: the file needs a plugin that is not installed.
@@ -144,7 +144,7 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
 
 
 def name_of(source: Source) -> str:
-    """What messages call a source."""
+    """The name of a source in messages."""
     if isinstance(source, Image.Image):
         return "the image"
     return str(source) if isinstance(source, Path) else "the image given as bytes"
@@ -152,9 +152,10 @@ def name_of(source: Source) -> str:
 
 @contextlib.contextmanager
 def naming_errors(source: Source) -> Iterator[None]:
-    """Turn whatever is raised while an image is read into an `InputError` that names it.
+    """Turn every exception raised while an image is read into an `InputError` that names the image.
 
-    Decoders raise what they like on damaged files. Errors of ours and warnings pass as they are.
+    Decoders raise all kinds of exceptions on damaged files. Our own errors and warnings pass
+    unchanged.
     """
     name = name_of(source)
     try:
@@ -171,7 +172,7 @@ def naming_errors(source: Source) -> Iterator[None]:
         reason = error.strerror or str(error)
         raise InputError(f"cannot read {name}: {reason}") from error
     except MemoryError as error:
-        raise InputError(f"{name} is too large: there is not enough memory for it") from error
+        raise InputError(f"{name} is too large for the memory of this machine") from error
     except Exception as error:
         raise InputError(f"{name} is a damaged image: {error or type(error).__name__}") from error
 
@@ -185,7 +186,7 @@ def _is_empty(source: Source) -> bool:
 
 
 def _open_png(file: IO[bytes]) -> Image.Image | None:
-    """The file without the chunks that make Pillow refuse it; None where there are none."""
+    """The file without the chunks that make Pillow refuse it; None if there are none."""
     notes = png_chunks.read_notes(file)
     if not notes.too_large:
         return None
@@ -204,7 +205,7 @@ def _open_png(file: IO[bytes]) -> Image.Image | None:
 
 
 def _note_png(image: Image.Image, rawmodes: str) -> None:
-    """Transparent values in the units of Pillow's samples, and the chunk cICP."""
+    """Add to `info` transparent values in the units of Pillow's samples, and the chunk cICP."""
     file: Any = getattr(image, "fp", None)
     if image.format != "PNG" or not getattr(image, "tile", ()) or file is None:
         return
@@ -220,7 +221,7 @@ def _note_png(image: Image.Image, rawmodes: str) -> None:
 
 
 def _correct_tiff(image: TiffImageFile, result: Image.Image) -> Image.Image:
-    """The loaded frame from black to white, in 16 bits where it has 12, with its EXIF data."""
+    """The loaded frame with 0 as black, in 16 bits if it has 12, with its EXIF data."""
     bits = max(image.tag_v2.get(BITS_TAG) or (1,))
     inverted = image.tag_v2.get(PHOTOMETRIC_TAG) == WHITE_IS_ZERO
     if image.mode.startswith("I;16") and (bits == 12 or inverted):
@@ -238,7 +239,7 @@ def _correct_tiff(image: TiffImageFile, result: Image.Image) -> Image.Image:
 
 
 def _read_tiff_exif(image: TiffImageFile) -> bytes:
-    """The tags of a TIFF file that are EXIF data; orientation is not: Pillow has applied it."""
+    """The EXIF tags of a TIFF file, without orientation, which Pillow has already applied."""
     try:
         found, kept = image.getexif(), Image.Exif()
         for tag, value in found.items():
@@ -248,7 +249,7 @@ def _read_tiff_exif(image: TiffImageFile) -> bytes:
             if values := found.get_ifd(part):
                 kept.get_ifd(part).update(values)
         return kept.tobytes() if len(kept) or kept._ifds else b""
-    except Exception as error:  # Pillow raises whatever it meets in damaged tags.
+    except Exception as error:  # Pillow raises all kinds of exceptions on damaged tags.
         warnings.warn(
             f"the EXIF data are damaged and are left out: {error}", MetadataWarning, stacklevel=6
         )

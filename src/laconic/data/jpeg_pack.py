@@ -13,14 +13,14 @@ from laconic.data.images import read_image
 from laconic.errors import InputError
 
 FIELDS = ("jpeg", "offsets", "labels")
-"""All files' bytes on end; where each begins, and the end; one class a picture."""
+"""The bytes of all files, one after the other; the begin of each, and the end; one class each."""
 
 
 def load_jpeg_pack(path: Path) -> tuple[Tensor, Tensor]:
     """Colour images `(count, 3, height, width)` in [0, 1] and labels `(count,)`.
 
     Args:
-        path: an .npz file with `FIELDS`; all pictures of one size.
+        path: an .npz file with `FIELDS`; all pictures have one size.
 
     Raises:
         InputError: the file is missing or damaged, or its parts do not fit together.

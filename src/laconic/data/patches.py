@@ -17,11 +17,11 @@ PATCHES_PER_CELL = 15
 """C of the count rule."""
 
 CELL = 256
-"""Side in pixels of the cells that the count rule counts."""
+"""Side in pixels of the cells in the count rule."""
 
 
 def patch_count(width: int, height: int, per_cell: int = PATCHES_PER_CELL) -> int:
-    """Patches that an image contributes to one epoch.
+    """The number of patches that an image contributes to one epoch.
 
     Formula: P(W, H) = C floor(W / 256) floor(H / 256).  Source: Flamich 3.1.
     """
@@ -29,7 +29,7 @@ def patch_count(width: int, height: int, per_cell: int = PATCHES_PER_CELL) -> in
 
 
 def read_split(folder: Path, split: str) -> list[Path]:
-    """Files of a split by the folder's `split.txt` (`train NAME` or `valid NAME` a line).
+    """Files of a split, as listed in the folder's `split.txt` (lines `train NAME`, `valid NAME`).
 
     Raises:
         ConfigError: the folder has no readable split file, or the split is empty.
@@ -63,7 +63,7 @@ def load_images(paths: Sequence[Path]) -> list[NDArray[np.uint8]]:
 
 
 def reducer(factor: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
-    """What makes a photograph 1 / `factor` of its size, by means over squares of pixels."""
+    """A function that scales a photograph to 1 / `factor` of its size by means over squares."""
 
     def reduce(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.asarray(Image.fromarray(image).reduce(factor))
@@ -74,14 +74,14 @@ def reducer(factor: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
 class PatchSampler:
     """Draws batches of patches by the count rule, flipped and transposed at random.
 
-    Every batch is a function of (seed, index) alone, so that a resumed run sees what an
-    uninterrupted one would.
+    Every batch is a function of (seed, index) alone, so that a resumed run gets the same batches
+    as an uninterrupted one.
 
     Args:
         images: uint8 arrays `(height, width, 3)`; those smaller than a patch are left out.
         size: side of the patches in pixels.
         batch: patches in a batch.
-        seed: of the random positions.
+        seed: seed of the random positions.
         grey_share: share of the patches that are made grey, all three colours alike.
     """
 
@@ -109,7 +109,7 @@ class PatchSampler:
         return torch.from_numpy(patches).permute(0, 3, 1, 2).float().div_(255)
 
     def iterate(self, start: int) -> Iterator[Tensor]:
-        """Batches from number `start` on, without end."""
+        """All batches from number `start` on; endless."""
         while True:
             yield self.batch(start)
             start += 1
@@ -126,12 +126,12 @@ class PatchSampler:
 
 
 class MixedSampler:
-    """Batches of one sampler, some of whose patches are those of another.
+    """Batches of one sampler, in which random patches are replaced by those of another.
 
     Args:
-        first: where most patches come from.
-        second: of batches of the same size.
-        share: of the patches that come from `second`, each chosen by itself.
+        first: the sampler of most patches.
+        second: the other sampler, with batches of the same size.
+        share: probability that a patch comes from `second`.
     """
 
     def __init__(self, first: PatchSampler, second: PatchSampler, share: float) -> None:

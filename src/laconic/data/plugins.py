@@ -1,8 +1,8 @@
 """Image formats that Pillow reads and writes only with another package: HEIF and JPEG XL.
 
-These packages have GPL parts, so that the core does not depend on them and never imports them by
-itself. A plugin is imported here, by its name, at the moment when a file of its format is met, and
-used where the user has installed it.
+These packages have GPL parts, so the core does not depend on them and contains no import of them.
+This module imports a plugin by its name when a file of its format is read or written, if the user
+has installed it.
 """
 
 import importlib
@@ -12,27 +12,27 @@ from typing import Final
 from laconic.errors import MissingPackageError
 
 HEAD_BYTES: Final = 12
-"""Bytes of a file's start that tell its format."""
+"""Bytes at the start of a file that show its format."""
 HEIF_BRANDS: Final = frozenset(
     {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 )
 """Major brands of HEIF files. Source: ISO/IEC 23008-12, annex B."""
 EXTRA: Final = "bench"
-"""Of Laconic's distribution, that brings the plugins."""
+"""The extra of Laconic's distribution that installs the plugins."""
 JXL_STARTS: Final = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n")
 """A bare JPEG XL codestream, and one in boxes. Source: ISO/IEC 18181-2."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A package that teaches Pillow a format.
+    """A package that adds a format to Pillow.
 
     Attributes:
-        label: the format's name for people.
-        package: what `pip install` takes.
-        module: what is imported.
-        function: of the module, registers the format; empty where importing does.
-        endings: of its files' names.
+        label: the format's name in messages.
+        package: the package's name for `pip install`.
+        module: the module to import.
+        function: function of the module that registers the format; empty if the import does.
+        endings: endings of its files' names.
     """
 
     label: str
@@ -61,12 +61,12 @@ def find_by_start(start: bytes) -> str | None:
 
 
 def find_by_ending(ending: str) -> str | None:
-    """The format in `PLUGINS` of files whose names end so, such as ".heic"; or None."""
+    """The format in `PLUGINS` of files with this ending, such as ".heic"; or None."""
     return next((name for name, one in PLUGINS.items() if ending.lower() in one.endings), None)
 
 
 def load_plugin(name: str) -> None:
-    """Make a format of `PLUGINS` known to Pillow.
+    """Register a format of `PLUGINS` with Pillow.
 
     Raises:
         MissingPackageError: the package is not installed.

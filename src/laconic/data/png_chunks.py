@@ -1,7 +1,7 @@
 """Chunks of PNG files that Pillow does not read, or refuses to read.
 
-Pillow ignores the chunk cICP, which says what the colours mean, and refuses a whole picture whose
-text or colour profile is large once it is inflated.
+Pillow ignores the chunk cICP, which defines the colour space, and refuses a whole picture if its
+inflated text or colour profile is large.
 
 Source: W3C, Portable Network Graphics (third edition), chapters 5 and 11.
 """
@@ -16,11 +16,11 @@ from PIL import PngImagePlugin
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 FRAME_BYTES: Final = 12
-"""Of a chunk beside its data: length, type and checksum."""
+"""Bytes of a chunk besides its data: length, type and checksum."""
 CICP: Final = "cicp"
 """Key of `Image.info`: the four numbers of the chunk cICP."""
 PROFILE_BYTES: Final = 1 << 24
-"""Longest colour profile that is read."""
+"""Largest colour profile that is read."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Notes:
-    """What Pillow does not read of a PNG file.
+    """The parts of a PNG file that Pillow does not read.
 
     Attributes:
         cicp: colour primaries, transfer function, matrix and range; or None.
         too_large: chunks that make Pillow refuse the file.
-        profile: the colour profile, where it lies in one of these; or None.
+        profile: the colour profile, if it is in one of these; or None.
     """
 
     cicp: tuple[int, ...] | None
@@ -59,7 +59,7 @@ class Notes:
 
     @property
     def lost(self) -> str:
-        """What is not read of the chunks that are too large, in words; or ""."""
+        """What the chunks that are too large hold and nothing reads, in words; or ""."""
         kinds = {chunk.kind for chunk in self.too_large}
         words = ["text"] if kinds - {b"iCCP"} else []
         if b"iCCP" in kinds and self.profile is None:
@@ -68,9 +68,9 @@ class Notes:
 
 
 def read_notes(file: IO[bytes]) -> Notes:
-    """Look through the chunks of a PNG file; its position is put back.
+    """Read the chunks of a PNG file; restores the file's position.
 
-    A damaged file is looked through as far as it goes; Pillow reports what is wrong with it.
+    A damaged file is read as far as possible; Pillow reports the damage.
     """
     position, cicp, profile = file.tell(), None, None
     too_large, total = [], 0
@@ -93,7 +93,7 @@ def read_notes(file: IO[bytes]) -> Notes:
 
 
 def leave_out(file: IO[bytes], chunks: tuple[Chunk, ...]) -> io.BytesIO:
-    """A PNG file in memory without some of its chunks."""
+    """A copy of a PNG file in memory, without some of its chunks."""
     file.seek(0)
     data, kept, done = file.read(), [], 0
     for chunk in chunks:
@@ -121,7 +121,7 @@ def _read_at(file: IO[bytes], start: int, count: int) -> bytes:
 
 
 def _inflated_size(kind: bytes, data: bytes) -> int:
-    """Bytes of a chunk's text or profile; one above Pillow's limit where there are more."""
+    """Bytes of a chunk's inflated text or profile, at most one above Pillow's limit."""
     packed = _compressed_part(kind, data)
     if packed is None:
         return len(data)
@@ -133,7 +133,7 @@ def _inflated_size(kind: bytes, data: bytes) -> int:
 
 
 def _compressed_part(kind: bytes, data: bytes) -> bytes | None:
-    """The zlib stream of a chunk, or None where its text is not compressed."""
+    """The zlib stream of a chunk, or None if its text is not compressed."""
     keyword, _, rest = data.partition(b"\0")
     if kind == b"tEXt" or not keyword:
         return None
@@ -145,7 +145,7 @@ def _compressed_part(kind: bytes, data: bytes) -> bytes | None:
 
 
 def _inflate(packed: bytes | None) -> bytes | None:
-    """A colour profile, or None where it is damaged or longer than `PROFILE_BYTES`."""
+    """A colour profile, or None if it is damaged or longer than `PROFILE_BYTES`."""
     try:
         inflater = zlib.decompressobj()
         plain = inflater.decompress(packed or b"", PROFILE_BYTES)

@@ -1,4 +1,4 @@
-"""The front of a safetensors file: which tensors it holds, and where their bytes are.
+"""The header of a safetensors file: which tensors it holds, and where their bytes are.
 
 ```
 8 bytes   length of the header, little endian
@@ -29,7 +29,7 @@ from laconic.errors import InputError
 from laconic.types import NUMBER_BITS, TORCH_DTYPES, view_as
 
 MAX_HEADER_BYTES: Final = 100_000_000
-"""The format's own limit."""
+"""The format's limit for the length of the header."""
 
 NOTES: Final = "__metadata__"
 """The key of the header that holds free text, not a tensor."""
@@ -37,16 +37,16 @@ NOTES: Final = "__metadata__"
 
 @dataclass(frozen=True)
 class BytesInMemory:
-    """The bytes of a file, opened and named in messages as a path is.
+    """The bytes of a file in memory; it opens and has a name in messages like a path.
 
     Attributes:
-        data: all of them.
+        data: all bytes of the file.
     """
 
     data: bytes
 
     def open(self, mode: Literal["rb"]) -> io.BytesIO:
-        """A file to read them from."""
+        """An open file of these bytes."""
         return io.BytesIO(self.data)
 
     def __str__(self) -> str:
@@ -55,15 +55,15 @@ class BytesInMemory:
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor of a safetensors file, not read yet.
+    """A tensor of a safetensors file that is not read yet.
 
     Attributes:
-        path: of the file, or its bytes.
-        name: of the tensor.
+        path: the path of the file, or its bytes.
+        name: the name of the tensor.
         dtype: its type, as the file names it.
-        shape: in numbers.
-        start: where its bytes begin in the file.
-        size_bytes: how many there are.
+        shape: its shape, in numbers.
+        start: the position of its first byte in the file.
+        size_bytes: the number of its bytes.
     """
 
     path: Path | BytesInMemory
@@ -96,17 +96,17 @@ class StoredTensor:
         return view_as(torch.from_numpy(data), self.dtype, self.shape)
 
 
-def read_front(path: Path | BytesInMemory) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+def read_header(path: Path | BytesInMemory) -> tuple[dict[str, StoredTensor], dict[str, str]]:
     """The tensors of a file by name, in the header's order, and its notes.
 
     Raises:
-        InputError: the file cannot be read, or is no whole safetensors file; what it is then, and
-            what to do, if that is known.
+        InputError: the file cannot be read, or is not a complete safetensors file; the message
+            names the kind of file and what to do, if the kind is recognised.
     """
     try:
         with path.open("rb") as file:
             try:
-                return _read_front(path, file)
+                return _read_header(path, file)
             except (ValueError, RecursionError) as error:
                 foreign = describe(file, path if isinstance(path, Path) else Path("FILE"))
                 raise InputError(
@@ -119,20 +119,20 @@ def read_front(path: Path | BytesInMemory) -> tuple[dict[str, StoredTensor], dic
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _read_front(
+def _read_header(
     path: Path | BytesInMemory, file: BinaryIO
 ) -> tuple[dict[str, StoredTensor], dict[str, str]]:
-    """As `read_front`; what is wrong with the content is a `ValueError`."""
+    """As `read_header`; a fault of the content raises `ValueError`."""
     size = file.seek(0, 2)
     file.seek(0)
     if size < 8:
-        raise ValueError(f"it has {size} bytes, fewer than the length of a header takes")
+        raise ValueError(f"it has {size} bytes, fewer than the 8 of the header's length")
     (length,) = struct.unpack("<Q", file.read(8))
     if length > MAX_HEADER_BYTES or length > size - 8:
-        raise ValueError(f"its header would have {length} bytes")
+        raise ValueError(f"the length of its header is {length} bytes, more than possible")
     header = json.loads(file.read(length).decode(), object_pairs_hook=_once)
     if not isinstance(header, dict):
-        raise ValueError("its header is no JSON object")
+        raise ValueError("its header is not a JSON object")
     notes = _read_notes(header.pop(NOTES, {}))
     tensors = {name: _read_tensor(path, name, header[name], 8 + length) for name in header}
     end = 8 + length
@@ -146,7 +146,7 @@ def _read_front(
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; a name that occurs twice is an error."""
+    """A JSON object without duplicate names."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("its header has a name twice")
@@ -162,12 +162,12 @@ def _read_notes(notes: object) -> dict[str, str]:
 def _read_tensor(path: Path | BytesInMemory, name: str, fields: object, data: int) -> StoredTensor:
     """One entry of the header; `data`: where the tensors' bytes begin."""
     if not isinstance(fields, Mapping) or set(fields) != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"the entry of tensor {name!r} is not as the format has it")
+        raise ValueError(f"the entry of tensor {name!r} does not have the format's fields")
     dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
     if not isinstance(dtype, str) or dtype not in NUMBER_BITS:
         raise ValueError(f"tensor {name!r} is of the unknown type {dtype}")
     if not (_is_counts(shape) and _is_counts(offsets) and len(offsets) == 2):
-        raise ValueError(f"the shape or the place of tensor {name!r} is no list of counts")
+        raise ValueError(f"the shape or the place of tensor {name!r} is not a list of counts")
     bits, size = math.prod(shape) * NUMBER_BITS[dtype], offsets[1] - offsets[0]
     if bits != 8 * size or (dtype == "F4" and (not shape or shape[-1] % 2)):
         raise ValueError(f"tensor {name!r}, {dtype} {shape}, does not fit its {size} bytes")

@@ -1,4 +1,4 @@
-"""What a path of weights stands for: one safetensors file, an index of shards, or a folder.
+"""The files of a path of weights: one safetensors file, an index of shards, or a folder.
 
 An index is a JSON file beside its shards, as Hugging Face's tools write it:
 `{"metadata": {...}, "weight_map": {"name of a tensor": "model-00001-of-00002.safetensors", ...}}`.
@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from laconic.data.safetensors_file import StoredTensor, read_front
+from laconic.data.safetensors_file import StoredTensor, read_header
 from laconic.errors import InputError
 
 ENDING: Final = ".safetensors"
 MAX_INDEX_BYTES: Final = 1 << 28
 NAMED: Final = 5
-"""Files or tensors that a message names."""
+"""Most files or tensors that a message names."""
 
 _NUMBERED: Final = re.compile(r"(.*-)(\d+)-of-(\d+)(\.safetensors)")
 
@@ -30,7 +30,7 @@ class Shards:
 
     Attributes:
         files: in order of their names.
-        places: the file's name by tensor, as an index has it; None without an index.
+        places: the file's name by tensor, from the index; None without an index.
         left_out: other safetensors files of a folder with an index.
     """
 
@@ -40,11 +40,11 @@ class Shards:
 
 
 def find_shards(path: Path) -> Shards:
-    """The files that a path stands for.
+    """The files that belong to a path.
 
     Args:
-        path: a file, which is taken as it is; an index, for its shards; or a folder, for the
-            shards of its index, or for all its safetensors files where it has none.
+        path: a file; an index, which means its shards; or a folder, which means the shards of its
+            index, or all its safetensors files if it has no index.
 
     Raises:
         InputError: the path cannot be read, the index is damaged, a shard is missing, or the
@@ -61,15 +61,15 @@ def find_shards(path: Path) -> Shards:
 
 
 def read_shards(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
-    """The tensors of all files that a path stands for, by name, and their notes.
+    """The tensors of all files of a path, by name, and their notes.
 
     Raises:
-        InputError: as `find_shards`; or a file is no whole safetensors file, lacks a tensor that
-            the index lists, or has one that another file has.
+        InputError: as `find_shards`; or a file is not a complete safetensors file, lacks a tensor
+            that the index lists, or has a tensor that another file has, too.
 
     Warns:
         UserWarning: the folder has safetensors files that its index does not list; or the index
-            does not list a tensor, which is kept as well; or files have different notes of one
+            does not list a tensor, which is kept anyway; or files have different notes of one
             name, of which the first is kept.
     """
     shards = find_shards(path)
@@ -81,7 +81,7 @@ def read_shards(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
     tensors: dict[str, StoredTensor] = {}
     notes: dict[str, str] = {}
     for file in shards.files:
-        found, own = read_front(file)
+        found, own = read_header(file)
         if twice := [name for name in found if name in tensors]:
             other = Path(str(tensors[twice[0]].path)).name
             raise InputError(
@@ -98,7 +98,7 @@ def read_shards(path: Path) -> tuple[dict[str, StoredTensor], dict[str, str]]:
 
 
 def _check_places(path: Path, tensors: Collection[str], places: Mapping[str, str]) -> None:
-    """Hold the tensors that are there against an index."""
+    """Compare the tensors that were found with the index."""
     if missing := [f"{name} ({places[name]})" for name in places if name not in tensors]:
         raise InputError(
             f"{path}: the index lists {len(missing)} tensors that its shards lack, "
@@ -113,7 +113,7 @@ def _warn(message: str) -> None:
 
 
 def _of_folder(folder: Path) -> Shards:
-    # Names that begin with a dot are for the system, such as macOS's "._model.safetensors".
+    # Names that begin with a dot belong to the system, such as "._model.safetensors" of macOS.
     files = sorted(one for one in folder.glob(f"[!.]*{ENDING}") if one.is_file())
     indexes = sorted(folder.glob(f"[!.]*{ENDING}.index*.json"))
     if len(indexes) > 1:
@@ -128,19 +128,17 @@ def _of_folder(folder: Path) -> Shards:
 
 
 def _describe_folder(folder: Path) -> str:
-    """Why a folder without safetensors files cannot be taken."""
+    """The message for a folder without safetensors files."""
     below = sorted({one.parent for one in folder.glob(f"*/*{ENDING}")})
     if below:
-        return (
-            f"{folder} has no safetensors files but in its folders {some(below)}: give one of them"
-        )
+        return f"{folder} has safetensors files only in its folders {some(below)}: give one of them"
     others = sorted(one for one in folder.iterdir() if one.is_file())
     found = f"it has {some(others)}" if others else "it has no files"
     return f"{folder} has no safetensors files, {found}: give the folder or file of the weights"
 
 
 def _refuse_gaps(folder: Path, files: Sequence[Path]) -> None:
-    """Refuse a folder in which a shard is missing, by the numbers in the names."""
+    """Refuse a folder if the numbers in the names show that a shard is missing."""
     names = {file.name for file in files}
     for found in filter(None, map(_NUMBERED.fullmatch, sorted(names))):
         start, number, total, end = found.groups()
@@ -163,10 +161,10 @@ def _of_index(path: Path) -> Shards:
     places = _read_index(path)
     names = sorted(set(places.values()))
     if strange := [name for name in names if Path(name).name != name]:
-        raise InputError(f"{path} names files outside its folder, {some(strange)}: it is no index")
+        raise InputError(f"{path} names files outside its folder, {some(strange)}: not an index")
     if foreign := [name for name in names if not name.endswith(ENDING)]:
         raise InputError(
-            f"{path} is an index of {some(foreign)}, which are no safetensors files: have the "
+            f"{path} is an index of {some(foreign)}, which are not safetensors files: let the "
             "program that wrote them write safetensors (in transformers, "
             "model.save_pretrained(folder, safe_serialization=True))"
         )
@@ -176,7 +174,7 @@ def _of_index(path: Path) -> Shards:
 
 
 def _read_index(path: Path) -> dict[str, str]:
-    """The file's name by tensor."""
+    """The index: the file's name by tensor."""
     try:
         if path.stat().st_size > MAX_INDEX_BYTES:
             raise InputError(f"{path} is too large for an index of shards")
@@ -184,12 +182,12 @@ def _read_index(path: Path) -> dict[str, str]:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no index of shards: {error}") from error
+        raise InputError(f"{path} is not an index of shards: {error}") from error
     places = found.get("weight_map") if isinstance(found, dict) else None
     if not (
         isinstance(places, dict) and places and all(isinstance(v, str) for v in places.values())
     ):
-        raise InputError(f"{path} is no index of shards: its weight_map does not name files")
+        raise InputError(f"{path} is not an index of shards: its weight_map does not name files")
     return places
 
 
@@ -202,7 +200,7 @@ def _no_name_twice(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def some(names: Iterable[str | Path]) -> str:
-    """A few of the names, and how many more there are."""
+    """A few of the names, and the number of the others."""
     texts = [name.name if isinstance(name, Path) else name for name in names]
     more = len(texts) - NAMED
     return ", ".join(texts[:NAMED]) + (f" and {more} more" if more > 0 else "")

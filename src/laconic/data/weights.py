@@ -1,4 +1,4 @@
-"""Safetensors files -> named tensors, one at a time, and back, piece by piece."""
+"""Safetensors files -> named tensors, read one at a time; and back, written piece by piece."""
 
 import json
 import struct
@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from laconic.data.safetensors_file import NOTES, BytesInMemory, read_front
+from laconic.data.safetensors_file import NOTES, BytesInMemory, read_header
 from laconic.data.shards import read_shards
 from laconic.errors import InputError
 from laconic.types import NUMBER_BITS
@@ -20,21 +20,21 @@ _PIECE: Final = 1 << 24
 def open_weights(
     path: Path | BytesInMemory,
 ) -> tuple[dict[str, tuple[str, Callable[[], Tensor]]], dict[str, str]]:
-    """Names, types and a way to fetch each tensor, widest types first; and the files' notes.
+    """The tensors, which are read on request, widest types first; and the files' notes.
 
     Args:
-        path: of a safetensors file, an index of shards, or a folder of them (see
+        path: the path of a safetensors file, of an index of shards, or of a folder of them (see
             `laconic.data.shards`); or the bytes of a file.
 
     Raises:
-        InputError: a file is missing, damaged or no safetensors file, an index does not fit its
+        InputError: a file is missing, damaged or not a safetensors file, an index does not fit its
             shards, or a tensor is in two files.
 
     Warns:
         UserWarning: safetensors files of a folder are left out, an index does not list all
             tensors, or two files have different notes of one name.
     """
-    tensors, notes = read_shards(path) if isinstance(path, Path) else read_front(path)
+    tensors, notes = read_shards(path) if isinstance(path, Path) else read_header(path)
     names = sorted(tensors, key=lambda name: (-NUMBER_BITS[tensors[name].dtype], name))
     return {name: (tensors[name].dtype, tensors[name].fetch) for name in names}, notes
 
@@ -47,8 +47,8 @@ def encode_weights(
     """The bytes of a safetensors file, a piece at a time.
 
     Args:
-        layout: name, type, shape and bytes of each tensor, in the order of `tensors`.
-        tensors: what the file holds; each is needed only while its bytes are taken.
+        layout: name, type, shape and number of bytes of each tensor, in the order of `tensors`.
+        tensors: the tensors; each is needed only while its bytes are read.
         notes: free text by name.
 
     Raises:
@@ -56,7 +56,7 @@ def encode_weights(
     """
     if any(name == NOTES for name, *_ in layout):
         raise InputError(
-            f"a safetensors file cannot hold a tensor called {NOTES!r}, its name for notes; "
+            f"a safetensors file cannot hold a tensor named {NOTES!r}, its key for notes; "
             "laconic.expand in Python gives the tensor: rename it there"
         )
     header: dict[str, object] = {NOTES: dict(notes)} if notes else {}

@@ -1,8 +1,8 @@
-"""Pillow images -> image files that hold them, or an error that says why a format cannot.
+"""Pillow images -> image files, or an error with the reason why the format cannot hold the image.
 
-Formats that can keep every sample do so, unless a quality is asked for. What was written is read
-back: a format that changes the size of a picture or drops its transparency is refused, and one that
-changes samples is refused where they must stay as they are.
+Formats that can keep every sample do so, unless the user sets a quality. Every file is read back
+after writing: a format that changes the size of a picture or drops its transparency is refused, and
+one that changes samples is refused if they must be kept.
 """
 
 import io
@@ -22,24 +22,24 @@ from laconic.errors import InputError
 from laconic.orientation import PREFIX, read_orientation, turn_upright
 
 DEFAULT_QUALITY: Final = 95
-"""Of a lossy picture in a format that cannot keep it exactly, such as JPEG."""
+"""Quality of a lossy picture in a format that cannot keep it exactly, such as JPEG."""
 JPEG_SEGMENT_BYTES: Final = 65_000
 """Longest EXIF and XMP data that JPEG files hold, roughly."""
 XMP_TAG: Final = 700
 HOLD_EXIF: Final = frozenset({"JPEG", "MPO", "PNG", "TIFF", "WEBP", "AVIF", "HEIF", "JXL"})
-"""Formats that can say how a picture is turned; for the others it is turned upright."""
+"""Formats that store an orientation; for the others the pixels are turned upright."""
 TRUSTED: Final = ("PNG", "TIFF")
-"""Formats that keep all samples of all modes that we write: they are not read back."""
+"""Formats that keep all samples of all modes that we write: these files are not read back."""
 Options = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What Pillow's `save` is given for a format.
+    """The arguments of Pillow's `save` for a format.
 
     Attributes:
-        exact: so that samples stay as they are; None where the format always changes them.
-        lossy: at a quality from 1 to 100; None where there is no such scale.
+        exact: arguments that keep all samples; None if the format always changes them.
+        lossy: arguments for a quality from 1 to 100; None if the format has no such scale.
     """
 
     exact: Options | None = None
@@ -63,13 +63,13 @@ SETTINGS: Final = {
     "HEIF": Settings({"quality": -1, "chroma": 444, "matrix_coefficients": 0}, _quality),
     "JXL": Settings({"lossless": True}, _quality),
 }
-"""By Pillow's name of a format; all others have no settings, and may or may not keep a picture."""
+"""Settings by Pillow's name of a format; other formats have none and may change the samples."""
 PLAIN: Final = Settings({})
 LOSSY: Final = ", ".join(name for name, one in SETTINGS.items() if one.lossy and name != "MPO")
 
 
 def find_format(ending: str) -> str | None:
-    """Pillow's name of the format of files whose names end so, such as ".png"; or None.
+    """Pillow's name of the format of files with this ending, such as ".png"; or None.
 
     Raises:
         MissingPackageError: the format needs a package that is not installed.
@@ -82,22 +82,20 @@ def find_format(ending: str) -> str | None:
 
 
 def check_request(format_name: str, target: Path, quality: int | None, exact: bool) -> None:
-    """Refuse, before anything is decoded, what a format never does.
+    """Refuse, before anything is decoded, a request that the format cannot fulfil.
 
     Args:
-        format_name: Pillow's.
+        format_name: Pillow's name of the format.
         target: the file, for messages.
         quality: 1 to 100, or None.
         exact: whether samples must stay as they are unless a quality is given.
 
     Raises:
-        InputError: the format has no scale of quality, or always changes samples.
+        InputError: the format has no quality scale, or always changes samples.
     """
     settings = SETTINGS.get(format_name, PLAIN)
     if quality is not None and settings.lossy is None:
-        raise InputError(
-            f"{target}: {format_name} has no scale of quality; --quality is for {LOSSY}"
-        )
+        raise InputError(f"{target}: {format_name} has no quality scale; --quality is for {LOSSY}")
     if exact and quality is None and settings.exact is None:
         raise _refuse(format_name, target)
 
@@ -109,19 +107,19 @@ def image_bytes(
     quality: int | None = None,
     exact: bool = False,
 ) -> bytes:
-    """A picture as a file, with its colour profile, EXIF and XMP data, and dots per inch.
+    """The bytes of an image file, with colour profile, EXIF and XMP data, and dots per inch.
 
     Args:
-        image: of one frame.
-        format_name: Pillow's.
+        image: an image of one frame.
+        format_name: Pillow's name of the format.
         target: the file, for messages.
-        quality: 1 to 100, for formats that have a scale of quality; None: as it is, where the
-            format can keep it so.
-        exact: whether samples must stay as they are unless a quality is given; else a format that
-            cannot keep them is given the quality 95.
+        quality: 1 to 100, for formats that have a quality scale; None: exact, if the format can
+            keep all samples.
+        exact: whether all samples must be kept unless a quality is given; if False, a format that
+            cannot keep them uses the quality 95.
 
     Raises:
-        InputError: the format cannot hold the picture, or would change what must stay.
+        InputError: the format cannot hold the picture, or would change what must be kept.
     """
     check_request(format_name, target, quality, exact)
     if format_name not in HOLD_EXIF:
@@ -150,7 +148,7 @@ def _refuse(format_name: str, target: Path) -> InputError:
     lossy = SETTINGS.get(format_name, PLAIN).lossy is not None
     advice = "give --quality 1 to 100 to accept losses, or name" if lossy else "name"
     return InputError(
-        f"{target}: {format_name} cannot keep this lossless picture as it is; {advice} a .png "
+        f"{target}: {format_name} would change samples of this lossless picture; {advice} a .png "
         "or .tiff file"
     )
 
@@ -159,7 +157,7 @@ def _save(image: Image.Image, format_name: str, target: Path, options: Options) 
     buffer = io.BytesIO()
     try:
         image.save(buffer, format=format_name, **_extras(image, format_name), **options)
-    except Exception as error:  # Whatever a format's writer raises.
+    except Exception as error:  # A format's writer raises all kinds of exceptions.
         raise InputError(
             f"{target}: {format_name} cannot hold this picture ({error}); name a .png or .tiff file"
         ) from error
@@ -167,7 +165,7 @@ def _save(image: Image.Image, format_name: str, target: Path, options: Options) 
 
 
 def _extras(image: Image.Image, format_name: str) -> dict[str, Any]:
-    """What `save` is given of a picture's profile and metadata, in the format's own way."""
+    """The arguments of `save` for a picture's profile and metadata in this format."""
     names = ("icc_profile", "exif", "xmp", "dpi")
     found: dict[str, Any] = {name: image.info[name] for name in names if name in image.info}
     xmp: bytes = found.get("xmp", b"")
@@ -190,7 +188,7 @@ def _extras(image: Image.Image, format_name: str) -> dict[str, Any]:
 
 
 def _open(data: bytes) -> Image.Image | None:
-    """What Pillow reads of a file that it wrote; None where it cannot read the format."""
+    """The image that Pillow reads from a file it wrote; None if it cannot read the format."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -200,7 +198,7 @@ def _open(data: bytes) -> Image.Image | None:
 
 
 def _is_same(image: Image.Image, shown: Image.Image | None) -> bool:
-    """Whether every sample came back, and no transparency was lost."""
+    """Whether all samples and the transparency were kept."""
     if shown is None:
         return False
     try:
@@ -217,7 +215,7 @@ def _is_same(image: Image.Image, shown: Image.Image | None) -> bool:
 def _check_shape(
     image: Image.Image, shown: Image.Image | None, format_name: str, target: Path
 ) -> None:
-    """Raise `InputError` where a file has another size, or no transparency where there is some."""
+    """Raise `InputError` if a file has another size than the picture, or lost its transparency."""
     if shown is None:
         return
     turned = read_orientation(image) > 4 and read_orientation(shown) <= 4
@@ -234,14 +232,14 @@ def _check_shape(
 
 
 def _warn_of_losses(image: Image.Image, shown: Image.Image | None, format_name: str) -> None:
-    """Name what a file does not hold of a picture's profile and metadata."""
+    """Warn about parts of a picture's profile and metadata that the file does not hold."""
     if shown is None:
         return
     words = {"icc_profile": "colour profile", "exif": "EXIF", "xmp": "XMP", "dpi": "dots per inch"}
     kept = {*shown.info, *(["exif"] if read_orientation(shown) > 1 or len(shown.getexif()) else [])}
     lost = [word for name, word in words.items() if name in image.info and name not in kept]
     if "exif" in image.info and read_orientation(image) == 1 == len(image.getexif()):
-        lost = [word for word in lost if word != "EXIF"]  # It said no more than "upright".
+        lost = [word for word in lost if word != "EXIF"]  # It held only the orientation "upright".
     if lost:
         warnings.warn(
             f"{format_name} files hold no {', '.join(lost)}: left out",
