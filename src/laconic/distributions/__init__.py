@@ -1,1 +1,1 @@
-"""Densities, divergences and draws."""
+"""Probability distributions: densities, divergences and draws."""

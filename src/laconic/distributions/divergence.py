@@ -19,7 +19,7 @@ def kl_normal(posterior: Normal, prior: Normal) -> Tensor:
 
 
 def density(distribution: Distribution, value: Tensor) -> Tensor:
-    """Log density of every example, in nats, whichever of its axes the distribution declares.
+    """Log density of every example, in nats, for any batch and event axes of the distribution.
 
     Args:
         distribution: over values of shape `(batch, ...)`.
@@ -33,7 +33,7 @@ def density(distribution: Distribution, value: Tensor) -> Tensor:
 
 
 def rate(posterior: Distribution, prior: Distribution, draw: Tensor) -> Tensor:
-    """What a draw costs, in nats: the KL where both are normal, else its estimate from the draw.
+    """The rate of a draw, in nats: the KL if both are normal, else its estimate from the draw.
 
     Formula: log q(z) - log p(z), z ~ q; its mean is KL(q || p).
     Source: Alemi, eq. 2.
@@ -54,7 +54,7 @@ def rate(posterior: Distribution, prior: Distribution, draw: Tensor) -> Tensor:
 def kl_log_uniform(log_alpha: Tensor) -> Tensor:
     """KL of N(mu, alpha mu²) to the log-uniform prior, up to a constant: 0 as alpha grows.
 
-    The prior is improper: this is a penalty and no code length.
+    The prior is improper: this is a penalty, not a code length.
     Formula: k1 - k1 sigmoid(k2 + k3 log alpha) + softplus(-log alpha) / 2, within 0.01 nats.
     Source: Molchanov et al. 2017; Ullrich 3.9, Louizos 81 (ERRATA 6: printed with the other sign).
     """
@@ -89,5 +89,5 @@ def kl_log_normal_inverse_gamma(posterior: LogNormal, shape: float, scale: float
 
 
 def _entropy_of_log(posterior: LogNormal) -> Tensor:
-    """Entropy of the logarithm, which is normal; the log-normal's own, without mu."""
+    """Entropy of the logarithm, which is normal: that of the log-normal without its term mu."""
     return torch.log(posterior.scale) + 0.5 * (1 + math.log(2 * math.pi))

@@ -15,7 +15,7 @@ TEMPERATURE = 2 / 3
 """Louizos' beta."""
 
 NODES = 32
-"""Of the quadrature of moments; exact to float64 where |log alpha| <= log 100."""
+"""Nodes of the quadrature of moments; exact to float64 if |log alpha| <= log 100."""
 
 
 @final
@@ -43,7 +43,7 @@ class HardConcrete(Distribution):
         self.log_alpha, self.temperature = log_alpha, temperature
 
     def rsample(self, sample_shape: torch.Size | list[int] | tuple[int, ...] = ()) -> Tensor:
-        """Draws with gradients; the ends of u, which overrule every gate, are left out."""
+        """Draws with gradients; u stays away from 0 and 1, which would fix every gate."""
         tiny = torch.finfo(self.log_alpha.dtype).eps
         shape = self._extended_shape(torch.Size(sample_shape))
         u = torch.rand(shape, dtype=self.log_alpha.dtype, device=self.log_alpha.device)
@@ -63,7 +63,7 @@ class HardConcrete(Distribution):
 
     @property
     def test_gate(self) -> Tensor:
-        """The gate that is stored: without noise and, unlike draws, without the temperature.
+        """The gate that is stored: without noise and, other than draws, without the temperature.
 
         Source: Louizos 107.
         """

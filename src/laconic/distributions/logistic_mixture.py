@@ -9,17 +9,17 @@ from torch.nn import functional
 
 LEVELS: Final = 256
 CENTRE: Final = 128.0
-"""Where the couplings between colours are pinned."""
+"""The value at which couplings between colours have no effect."""
 LEAST_LOG_SCALE: Final = -4.0
-"""In pixel steps: all mass on one value; less could not be told from it."""
+"""Least scale in pixel steps: all mass is on one value, and a smaller scale has the same mass."""
 LOGIT_LIMIT: Final = 30.0
 """Logits of shared mixtures are clipped to this, in nats."""
 RAREST: Final = 2.0**-28
-"""Least mass of a value where it is bounded: what coders give every symbol."""
+"""Least mass of a value of shared mixtures; entropy coders give every symbol at least this."""
 
 
 def log_masses(values: Tensor, means: Tensor, log_scales: Tensor) -> Tensor:
-    """Nats of values of 8 bits under single logistics; shapes broadcast.
+    """Log masses, in nats, of values of 8 bits under single logistics; shapes broadcast.
 
     Formula: ln [S((v + ½ - m) / s) - S((v - ½ - m) / s)], S the logistic function; the first and
     the last value take the tails.
@@ -44,7 +44,7 @@ def log_masses(values: Tensor, means: Tensor, log_scales: Tensor) -> Tensor:
 
 
 class ColourMixture(Distribution):
-    """Three colours of 8 bits, K logistics each; green knows red, blue knows both.
+    """Three colours of 8 bits, K logistics each; green depends on red, blue on both.
 
     Formula: p(v) = sum_k w_k [S((v + ½ - m_k) / s_k) - S((v - ½ - m_k) / s_k)], S the logistic
     function; the first and the last value take the tails. With r, g in 0 .. 255 the means are
@@ -73,16 +73,16 @@ class ColourMixture(Distribution):
         )
 
     def colour_log_prob(self, x: Tensor) -> Tensor:
-        """Nats of every pixel and colour: `(batch, 3, h, w)` in [0, 1] -> the same shape."""
+        """Log mass, in nats, of every pixel and colour: `(batch, 3, h, w)` in [0, 1]."""
         values = torch.round(x.float() * (LEVELS - 1))
         mass = log_masses(values[:, :, None], self._coupled(values), self.log_scales)
         return torch.logsumexp(mass + torch.log_softmax(self.logits, dim=2), dim=2)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Nats of every image: `(batch, 3, h, w)` in [0, 1] -> `(batch,)`.
+        """Log mass, in nats, of every image: `(batch, 3, h, w)` in [0, 1] -> `(batch,)`.
 
-        Of an image whose colours are equal everywhere only the first is told: the others are
-        copies.
+        In an image whose three colours are equal everywhere, only the first colour counts: the
+        codec sends the others as copies.
         """
         nats = self.colour_log_prob(x)
         grey = (x == x[:, :1]).flatten(1).all(1).to(nats.dtype)
@@ -91,7 +91,7 @@ class ColourMixture(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """Mean picture, `(batch, 3, h, w)` in [0, 1], each colour at the means of the others."""
+        """Mean picture, `(batch, 3, h, w)` in [0, 1], each colour given the means of the others."""
         weights = torch.softmax(self.logits, dim=2)
         red = (weights[:, 0] * self.means[:, 0]).sum(1)
         green = (
@@ -117,10 +117,10 @@ class ColourMixture(Distribution):
 
 
 class SharedMixture(Distribution):
-    """Grey of 8 bits: every pixel weighs the same K logistics.
+    """Grey of 8 bits: all pixels mix the same K logistics, each with its own weights.
 
-    For pictures whose values are of few kinds, as pen strokes on paper: black, white and a spread
-    between. The components' masses are one small table, so that a pixel costs K look-ups.
+    For pictures with few kinds of values, such as pen strokes on paper: black, white and some
+    greys. The components' masses are one small table, so that a pixel costs K look-ups.
     Formula: p(v) = (1 - 256 r) sum_k w_k p_k(v) + r, r = 2^-28, as coders round.
 
     Args:
@@ -134,8 +134,8 @@ class SharedMixture(Distribution):
 
     def __init__(self, logits: Tensor, means: Tensor, log_scales: Tensor) -> None:
         batch, _, height, width = logits.shape
-        # Components last, as a look-up gives them. No maximum is needed below e^30, and a softmax
-        # over so few numbers is slow.
+        # Components last, as a look-up returns them. Below e^30 no maximum need be subtracted; a
+        # softmax over so few numbers is slow.
         limited = logits.permute(0, 2, 3, 1).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
         self.weights = torch.exp(limited)
         values = torch.arange(LEVELS, device=logits.device)[:, None]
@@ -144,7 +144,7 @@ class SharedMixture(Distribution):
         super().__init__(torch.Size([batch]), torch.Size([1, height, width]), validate_args=False)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Nats of every image: `(batch, 1, h, w)` in [0, 1] -> `(batch,)`."""
+        """Log mass, in nats, of every image: `(batch, 1, h, w)` in [0, 1] -> `(batch,)`."""
         values = torch.round(x[:, 0].float() * (LEVELS - 1)).long()
         masses = functional.embedding(values, self.table)
         nats = torch.log((self.weights * masses).sum(3)) - torch.log(self.weights.sum(3))

@@ -1,18 +1,19 @@
-"""A prior that sender and receiver know to the last bit, and what they expect each draw to cost."""
+"""A prior that sender and receiver know exactly, with the expected rate of each dimension."""
 
 from torch import Tensor
 from torch.distributions import Normal
 
 
 class RatedNormal(Normal):
-    """A Gaussian prior from integer arithmetic, with the bits that each dimension may need.
+    """A Gaussian prior from integer arithmetic, with the bits that each dimension should need.
 
-    Coders may let `rates` steer how many bits they read; the floats of a `Normal` never may.
+    Coders may use `rates` to decide how many bits they read; they must not use the floats of a
+    `Normal` for that.
 
     Args:
         loc: means, float64, the same on every machine.
         scale: standard deviations, float64 with at most 24 significant bits, so that
-            `loc + scale * u` with a float32 u is rounded once, everywhere alike.
+            `loc + scale * u` with a float32 u is rounded once, equally on every machine.
         rates: expected KL of a posterior from this prior in 1/256 bit, int64, at least 0.
     """
 

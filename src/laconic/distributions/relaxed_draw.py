@@ -1,9 +1,9 @@
 """A relaxed draw of a grid point for every number, with its gradients, block by block.
 
 Logistic noise around a number gives every point of a grid the probability of the interval that is
-centred there; a concrete draw of this categorical distribution is an average of points. A draw's
-derivatives are known when it is made, number by number, so that nothing as large as
-numbers x points is kept or leaves the processor's cache.
+centred there; a concrete draw of this categorical distribution is an average of points. The
+forward pass computes the derivatives of each draw, too, so that no array of size numbers x points
+is kept or leaves the processor's cache.
 
 Source: Louizos 8.2, algorithm 3, eq. 114 to 118.
 """
@@ -14,22 +14,22 @@ import torch
 from torch import Tensor
 
 FUZZ = 1e-6
-"""Added to every probability on the grid: keeps its logarithm and that one's gradient finite."""
+"""Added to every probability on the grid, so that its logarithm has a finite value and gradient."""
 
 FAR = 80.0
-"""Edges count as at most so many scales of the noise away: e^80 and e^-80 are float32 numbers."""
+"""Largest distance of an edge, in scales of the noise: e^80 and e^-80 are float32 numbers."""
 
 BLOCK = 32768
-"""Numbers at a time on a CPU."""
+"""Numbers in a block on a CPU."""
 
 
 class Points(NamedTuple):
-    """Which integers may be drawn.
+    """The integers that may be drawn.
 
     Attributes:
-        low: the grid's first.
-        high: its last.
-        reach: only so many to each side of a number's nearest one (eq. 117); None for all.
+        low: the first point of the grid.
+        high: the last point.
+        reach: number of points to each side of a number's nearest one (eq. 117); None for all.
     """
 
     low: float
@@ -53,13 +53,13 @@ def round_half_up(x: Tensor) -> Tensor:
 def relaxed_draw(
     x: Tensor, log_noise: Tensor, temperature: Tensor, points: Points, straight_through: bool
 ) -> Tensor:
-    """Draw one point for every number, such that gradients reach numbers, noise and temperature.
+    """Draw one point for every number, with gradients for numbers, noise and temperature.
 
     Args:
         x: any shape, in units of the grid's step.
         log_noise: logarithm of the logistic noise's scale, a scalar.
         temperature: of the concrete distribution, a scalar above 0.
-        points: of the grid.
+        points: the points of the grid.
         straight_through: draw points, and use the concrete draw for gradients only (RQ-ST);
             otherwise the draw is an average of points (RQ).
 
@@ -76,13 +76,13 @@ def relaxed_draw(
 
 
 class _Draw(torch.autograd.Function):
-    """Forward finds the derivatives by number, too; backward weights them."""
+    """The forward pass computes the derivatives, too; the backward pass weights them."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, log_noise: Tensor, temperature: Tensor, points: Points, hard: bool
     ) -> Tensor:
-        """All blocks."""
+        """Draw all blocks."""
         flat = x.reshape(-1)
         by_temperature = ctx.needs_input_grad[2]
         result = flat.new_empty(4 if by_temperature else 3, len(flat))
@@ -96,7 +96,7 @@ class _Draw(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """The chain rule, summed up where one parameter serves all numbers."""
+        """The chain rule; summed for parameters that all numbers share."""
         (slopes,) = ctx.saved_tensors
         gradient = gradients[0].reshape(-1)
         by_x = (gradient * slopes[0]).view(gradients[0].shape)
@@ -106,15 +106,15 @@ class _Draw(torch.autograd.Function):
 
 
 class _Cells(NamedTuple):
-    """What the noise makes of the grid around a block of numbers; first axis: points or edges.
+    """Probabilities of the grid points around a block of numbers; first axis: points or edges.
 
     Attributes:
-        edges: of the points' intervals, less the number, over the noise; one more than points.
+        edges: (edge of a point's interval - number) / noise; one more than points.
         above: F(-edge).
         below: F(edge).
         shares: probabilities of the points.
         grid: the points.
-        inside: whether a point is on the grid; None where all are.
+        inside: whether a point is on the grid; None if all are.
     """
 
     edges: Tensor
@@ -126,12 +126,12 @@ class _Cells(NamedTuple):
 
 
 def _cells(x: Tensor, noise: Tensor, points: Points) -> _Cells:
-    """F(b) - F(a) is F(b) F(-a) (1 - e^(a - b)), whose last factor cancels.
+    """The cells by F(b) - F(a) = F(b) F(-a) (1 - e^(a - b)); the last factor cancels in the shares.
 
-    Differences of F itself vanish for numbers far above or below the grid, and the fuzz alone would
-    send them to any point at all. For the same reason it comes after the truncation, where
-    algorithm 3 has it before. Beyond half of `FAR` from the grid the shares of its points change no
-    more, so nearer numbers stand for those.
+    Direct differences of F underflow to 0 for numbers far above or below the grid, and the fuzz
+    alone would move them to arbitrary points. For the same reason the fuzz is added after the
+    truncation; algorithm 3 adds it before. Beyond half of `FAR` from the grid the shares of its
+    points stay constant, so farther numbers are clipped to that distance.
     """
     beyond = FAR / 2 * noise
     x = torch.minimum(torch.maximum(x, points.low - beyond), points.high + beyond)
@@ -150,7 +150,7 @@ def _cells(x: Tensor, noise: Tensor, points: Points) -> _Cells:
 
 
 def _scores(chances: Tensor, inside: Tensor | None) -> Tensor:
-    """Chance over an exponential draw, for every point; 1 for the largest.
+    """Probability over an exponential draw, for every point, scaled so that the largest is 1.
 
     -log U, U uniform, is an exponential draw E; -log E is a Gumbel one. U = 0 can come out, and
     E = 0 where U rounds to 1. Torch's own exponential draws take five times as long on a CPU.
@@ -189,14 +189,14 @@ def _draw(
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
-    """As `x ** exponent`, the source's temperatures without logarithms; never `x` itself."""
+    """`x ** exponent`, without logarithms for the source's temperatures; always a new tensor."""
     if exponent == 1:
         return x.clone()
     return x.sqrt() if exponent == 0.5 else x.pow(exponent)
 
 
 def _best(scores: Tensor, points: Tensor) -> Tensor:
-    """The point of the largest score; several times as fast as argmax over a first axis."""
+    """The point of the largest score; several times as fast as argmax over the first axis."""
     best, chosen = scores[0], points[0].expand_as(scores[0])
     for score, point in zip(scores[1:], points[1:], strict=True):
         chosen = torch.where(score > best, point, chosen)

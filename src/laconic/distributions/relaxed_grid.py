@@ -1,9 +1,9 @@
-"""A quantiser that gradients pass: noise turns a number into a distribution over grid points.
+"""A differentiable quantiser: noise turns a number into a distribution over grid points.
 
 The grid is `step x {low, ..., high}`, without an offset, so that zero stays exactly zero. Logistic
 noise around a number gives every point the probability of the interval that is centred there; the
 noise is truncated to the grid. A draw from this categorical distribution is relaxed to a concrete
-one, or passed straight through. After training, numbers are rounded to the nearest point.
+one, or has a straight-through gradient. After training, numbers are rounded to the nearest point.
 
 Source: Louizos 8.2, algorithms 3 and 4, appendix 10.6.1.
 """
@@ -16,22 +16,22 @@ from torch import Tensor, nn
 from laconic.distributions.relaxed_draw import Points, relaxed_draw, round_half_up
 
 REACH = 3.0
-"""A local grid reaches so many scales of the noise (delta in eq. 117; 10.6.1)."""
+"""A local grid reaches this many scales of the noise (delta in eq. 117; 10.6.1)."""
 
 FULL_BITS = 2
-"""Grids of at most so many bits are used in full, finer ones locally (10.6.1)."""
+"""Grids of at most this many bits are used in full, finer ones locally (10.6.1)."""
 
 NOISE_START = 1 / 3
-"""The noise's scale over the step where training starts (10.6.1)."""
+"""Initial scale of the noise over the step (10.6.1)."""
 
 NOISE_RANGE = (0.02, 1.0)
-"""Bounds of the same while it learns: the gradient grows as its inverse."""
+"""Bounds of this ratio in training: the gradient grows as its inverse."""
 
 NARROWINGS = 33
-"""Steps that are tried, 2^(1/8) apart: down to a sixteenth of the range's."""
+"""Steps that `narrow` tries, 2^(1/8) apart: down to a sixteenth of the step of the full range."""
 
 STEP_FACTOR = 64.0
-"""The step learns within so large a factor of where it started, either way."""
+"""Largest factor between the learned step and its initial value, up or down."""
 
 
 def nearest(x: Tensor, step: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -63,14 +63,14 @@ class Rounding(nn.Module):
 
 
 class RelaxedGrid(nn.Module):
-    """One quantiser: step, noise and, if wanted, temperature are learned.
+    """One quantiser with learned step, noise and, optionally, temperature.
 
     Args:
         bits: 2^bits points.
-        temperature: of the concrete distribution, where it starts.
-        straight_through: see `relaxed_choice`.
-        learn_temperature: whether it is a parameter.
-        noise: scale of the noise over the step, where it starts.
+        temperature: initial temperature of the concrete distribution.
+        straight_through: see `relaxed_draw`.
+        learn_temperature: whether the temperature is a parameter.
+        noise: initial scale of the noise over the step.
 
     Attributes:
         low: first point in units of the step; a buffer.
@@ -104,7 +104,7 @@ class RelaxedGrid(nn.Module):
 
     @property
     def fitted(self) -> bool:
-        """Whether the grid knows its range."""
+        """Whether `fit` has set the range."""
         return bool(self.high > self.low)
 
     @property
@@ -114,16 +114,16 @@ class RelaxedGrid(nn.Module):
 
     @torch.no_grad()
     def fit(self, x: Tensor, signed: bool, widening: float) -> None:
-        """Take range and step from numbers that are to be quantised.
+        """Set range and step for numbers that are to be quantised.
 
         Args:
-            x: numbers; all equal ones get a step of 1.
+            x: the numbers; the step is 1 if all are equal.
             signed: points from -2^(bits - 1) to 2^(bits - 1) - 1 rather than 0 to 2^bits - 1.
-            widening: how much wider the step is than the range over the number of points.
+            widening: factor of the step over the range divided by the number of points.
 
-        Formula: step = (max - min) / 2^bits x widening (10.6.1). Without an offset only the
-            positive half of an unsigned grid is there, so that its min is 0; on a signed one,
-            max - min is twice the largest size.
+        Formula: step = (max - min) / 2^bits x widening (10.6.1). The grid has no offset: an
+            unsigned grid begins at 0, so its min is 0; for a signed one, max - min is twice the
+            largest size.
         """
         spread = float(x.abs().max()) * 2 if signed else float(x.max())
         step = spread / 2**self.bits * widening if spread > 0 else 1.0
@@ -134,10 +134,10 @@ class RelaxedGrid(nn.Module):
 
     @torch.no_grad()
     def narrow(self, x: Tensor) -> None:
-        """Shrink the step to where rounding these numbers errs least, in squares.
+        """Shrink the step to the one with the least squared rounding error of these numbers.
 
-        A trained layer has few large weights: a grid over their whole range has, with 2 bits, no
-        other point than zero for almost all of them.
+        A trained layer has few large weights: a grid of 2 bits over the whole range rounds almost
+        all weights to zero.
         """
         widest = self.step
         steps = [widest * 2 ** (-index / 8) for index in range(NARROWINGS)]
@@ -170,12 +170,12 @@ class RelaxedGrid(nn.Module):
         return self.integers(x) * self.step
 
     def plain(self) -> "Rounding":
-        """The same rounding with nothing left to learn."""
+        """The same rounding, without parameters."""
         return Rounding(self.step.detach().clone(), self.low.clone(), self.high.clone())
 
     @torch.no_grad()
     def constrain(self) -> None:
-        """Keep what learns within its bounds; call this after every step of the optimiser."""
+        """Clip the parameters to their bounds; call this after every step of the optimiser."""
         reach = math.log(STEP_FACTOR)
         self.log_step.copy_(self.log_step.clamp(self.start - reach, self.start + reach))
         self.log_noise.clamp_(*(math.log(bound) for bound in NOISE_RANGE))

@@ -1,4 +1,4 @@
-"""How far apart two rate-distortion curves lie: Bjøntegaard's differences."""
+"""The difference between two rate-distortion curves: Bjøntegaard's differences."""
 
 from collections.abc import Sequence
 from typing import Final, Protocol, runtime_checkable
@@ -21,10 +21,10 @@ class Curve(Protocol):
 
 
 MIN_POINTS: Final = 2
-"""Points that a curve needs to be compared with another."""
+"""Fewest points of a curve that can be compared."""
 
 RateRange = tuple[float, float]
-"""Lowest and highest rate, in bits per pixel, that a comparison looks at."""
+"""Lowest and highest rate of a comparison, in bits per pixel."""
 
 
 def bd_rate(
@@ -39,8 +39,8 @@ def bd_rate(
 
     Formula: 100 (exp(mean over q of [ln rate(q) - ln reference rate(q)]) - 1), where ln rate(q)
     is the monotone piecewise cubic (PCHIP) through the points and q runs over the qualities that
-    both curves reach inside `rate_range`. The range cuts the interpolated curves, it does not drop
-    points, so that the answer hardly depends on where the points happen to lie.
+    both curves reach inside `rate_range`. The range cuts the interpolated curves and drops no
+    points, so that the result hardly depends on where the points lie.
 
     Args:
         rate: bits per pixel of the codec, one per point, any order.
@@ -113,7 +113,7 @@ def quality_at(rate: Sequence[float], quality: Sequence[float], at: float) -> fl
 
 
 def pareto(rate: Sequence[float], quality: Sequence[float]) -> tuple[list[float], list[float]]:
-    """The points that no cheaper point equals or beats, by rising rate.
+    """The points whose quality no cheaper point reaches, by rising rate.
 
     >>> pareto([1.0, 2.0, 3.0], [30.0, 29.0, 31.0])
     ([1.0, 3.0], [30.0, 31.0])
@@ -145,7 +145,7 @@ def _points(rate: Sequence[float], quality: Sequence[float]) -> Points:
     rates, qualities = rates[order], qualities[order]
     if not ((np.diff(rates) > 0).all() and (np.diff(qualities) > 0).all()):
         raise InputError(
-            "quality must rise with rate from point to point; `pareto` leaves out where it does not"
+            "quality must rise with rate from point to point; `pareto` removes other points"
         )
     return np.log(rates), qualities
 
@@ -176,7 +176,7 @@ def _quality_range(points: Points, rate_range: RateRange | None) -> tuple[float,
 
 
 def _overlap(ranges: Sequence[tuple[float, float]], what: str) -> tuple[float, float]:
-    """The part common to all ranges; `InputError` where there is none."""
+    """The part common to all ranges; `InputError` if there is none."""
     low, high = max(start for start, _ in ranges), min(end for _, end in ranges)
     if not low < high:
         raise InputError(f"the curves have no {what} in common: {ranges}; measure more points")

@@ -1,8 +1,8 @@
 """The geometry of the rate-distortion plane: Pareto frontier, convex hull, best ELBO.
 
 A model is a point (rate, distortion) in nats. It can always be made worse: a poorer marginal raises
-the rate alone, a poorer decoder the distortion alone. So whatever lies above and to the right of a
-point can be reached too (Alemi, section 2).
+only the rate, a poorer decoder only the distortion. So every point above or to the right of a model
+can be reached, too (Alemi, section 2).
 """
 
 import math
@@ -76,7 +76,7 @@ def distortion_at(points: Sequence[RatePoint], rate: float) -> float:
         rate: nats.
 
     Returns:
-        Nats; infinite left of the first corner, level right of the last one.
+        Nats; infinite left of the first corner, constant right of the last one.
 
     >>> distortion_at([(0.0, 4.0), (1.0, 3.5), (2.0, 0.0)], 1.0)
     2.0
@@ -111,7 +111,7 @@ def best_negative_elbo(points: Sequence[RatePoint]) -> float:
 
 
 def _turns_left(first: RatePoint, second: RatePoint, third: RatePoint) -> bool:
-    """Whether the path bends towards larger distortions, as the lower hull's does everywhere."""
+    """Whether the path bends towards larger distortions, as the lower hull does everywhere."""
     step, next_step = (
         (end[0] - start[0], end[1] - start[1]) for start, end in ((first, second), (second, third))
     )
@@ -121,4 +121,4 @@ def _turns_left(first: RatePoint, second: RatePoint, third: RatePoint) -> bool:
 def _check(points: Sequence[RatePoint]) -> None:
     for point in points:
         if not all(map(math.isfinite, point)):
-            raise InputError(f"a point {point} on the plane; leave out what is not finite")
+            raise InputError(f"the point {point} of the plane is not finite; leave it out")

@@ -1,4 +1,4 @@
-"""How close two pictures are: PSNR and MS-SSIM of 8-bit RGB images."""
+"""The similarity of two pictures: PSNR and MS-SSIM of 8-bit RGB images."""
 
 import math
 from typing import Any
@@ -19,7 +19,7 @@ SMALLEST_MS_SSIM_SIDE = 161
 
 
 def _checked(a: NDArray[Any], b: NDArray[Any]) -> tuple[Image8, Image8]:
-    """Both arrays, if they are 8-bit RGB pictures of one size; otherwise `InputError`."""
+    """Both arrays; `InputError` unless they are 8-bit RGB pictures of one size."""
     for name, array in (("first", a), ("second", b)):
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
             raise InputError(
@@ -34,7 +34,7 @@ def _checked(a: NDArray[Any], b: NDArray[Any]) -> tuple[Image8, Image8]:
 
 
 def psnr(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Peak signal-to-noise ratio of one picture, in dB; infinite where both are equal.
+    """Peak signal-to-noise ratio of one picture, in dB; infinite if both are equal.
 
     Formula: 10 log10(255² / mean (a - b)²), the mean over all pixels and the three channels.
 
@@ -43,7 +43,7 @@ def psnr(a: NDArray[Any], b: NDArray[Any]) -> float:
         b: uint8, the same shape.
 
     Returns:
-        dB. Average it over pictures, never the squared error over pictures.
+        dB. For several pictures, average the dB, not the squared errors.
 
     Raises:
         InputError: other dtype, other shape, or two sizes.
@@ -61,8 +61,8 @@ def ms_ssim(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Multi-scale structural similarity of one picture, at most 1.
 
     Five scales, 11-pixel Gaussian window, the three RGB channels averaged, as `pytorch_msssim`
-    defines it. A picture with a side below 161 pixels is too small for five scales. Fewer scales
-    would be another, incomparable number, so the answer there is NaN.
+    defines it. A picture with a side below 161 pixels is too small for five scales. A value from
+    fewer scales would not be comparable, so the result is NaN.
 
     Args:
         a: uint8 `(height, width, 3)`.
@@ -94,7 +94,7 @@ def ms_ssim(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 
 def ms_ssim_db(value: float) -> float:
-    """MS-SSIM on the scale in dB on which curves are drawn; infinite at 1.
+    """MS-SSIM in dB, the scale of plotted curves; infinite at 1.
 
     Formula: -10 log10(1 - value).
 

@@ -1,4 +1,4 @@
-"""How far draws are from a distribution: Kolmogorov-Smirnov and energy distances."""
+"""Distances between draws and a distribution: Kolmogorov-Smirnov and energy distances."""
 
 import math
 
@@ -17,7 +17,7 @@ def normal_distance(values: DoubleArray) -> float:
 
 
 def critical_distance(count: int, false_alarm: float) -> float:
-    """What `normal_distance` of `count` exact draws exceeds at this rate.
+    """The value that `normal_distance` of `count` exact draws exceeds with this probability.
 
     Formula: sqrt(-ln(a / 2) / (2 n)), the first term of Kolmogorov's series; never too small.
     """
@@ -25,7 +25,7 @@ def critical_distance(count: int, false_alarm: float) -> float:
 
 
 def energy_rank(ours: DoubleArray, theirs: DoubleArray, keys: DoubleArray) -> int:
-    """Rank of the energy distance of two samples among those of the same points mixed at random.
+    """Rank of the energy distance of two samples among those of randomly mixed samples.
 
     Formula: E = 2 mean|x - y| - mean|x - x'| - mean|y - y'|; zero between equal distributions only.
     Source: Székely & Rizzo 2004, "Testing for equal distributions in high dimension".
@@ -36,7 +36,7 @@ def energy_rank(ours: DoubleArray, theirs: DoubleArray, keys: DoubleArray) -> in
         keys: independent random numbers, shape `(mixtures, 2 n)`; their order mixes the points.
 
     Returns:
-        How many of the mixtures lie at least as far apart: uniform on `0 .. mixtures` if the
+        The number of mixtures with at least this distance: uniform on `0 .. mixtures` if the
         distributions are equal, so that 0 is a false alarm of rate 1 / (mixtures + 1).
     """
     points = np.concatenate([ours, theirs])
