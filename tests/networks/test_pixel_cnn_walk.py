@@ -34,4 +34,4 @@ def test_place_by_place_says_what_all_at_once_says(config: PixelCNNConfig) -> No
         told = walk.logits((row, column))
         assert torch.allclose(told, whole[:, :, row, column], atol=1e-9), (row, column)
         top, left = row * config.patch, column * config.patch
-        walk.tell((row, column), x[:, :, top : top + config.patch, left : left + config.patch])
+        walk.put((row, column), x[:, :, top : top + config.patch, left : left + config.patch])

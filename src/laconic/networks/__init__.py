@@ -1,1 +1,1 @@
-"""Tensors to tensors: the layers that models are made of."""
+"""Networks: the layers that models are made of."""

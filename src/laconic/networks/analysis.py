@@ -1,4 +1,4 @@
-"""The source's transforms between pictures and latents, with optional steering by log beta."""
+"""Flamich's transforms between pictures and latents, optionally conditioned on log beta."""
 
 from collections.abc import Sequence
 from typing import final
@@ -17,18 +17,18 @@ from laconic.networks.gdn import GDN, IGDN
 from laconic.types import FeatureMap, Images
 
 LATENT_STRIDE = 16
-"""Pixels of a side for one level-1 latent: four halvings."""
+"""Pixels along a side per level-1 latent: four halvings."""
 
 
 @final
 class Stage(nn.Module):
-    """A convolution, a non-linearity and, where steered, per-channel gains.
+    """A convolution, a non-linearity and, if conditioned, per-channel gains.
 
     Args:
         convolution: `(batch, inputs, h, w)` to `(batch, channels, ...)`.
         nonlinearity: keeps the shape.
         channels: channels out.
-        embedding: channels of the operating point's embedding; 0 builds no gains.
+        embedding: channels of the operating point's embedding; 0 for no gains.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Stage(nn.Module):
         self.gain = ChannelGain(channels, embedding) if embedding else None
 
     def forward(self, x: FeatureMap, point: Tensor | None) -> FeatureMap:
-        """`point`: `(batch, embedding)`, the embedded log beta; not looked at without gains."""
+        """`point`: `(batch, embedding)`, the embedded log beta; unused without gains."""
         x = self.nonlinearity(self.convolution(x))
         return x if self.gain is None or point is None else self.gain(x, point)
 

@@ -1,4 +1,4 @@
-"""Convolutions that see only what a decoder has already read: rows above, and the row's left."""
+"""Causal convolutions: an output depends on the rows above and on the left part of its row."""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +6,7 @@ from torch.nn import functional
 
 
 def causal_taps(kernel: int, centre: bool) -> list[tuple[int, int]]:
-    """Offsets (row, column) that a causal kernel sees, in reading order.
+    """Offsets (row, column) of the inputs of a causal kernel, in reading order.
 
     >>> causal_taps(3, centre=True)
     [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 0)]
@@ -23,7 +23,7 @@ class CausalConvolution(nn.Module):
         inputs: channels in.
         outputs: channels out.
         kernel: side of the square, odd.
-        centre: whether the pixel itself is seen (not in the first layer).
+        centre: whether the pixel itself is an input (not in the first layer).
         stride: pixels from one output to the next, along both axes.
     """
 
@@ -44,7 +44,7 @@ class CausalConvolution(nn.Module):
 
     @property
     def rectangle(self) -> Tensor:
-        """Weights `(outputs, inputs, kernel // 2 + 1, kernel)`, zero where nothing is seen."""
+        """Weights `(outputs, inputs, kernel // 2 + 1, kernel)`, zero outside the causal half."""
         rows = self.kernel // 2 + 1
         flat = functional.pad(self.weight, (0, self.kernel * rows - len(self.taps)))
         return flat.reshape(*flat.shape[:2], rows, self.kernel)

@@ -1,4 +1,4 @@
-"""The source's convolutions: 5x5, mirror padding, half or double the size exactly."""
+"""Flamich's convolutions: 5x5, mirror padding, exactly half or double the size."""
 
 from typing import final
 
@@ -16,7 +16,7 @@ LEAK = 0.2
 def mirror(x: FeatureMap, margin: int) -> FeatureMap:
     """Continue a map on all sides by reflection about its outermost pixels.
 
-    A side of `margin` pixels or fewer has nothing to reflect: there the outermost pixel repeats.
+    A side of `margin` pixels or fewer is too short to reflect: there the outermost pixel repeats.
 
     >>> mirror(torch.arange(3.0).reshape(1, 1, 1, 3), 1)[0, 0, 1]
     tensor([1., 0., 1., 2., 1.])
@@ -32,7 +32,7 @@ def mirror(x: FeatureMap, margin: int) -> FeatureMap:
 class Convolution(nn.Module):
     """A 5x5 convolution with mirror padding: `size` -> ceil(`size` / `stride`).
 
-    Weights start so that the variance of what passes stays, biases at zero.
+    The initial weights keep the variance of the signal; the initial biases are zero.
 
     Args:
         inputs: channels in.
@@ -69,7 +69,7 @@ class UpConvolution(nn.Module):
         self.layer = nn.ConvTranspose2d(
             inputs, outputs, KERNEL, stride=2, padding=2 + KERNEL // 2, output_padding=1
         )
-        # A quarter of the kernel meets pixels, the rest meets zeros.
+        # A quarter of the kernel lies on pixels, the rest on zeros.
         nn.init.normal_(self.layer.weight, std=(inputs * KERNEL**2 / 4) ** -0.5)
         nn.init.zeros_(_bias(self.layer))
 
@@ -83,8 +83,8 @@ class UpConvolution(nn.Module):
 class NormalHead(nn.Module):
     """Two convolutions side by side: a mean, and the logarithm or logit of a scale.
 
-    Both come back in the type of the weights, also where autocast computes in less: what follows
-    divides and squares them.
+    Both have the dtype of the weights, even if autocast computes in a smaller one: later steps
+    divide and square them.
 
     Args:
         inputs: channels in.
@@ -106,7 +106,7 @@ class NormalHead(nn.Module):
 
 @final
 class ChannelGain(nn.Module):
-    """Multiply each channel by exp(a linear map of the operating point); 1 where untrained.
+    """Multiply each channel by exp(a linear map of the operating point); initially by 1.
 
     Args:
         channels: channels of the map.

@@ -1,11 +1,12 @@
-"""Mean-only autoregressive flows: bijections of latents that keep volumes.
+"""Mean-only autoregressive flows: bijections of latents that preserve volume.
 
 ```
  one step:  z_i ◄─ z_i + shift_i(z_<i)        the next step in the opposite order
 ```
 
-Forwards all shifts come at once, backwards one after the other. An encoder that draws and then goes
-forwards is an inverse autoregressive flow; a marginal that evaluates forwards is a masked one.
+The forward direction computes all shifts at once, the backward direction one after the other. An
+encoder that draws and then goes forwards is an inverse autoregressive flow; a marginal that
+evaluates densities forwards is a masked one.
 Source: Alemi, F.1 and F.3; Kingma et al. 2016 (IAF), Papamakarios et al. 2017 (MAF).
 """
 
@@ -30,19 +31,19 @@ def masked_mlp(adjacency: Tensor, hidden: Sequence[int]) -> nn.Module:
         from zuko.nn import MaskedMLP
     except ImportError as error:
         raise MissingPackageError("flows need", "zuko", "flows") from error
-    finally:  # zuko switches the checks of distributions' arguments off for the whole process
+    finally:  # zuko's import turns torch's argument checks off for the process
         Distribution.set_default_validate_args(validate)
     network: nn.Module = MaskedMLP(adjacency, list(hidden), nn.ReLU)
     return network
 
 
 class ShiftStep(nn.Module):
-    """One step; it begins as the identity.
+    """One step; initially the identity.
 
     Args:
         features: length of the vectors.
         hidden: widths of the masked network's hidden layers.
-        backwards: whether later features are known first.
+        backwards: whether later features come first in the order.
     """
 
     order: Tensor
@@ -57,23 +58,23 @@ class ShiftStep(nn.Module):
             nn.init.zeros_(parameter)
 
     def shift(self, z: Tensor) -> Tensor:
-        """What is added to `z`, `(batch, features)`; feature i sees those of a lower order only."""
+        """The shift of `z`, `(batch, features)`; that of a feature depends on earlier ones only."""
         told: Tensor = self.network(z)
         return told.to(z.dtype)
 
     def invert(self, z: Tensor) -> Tensor:
-        """The vector that the step takes to `z`, one feature after the other."""
+        """The vector that the step maps to `z`, one feature after the other."""
         found = torch.zeros_like(z)
-        for _ in range(z.shape[-1]):  # every pass settles the next feature in the order
+        for _ in range(z.shape[-1]):  # every pass fixes the next feature in the order
             found = z - self.shift(found)
         return found
 
 
 class ShiftTransform(Transform):
-    """A flow as torch's distributions use it; it remembers the last vectors it took and gave.
+    """A flow in torch's interface of transforms; it caches its last input and output.
 
     Args:
-        steps: the flow's.
+        steps: the steps of the flow.
     """
 
     domain = constraints.real_vector
@@ -95,11 +96,11 @@ class ShiftTransform(Transform):
         return y
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        """Zero: shifts keep volumes; `(batch,)`."""
+        """Zero, because shifts preserve volume; `(batch,)`."""
         return x.new_zeros(x.shape[:-1])
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies start with nothing remembered: what was may carry gradients."""
+        """Copies start with an empty cache: cached vectors may carry gradients."""
         state = self.__dict__.copy()
         return state | {"_inv": None, "_cached_x_y": (None, None)}
 
@@ -109,7 +110,7 @@ class ShiftFlow(nn.Module):
 
     Args:
         features: length of the vectors.
-        steps: how many.
+        steps: the number of steps.
         hidden: widths of every masked network's hidden layers.
 
     Attributes:

@@ -10,16 +10,16 @@ from torch.nn import functional
 
 
 class Gate(nn.Module):
-    """Values times the sigmoid of what follows them."""
+    """The first half of the channels times the sigmoid of the second half."""
 
     def forward(self, x: Tensor) -> Tensor:
         """`(batch, 2 n, ...)`, values and logits of their gates -> `(batch, n, ...)`."""
-        # Channels last, as convolutions leave them: five times as fast as along the second axis.
+        # Channels last, the order of convolutions' outputs: five times as fast as the second axis.
         return functional.glu(x.movedim(1, -1), dim=-1).movedim(-1, 1)
 
 
 def gated(layer: nn.Module) -> nn.Sequential:
-    """A layer that says values and the logits of their gates, `(batch, 2 n, ...)`, then the gate.
+    """A layer that returns values and logits of their gates, `(batch, 2 n, ...)`, then the gate.
 
     Formula: values σ(logits), `(batch, n, ...)`.
     """
@@ -55,12 +55,12 @@ class SameTransposed(nn.Module):
 
 
 def gated_convolution(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
-    """Gated, with "same" padding."""
+    """A gated convolution with "same" padding."""
     return gated(same_convolution(inputs, 2 * outputs, kernel, stride))
 
 
 def gated_transposed(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
-    """Gated, with "same" padding, upwards."""
+    """A gated transposed convolution with "same" padding."""
     return gated(SameTransposed(inputs, 2 * outputs, kernel, stride))
 
 
@@ -73,7 +73,7 @@ def stack(make: Any, inputs: int, layers: Layers) -> nn.Sequential:
 
     Args:
         make: `gated_convolution` or `gated_transposed`.
-        inputs: channels of the first.
+        inputs: input channels of the first layer.
         layers: see `Layers`.
     """
     depths = [inputs, *(depth for depth, _, _ in layers)]

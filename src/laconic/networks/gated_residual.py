@@ -1,6 +1,6 @@
-"""Gated residual blocks with depthwise kernels: many channels and a wide view for few operations.
+"""Gated residual blocks with depthwise kernels: many channels, a large field, few operations.
 
-They have no normalisation and no transcendental function, so that they have an exact integer form
+They use no normalisation and no transcendental function, so that they have an exact integer form
 (`laconic.models.sliced.prior`). The pattern is that of ConvNeXt (Liu et al. 2022) with the gated
 unit of Dauphin et al. 2017, whose sigmoid is made piecewise linear.
 """
@@ -14,11 +14,11 @@ GATE_SHIFT = 2
 """The gate's slope is 2^-2: it opens from 0 to 1 between -2 and 2."""
 
 START = 0.3
-"""A block's last layer starts at this share of the usual spread, so that deep stacks start mild."""
+"""Initial spread of a block's last layer over the usual one: small, so that deep stacks train."""
 
 
 class GatedBlock(nn.Module):
-    """x + W_3 (v * gate), with (v, g) = W_2 (depthwise x), v steered by the operating point.
+    """x + W_3 (v * gate), (v, g) = W_2 (depthwise x), v conditioned on the operating point.
 
     Formula: v <- (1 + gain) v + shift, gate = min(max(g / 4 + 1/2, 0), 1).
 

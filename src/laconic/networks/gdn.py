@@ -9,7 +9,7 @@ from torch.nn import functional
 from laconic.types import FeatureMap
 
 BETA_FLOOR = 1e-6
-"""Smallest beta, so that the square root never meets zero."""
+"""Smallest beta, so that the argument of the square root is positive."""
 
 PEDESTAL = 2.0**-36
 """Added before the square root of the parametrisation, so that its derivative exists at zero."""
@@ -19,7 +19,7 @@ GAMMA_START = 0.1
 
 
 class _LowerBound(torch.autograd.Function):
-    """max(x, bound) whose gradient still flows where it would lift x back above the bound."""
+    """max(x, bound); below the bound, it passes gradients that raise x."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, bound: float) -> Tensor:
@@ -37,8 +37,8 @@ class _LowerBound(torch.autograd.Function):
 class NonNegative(nn.Module):
     """A parameter kept at or above `floor`: value = max(r, sqrt(floor + pedestal))² - pedestal.
 
-    The free parameter r starts at sqrt(value + pedestal). Unlike a plain square, a value that
-    starts at zero still gets a gradient.
+    The free parameter r starts at sqrt(value + pedestal). A value that starts at zero gets a
+    gradient; with a plain square it would not.
 
     Args:
         start: initial value, of any shape.
@@ -57,7 +57,7 @@ class NonNegative(nn.Module):
 
 
 class _Normalisation(nn.Module):
-    """beta > 0 and gamma >= 0 of both directions, and the pooled energy under the square root."""
+    """The base of both directions: beta > 0, gamma >= 0, and the energy under the square root."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class _Normalisation(nn.Module):
 
 @final
 class GDN(nn.Module):
-    """Divide every channel by a learned measure of the energy around it.
+    """Divide every channel by a learned measure of the energy of all channels.
 
     Formula: u_i = w_i / sqrt(beta_i + Σ_j gamma_ij w_j²), per pixel.
     Source: Flamich 2.1 (ERRATA 2: the printed formula lacks its square root).
@@ -85,13 +85,13 @@ class GDN(nn.Module):
         self.pool = _Normalisation(channels)
 
     def forward(self, w: FeatureMap) -> FeatureMap:
-        """Normalise; the shape stays."""
+        """Normalise; keeps the shape."""
         return w * torch.rsqrt(self.pool(w))
 
 
 @final
 class IGDN(nn.Module):
-    """Multiply every channel by a learned measure of the energy around it: about GDN's inverse.
+    """Multiply every channel by a learned measure of the energy: approximately GDN's inverse.
 
     With GDN's beta and gamma it is the first step, from w = u, of the fixed-point iteration
     w <- u sqrt(beta + gamma w²) that inverts GDN.
@@ -108,5 +108,5 @@ class IGDN(nn.Module):
         self.pool = _Normalisation(channels)
 
     def forward(self, u: FeatureMap) -> FeatureMap:
-        """Denormalise; the shape stays."""
+        """Denormalise; keeps the shape."""
         return u * torch.sqrt(self.pool(u))

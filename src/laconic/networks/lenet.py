@@ -27,10 +27,10 @@ def lenet_5_caffe(filters: tuple[int, int] = (20, 50), hidden: int = 500) -> nn.
     Takes `(batch, 1, 28, 28)`.
 
     Args:
-        filters: of the convolutions. Relaxed quantisation's tables use (32, 64).
-        hidden: units of the hidden linear layer; there 512.
+        filters: channels of the convolutions; (32, 64) in the tables on relaxed quantisation.
+        hidden: units of the hidden linear layer; 512 in those tables.
 
-    Source: the LeNet-5 that Caffe ships; Louizos 6.4 and 8.4, Ullrich 3.4.
+    Source: the LeNet-5 of Caffe; Louizos 6.4 and 8.4, Ullrich 3.4.
     """
     layers: list[tuple[str, nn.Module]] = [
         ("conv1", nn.Conv2d(1, filters[0], 5)),

@@ -1,4 +1,4 @@
-"""The data's own linear block transform (KLT), to start learned transforms from."""
+"""The linear block transform fitted to the data (KLT), the start of learned transforms."""
 
 import torch
 from torch import Tensor, nn
@@ -6,11 +6,10 @@ from torch.nn import functional
 
 
 class BlockTransform(nn.Module):
-    """An orthonormal transform of colour blocks and its learned counterpart for the way back.
+    """An orthonormal transform of colour blocks, and its learned inverse.
 
     Analysis multiplies each `block` x `block` x 3 cube by `outputs` filters; synthesis starts as
-    its transpose.
-    Both stay in full precision: coefficients span five orders of magnitude.
+    its transpose. Both compute in full precision: coefficients span five orders of magnitude.
 
     Args:
         block: side of the blocks in pixels.
@@ -28,11 +27,11 @@ class BlockTransform(nn.Module):
 
     @torch.no_grad()
     def fit(self, covariance: Tensor) -> None:
-        """Set both ways to the eigenvectors of a block covariance, largest eigenvalue first.
+        """Set both directions to the eigenvectors of a block covariance, largest eigenvalue first.
 
         Args:
-            covariance: shape `(3 block², 3 block²)` float64, of cubes flattened as (colour, row,
-                column).
+            covariance: covariance of cubes flattened as (colour, row, column); shape
+                `(3 block², 3 block²)`, float64.
         """
         outputs = self.analysis.shape[0]
         values, vectors = torch.linalg.eigh(covariance)

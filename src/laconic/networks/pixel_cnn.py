@@ -1,4 +1,4 @@
-"""An autoregressive decoder of binary images: every patch given the patches before it and z.
+"""An autoregressive decoder of binary images: each patch depends on the patches before it and z.
 
 ```
  x ─ patches ─ causal k x k ─┬─ block ─┐ halve ─ block ─┐ halve ─ block ─┐
@@ -7,9 +7,9 @@
               logits ◄─ 1x1 ◄─ gate ◄─ block ◄─ double ◄─ block ◄─ double ◄─ block    way up
 ```
 
-Whatever lies at a place of a map depends on the patches strictly before that place in reading
-order, and on z. A halved map's cell stands for its first place: halving reads only places up to
-it, and doubling hands its features to places from it on, so the rule holds at every resolution.
+A place of a map depends on the patches strictly before that place in reading order, and on z. The
+place of a halved map's cell is the first place of the cell: halving reads only places up to it, and
+doubling passes its features to places from it on, so the rule holds at every resolution.
 Source: Alemi, appendix F.2; Salimans et al. 2017 (PixelCNN++); Dauphin et al. 2017 (gates).
 """
 
@@ -29,16 +29,17 @@ class PixelCNNConfig:
     """Sizes.
 
     Attributes:
-        side: of the image in pixels.
+        side: side of the image in pixels.
         patch: side of a patch in pixels, 1 or 2. A patch of 1 has the log odds of a Bernoulli, one
-            of 2 the logits of its 16 patterns: an exact joint at a quarter of the places.
+            of 2 the logits of its 16 patterns: an exact joint distribution, with a quarter of the
+            places.
         width: channels of every map.
         layers: residual layers at every resolution of the way down, mirrored on the way up; each
             resolution is half the one before it.
         first_kernel: side of the first causal kernel, in patches.
         kernels: sides of a residual layer's two causal kernels.
-        planes: maps of the image's size that z is turned into.
-        steered: z reaches every residual layer as well, not the first one only.
+        planes: number of maps of the image's size that are computed from z.
+        steered: whether z is an input of every residual layer, not only of the first one.
     """
 
     side: int = 28
@@ -51,7 +52,7 @@ class PixelCNNConfig:
     steered: bool = True
 
     def __post_init__(self) -> None:
-        """Raise `ConfigError` for sizes that cannot be."""
+        """Raise `ConfigError` for impossible sizes."""
         if self.patch not in (1, 2):
             raise ConfigError(f"pixel_cnn.patch: {self.patch} is not one of 1, 2")
         if min(self.width, self.planes, len(self.layers), *self.layers, 1) < 1:
@@ -61,16 +62,16 @@ class PixelCNNConfig:
         if any(kernel % 2 == 0 or kernel < 1 for kernel in (self.first_kernel, *self.kernels)):
             raise ConfigError("pixel_cnn: kernels must have odd sides")
         if self.first_kernel < 3:
-            raise ConfigError("pixel_cnn.first_kernel: must be 3 or more, for a place sees others")
+            raise ConfigError("pixel_cnn.first_kernel: must be 3 or more; one of 1 has no inputs")
         if self.side < 1 or self.side % self.unit:
             raise ConfigError(
-                f"pixel_cnn.side: {self.side} is no multiple of {self.unit}, a patch at the "
-                "coarsest resolution; change side, patch or the number of layers"
+                f"pixel_cnn.side: {self.side} is not a multiple of {self.unit}, a cell of the "
+                "coarsest map; change side, patch or the number of layers"
             )
 
     @property
     def unit(self) -> int:
-        """Pixels along a cell of the coarsest map."""
+        """Pixels along the side of a cell of the coarsest map."""
         return int(self.patch << (len(self.layers) - 1))
 
     @property
@@ -80,16 +81,16 @@ class PixelCNNConfig:
 
     @property
     def outputs(self) -> int:
-        """Numbers that tell a patch's distribution."""
+        """Parameters of a patch's distribution."""
         return 1 if self.patch == 1 else 2 ** (self.patch**2)
 
 
 PAPER = PixelCNNConfig(
     patch=1, width=64, layers=(2, 2, 2), first_kernel=7, kernels=(3, 3), steered=False
 )
-"""The source's sizes; it names no kernels, and what was built on had two streams for our one."""
+"""The source's sizes; it names no kernels, and its PixelCNN++ has two streams, ours has one."""
 SMALL = PixelCNNConfig()
-"""What one processor core trains in minutes: static binarised MNIST below 85 nats in four."""
+"""Small sizes: one core trains static binarised MNIST to below 85 nats in four minutes."""
 
 
 class GatedLayer(nn.Module):
@@ -98,8 +99,8 @@ class GatedLayer(nn.Module):
     Args:
         width: channels in and out.
         kernels: sides of the two causal kernels.
-        latents: numbers of z that steer the layer, 0 for none.
-        shortcut: whether a map from the way down comes in.
+        latents: numbers of z that condition the layer, 0 for none.
+        shortcut: whether a map from the way down is an input.
     """
 
     def __init__(self, width: int, kernels: tuple[int, int], latents: int, shortcut: bool) -> None:
@@ -109,7 +110,7 @@ class GatedLayer(nn.Module):
         self.outer = CausalConvolution(width, 2 * width, kernels[1], centre=True)
         self.steer = nn.Linear(latents, 2 * width) if latents else None
         self.shortcut = nn.Conv2d(width, 2 * width, 1) if shortcut else None
-        with torch.no_grad():  # near the identity at first
+        with torch.no_grad():  # initially near the identity
             self.outer.weight[:width].mul_(0.1)
 
     def forward(self, x: Tensor, z: Tensor, shortcut: Tensor | None) -> Tensor:
@@ -119,11 +120,11 @@ class GatedLayer(nn.Module):
         return result
 
     def steered(self, z: Tensor) -> Tensor | None:
-        """What z adds within, `(batch, 2 width, 1, 1)`."""
+        """The term that z adds inside the layer, `(batch, 2 width, 1, 1)`."""
         return None if self.steer is None else self.steer(z)[:, :, None, None]
 
     def gated(self, hidden: Tensor, shift: Tensor | None, shortcut: Tensor | None) -> Tensor:
-        """`(batch, 2 width, h, w)`, the first kernel's, -> `(batch, width, h, w)`."""
+        """The first kernel's output `(batch, 2 width, h, w)` -> `(batch, width, h, w)`."""
         if self.shortcut is not None and shortcut is not None:
             hidden = hidden + self.shortcut(shortcut)
         gated: Tensor = self.gate(hidden if shift is None else hidden + shift)
@@ -158,7 +159,7 @@ class PixelCNN(nn.Module):
         latents: numbers of z.
 
     Raises:
-        ConfigError: there is no latent.
+        ConfigError: `latents` is below 1.
     """
 
     def __init__(self, config: PixelCNNConfig, latents: int) -> None:
@@ -186,7 +187,7 @@ class PixelCNN(nn.Module):
         return nn.ModuleList(layers)
 
     def start(self, z: Tensor) -> Tensor:
-        """What every place knows before it sees others, `(batch, width, grid, grid)`."""
+        """The features of every place from its position and z, `(batch, width, grid, grid)`."""
         start: Tensor = self.positions + self.enter_planes(self.planes(z))
         return start
 

@@ -1,7 +1,7 @@
-"""A PixelCNN one place at a time, in reading order: what sampling needs, without repeated work.
+"""A PixelCNN one place at a time, in reading order: fast sampling without repeated work.
 
-Every map keeps what was said of the places before, so that a place costs its own share of the
-network alone, not the whole network. Source: Ramachandran et al. 2017 (fast generation).
+Every map caches the features of earlier places, so that each place computes only its own part of
+the network. Source: Ramachandran et al. 2017 (fast generation).
 """
 
 import torch
@@ -13,12 +13,12 @@ from laconic.networks.pixel_cnn import GatedLayer, PixelCNN
 
 
 class Seen:
-    """What a causal convolution has read so far, with the zeros beyond the border.
+    """The inputs that a causal convolution has read so far, with the zeros beyond the border.
 
     Args:
-        convolution: whose inputs are kept.
-        batch: images.
-        side: of the map.
+        convolution: the convolution.
+        batch: number of images.
+        side: side of the map.
     """
 
     def __init__(self, convolution: CausalConvolution, batch: int, side: int) -> None:
@@ -29,12 +29,12 @@ class Seen:
         self.map = self.map.contiguous(memory_format=torch.channels_last)
 
     def put(self, place: tuple[int, int], values: Tensor) -> None:
-        """Keep `(batch, inputs, 1, 1)` of a place."""
+        """Store the inputs of a place, `(batch, inputs, 1, 1)`."""
         row, column = place[0] + self.reach, place[1] + self.reach
         self.map[:, :, row, column] = values[:, :, 0, 0].to(self.map.dtype)
 
     def at(self, place: tuple[int, int]) -> Tensor:
-        """The convolution's output there, `(batch, outputs, 1, 1)`."""
+        """The convolution's output at a place, `(batch, outputs, 1, 1)`."""
         row, column = place
         rows, columns = row + self.reach + 1, column + 2 * self.reach + 1
         window = self.map[:, :, row:rows, column:columns]
@@ -47,7 +47,7 @@ class LayerWalk:
     Args:
         layer: the layer.
         z: `(batch, latents)`.
-        side: of its map.
+        side: side of its map.
     """
 
     def __init__(self, layer: GatedLayer, z: Tensor, side: int) -> None:
@@ -92,18 +92,18 @@ class PixelCNNWalk:
         self.doubled = [z.new_zeros(batch, config.width, side, side) for side in sides[:-1]]
 
     def logits(self, place: tuple[int, int]) -> Tensor:
-        """`(batch, outputs)` of the patch at (row, column); all those before it must be told."""
+        """Logits `(batch, outputs)` of the patch at (row, column); `put` all earlier ones first."""
         row, column = place
         hidden = self.patches.at(place) + self.start[:, :, row, column, None, None]
         told: Tensor = self.network.head(self._visit(0, place, hidden))
         return told[:, :, 0, 0]
 
-    def tell(self, place: tuple[int, int], patch: Tensor) -> None:
-        """What was drawn there, `(batch, 1, patch, patch)`, 0 or 1."""
+    def put(self, place: tuple[int, int], patch: Tensor) -> None:
+        """Store the patch drawn at (row, column), `(batch, 1, patch, patch)`, 0 or 1."""
         self.patches.put(place, functional.pixel_unshuffle(2 * patch - 1, patch.shape[-1]))
 
     def _visit(self, level: int, place: tuple[int, int], x: Tensor) -> Tensor:
-        """Down and up again from a resolution, at one of its places."""
+        """Compute one place of a resolution: down to the coarser maps, and up again."""
         kept: list[Tensor] = []
         for layer in self.down[level]:
             x = layer.at(place, x, None)
@@ -115,7 +115,7 @@ class PixelCNNWalk:
         return x
 
     def _through_coarser(self, level: int, place: tuple[int, int], x: Tensor) -> Tensor:
-        """What the coarser map says of a place; said anew at the first place of each cell."""
+        """The coarser map's features at a place; computed at the first place of each cell."""
         row, column = place
         self.halving[level].put(place, x)
         if row % 2 == 0 and column % 2 == 0:

@@ -1,4 +1,4 @@
-"""Residual blocks, plain or steered by log beta, and the heads of the networks made of them."""
+"""Residual blocks, plain or conditioned on log beta, and heads of the networks made of them."""
 
 import torch
 from torch import Tensor, nn
@@ -29,12 +29,12 @@ class Block(Network):
 
 
 class OperatingPoint(nn.Module):
-    """Embed log beta, and taste where it is asked for, so that one network serves every quality.
+    """Embed log beta and, optionally, taste, so that one network serves every quality.
 
     Args:
         beta_range: the smallest and largest beta, mapped to -1 and 1.
         width: channels of the embedding.
-        taste: whether there is a second coordinate; what it adds to the embedding starts at zero.
+        taste: whether taste is a second coordinate; its term in the embedding is initially zero.
     """
 
     def __init__(self, beta_range: tuple[float, float], width: int, taste: bool = False) -> None:

@@ -9,13 +9,13 @@ from laconic.errors import ConfigError
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with batch norm beside the input itself.
+    """Two 3x3 convolutions with batch norm, added to the input.
 
     Args:
-        channels: of the input.
-        out_channels: of the output.
-        stride: of the first convolution. Where it, or the number of channels, changes, a 1x1
-            convolution with batch norm takes the input's place.
+        channels: channels of the input.
+        out_channels: channels of the output.
+        stride: stride of the first convolution. If it is not 1, or the numbers of channels differ,
+            a 1x1 convolution with batch norm replaces the input in the sum.
     """
 
     def __init__(self, channels: int, out_channels: int, stride: int = 1) -> None:
@@ -41,9 +41,9 @@ class ResNet(nn.Module):
     """A residual network with stages of one width each; takes `(batch, 3, height, width)`.
 
     Args:
-        depth: layers with weights, 6 n + 2 for n blocks in each of three stages.
+        depth: number of layers with weights: 6 n + 2 for n blocks in each of three stages.
         widths: channels of the stages.
-        classes: outputs.
+        classes: number of outputs.
 
     Raises:
         ConfigError: a depth that is not 6 n + 2.
@@ -57,9 +57,9 @@ class ResNet(nn.Module):
         super().__init__()
         stages = 3
         if (depth - 2) % (2 * stages) or depth < 2 + 2 * stages:
-            raise ConfigError(f"depth: {depth} is not 6 n + 2")
+            raise ConfigError(f"depth: {depth} is not 6 n + 2, such as 20 or 32")
         if len(widths) != stages:
-            raise ConfigError(f"widths: {len(widths)} numbers, not {stages}")
+            raise ConfigError(f"widths: {len(widths)} numbers for {stages} stages")
         self.conv = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(widths[0])
         blocks, channels = [], widths[0]

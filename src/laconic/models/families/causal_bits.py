@@ -101,6 +101,6 @@ class CausalBits(Distribution):
                 table = self._normalised(walk.logits((row, column)))
                 drawn = torch.multinomial(table.exp(), 1)
                 indices[:, row, column] = drawn[:, 0]
-                walk.tell((row, column), pattern_pixels(drawn[:, :, None], config.patch))
+                walk.put((row, column), pattern_pixels(drawn[:, :, None], config.patch))
         x = pattern_pixels(indices, config.patch)
         return x.reshape(*sample_shape, *self.batch_shape, *self.event_shape)
