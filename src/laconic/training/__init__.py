@@ -1,1 +1,1 @@
-"""Objectives, schedules, checkpoints and the loop."""
+"""Training: objectives, schedules, checkpoints and the loop."""

@@ -1,4 +1,4 @@
-"""Batches that threads prepare while the device computes."""
+"""Batches that threads prepare in advance, while the device computes."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,13 +16,13 @@ class Batches(Protocol):
 
 
 class Ahead:
-    """The same batches, some of them prepared before they are asked for.
+    """The same batches; threads prepare the next ones in advance.
 
-    A batch is a function of its number alone, so that neither order nor threads change it.
+    A batch is a function of its number alone, so neither order nor threads change it.
 
     Args:
-        batches: where they come from; several threads call it at once.
-        count: how many batches are prepared ahead, each by a thread of its own.
+        batches: the source of the batches; several threads call it at once.
+        count: number of batches that are prepared in advance, each by its own thread.
     """
 
     def __init__(self, batches: Batches, count: int) -> None:
@@ -31,7 +31,7 @@ class Ahead:
         self.waiting: dict[int, Future[Tensor | Sequence[Tensor]]] = {}
 
     def batch(self, index: int) -> Tensor | Sequence[Tensor]:
-        """Batch number `index`; those after it are begun."""
+        """Batch number `index`; starts the preparation of the next ones."""
         wanted = range(index, index + self.count + 1)
         self.waiting = {number: one for number, one in self.waiting.items() if number in wanted}
         for number in wanted:

@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors, written atomically, resumed exactly; nothing is ever unpickled."""
+"""Checkpoints: safetensors files, written atomically, resumed exactly; nothing is unpickled."""
 
 import json
 import os
@@ -13,10 +13,10 @@ from torch import Tensor
 from laconic.errors import ConfigError
 
 SLOTS = ("exp_avg", "exp_avg_sq", "step")
-"""What Adam remembers of each parameter."""
+"""The tensors of Adam's state for each parameter."""
 
 AVERAGE = "average."
-"""Before the names of averaged weights."""
+"""Prefix of the names of averaged weights."""
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -30,10 +30,10 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Give Adam its moments back, in the memory layout of their parameters.
+    """Restore Adam's moments in the memory layout of their parameters.
 
-    The layout matters: fused Adam walks parameter and moments in memory order, and pairs the wrong
-    elements when a channels_last parameter meets contiguous moments.
+    The layout matters: fused Adam reads parameters and moments in memory order, and would pair the
+    wrong elements of a channels_last parameter and contiguous moments.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state = optimizer.state_dict()
@@ -64,11 +64,11 @@ def load(path: Path, tensors: bool = True) -> tuple[dict[str, Tensor], dict[str,
     """Read what `save` wrote.
 
     Args:
-        path: of the checkpoint.
-        tensors: whether they are wanted, or `meta` alone.
+        path: path of the checkpoint.
+        tensors: whether to read the tensors, too, and not only `meta`.
 
     Raises:
-        ConfigError: the file is missing, damaged, or not one of ours.
+        ConfigError: the file is missing, damaged, or not a checkpoint of Laconic.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -77,16 +77,16 @@ def load(path: Path, tensors: bool = True) -> tuple[dict[str, Tensor], dict[str,
             meta = json.loads((file.metadata() or {})["meta"])
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ConfigError(
-            f"{path}: not a readable checkpoint ({error}); remove it to begin anew"
+            f"{path}: not a readable checkpoint ({error}); delete it to start a new run"
         ) from error
     return found, meta
 
 
 def load_average(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The averaged weights of a training run by name, and its facts.
+    """The averaged weights of a training run by name, and the `meta` of its checkpoint.
 
     Raises:
-        ConfigError: the file is missing, damaged, or not one of ours.
+        ConfigError: the file is missing, damaged, or not a checkpoint of Laconic.
     """
     tensors, meta = load(path)
     named = {k.removeprefix(AVERAGE): v for k, v in tensors.items() if k.startswith(AVERAGE)}

@@ -1,4 +1,4 @@
-"""Configurations: YAML into dataclasses; unknown or mistyped keys are errors."""
+"""Configurations: YAML to dataclasses; unknown keys and wrong types are errors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
@@ -16,7 +16,7 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Read a YAML mapping and apply `section.key=value` overrides.
 
     Raises:
-        ConfigError: unreadable file, no mapping, or a malformed override.
+        ConfigError: the file is unreadable or not a mapping, or an override is malformed.
     """
     yaml = _yaml()
     try:
@@ -60,14 +60,14 @@ def build(kind: type[T], values: Mapping[str, Any] | None, where: str) -> T:
         if name not in known:
             raise ConfigError(f"{where}.{name}: unknown key; known are {', '.join(known)}")
         default = getattr(kind, name, None)
-        if default is None:  # Or made anew for each object: its type is that of the hint.
+        if default is None:  # Or a default factory: the type of the hint counts.
             default = _example(get_type_hints(kind)[name], value)
         values[name] = _checked(value, default, f"{where}.{name}")
     return kind(**values)
 
 
 def _example(hint: Any, value: Any) -> Any:
-    """A value of the type that a hint such as `float | None` asks for; None where any may do."""
+    """A value of the type of a hint such as `float | None`; None if any type is allowed."""
     kinds = [get_origin(one) or one for one in (get_args(hint) if _is_union(hint) else (hint,))]
     if value is None and type(None) in kinds:
         return None
@@ -101,5 +101,5 @@ def _checked(value: Any, default: Any, where: str) -> Any:
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """A dataclass as JSON-able data."""
+    """A dataclass as data that JSON can hold."""
     return asdict(config)

@@ -1,4 +1,4 @@
-"""The price of a constrained quantity: it rises while there is more of it than the target says.
+"""The price of a constrained quantity: it rises while the quantity exceeds its target.
 
 min f(w) subject to c(w) = target: descend f + price x c in w, ascend in the price.
 Source: Gallego-Posada et al. 2022 (arXiv 2208.04425) for ascent with restarts; the augmented
@@ -23,11 +23,11 @@ def ascend(
     Formula: multiplier += rate excess.
 
     Args:
-        multiplier: any shape, for as many problems.
-        excess: the quantity over its target, of the same shape.
+        multiplier: any shape, one entry per problem.
+        excess: the quantity minus its target, of the same shape.
         rate: step size.
-        inequality: less than the target is welcome: the multiplier is at least 0.
-        restarts: the multiplier falls to 0 as soon as the target is met.
+        inequality: less than the target is allowed, too: the multiplier is at least 0.
+        restarts: the multiplier is set to 0 as soon as the target is met.
     """
     excess = torch.nan_to_num(excess.to(multiplier), nan=0.0, posinf=0.0, neginf=0.0)
     multiplier.add_(rate * excess)
@@ -39,11 +39,11 @@ def ascend(
 
 @torch.no_grad()
 def price(multiplier: Tensor, excess: Tensor, stiffness: float) -> Tensor:
-    """What a unit of the quantity costs now, by the augmented Lagrangian.
+    """The current price of a unit of the quantity, by the augmented Lagrangian.
 
-    f + multiplier c + stiffness (c - target)² / 2 has the gradient of f + price x c. Where the
-    frontier is straight, as with Alemi's diagonal D = H - R, the multiplier alone would swing
-    from one end to the other; the stiffness holds it in between.
+    f + multiplier c + stiffness (c - target)² / 2 has the gradient of f + price x c. If the
+    frontier is straight, as Alemi's diagonal D = H - R, training with the multiplier alone would
+    oscillate between its ends; the stiffness keeps it at the target.
 
     Formula: multiplier + stiffness excess.
     """

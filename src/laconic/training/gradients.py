@@ -1,4 +1,4 @@
-"""How good a stochastic gradient is: its mean and variance, estimator beside estimator."""
+"""The mean and variance of stochastic gradients, to compare estimators."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class GradientMoments:
-    """Of one estimator, over independent draws; one entry for each parameter, flattened.
+    """Moments of one gradient estimator over independent draws; one entry per parameter, flat.
 
     Attributes:
-        mean: of the gradient.
-        variance: of a single draw's gradient.
-        draws: how many.
+        mean: mean of the gradient.
+        variance: variance of a single draw's gradient.
+        draws: number of draws.
     """
 
     mean: Tensor
@@ -28,7 +28,7 @@ class GradientMoments:
 
     @property
     def total_variance(self) -> float:
-        """Summed over the parameters."""
+        """The variance, summed over the parameters."""
         return float(self.variance.sum())
 
 
@@ -41,10 +41,11 @@ def gradient_comparison(
     """Gradients of several estimators of one loss, such as "reparametrised" and "reinforce".
 
     Args:
-        losses: scalars with gradients, drawn anew at each call.
-        parameters: that the gradient is taken by.
-        draws: calls of each, at least 2.
-        seed: of torch's generator, set anew for each estimator and put back afterwards.
+        losses: functions that draw a scalar with gradients at each call.
+        parameters: the parameters of the gradient.
+        draws: calls of each function, at least 2.
+        seed: seed of torch's generator, set for each estimator; the old state is restored at the
+            end.
     """
     with torch.random.fork_rng():
         return {name: _moments(loss, parameters, draws, seed) for name, loss in losses.items()}
@@ -53,7 +54,7 @@ def gradient_comparison(
 def _moments(
     loss: Callable[[], Tensor], parameters: Sequence[Tensor], draws: int, seed: int
 ) -> GradientMoments:
-    """By Welford's sums, so that only two gradients are held at a time."""
+    """The moments by Welford's sums, which keep only two gradients in memory."""
     torch.manual_seed(seed)
     mean = torch.cat([torch.zeros_like(p).flatten() for p in parameters]).double()
     squares = torch.zeros_like(mean)

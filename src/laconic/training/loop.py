@@ -1,4 +1,4 @@
-"""The training loop: from batches to weights, the same for every model and loss."""
+"""The training loop: the same for every model and loss."""
 
 import csv
 import os
@@ -20,12 +20,13 @@ from laconic.training.schedules import LearningRate
 
 
 class Loss(Protocol):
-    """What is minimised."""
+    """The function that training minimises."""
 
     def __call__(self, batch: Sequence[Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
-        """A scalar with gradients, and numbers for the log; random numbers are torch's own.
+        """A scalar with gradients, and numbers for the log; draws come from torch's generator.
 
-        The loop seeds torch by the step, so that a resumed run draws what an unbroken one draws.
+        The loop seeds torch by the step, so that a resumed run draws the same numbers as an
+        uninterrupted one.
         """
         ...
 
@@ -35,25 +36,24 @@ class LoopConfig:
     """Settings of the loop.
 
     Attributes:
-        steps: total steps of the run, earlier sittings counted in.
-        minutes: stop (with a checkpoint) after so many minutes; 0 for no limit.
+        steps: total steps of the run, with those of earlier sittings.
+        minutes: stop, with a checkpoint, after this many minutes; 0 for no limit.
         kl_warmup_steps: steps over which the weight of the KL rises to 1.
         weight_power: examples weigh beta^power, since the loss grows as beta falls.
         clip_norm: gradients are clipped to this norm.
-        average_decay: of the exponential moving average of the weights.
+        average_decay: decay of the exponential moving average of the weights.
         precision: "bf16-mixed" or "32-true", as Fabric names them.
-        checkpoint_minutes: how often a checkpoint is written.
+        checkpoint_minutes: minutes between checkpoints.
         log_steps: steps between rows of the log.
-        seed: of the noise and of beta.
+        seed: seed of the noise and of beta.
         logger: "csv" or "tensorboard".
-        slow_prefix: parameters whose name starts so learn `slow_factor` times as fast: a fitted
-            linear transform has
-            entries far below 1, which Adam's steps of constant size would wear away.
+        slow_prefix: parameters whose names start with it have the learning rate times
+            `slow_factor`: the entries of a fitted linear transform are far below 1, and Adam's
+            steps of constant size would destroy them.
         slow_factor: see `slow_prefix`.
-        compile: compile the networks with torch.compile: a minute at the start, then some 15 %
-            more steps per second on the CPU; needs a C++ compiler.
-        ahead: batches that threads prepare while the device computes; 0 for none. The batches are
-            the same.
+        compile: compile the networks with torch.compile: takes a minute at the start, then about
+            15 % more steps per second on the CPU; needs a C++ compiler.
+        ahead: batches that threads prepare in advance; 0 for none. The batches are the same.
     """
 
     steps: int = 150_000
@@ -74,11 +74,11 @@ class LoopConfig:
 
 
 CHECKPOINT: Final = "checkpoint.safetensors"
-"""Of a run, in its folder."""
+"""Name of a run's checkpoint, in its folder."""
 
 
 class Log:
-    """Rows of numbers into `log.csv` and, if asked, into TensorBoard's event files."""
+    """Writes rows of numbers to `log.csv` and, if set, to TensorBoard's event files."""
 
     def __init__(self, folder: Path, kind: str) -> None:
         self.path = folder / "log.csv"
@@ -91,18 +91,18 @@ class Log:
             raise ConfigError(f"logger: '{kind}' is not one of csv, tensorboard")
 
     def rewind(self, step: int) -> None:
-        """Drop the rows after `step`, which a resumed run writes again."""
+        """Remove the rows after `step`, which a resumed run writes again."""
         if not self.path.exists():
             return
         lines = self.path.read_text().splitlines(keepends=True)
-        whole = [line for line in lines if line.endswith("\n")]  # The last may have been cut off.
+        whole = [line for line in lines if line.endswith("\n")]  # The last row may be incomplete.
         kept = whole[:1] + [row for row in whole[1:] if float(row.split(",")[0]) <= step]
         part = self.path.with_name(f".{self.path.name}.part{os.getpid()}")
         part.write_text("".join(kept))
         os.replace(part, self.path)
 
     def write(self, row: dict[str, float]) -> None:
-        """Append one row; the first decides the columns."""
+        """Append one row; the first row sets the columns."""
         new = not self.path.exists() or not self.path.stat().st_size
         with self.path.open("a", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(row))
@@ -115,7 +115,7 @@ class Log:
 
 
 class Window:
-    """Means of what the steps since the last row of the log reported."""
+    """Means of the numbers reported by the steps since the last row of the log."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
@@ -123,7 +123,7 @@ class Window:
         self.steps = 0
 
     def add(self, numbers: dict[str, float]) -> None:
-        """Take in one step's numbers."""
+        """Add the numbers of one step."""
         self.steps += 1
         for name, value in numbers.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
@@ -135,23 +135,23 @@ class Window:
 
 
 class Trainer:
-    """Everything that must survive an interruption, and the step that changes it.
+    """The state of a run, which a checkpoint holds completely, and its training step.
 
     Args:
-        model: all that is trained.
-        loss: what is minimised; it calls `model` or parts of it.
+        model: the module that is trained.
+        loss: the function to minimise; it calls `model` or parts of it.
         batches: the data.
         rate: learning rate by step.
         config: settings.
-        folder: where checkpoint and log go.
-        identity: JSON-able, kept in the checkpoint.
-        factors: parts of the model by prefix of their parameters' names, and how much faster they
-            learn than the rest; beside `config.slow_prefix`.
+        folder: folder of checkpoint and log.
+        identity: what identifies the objective, as data that JSON can hold; kept in the checkpoint.
+        factors: factor of the learning rate by prefix of parameters' names, in addition to
+            `config.slow_prefix`.
         after_step: called after every change of the weights, for constraints.
 
     Attributes:
-        step: steps done.
-        seconds: that they took, over all sittings.
+        step: number of finished steps.
+        seconds: time of these steps, over all sittings.
     """
 
     def __init__(
@@ -186,11 +186,14 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
-        """Where the state of the run lies."""
+        """Path of the run's checkpoint."""
         return self.folder / CHECKPOINT
 
     def run(self, progress: Callable[[int, dict[str, float]], None] | None = None) -> None:
-        """Train until the step or minute limit; checkpoint on the way, at the end, on Ctrl-C."""
+        """Train until the limit of steps or minutes; write checkpoints in between and at the end.
+
+        Ctrl-C writes a checkpoint, too.
+        """
         started = saved = time.monotonic()
         before = self.seconds
         window = Window()
@@ -211,7 +214,7 @@ class Trainer:
                 if 0 < 60 * self.config.minutes < now - started:
                     break
         finally:
-            if self._between_steps:  # Half a step is no state to go on from.
+            if self._between_steps:  # Interrupted within a step: this state cannot be resumed.
                 self.save()
 
     def _advance(self) -> dict[str, float]:
@@ -239,7 +242,7 @@ class Trainer:
         return common | numbers
 
     def _groups(self, factors: Mapping[str, float]) -> list[dict[str, Any]]:
-        """Parameters by how fast they learn, the ordinary ones first."""
+        """Parameters grouped by factor of the learning rate; those of factor 1 first."""
         groups: dict[float, list[nn.Parameter]] = {1.0: []}
         for name, parameter in self.model.named_parameters():
             fitting = [factor for prefix, factor in factors.items() if name.startswith(prefix)]
@@ -261,15 +264,17 @@ class Trainer:
         checkpoints.save(self.checkpoint, tensors, self._meta())
 
     def resume(self) -> None:
-        """Continue exactly where the checkpoint in the run's folder stopped.
+        """Continue exactly at the checkpoint in the run's folder.
 
         Raises:
-            ConfigError: no checkpoint, or one of another objective.
+            ConfigError: there is no checkpoint, or it belongs to another objective.
         """
         tensors, meta = checkpoints.load(self.checkpoint)
         held = {name for name in tensors if name.startswith("state.")}
         if held != {f"state.{name}" for name in self.state.state_dict()}:
-            raise ConfigError(f"{self.checkpoint}: of a run with another objective; start anew")
+            raise ConfigError(
+                f"{self.checkpoint}: belongs to another objective; start a new run"
+            )
         modules = {"model.": self.model, "average.": self.average, "state.": self.state}
         for prefix, module in modules.items():
             part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
@@ -280,7 +285,7 @@ class Trainer:
         self.log.rewind(self.step)
 
     def start_from(self, state: dict[str, Tensor], step: int) -> None:
-        """Begin a new sitting from released weights; Adam starts afresh."""
+        """Begin a new sitting from released weights, with a new state of Adam."""
         self.model.load_state_dict(state)
         self.average.load_state_dict(state)
         self.step = self.sitting_start = step

@@ -1,4 +1,4 @@
-"""Evaluation mode for a while, and modules that keep their numbers where something fails."""
+"""Contexts: evaluation mode, and parameters that are restored after an exception."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from torch import nn
 
 @contextmanager
 def evaluation(net: nn.Module) -> Iterator[None]:
-    """The whole network in evaluation mode; afterwards every module has its own mode again."""
+    """The whole network in evaluation mode; at the end every module gets its old mode back."""
     modes = {module: module.training for module in net.modules()}
     net.eval()
     try:
@@ -21,7 +21,7 @@ def evaluation(net: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def restored_on_failure(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Parameters and buffers get their old values back, in place, if an exception is raised."""
+    """If an exception is raised, parameters and buffers get their old values back, in place."""
     tensors = [
         tensor
         for module in modules

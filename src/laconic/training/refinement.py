@@ -1,7 +1,7 @@
-"""Semi-amortised inference: every datum's posterior made better than the encoder's own.
+"""Semi-amortised inference: every datum's posterior is improved beyond the encoder's output.
 
-The encoder's normal is where a few steps of Adam start, on each datum's mean and scale, with all
-networks frozen. What that gains is the amortisation gap.
+The encoder's normal is the start; a few steps of Adam improve each datum's mean and scale while all
+networks are frozen. The gain is the amortisation gap.
 Source: Kim et al. 2018 (arXiv 1802.02550); Cremer, Li, Duvenaud 2018 for the gap.
 """
 
@@ -16,23 +16,23 @@ from laconic.distributions.divergence import rate
 from laconic.errors import ConfigError
 
 Distortion = Callable[[Tensor], Tensor]
-"""Latents `(batch, ...)` to -log p(x | z), `(batch,)` nats; it knows its x."""
+"""Latents `(batch, ...)` -> -log p(x | z), `(batch,)` nats, for a fixed x."""
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """Settings.
+    """Settings of the refinement.
 
     Attributes:
-        steps: of Adam.
-        learning_rate: at first; it falls to 0 along half a cosine. In units of a latent.
-        draws: per step and datum.
-        evaluation_draws: fresh ones, per datum, for the figures before and after.
+        steps: steps of Adam.
+        learning_rate: initial rate, in units of a latent; it falls to 0 along half a cosine.
+        draws: draws per step and datum.
+        evaluation_draws: other draws per datum, for the figures before and after.
         beta: weight of the rate.
-        seed: of all draws.
+        seed: seed of all draws.
 
     Raises:
-        ConfigError: no step or no draw.
+        ConfigError: a number of steps or draws is below 1.
     """
 
     steps: int = 100
@@ -49,12 +49,12 @@ class Refinement:
 
 @dataclass(frozen=True)
 class Refined:
-    """What came of it, per datum, in nats.
+    """The result of a refinement, per datum, in nats.
 
     Attributes:
-        posterior: the refined one.
+        posterior: the refined posterior.
         before: D + beta R of the encoder's posterior, `(batch,)`.
-        after: of the refined one, with the same noise.
+        after: D + beta R of the refined posterior, with the same noise.
     """
 
     posterior: Normal
@@ -63,7 +63,7 @@ class Refined:
 
     @property
     def gap(self) -> Tensor:
-        """The amortisation gap, `(batch,)` nats; below 0 where refinement did harm."""
+        """The amortisation gap, `(batch,)` nats; negative if the refined posterior is worse."""
         return self.before - self.after
 
 
@@ -76,10 +76,10 @@ def refine(
     """Refine the posterior of every datum.
 
     Args:
-        posterior: the encoder's, `(batch, ...)`.
-        prior: over the same; anything with a density.
+        posterior: the encoder's posterior over `(batch, ...)`.
+        prior: any distribution over `(batch, ...)` with a density.
         distortion: -log p(x | z).
-        settings: how long and how finely.
+        settings: the settings.
     """
     refined = _descend(posterior, prior, distortion, settings)
     pair = [_evaluate(q, prior, distortion, settings) for q in (posterior, refined)]
@@ -101,7 +101,7 @@ def _descend(
                      for _ in range(settings.draws)]  # fmt: skip
             gradients = torch.autograd.grad(
                 torch.stack(costs).mean(), [loc, log_scale], allow_unused=True
-            )  # Of these two alone: the networks gather none.
+            )  # The networks accumulate no gradients.
             loc.grad, log_scale.grad = gradients
             optimizer.step()
             decay.step()
@@ -125,7 +125,7 @@ def _cost(
 
 
 def _noise(like: Tensor, count: int, seed: int) -> Iterator[Tensor]:
-    """`count` draws; drawn on the processor, so that they do not depend on the device."""
+    """`count` draws of noise, made on the CPU, so that they do not depend on the device."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(count):
         yield torch.randn(like.shape, generator=generator).to(like)

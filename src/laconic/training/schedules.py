@@ -10,7 +10,7 @@ class LearningRate:
     Attributes:
         peak: learning rate after the warm-up.
         warmup_steps: steps of the warm-up.
-        decay_rate: factor r of alpha(t) = alpha_0 r^(t / D).
+        decay_rate: r in alpha(t) = alpha_0 r^(t / D).
         decay_steps: D.
         cooldown_start: step at which the cool-down begins; negative for none.
         cooldown_steps: its length.
