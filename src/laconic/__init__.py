@@ -8,7 +8,8 @@
     laconic.archive("pictures/")
     laconic.shrink("net.safetensors", tolerance=0.02)
 
-Importing has one side effect: Pillow learns the format, so that `Image.open("x.lac")` works.
+The import has one side effect: it registers the format with Pillow, so that `Image.open("x.lac")`
+works.
 """
 
 from laconic.api import (

@@ -1,7 +1,7 @@
-"""What callers of `laconic` may give: paths, bytes, binary files, pictures, numbers.
+"""Checks and conversions of the public API's arguments: paths, bytes, files, pictures, numbers.
 
-Each function takes all that makes sense for its argument, and refuses anything else with an
-`InputError` that names the argument, what it was, and what to give instead.
+Each function accepts all sensible types for its argument, and refuses others with an `InputError`
+that names the argument, its type, and what to give instead.
 """
 
 import os
@@ -30,10 +30,10 @@ PathLike: TypeAlias = str | os.PathLike[str]
 
 @runtime_checkable
 class BinaryFile(Protocol):
-    """An open file whose `read` gives bytes: of the system, in memory, or of a library."""
+    """An open file whose `read` returns bytes: of the system, in memory, or of a library."""
 
     def read(self) -> bytes:
-        """Everything from here on."""
+        """All bytes from the current position on."""
         ...  # pragma: no cover
 
 
@@ -41,29 +41,29 @@ Source: TypeAlias = PathLike | bytes | bytearray | memoryview | BinaryFile
 
 
 def is_path(value: object) -> TypeGuard[PathLike]:
-    """Whether a value is a path, whatever it names."""
+    """Whether a value is a path; the file need not exist."""
     return isinstance(value, str | os.PathLike)
 
 
 def to_path(name: str, value: object) -> Path:
-    """The path that the argument `name` gives.
+    """The argument `name` as a path.
 
     Raises:
-        InputError: it is none.
+        InputError: the value is not a path.
     """
     if not is_path(value):
         raise InputError(f"{name} is {_kind(value)}: give a path")
     path = os.fsdecode(value)
     if not path or "\0" in path:
-        raise InputError(f"{name} is {path!r}, which is no path")
+        raise InputError(f"{name} is {path!r}, which is not a path")
     return Path(path)
 
 
 def to_bytes(name: str, value: object) -> bytes:
-    """The bytes of a file that the argument `name` gives: by path, as bytes, or as a binary file.
+    """The bytes of the argument `name`: a path, bytes, or an open binary file.
 
     Raises:
-        InputError: it gives none of these, or a file that cannot be read.
+        InputError: the value is none of these, or the file cannot be read.
     """
     from laconic.container import read_bytes
 
@@ -76,14 +76,14 @@ def to_bytes(name: str, value: object) -> bytes:
 
 
 def to_picture(image: object) -> "Known":
-    """What the readers of pictures take.
+    """A picture argument in a form that the readers of pictures accept.
 
     Args:
-        image: path, bytes or binary file of an image file; Pillow image; array; tensor on any
-            device, of the same shape as an array, which is `(h, w)` or `(h, w, channels)`.
+        image: path, bytes or binary file of an image file; Pillow image; array `(h, w)` or
+            `(h, w, channels)`; tensor of the same shape, on any device.
 
     Raises:
-        InputError: it is none of these, or a file that cannot be read.
+        InputError: the value is none of these, or the file cannot be read.
     """
     import numpy as np
     from torch import Tensor
@@ -104,10 +104,10 @@ def to_picture(image: object) -> "Known":
 
 
 def to_pictures(inputs: object) -> "Path | Mapping[str, Known] | list[Known]":
-    """What an archive is made of: a folder, pictures by name, or pictures alone.
+    """The inputs of an archive: a folder, pictures by name, or a list of pictures.
 
     Raises:
-        InputError: it is none of these.
+        InputError: the value is none of these.
     """
     if is_path(inputs):
         return to_path("inputs", inputs)
@@ -125,10 +125,10 @@ def to_pictures(inputs: object) -> "Path | Mapping[str, Known] | list[Known]":
 
 
 def check_counts(**values: object) -> None:
-    """Raise `InputError` where a value is neither None nor a whole number of at least 1.
+    """Raise `InputError` if a value is neither None nor a whole number of at least 1.
 
     Args:
-        values: by argument's name.
+        values: values by the names of the arguments.
     """
     for name, value in values.items():
         if value is None:
@@ -138,10 +138,10 @@ def check_counts(**values: object) -> None:
 
 
 def check_numbers(**values: object) -> None:
-    """Raise `InputError` where a value is neither None nor a real number.
+    """Raise `InputError` if a value is neither None nor a real number.
 
     Args:
-        values: by argument's name.
+        values: values by the names of the arguments.
     """
     for name, value in values.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
@@ -149,7 +149,7 @@ def check_numbers(**values: object) -> None:
 
 
 def _bytes_of(name: str, source: object) -> bytes | None:
-    """What bytes or an open file hold; None of anything else, which may be a path."""
+    """The content of bytes or an open file; None for anything else, such as a path."""
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
     if is_path(source) or not isinstance(source, BinaryFile):
@@ -168,7 +168,7 @@ def _to_array(tensor: "Tensor") -> "NDArray[Any]":
     if len(shape) == 3 and shape[0] <= 4 < shape[2]:
         raise InputError(
             f"the tensor has shape {shape}, give (height, width, channels): "
-            "tensor.permute(1, 2, 0) has it"
+            "tensor.permute(1, 2, 0) has this order"
         )
     try:
         array: NDArray[Any] = tensor.detach().cpu().numpy()
@@ -180,5 +180,5 @@ def _to_array(tensor: "Tensor") -> "NDArray[Any]":
 
 
 def _kind(value: object) -> str:
-    """What a value is, in words."""
+    """The type of a value, in words."""
     return "None" if value is None else f"of type {type(value).__name__}"

@@ -1,7 +1,7 @@
-"""Samples of 16 bits -> 8 bits: the one place where the depth of a picture changes.
+"""Samples of 16 bits -> 8 bits: the only place where the depth of a picture changes.
 
-Pillow's own conversion of 16-bit grey cuts off what lies above 255, so that nearly every picture
-becomes white. Readers, codecs and writers therefore call this module before they convert.
+Pillow's own conversion of 16-bit grey clips samples at 255, so that nearly every picture becomes
+white. So readers, codecs and writers call this module before they convert.
 """
 
 from typing import Any, Final
@@ -13,24 +13,24 @@ from PIL import Image
 from laconic.errors import InputError
 
 SIXTEEN_BITS: Final = "sixteen_bits"
-"""Key set in `Image.info` where the file has 16 bits a sample of which Pillow keeps eight."""
+"""Key in `Image.info`: the file has 16 bits per sample, of which Pillow keeps eight."""
 WHITE: Final = 65535
-"""The largest sample of 16 bits."""
+"""Largest sample of 16 bits."""
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether Pillow holds more than 8 bits a sample of this image."""
+    """Whether Pillow holds more than 8 bits per sample of this image."""
     return image.mode.startswith(("I", "F"))
 
 
 def to_eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits as grey of 8 bits; every other image as it is.
+    """Convert grey of 16 bits to grey of 8 bits; return every other image unchanged.
 
     Args:
-        image: of any mode. Modes I and I;16 are grey; their samples run from 0 to 65535.
+        image: an image of any mode. Modes I and I;16 are grey, with samples from 0 to 65535.
 
     Returns:
-        Mode L, or LA where one value of the image is transparent, with the image's `info`.
+        An image of mode L, or LA if one value is transparent, with the same `info`.
 
     Raises:
         InputError: samples lie outside 0 to 65535, or are floats.
@@ -40,7 +40,7 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > WHITE:
         raise InputError(
-            f"samples of mode {image.mode} outside 0 to 65535 have no agreed black and white; "
+            f"samples of mode {image.mode} outside 0 to 65535 do not define black and white; "
             "scale the image to 8 or 16 bits first"
         )
     grey = Image.fromarray(round_to_eight(values))

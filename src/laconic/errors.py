@@ -3,8 +3,8 @@
 ```
 LaconicError
 ├── InputError               the input's fault: unreadable image, impossible request
-│   └── UnreachableTargetError   the asked-for size or exactness cannot be reached for this input
-├── FileError                what is wrong lies in a .lac file
+│   └── UnreachableTargetError   the requested size or exactness cannot be reached for this input
+├── FileError                the fault is in a .lac file
 │   ├── CorruptFileError     damaged, truncated or altered bytes
 │   └── UnsupportedFileError a newer format, an unknown codec or coder, or another model's file
 ├── CodingError              a coder cannot express this draw (a broken model: NaN, infinite KL)
@@ -23,10 +23,10 @@ DISTRIBUTION: Final = "laconic-codec"
 
 
 class LaconicError(Exception):
-    """Base of every error that Laconic raises on purpose."""
+    """Base class of every error that Laconic raises on purpose."""
 
     def names(self, file: str) -> bool:
-        """Whether the message names a file; a name of letters alone may be any word of it."""
+        """Whether the message names this file; a name of letters alone may be an ordinary word."""
         return not file.isalpha() and bool(re.search(rf"(?<!\w){re.escape(file)}(?!\w)", str(self)))
 
 
@@ -35,11 +35,11 @@ class InputError(LaconicError):
 
 
 class UnreachableTargetError(InputError):
-    """The asked-for size or exactness cannot be reached for this input."""
+    """The requested size or exactness cannot be reached for this input."""
 
 
 class FileError(LaconicError):
-    """What is wrong lies in a .lac file."""
+    """The fault is in a .lac file."""
 
 
 class CorruptFileError(FileError):

@@ -1,8 +1,8 @@
-"""How a picture is turned: EXIF's orientation, read, applied to the pixels, and taken back.
+"""The orientation of a picture in its EXIF data: reads it, applies it to the pixels, resets it.
 
-EXIF data are a TIFF file in small: offsets point from everywhere to everywhere, and makers of
-cameras add blocks of their own with offsets that only they know. So the bytes are changed where
-they lie, and never written anew.
+EXIF data have the structure of a TIFF file: offsets point between all parts, and camera makers add
+private blocks whose offsets are not documented. So bytes are changed in place, and the data are
+never rewritten.
 
 Source: CIPA DC-008 (Exif 2.32), 4.6; TIFF 6.0, section 2.
 """
@@ -18,9 +18,9 @@ THUMBNAIL_TAGS: Final = (0x0201, 0x0202)
 """Offset and length of the small picture in EXIF data."""
 UPRIGHT: Final = 1
 ORIENTATIONS: Final = range(UPRIGHT, 9)
-"""EXIF's ways to turn and mirror a picture; 1 leaves it as it is."""
+"""EXIF's orientations, rotations and mirrors; 1 means upright."""
 PREFIX: Final = b"Exif\x00\x00"
-"""What precedes EXIF data in JPEG files, and in Pillow's `info`."""
+"""Prefix of EXIF data in JPEG files and in Pillow's `info`."""
 ENTRY_BYTES: Final = 12
 METHODS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -31,22 +31,20 @@ METHODS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes a picture of each orientation upright."""
+"""The operation that turns a picture of each orientation upright."""
 
 
 def read_orientation(image: Image.Image) -> int:
-    """EXIF's number, 1 to 8; 1 where there is none that means anything."""
+    """EXIF's number, 1 to 8; 1 if it is missing or invalid."""
     try:
         found = image.getexif().get(ORIENTATION_TAG, UPRIGHT)
-    except (
-        Exception
-    ):  # Pillow raises whatever it meets in damaged tags; the pixels are not damaged.
+    except Exception:  # Pillow raises all kinds of exceptions on damaged tags.
         return UPRIGHT
     return found if isinstance(found, int) and found in ORIENTATIONS else UPRIGHT
 
 
 def turn_upright(image: Image.Image) -> Image.Image:
-    """The picture with its orientation applied to the pixels; its `info` then says 1."""
+    """The picture with its orientation applied to the pixels, and 1 in its `info`."""
     method = METHODS.get(read_orientation(image))
     if method is None:
         return image
@@ -64,16 +62,16 @@ def turn_upright(image: Image.Image) -> Image.Image:
 
 
 def orientation_tags(orientation: int) -> bytes:
-    """EXIF data that say how a picture is turned and nothing else."""
+    """EXIF data that hold only an orientation."""
     tags = Image.Exif()
     tags[ORIENTATION_TAG] = orientation
     return tags.tobytes()
 
 
 def set_upright(exif: bytes) -> bytes:
-    """EXIF data, without prefix, that say 1 and have no thumbnail, which would still be turned.
+    """EXIF data, without prefix, with orientation 1 and without the thumbnail, which may be turned.
 
-    Every other byte stays where it is. Data that are no TIFF file are returned as they are.
+    All other bytes keep their places. Data that are not a TIFF file are returned unchanged.
     """
     data = bytearray(exif.removeprefix(PREFIX))
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
@@ -85,12 +83,12 @@ def set_upright(exif: bytes) -> bytes:
             struct.pack_into(order + "H", data, place + 8, UPRIGHT)
         _cut_thumbnail(data, order, first)
     except struct.error:
-        pass  # An offset leads out of the data: there is nothing more to change.
+        pass  # An offset points outside the data: nothing more to change.
     return bytes(data)
 
 
 def _find_entries(data: bytearray, order: str, start: int, tags: tuple[int, ...]) -> list[int]:
-    """Where the entries of a directory with these tags begin, in the order of the tags."""
+    """The positions of a directory's entries with these tags, in the order of the tags."""
     (count,) = struct.unpack_from(order + "H", data, start)
     places = [start + 2 + ENTRY_BYTES * k for k in range(count)]
     found = {struct.unpack_from(order + "H", data, place)[0]: place for place in places}
@@ -98,7 +96,7 @@ def _find_entries(data: bytearray, order: str, start: int, tags: tuple[int, ...]
 
 
 def _cut_thumbnail(data: bytearray, order: str, first: int) -> None:
-    """Take the second directory out of the chain, and put zeros in place of its picture."""
+    """Remove the second directory from the chain, and overwrite its picture with zeros."""
     (count,) = struct.unpack_from(order + "H", data, first)
     link = first + 2 + ENTRY_BYTES * count
     (second,) = struct.unpack_from(order + "I", data, link)

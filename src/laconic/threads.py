@@ -1,13 +1,13 @@
 """Threads: our own, which sleep while they wait, and those of torch, which may not.
 
-Threads of torch (OpenMP's) wait for each other in loops that keep their cores busy; beside another
+Threads of torch (OpenMP's) wait for each other in loops that keep their cores busy; next to another
 busy process, two of them take ten times as long as one. And a forked child that uses them hangs if
-its parent has: once this module is loaded, torch has one thread in forked children. So networks run
-on one thread of torch, and parts that do not depend on each other (tiles, chains, groups of a
-search) run side by side on threads of our own: see `each`.
+its parent has used them: once this module is loaded, torch has one thread in forked children. So
+networks run on one thread of torch, and independent parts (tiles, chains, groups of a search) run
+in parallel on threads of our own: see `each`.
 
-Where threads of torch sleep while they wait (see `laconic.waiting`; the command line asks for it),
-a network that has no part beside it takes all of them: see `using`.
+If threads of torch sleep while they wait (see `laconic.waiting`; the command line requests it), a
+network without parallel parts uses all of them: see `using`.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class _Here(threading.local):
-    """What one thread may use: so many threads, None: as many as torch has."""
+    """The number of threads that the current thread may use; None: as many as torch has."""
 
     count: int | None = None
     belongs_to_pool = False
@@ -37,19 +37,20 @@ _is_forked = False
 
 
 def thread_count() -> int:
-    """Threads that `each` uses here: as `using` says, else as many as torch has."""
+    """Number of threads that `each` uses: that of `using`, else as many as torch has."""
     return _here.count or torch.get_num_threads()
 
 
 @contextlib.contextmanager
 def using(threads: int | None = None, alone: bool = False) -> Iterator[None]:
-    """Run networks on one thread of torch, and `each` on threads of our own.
+    """A context that runs networks on one thread of torch, and `each` on threads of our own.
 
-    Both are as before afterwards. On threads of a pool it is always one.
+    At the end, both settings are restored. On a thread of a pool, the number is always one.
 
     Args:
-        threads: for `each`; None: as many as before.
-        alone: nothing runs beside these networks: give them all threads, if they sleep in waiting.
+        threads: number of threads for `each`; None: unchanged.
+        alone: nothing runs in parallel with these networks: they get all threads of torch, if those
+            sleep while they wait.
     """
     own, of_torch = _here.count, torch.get_num_threads()
     _here.count = 1 if _here.belongs_to_pool else threads or thread_count()
@@ -65,10 +66,10 @@ def using(threads: int | None = None, alone: bool = False) -> Iterator[None]:
 def each(
     work: Callable[..., T], *parts: Sequence[Any], done: Callable[[Any], None] | None = None
 ) -> list[T]:
-    """Call `work` for every part side by side, each on one thread; what it returns, in order.
+    """Call `work` for all parts in parallel, each on one thread; returns the results in order.
 
     Args:
-        work: called with one part of each sequence; inference mode is as it is here.
+        work: called with one part of each sequence, in the caller's inference mode.
         parts: sequences of one length.
         done: called in this thread with each part of the first sequence, in order, once its work
             is done.
@@ -80,10 +81,10 @@ def each(
 
 
 def on_one_thread(work: Callable[..., T]) -> Callable[..., T]:
-    """The same work for a thread of a pool: it uses no other thread.
+    """The same function for a thread of a pool: it uses no other thread.
 
     Args:
-        work: inference mode is as it is here.
+        work: called in the inference mode of the caller of `on_one_thread`.
     """
     inference = torch.is_inference_mode_enabled()
 
@@ -98,7 +99,7 @@ def on_one_thread(work: Callable[..., T]) -> Callable[..., T]:
 def _collect(
     results: Iterator[T], parts: Sequence[Any], done: Callable[[Any], None] | None
 ) -> list[T]:
-    """All results, saying which part is done as they come."""
+    """All results in order; calls `done` for each part as it finishes."""
     found = []
     for part, result in zip(parts, results, strict=True):
         found.append(result)
@@ -113,14 +114,14 @@ def _set_torch_threads(threads: int) -> None:
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Kept, since a thread's first network is slow."""
+    """The pool, which is reused, because a thread's first network is slow."""
     if threads not in _pools:
         _pools[threads] = ThreadPoolExecutor(threads, "laconic")
     return _pools[threads]
 
 
 def _after_fork() -> None:
-    """Threads stay behind in the parent: torch, which would wait for its own for ever, gets one."""
+    """Give torch one thread in the child, where it would wait for the parent's threads for ever."""
     global _is_forked
     _is_forked = True
     _pools.clear()

@@ -1,4 +1,4 @@
-"""Shapes and types that several packages speak of.
+"""Shapes and types that several packages use.
 
 Shapes are jaxtyping annotations: mypy reads them as `Tensor`, the tests check them at run time.
 Within one signature `batch` means the same number everywhere; names that start with an underscore
@@ -18,7 +18,7 @@ Images: TypeAlias = Float[Tensor, "batch 3 _height _width"]
 """Colour images in [0, 1]."""
 
 FeatureMap: TypeAlias = Float[Tensor, "batch _channels _height _width"]
-"""What flows between convolutions, and latents."""
+"""Maps between convolutions, and latents."""
 
 PerImage: TypeAlias = Float[Tensor, " batch"]
 """One number for each image of a batch, such as log beta."""
@@ -79,11 +79,11 @@ _TORCH_NAMES: Final[Mapping[str, str]] = {
 TORCH_DTYPES: Final[Mapping[str, torch.dtype]] = {
     name: getattr(torch, own) for name, own in _TORCH_NAMES.items() if hasattr(torch, own)
 }
-"""The same types in torch, as far as the installed torch has them."""
+"""The same types in torch, as far as the installed version has them."""
 
 
 def shape_in_torch(shape: tuple[int, ...], dtype: str) -> tuple[int, ...]:
-    """A shape in numbers as torch has it, which keeps two numbers of type F4 in one element."""
+    """The shape of a tensor in torch, which keeps two numbers of type F4 in one element."""
     return (*shape[:-1], shape[-1] // 2) if dtype == "F4" else shape
 
 
@@ -101,6 +101,6 @@ def view_as(data: Tensor, dtype: str, shape: tuple[int, ...]) -> Tensor:
         dtype: the type's name, one of `TORCH_DTYPES`.
         shape: in numbers.
     """
-    if not data.numel():  # What comes from numpy may have a stride of 0, which cannot be viewed.
+    if not data.numel():  # An array from numpy may have a stride of 0, which cannot be viewed.
         return torch.empty(shape_in_torch(shape, dtype), dtype=TORCH_DTYPES[dtype])
     return data.view(TORCH_DTYPES[dtype]).reshape(shape_in_torch(shape, dtype))

@@ -1,4 +1,4 @@
-"""How threads of OpenMP wait for each other: in busy loops by default, or asleep.
+"""How OpenMP's threads wait for each other: in busy loops by default, or asleep.
 
 torch's threads are OpenMP's. The variables below are read once, when torch is loaded.
 """
@@ -11,7 +11,7 @@ VARIABLES: Final = (POLICY, SPINS, BLOCK_TIME)
 
 
 def wait_asleep() -> None:
-    """Let OpenMP's threads sleep while they wait; before torch is loaded, unless the user chose."""
+    """Let OpenMP's threads sleep while they wait, unless the user chose; before torch is loaded."""
     if not any(name in os.environ for name in VARIABLES):
         os.environ[POLICY] = "passive"
 
