@@ -272,9 +272,7 @@ class Trainer:
         tensors, meta = checkpoints.load(self.checkpoint)
         held = {name for name in tensors if name.startswith("state.")}
         if held != {f"state.{name}" for name in self.state.state_dict()}:
-            raise ConfigError(
-                f"{self.checkpoint}: belongs to another objective; start a new run"
-            )
+            raise ConfigError(f"{self.checkpoint}: belongs to another objective; start a new run")
         modules = {"model.": self.model, "average.": self.average, "state.": self.state}
         for prefix, module in modules.items():
             part = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
