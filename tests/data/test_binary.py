@@ -44,7 +44,7 @@ def test_other_files_are_refused(tmp_path: Path, kind: str) -> None:
 
 def test_a_split_that_is_not_there_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.npz", train=np.zeros((2, 18), np.uint8), valid=np.zeros(3))
-    with pytest.raises(InputError, match="no array 'test', but train, valid"):
+    with pytest.raises(InputError, match="no array 'test'; the file holds train, valid"):
         read_binary(path, "test")
 
 
@@ -52,7 +52,7 @@ def test_an_array_alone_is_no_archive(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     with path.open("wb") as file:
         np.save(file, np.zeros((2, 18), np.uint8))
-    with pytest.raises(InputError, match="no array 'train', but none"):
+    with pytest.raises(InputError, match="no array 'train'; the file holds none"):
         read_binary(path, "train")
 
 

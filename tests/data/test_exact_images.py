@@ -161,7 +161,7 @@ def test_folders_without_pictures(tmp_path: Path) -> None:
         list_sources(tmp_path)
     for path in (tmp_path / "missing", tmp_path / "file"):
         (tmp_path / "file").write_text("x")
-        with pytest.raises(InputError, match="no folder"):
+        with pytest.raises(InputError, match="not a folder"):
             list_sources(path)
 
 
