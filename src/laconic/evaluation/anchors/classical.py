@@ -1,7 +1,7 @@
 """Classical codecs to compare with, through Pillow: JPEG, WebP, AVIF, JPEG 2000, HEIF, JPEG XL.
 
-A codec of an evaluation implements `Codec`; ours is in `laconic.evaluation.images.ours`.
-The settings are those that docs/evaluation.md explains.
+Every codec in an evaluation implements `Codec`; ours is in `laconic.evaluation.images.ours`.
+docs/evaluation.md explains the settings.
 """
 
 import io
@@ -19,28 +19,28 @@ from laconic.metrics.images import Image8
 
 
 class Codec(Protocol):
-    """What an evaluation needs of a codec."""
+    """The interface of a codec in an evaluation."""
 
     @property
     def name(self) -> str:
-        """Short and unique, e.g. "jpeg"."""
+        """A short, unique name, e.g. "jpeg"."""
 
     @property
     def label(self) -> str:
-        """For people, e.g. "JPEG 4:2:0"."""
+        """The name in tables and charts, e.g. "JPEG 4:2:0"."""
 
     @property
     def description(self) -> str:
-        """The settings in words."""
+        """The settings, in words."""
 
     def encode(self, pixels: Image8, setting: float) -> bytes:
-        """The whole file, headers included, for uint8 `(height, width, 3)`."""
+        """The complete file, with headers, of uint8 pixels `(height, width, 3)`."""
 
     def decode(self, data: bytes) -> Image8:
-        """The pixels again."""
+        """The decoded pixels."""
 
     def explain(self, data: bytes) -> CodeLength | None:
-        """What the bits went to, where the codec can tell."""
+        """The bits by part of the file, or None if the codec does not record them."""
 
 
 @final
@@ -49,16 +49,16 @@ class Anchor:
     """A codec behind Pillow's `save` and `open`.
 
     Attributes:
-        name: short name, as `--against` takes it.
-        label: for people.
+        name: short name, as in `--against`.
+        label: name in tables and charts.
         description: the settings in words.
         format: Pillow's name of the format.
         settings: the points measured by default, about 0.1 to 1.5 bits per pixel.
         options: keyword arguments of `save` at one setting.
-        feature: Pillow feature that must be compiled in, if any.
-        plugin: name in `laconic.data.plugins.PLUGINS` of what Pillow needs for it, if anything.
-        media_type: for data URIs; empty where browsers cannot show the format.
-        setting_is_bpp: a setting is bits per pixel; otherwise it is a quality.
+        feature: feature that Pillow must be built with, if any.
+        plugin: name in `laconic.data.plugins.PLUGINS` of the plugin that Pillow needs, if any.
+        media_type: media type for data URIs; empty if browsers cannot show the format.
+        setting_is_bpp: whether a setting is bits per pixel, and not a quality.
     """
 
     name: str
@@ -73,27 +73,27 @@ class Anchor:
     setting_is_bpp: bool = False
 
     def encode(self, pixels: Image8, setting: float) -> bytes:
-        """The whole file at one setting."""
+        """The complete file at one setting."""
         self.check()
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, format=self.format, **self.options(setting))
         return buffer.getvalue()
 
     def decode(self, data: bytes) -> Image8:
-        """The pixels of such a file."""
+        """The pixels of a file."""
         self.check()
         with Image.open(io.BytesIO(data)) as image:
             return np.array(image.convert("RGB"))
 
     def explain(self, data: bytes) -> CodeLength | None:
-        """Classical codecs do not tell."""
+        """None: classical codecs do not record the bits of their parts."""
         return None
 
     def check(self) -> None:
-        """Make the format known to Pillow.
+        """Register the format with Pillow.
 
         Raises:
-            ConfigError: a package or a feature is missing; says which and what to install.
+            ConfigError: a package or a feature is missing; the message says what to install.
         """
         if self.plugin:
             load_plugin(self.plugin)
@@ -156,14 +156,14 @@ ANCHORS: Mapping[str, Anchor] = {
         ),
     )
 }  # fmt: skip
-"""The classical codecs, by the name that `--against` takes."""
+"""The classical codecs, by their names in `--against`."""
 
 
 def find_anchors(names: Sequence[str]) -> list[Anchor]:
     """The anchors with these names, each ready to use.
 
     Raises:
-        ConfigError: an unknown name, or a package that is not installed.
+        ConfigError: a name is unknown, or a package is not installed.
     """
     unknown = [name for name in names if name not in ANCHORS]
     if unknown:

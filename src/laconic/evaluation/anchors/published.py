@@ -1,8 +1,7 @@
 """Published rate-distortion curves on Kodak, read from the data folder's `anchors/kodak-rd`.
 
-These are means over all 24 Kodak pictures. A mean over kodim01-16 is another quantity, so they are
-drawn beside our curves for orientation; BD-rates are taken against codecs measured on the same
-pictures.
+These are means over all 24 Kodak pictures. A mean over kodim01-16 is another quantity, so charts
+show them beside our curves only for orientation; BD-rates compare codecs on the same pictures.
 """
 
 import json
@@ -23,10 +22,10 @@ class PublishedCurve:
     """A curve from the literature.
 
     Attributes:
-        label: for people.
-        source: where it comes from, and over which pictures it is a mean.
-        psnr: by rising rate; empty where not published.
-        ms_ssim_db: by rising rate; empty where not published.
+        label: name in charts.
+        source: the source, and the pictures of the mean.
+        psnr: points by rising rate; empty if not published.
+        ms_ssim_db: points by rising rate; empty if not published.
     """
 
     label: str
@@ -50,7 +49,7 @@ def load_published(anchors: Path) -> dict[str, PublishedCurve]:
         anchors: the folder `anchors/kodak-rd`.
 
     Raises:
-        InputError: no such folder, or an unreadable file.
+        InputError: the folder does not exist, or a file is unreadable.
     """
     if not anchors.is_dir():
         raise InputError(f"{anchors}: no such folder; it should hold compressai/ and more")
@@ -71,7 +70,7 @@ def load_published(anchors: Path) -> dict[str, PublishedCurve]:
 
 
 def load_flamich_image(anchors: Path, image: str) -> dict[str, PublishedCurve]:
-    """The source's curves of one picture, by method; empty where it has none."""
+    """The source's curves of one picture, by method; empty if it has none."""
     methods = _read(anchors / "irec-flamich2020.json")["per_image"].get(image, {})
     return {
         name: PublishedCurve(

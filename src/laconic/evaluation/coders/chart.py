@@ -7,7 +7,7 @@ from laconic.errors import MissingPackageError
 from laconic.evaluation.report.figures import COLOURS, render_svg
 
 STYLES = ("-", "--", ":")
-"""Once the colours are used up, the lines are broken."""
+"""After this many lines the colours repeat, and the lines are dashed."""
 
 
 def draw_coder_chart(coders: Mapping[str, Mapping[str, Any]]) -> bytes:

@@ -1,7 +1,7 @@
 """Rate, bias and speed of relative entropy coders: on synthetic latents and on real posteriors.
 
-A measurement is a row of plain numbers; what was not measured is a row too, with the key "skipped"
-that says why.
+A measurement is a row of plain numbers. A skipped measurement is a row, too; its key "skipped"
+holds the reason.
 """
 
 import math
@@ -30,14 +30,14 @@ from laconic.metrics.images import Image8, psnr
 
 Row = dict[str, Any]
 MakeCodec = Callable[[str], ImageCodec]
-"""The image codec with the coder of this name on every level."""
+"""Name of a coder -> the image codec with this coder on every level."""
 
 
 class Level(NamedTuple):
-    """One latent tensor as an encoder meets it.
+    """One latent tensor with its target and prior.
 
     Attributes:
-        data: y, of which the target knows; shape `(1, channels, height, width)`, like all.
+        data: y, on which the target depends; `(1, channels, height, width)`, like target and prior.
         target: prior times N(y; z, 1).
         prior: N(0, S).
     """
@@ -47,7 +47,7 @@ class Level(NamedTuple):
     prior: Normal
 
     def channels(self, count: int) -> "Level":
-        """The first channels alone."""
+        """The first channels of this level."""
 
         def cut(x: Tensor) -> Tensor:
             return x[:, :count].contiguous()
@@ -58,18 +58,18 @@ class Level(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured.
+    """The settings of a measurement.
 
     Attributes:
         kl_bits: KL per dimension of the homogeneous latents, in bits.
-        channels: of the homogeneous latents, 16 x 16 dimensions each.
+        channels: channels of the homogeneous latents, 16 x 16 dimensions each.
         block_bits: KL of a block, for coders that search blocks.
-        block_channels: of the latents for that, at 0.3 bits per dimension.
-        gains: of the synthetic ladder level.
-        ladder_channels: of the synthetic ladder level, 32 x 48 dimensions each.
-        pictures: real posteriors are those of so many pictures.
-        qualities: at these qualities.
-        limit_seconds: a point that would take longer to encode is skipped.
+        block_channels: channels of the latents for these, at 0.3 bits per dimension.
+        gains: gains of the synthetic ladder level.
+        ladder_channels: channels of the synthetic ladder level, 32 x 48 dimensions each.
+        pictures: number of pictures whose posteriors are measured.
+        qualities: qualities of these pictures.
+        limit_seconds: points that would take longer to encode are skipped.
     """
 
     kl_bits: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 4.0, 8.0)
@@ -84,20 +84,20 @@ class Plan:
 
 
 QUICK = Plan((0.03, 0.3, 2.0), 8, (4, 12), 4, (0.3,), 8, 1, (50,), 5.0)
-"""Seconds rather than minutes per coder; too few dimensions to quote."""
+"""Takes seconds instead of minutes per coder; too few dimensions for published figures."""
 
 SECTIONS = ("kl", "blocks", "ladder", "pictures")
-"""What is measured of a coder, in this order."""
+"""The sections of a coder's measurement, in this order."""
 
 REGISTERS = (10, 12, 13, 14, 16)
-"""Lengths of the trellis coder's register that the ladder level is measured at, too."""
+"""Other lengths of the trellis coder's register, which are measured on the ladder level."""
 
 
 # ------------------------------------------------------------------------------------- the sources
 
 
 def homogeneous_level(kl_bits: float, channels: int, seed: int = 0) -> Level:
-    """Latents that are all alike, of this mean KL per dimension.
+    """Latents with identical distributions and this mean KL per dimension.
 
     Formula: y ~ N(0, S + 1) has a mean KL of log2(1 + S) / 2 bits.
     """
@@ -107,7 +107,7 @@ def homogeneous_level(kl_bits: float, channels: int, seed: int = 0) -> Level:
 
 
 def ladder_level(gain: float, channels: int, seed: int = 0) -> Level:
-    """Latents `[1, channels, 32, 48]` as a 768x512 picture has them.
+    """Latents `[1, channels, 32, 48]` with statistics like those of a 768x512 picture.
 
     Prior variance S = channel (log-uniform over five decades) x spatial activity (smooth,
     log-normal) x jitter.
@@ -149,10 +149,10 @@ def _smooth(fields: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
 
 
 def measure(coder: RelativeEntropyCoder, level: Level, seed: int = 0) -> Row:
-    """One message: bits with all side information, bias, work.
+    """Measure one message: bits with all side information, bias, candidates and time.
 
-    "bias" is the mean squared standardised residual less 1, "loss_db" the squared distance to the
-    data against what exact draws have on average; both 0 for exact draws, up to chance.
+    "bias" is the mean squared standardised residual minus 1; "loss_db" is the squared distance to
+    the data over the mean one of exact draws. Both are 0 for exact draws, up to chance.
     """
     shared, stream = SharedRandomness(seed), QueueEncoder()
     begin = time.perf_counter()
@@ -187,9 +187,9 @@ def measure(coder: RelativeEntropyCoder, level: Level, seed: int = 0) -> Row:
 def measure_within(
     coder: RelativeEntropyCoder, level: Level, limit_seconds: float, seed: int = 0
 ) -> Row:
-    """`measure`, unless a part of the level shows that it would take too long.
+    """`measure_message`, unless a part of the level shows that it would take too long.
 
-    The parts, a 64th and then an 8th, also pay for compilation.
+    The parts, a 64th and then an 8th, also compile the loops before the timed run.
     """
     channels = level.data.shape[1]
     try:
@@ -234,19 +234,19 @@ def over_blocks(coder: RelativeEntropyCoder, plan: Plan) -> Iterator[Row]:
             yield row | _skip(other, broken)
             continue
         row |= measure_within(other, level, plan.limit_seconds)
-        # The search doubles with every bit: not even a small part of the next is worth trying.
+        # The search time doubles with every bit: do not even try a small part of the next block.
         if "skipped" in row:
             broken = f"smaller blocks were skipped already: {row['skipped']}"
         yield row
 
 
 def block_config(coder: RelativeEntropyCoder, bits: int) -> dict[str, int] | None:
-    """The coder's parameters for blocks of so many bits of KL, or None if it has no blocks.
+    """The coder's parameters for blocks of this many bits of KL, or None if it has no blocks.
 
-    What is told in proportion to the budget (width of an index, cap of the ratio) moves with it.
+    Parameters in proportion to the budget (width of an index, cap of the ratio) change with it.
     """
     config = coder.config()
-    # The budget of the rejection sampler is one of draws per dimension.
+    # The budget of the rejection sampler counts draws per dimension, not bits of a block.
     if "budget" not in config or coder.id == "rejection":
         return None
     for name in ("index_bits", "cap_bits"):
@@ -256,7 +256,7 @@ def block_config(coder: RelativeEntropyCoder, bits: int) -> dict[str, int] | Non
 
 
 def over_ladder(coder: RelativeEntropyCoder, plan: Plan) -> Iterator[Row]:
-    """The synthetic ladder level; the trellis coder with shorter and longer registers, too."""
+    """The synthetic ladder level; for the trellis coder also shorter and longer registers."""
     coders = [coder]
     if coder.id == "trellis":
         coders += [type(coder).from_config({**coder.config(), "state_bits": n}) for n in REGISTERS]
@@ -272,7 +272,7 @@ def over_ladder(coder: RelativeEntropyCoder, plan: Plan) -> Iterator[Row]:
 def over_pictures(
     make: MakeCodec, name: str, pictures: Sequence[Path], plan: Plan
 ) -> Iterator[Row]:
-    """Whole files of real pictures against exact draws of the same posteriors."""
+    """Complete files of real pictures, compared with exact draws from the same posteriors."""
     codec = make(name)
     for path in pictures[: plan.pictures]:
         pixels = load_rgb(path)
@@ -287,7 +287,7 @@ def over_pictures(
 def _measure_picture(
     codec: ImageCodec, pixels: Image8, quality: float, limit_seconds: float
 ) -> Row:
-    # A small corner is mostly fixed costs: only a hopeless coder stops there.
+    # A small corner has mostly fixed costs: only a far too slow coder is skipped here.
     for side, slack in ((64, 8.0), (256, 1.0)):
         corner = np.ascontiguousarray(pixels[:side, :side])
         codec.encode(corner, quality=quality)
@@ -333,13 +333,13 @@ def measure_coder(
     """Everything about one coder, by section.
 
     Args:
-        name: an id of `CODERS`, measured with its default parameters; or "is-gs", which is a
-            coder for each level of a ladder and has the section "pictures" alone.
-        plan: what to measure.
-        pictures: for the section "pictures", left out where there are none.
-        make: the image codec, for that section.
-        say: told about every row as it comes.
-        only: measure these sections, all if there are none.
+        name: an id of `CODERS`, measured with its default parameters; or "is-gs", which is one
+            coder per level of a ladder and has only the section "pictures".
+        plan: the settings.
+        pictures: pictures for the section "pictures"; without any, it is left out.
+        make: makes the image codec of that section.
+        say: called with one line of text for every row.
+        only: sections to measure; all if empty.
     """
     found: Row = {"config": {}, "exact": False}
     sections: dict[str, Iterator[Row]] = {}

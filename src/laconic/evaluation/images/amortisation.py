@@ -1,4 +1,4 @@
-"""The amortisation gap: what the encoder loses by treating all images alike.
+"""The amortisation gap: the loss of one encoder for all images against a search per image.
 
 Source: Lecture (amortised and iterative inference); Cremer, Li, Duvenaud 2018.
 """
@@ -32,21 +32,21 @@ def amortisation_gap(
     sampling: Sampling = DEFAULT,
     progress: Progress = silent,
 ) -> Estimate:
-    """How far the negative ELBO falls where every image's own mean and scale are optimised.
+    """The decrease of the negative ELBO if the mean and scale of every image are optimised.
 
-    It is a lower bound of the gap: a longer search may find more.
+    It is a lower bound of the gap: a longer search may find a larger one.
     Formula: E [D + beta R under e(z | x)] - E [D + beta R under q_x], q_x the refined normal.
 
     Args:
-        model: of one level with a normal posterior.
+        model: a model of one level with a normal posterior.
         images: `(n, channels, height, width)`.
-        refinement: how long and how finely; its seed gives way to that of `sampling`.
+        refinement: settings of the search; the seed of `sampling` replaces its seed.
         sampling: batch, seed and operating point.
-        progress: told after every batch.
+        progress: called after every batch.
 
     Raises:
-        UnavailableMeasureError: several levels, or a posterior that is not normal.
-        InputError: impossible images, or a broken model.
+        UnavailableMeasureError: the model has several levels, or its posterior is not normal.
+        InputError: the images do not fit the model, or its results are not finite.
     """
     if model.levels != 1:
         raise UnavailableMeasureError(

@@ -1,4 +1,4 @@
-"""Curves against each other: BD-rates and what a codec gives at one rate."""
+"""Comparison of curves: BD-rates, and the quality of a codec at one rate."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,26 +10,26 @@ from laconic.metrics import bd_quality, bd_rate, pareto, quality_at
 from laconic.metrics.curves import MIN_POINTS, RateRange
 
 DEFAULT_RANGE: RateRange = (0.15, 1.0)
-"""Bits per pixel in which codecs are compared."""
+"""Range of bits per pixel in which codecs are compared."""
 
 QUALITIES = {"psnr": "PSNR", "ms_ssim_db": "MS-SSIM"}
-"""The figures that are compared, both in dB, and their names for people."""
+"""The figures that are compared, both in dB, and their names in tables."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How a codec stands against a reference on one figure; NaN where no comparison is possible.
+    """The difference between a codec and a reference on one figure; NaN if it cannot be computed.
 
     Attributes:
         codec: short name.
         reference: short name.
         figure: "psnr" or "ms_ssim_db".
-        rate_range: bits per pixel looked at.
+        rate_range: compared range of bits per pixel.
         bd_rate_of_mean_curve: per cent, of the curves of means over the pictures.
         mean_of_image_bd_rates: per cent, the mean of one BD-rate per picture.
-        images_counted: pictures whose curves overlap, of which that mean is taken.
+        images_counted: number of pictures in that mean, those whose curves overlap.
         bd_quality_of_mean_curve: dB at equal rate.
-        obstacle: why the mean curves cannot be compared, in words; empty where they can.
+        obstacle: why the mean curves cannot be compared, in words; empty if they can.
     """
 
     codec: str
@@ -46,15 +46,15 @@ class Difference:
 def compare(
     codec: Curve, reference: Curve, figure: str, rate_range: RateRange = DEFAULT_RANGE
 ) -> Difference:
-    """One codec against a reference on one figure, from mean curves and picture by picture.
+    """Compare a codec with a reference on one figure, by mean curves and picture by picture.
 
-    Points that a cheaper point equals or beats are left out (`laconic.metrics.pareto`).
+    Points whose quality a cheaper point reaches are left out (`laconic.metrics.pareto`).
 
     Args:
-        codec: the curve to judge.
-        reference: the curve to judge it by.
+        codec: the curve to compare.
+        reference: the curve of the reference.
         figure: "psnr" or "ms_ssim_db".
-        rate_range: bits per pixel to look at.
+        rate_range: range of bits per pixel.
     """
     rate, quality = pareto(*_finite(codec.mean("bpp"), codec.mean(figure)))
     other_rate, other_quality = pareto(*_finite(reference.mean("bpp"), reference.mean(figure)))
@@ -82,7 +82,7 @@ def compare(
 
 
 def compare_all(study: Study, rate_range: RateRange = DEFAULT_RANGE) -> list[Difference]:
-    """The study's first codec against each of the others, on PSNR and on MS-SSIM."""
+    """Compare the study's first codec with each of the others, on PSNR and on MS-SSIM."""
     first, *others = study.curves
     return [compare(first, other, figure, rate_range) for other in others for figure in QUALITIES]
 
@@ -100,7 +100,7 @@ def mean_at(curve: Curve, figure: str, bpp: float) -> float:
 
 
 def _find_obstacle(rates: Mapping[str, list[float]], rate_range: RateRange) -> str:
-    """Why two curves cannot be compared; `rates`: of each curve's points that count, by codec."""
+    """Why two curves cannot be compared; `rates`: of each curve's usable points, by codec."""
     for codec, points in rates.items():
         if not points:
             return f"{codec} has no point with a finite value"
@@ -119,7 +119,7 @@ def _find_obstacle(rates: Mapping[str, list[float]], rate_range: RateRange) -> s
 def _image_bd_rate(
     codec: Curve, reference: Curve, image: str, figure: str, rate_range: RateRange
 ) -> float:
-    """BD-rate on one picture; NaN where the curves have nothing in common."""
+    """BD-rate on one picture; NaN if the curves do not overlap."""
     ours = pareto(*_finite(codec.of_image(image, "bpp"), codec.of_image(image, figure)))
     theirs = pareto(*_finite(reference.of_image(image, "bpp"), reference.of_image(image, figure)))
     return _or_nan(lambda: bd_rate(*ours, *theirs, rate_range=rate_range))
@@ -136,7 +136,7 @@ def _finite(rate: list[float], quality: list[float]) -> tuple[list[float], list[
 
 
 def _or_nan(compute: Callable[[], float]) -> float:
-    """The value, or NaN where the curves do not allow one."""
+    """The value, or NaN if the curves cannot be compared."""
     try:
         return compute()
     except InputError:

@@ -15,11 +15,11 @@ from laconic.metrics import ms_ssim, ms_ssim_db, psnr
 from laconic.metrics.images import Image8
 
 DISPLAY_QUALITY = 95
-"""WebP quality at which pictures that no browser can show are put on the page."""
+"""WebP quality of pictures on the page whose own format no browser can show."""
 
 
 def setting_near(curve: Curve, bpp: float) -> float:
-    """The measured setting whose mean rate is nearest to the asked-for one."""
+    """The measured setting whose mean rate is nearest to the requested one."""
     return min(curve.points, key=lambda point: abs(point.mean("bpp") - bpp)).setting
 
 
@@ -34,11 +34,11 @@ def make_gallery(
     """One comparison per picture of a folder.
 
     Args:
-        codec: ours.
+        codec: our codec.
         setting: its setting.
-        folder: pictures, or one picture.
-        anchors: codecs to show beside it at the same size; those whose files browsers cannot show
-            are shown as ours is, through WebP.
+        folder: a folder of pictures, or one picture.
+        anchors: codecs to show at the same file size; formats that browsers cannot show are
+            converted to WebP, like ours.
         tick: called after every picture.
         leave_out: names of files that cannot be read.
     """
@@ -54,7 +54,7 @@ def make_gallery(
 def compare_picture(
     codec: Codec, setting: float, name: str, pixels: Image8, anchors: Sequence[Anchor]
 ) -> Comparison:
-    """One picture, uint8 `(height, width, 3)`, by our codec and by others at the same size."""
+    """One picture, uint8 `(height, width, 3)`, by our codec and by others at the same file size."""
     data = codec.encode(pixels, setting)
     shown = codec.decode(data)
     others = [Version("Original", "image/webp", _webp(pixels))]
@@ -72,14 +72,14 @@ def compare_picture(
 
 
 def nearest_file(anchor: Anchor, pixels: Image8, size: int, highest: int = 95) -> bytes:
-    """The file of the anchor whose size comes nearest, over whole qualities, by bisection.
+    """The file of the anchor whose size is nearest, over whole qualities, by bisection.
 
-    Where the setting is bits per pixel it is the file at the rate that was asked for.
+    If the setting is bits per pixel, it is the file at the requested rate.
 
     Args:
         anchor: a codec whose files grow with its setting.
         pixels: uint8 `(height, width, 3)`.
-        size: asked-for size in bytes.
+        size: requested size in bytes.
         highest: the largest quality to try.
     """
     if anchor.setting_is_bpp:

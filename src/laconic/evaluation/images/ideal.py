@@ -1,4 +1,4 @@
-"""What a ladder could reach: ideal rate and quality of its pictures, without a coder."""
+"""The ideal rate and quality of a ladder's pictures, without a coder."""
 
 import math
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ class IdealPoint:
     """One operating point.
 
     Attributes:
-        beta: of the operating point.
-        ideal_bits_per_pixel: KL divergence of posteriors and priors.
-        psnr_db: of the 8-bit picture, decoded from one draw.
-        ms_ssim_db: of the same, -10 log10(1 - MS-SSIM).
+        beta: beta of the operating point.
+        ideal_bits_per_pixel: KL divergence of posteriors and priors, in bits per pixel.
+        psnr_db: PSNR of the 8-bit picture decoded from one draw.
+        ms_ssim_db: -10 log10(1 - MS-SSIM) of the same picture.
     """
 
     beta: float
@@ -33,12 +33,12 @@ class IdealPoint:
 def ideal_point(
     model: LatentVariableModel, pixels: Image8, log_beta: float, taste: float | None = None
 ) -> IdealPoint:
-    """One picture at one operating point; the draw is torch's own.
+    """One picture at one operating point; the draw comes from torch's generator.
 
     Args:
-        model: in evaluation mode.
+        model: a model in evaluation mode.
         pixels: uint8 `(height, width, 3)`; cropped to multiples of the model's stride.
-        log_beta: of the operating point.
+        log_beta: log beta of the operating point.
         taste: from 0, squared error, to 1, MS-SSIM, for models that have it.
     """
     height, width = (side - side % model.stride for side in pixels.shape[:2])
@@ -65,11 +65,11 @@ def ideal_curve(
     """Means over pictures at `count` values of beta, the largest first, equal steps of its log.
 
     Args:
-        model: in evaluation mode.
-        images: as `ideal_point` takes them.
-        count: of operating points, at least 2.
+        model: a model in evaluation mode.
+        images: pictures as for `ideal_point`.
+        count: number of operating points, at least 2.
         taste: see `ideal_point`.
-        seed: of all draws.
+        seed: seed of all draws.
     """
     torch.manual_seed(seed)
     low, high = (math.log(beta) for beta in model.beta_range)

@@ -1,4 +1,4 @@
-"""Lossless codecs on sets of pictures: ours as files, beside PNG, WebP and JPEG XL."""
+"""File sizes of lossless codecs on sets of pictures: ours, PNG, WebP and JPEG XL."""
 
 import io
 import time
@@ -25,21 +25,21 @@ CLASSICAL: Final[dict[str, dict[str, Any]]] = {
     "webp": {"format": "WEBP", "lossless": True, "quality": 100, "method": 6},
     "jxl": {"format": "JXL", "lossless": True, "effort": 9},
 }
-"""What Pillow is asked for: each format's best practical setting."""
+"""The arguments of Pillow's `save`: each format's best practical setting."""
 
 
 @dataclass(frozen=True)
 class SetResult:
-    """One of our models on a set, told as one archive.
+    """One of our models on a set, encoded as one archive.
 
     Attributes:
-        file_bytes: of the archive, everything included.
-        ideal_bytes: negative ELBO, estimated at the latents that were told.
-        net_bytes: growth of the stacks and the queue: the archive without names, header and
-            rounding to bytes; initial bits are in it.
-        bits_per_sample: of the archive.
-        overhead_percent: archive over negative ELBO.
-        single_bits_per_sample: mean of files of one picture each; None where not asked for.
+        file_bytes: size of the complete archive.
+        ideal_bytes: negative ELBO, estimated at the encoded latents.
+        net_bytes: growth of the stacks and the queue: the archive with its initial bits, without
+            names, header and rounding to bytes.
+        bits_per_sample: bits of the archive per sample.
+        overhead_percent: size of the archive over the negative ELBO.
+        single_bits_per_sample: mean over files of one picture each; None if not measured.
         single_payload_bits_per_sample: the same without header and checksums.
         encode_mb_per_s: raw samples per second.
         decode_mb_per_s: raw samples per second.
@@ -57,7 +57,7 @@ class SetResult:
 
 
 def classical_sizes(pictures: Sequence[Picture]) -> dict[str, list[int]]:
-    """Bytes of every picture in every classical format, a file each."""
+    """Bytes of every picture in every classical format, one file per picture."""
     load_plugin("jxl")
     return {name: [size(picture, name) for picture in pictures] for name in CLASSICAL}
 
@@ -70,18 +70,18 @@ def size(picture: Picture, name: str) -> int:
 
 
 def contact_sheet(pictures: Sequence[Picture], columns: int) -> Picture:
-    """Equally large pictures side by side, as one: a classical codec's way to chain them."""
+    """Pictures of equal size side by side in one: for classical codecs, one file for the set."""
     rows = [np.hstack(pictures[k : k + columns]) for k in range(0, len(pictures), columns)]
     return np.vstack([row for row in rows if row.shape == rows[0].shape])
 
 
 def measure_set(pictures: Sequence[Picture], codec: LosslessCodec, singles: int = 0) -> SetResult:
-    """Write an archive, read it back, compare every sample.
+    """Write an archive, read it back, and compare every sample.
 
     Args:
         pictures: the set.
-        codec: with the model to measure.
-        singles: of so many pictures, taken evenly, single files are written as well.
+        codec: the codec with the model to measure.
+        singles: number of pictures, spread evenly, that are also written as single files.
 
     Raises:
         CodingError: a picture came back changed.
@@ -92,7 +92,7 @@ def measure_set(pictures: Sequence[Picture], codec: LosslessCodec, singles: int 
     back, decode_seconds = timed(
         lambda: {n: np.asarray(image) for n, image in codec.unarchive(LosslessFile.open(data))}
     )
-    # Pictures of one kind follow each other in the file: grey ones may have changed places.
+    # The file groups pictures by kind, so grey ones may have changed places.
     check_equal(pictures, [back[name] for name, _ in sources])
     info = describe_lossless(data)
     chosen = pictures[:: max(1, len(pictures) // singles)][:singles] if singles else []
@@ -118,13 +118,13 @@ def _itself(picture: Picture) -> Picture:
 
 
 def check_equal(pictures: Sequence[Picture], back: Sequence[NDArray[Any]]) -> None:
-    """Raise `CodingError` unless every sample came back."""
+    """Raise `CodingError` unless all samples are equal."""
     if len(pictures) != len(back) or not all(map(np.array_equal, pictures, back)):
         raise CodingError("a picture came back changed: this must never happen, please report it")
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """What `work` returns, and the seconds that it took."""
+    """The result of `work`, and its run time in seconds."""
     started = time.perf_counter()
     result = work()
     return result, time.perf_counter() - started

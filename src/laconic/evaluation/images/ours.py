@@ -1,4 +1,4 @@
-"""Our image codec as an evaluation sees it, and the draw that no coder touched."""
+"""Our image codec in the interface of an evaluation, and exact draws without a coder."""
 
 from dataclasses import dataclass
 from typing import final
@@ -18,12 +18,12 @@ from laconic.models.base import Context, NormalLadder
 @final
 @dataclass(frozen=True)
 class OurCodec:
-    """`ImageCodec` under the names that `laconic.evaluation.anchors.classical.Codec` asks for.
+    """`ImageCodec` with the interface of `laconic.evaluation.anchors.classical.Codec`.
 
     Attributes:
         codec: the codec with its model; a setting is its quality, 1 to 100.
         name: short name in studies.
-        label: for people.
+        label: name in tables and charts.
     """
 
     codec: ImageCodec
@@ -37,7 +37,7 @@ class OurCodec:
         return f"model {self.codec.model_name}, coder {coders}; setting = quality"
 
     def encode(self, pixels: Image8, setting: float) -> bytes:
-        """The whole .lac file at one quality."""
+        """The complete .lac file at one quality."""
         return self.codec.encode(pixels, quality=setting)
 
     def decode(self, data: bytes) -> Image8:
@@ -45,7 +45,7 @@ class OurCodec:
         return np.array(self.codec.decode(data).convert("RGB"))
 
     def explain(self, data: bytes) -> CodeLength:
-        """What the file says about its own bits."""
+        """The code lengths that the file records."""
         return code_length(describe(data))
 
 
@@ -67,15 +67,15 @@ def code_length(info: FileInfo) -> CodeLength:
 def exact_draw(
     model: NormalLadder, pixels: Image8, quality: float, generator: torch.Generator
 ) -> Image8:
-    """The picture decoded from an exact draw of every posterior, as if bits cost nothing.
+    """The picture decoded from an exact draw of every posterior, without a coder.
 
-    Its distance from the picture that a coder's draw decodes to is what the coder loses.
+    The difference in quality between it and the picture from a coder's draw is the coder's loss.
 
     Args:
         model: the ladder, in evaluation mode.
         pixels: uint8 `(height, width, 3)`, coded whole (no tiles).
         quality: 1 to 100, as for `ImageCodec.encode`.
-        generator: source of the normals; torch's, on purpose no relation of the coders' own.
+        generator: source of the normals: torch's, which is independent of the coders' randomness.
 
     Returns:
         uint8 `(height, width, 3)`.

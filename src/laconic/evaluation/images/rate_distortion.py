@@ -12,31 +12,31 @@ from laconic.metrics import ms_ssim, psnr
 from laconic.metrics.images import Image8
 
 Progress = Callable[[int, int], None]
-"""Called with the number of measurements done and the number there will be."""
+"""Called with the number of finished measurements and the number of all."""
 
 Plan = Sequence[tuple[Codec, Sequence[float]]]
 """Codecs, each with the settings to measure."""
 
 
 def silent(done: int, total: int) -> None:
-    """No progress at all."""
+    """Report no progress."""
 
 
 def rate_distortion(plan: Plan, folder: Path, progress: Progress = silent) -> Study:
-    """Every codec of the plan on every picture of a folder.
+    """Measure every codec of the plan on every picture of a folder.
 
     Args:
-        plan: codecs with their settings; ours first, by custom.
-        folder: pictures, or one picture.
-        progress: told after every measurement.
+        plan: codecs with their settings; by convention ours is the first.
+        folder: a folder of pictures, or one picture.
+        progress: called after every measurement.
 
     Returns:
-        The study; sizes are those of the whole files. Pictures that cannot be read are left out,
-        and are among its failures.
+        The study; sizes are those of complete files. Pictures that cannot be read are left out and
+        listed in its failures.
 
     Raises:
-        InputError: no pictures, none that can be read, or two with the same name.
-        ConfigError: an empty plan, or two codecs with the same name.
+        InputError: there are no pictures, none can be read, or two have the same name.
+        ConfigError: the plan is empty, or two codecs have the same name.
     """
     names = [codec.name for codec, _ in plan]
     if not plan or len(set(names)) != len(names) or not all(settings for _, settings in plan):
@@ -58,7 +58,7 @@ def rate_distortion(plan: Plan, folder: Path, progress: Progress = silent) -> St
 
 
 def _read_all(paths: Sequence[Path]) -> tuple[list[tuple[str, Image8]], dict[str, str]]:
-    """Pictures by name without ending, and why others cannot be read, by name.
+    """Pictures by name without ending, and the errors of unreadable ones, by name.
 
     Raises:
         InputError: none can be read.
@@ -76,16 +76,16 @@ def _read_all(paths: Sequence[Path]) -> tuple[list[tuple[str, Image8]], dict[str
 
 
 def measure(codec: Codec, name: str, pixels: Image8, setting: float) -> Measurement:
-    """One picture there and back.
+    """Encode and decode one picture, and measure both.
 
     Args:
         codec: the codec.
-        name: what to call the picture.
+        name: name of the picture.
         pixels: uint8 `(height, width, 3)`.
-        setting: the codec's own scale.
+        setting: setting on the codec's own scale.
 
     Raises:
-        InputError: what came back has another size.
+        InputError: the decoded picture has another size.
     """
     start = time.perf_counter()
     data = codec.encode(pixels, setting)
@@ -112,7 +112,7 @@ def _curve(
     pictures: Sequence[tuple[str, Image8]],
     tick: Callable[[], None],
 ) -> Curve:
-    """One codec at all settings; a first, untimed round trip pays for compilation and loading."""
+    """One codec at all settings; a first, untimed round trip compiles and loads everything."""
     codec.decode(codec.encode(pictures[0][1], settings[0]))
     points = []
     for setting in settings:

@@ -1,4 +1,4 @@
-"""What an evaluation found: measurements, points, curves, and their JSON form."""
+"""The results of an evaluation: measurements, points, curves, and their JSON form."""
 
 import json
 import math
@@ -11,12 +11,12 @@ from laconic.errors import InputError
 from laconic.metrics import ms_ssim_db
 
 FORMAT = "laconic rate-distortion study 1"
-"""Written into every JSON file, so that a reader knows what it holds."""
+"""Written into every JSON file, so that a reader recognises the format."""
 
 
 @dataclass(frozen=True)
 class LevelBits:
-    """What one level of the ladder cost.
+    """The bits of one level of the ladder.
 
     Attributes:
         ideal_bits: KL(posterior || prior) in bits.
@@ -31,13 +31,13 @@ class LevelBits:
 
 @dataclass(frozen=True)
 class CodeLength:
-    """A file's length three ways (DESIGN section 7), and level by level.
+    """The length of a file: on disk, ideal and in theory; and the bits of each level.
 
     Attributes:
         file_bits: eight times the bytes on disk, header included.
         ideal_bits: KL over all levels, in bits.
         theory_bits: the coders' bounds, in bits.
-        levels: top (most abstract) first.
+        levels: the bits of each level, top (most abstract) first.
     """
 
     file_bits: float
@@ -47,7 +47,7 @@ class CodeLength:
 
     @property
     def overhead_bits(self) -> float:
-        """Bits of the file that no level accounts for: header, checksums, padding to bytes."""
+        """Bits of the file that belong to no level: header, checksums, padding to bytes."""
         return self.file_bits - sum(sum(level.parts.values()) for level in self.levels)
 
 
@@ -60,11 +60,11 @@ class Measurement:
         width: pixels.
         height: pixels.
         bytes: size of the whole compressed file, header included.
-        psnr: dB, infinite where every pixel came back.
+        psnr: dB, infinite if all pixels are equal.
         ms_ssim: at most 1; NaN for pictures with a side below 161 pixels.
         encode_seconds: wall time from pixels to bytes.
         decode_seconds: wall time from bytes to pixels.
-        code_length: only for codecs that can tell.
+        code_length: only for codecs that record it.
     """
 
     image: str
@@ -106,9 +106,9 @@ class Curve:
 
     Attributes:
         codec: short name, unique in a study.
-        label: for people.
-        description: the settings in words.
-        points: by setting, as asked for.
+        label: name in tables and charts.
+        description: the settings, in words.
+        points: by setting, in the requested order.
     """
 
     codec: str
@@ -135,9 +135,9 @@ class Study:
     """Several codecs on the same pictures.
 
     Attributes:
-        title: what was measured, e.g. the folder's name.
+        title: the title, e.g. the folder's name.
         curves: one per codec, ours first.
-        failures: why pictures were left out, by file name.
+        failures: the reason why a picture was left out, by file name.
     """
 
     title: str
@@ -150,7 +150,7 @@ class Study:
         return [image.image for image in self.curves[0].points[0].images] if self.curves else []
 
     def curve(self, codec: str) -> Curve:
-        """The curve of one codec; `InputError` where the study has none."""
+        """The curve of one codec; `InputError` if the study has none."""
         for curve in self.curves:
             if curve.codec == codec:
                 return curve
@@ -184,7 +184,7 @@ def study_from_json(document: Mapping[str, Any]) -> Study:
     """The study that `study_to_json` wrote; null becomes NaN.
 
     Raises:
-        InputError: another format, or a missing field.
+        InputError: the format is another one, or a field is missing.
     """
     if document.get("format") != FORMAT:
         raise InputError(f"not a {FORMAT!r} but {document.get('format')!r}; measure again")
@@ -205,7 +205,7 @@ def load_study(path: Path) -> Study:
 
 
 def finite(value: Any) -> Any:
-    """The same nest of lists and mappings with None for every float that JSON cannot hold."""
+    """A copy of nested lists and mappings, with None for every float that JSON cannot hold."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

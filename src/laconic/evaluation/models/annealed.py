@@ -1,12 +1,12 @@
-"""Annealed importance sampling: how likely images are, where the encoder is no help.
+"""Annealed importance sampling: bounds of the likelihood that need no good encoder.
 
 ```
  start: e(z | x) or m(z) ── bridges: start^(1-t) target^t, moves at each ──► m(z) d(x | z)
  weight of a chain: product of the ratios of neighbouring bridges; its mean is p(x)
 ```
 
-Moves happen in the noise that the start is made from: where that is a normal behind a flow, in
-units of its scale and before the flow, so that one step size suits all dimensions.
+Moves change the noise from which the start is computed: for a normal behind a flow, in units of its
+scale and before the flow, so that one step size suits all dimensions.
 Source: Neal 2001 (AIS), Neal 2011 (Hamiltonian moves), Wu et al. 2017 (schedule, decoders).
 """
 
@@ -36,32 +36,32 @@ from laconic.evaluation.models.estimates import (
 from laconic.models.base import Context, LatentVariableModel
 
 STARTS = ("posterior", "marginal")
-"""Where chains may begin."""
+"""The possible starts of chains."""
 
 _STEEPNESS = 4.0
-"""Of the schedule: most bridges lie near both ends, where the target changes fastest."""
+"""Steepness of the schedule: most bridges lie near both ends, where the target changes fastest."""
 _FIRST_STEP = 0.3
-"""Step size that the pilot begins with, in units of the start's scale."""
+"""Initial step size of the pilot chain, in units of the start's scale."""
 _SETTLING = 30
-"""Moves at the start that the pilot takes to find its step size."""
+"""Moves of the pilot chain at the start, to find its first step size."""
 _GAIN = 0.3
-"""How far one move changes the logarithm of the pilot's step size."""
+"""Change of the logarithm of the pilot chain's step size per move."""
 _JITTER = 0.2
-"""Step sizes vary by so much in their logarithm, lest moves come back to where they began."""
+"""Random variation of the logarithm of step sizes, so that moves do not return to their start."""
 _FAR = 1e6
-"""A move that leads farther than this is refused."""
+"""Moves beyond this distance are rejected."""
 
 
 @dataclass(frozen=True)
 class Annealing:
-    """How chains are run.
+    """Settings of the chains.
 
     Attributes:
-        steps: bridges; the bound tightens with them.
-        chains: per image.
+        steps: number of bridges; more of them give a tighter bound.
+        chains: number of chains per image.
         leapfrogs: steps of one Hamiltonian move; 1 is the Metropolis-adjusted Langevin algorithm.
         start: "posterior" or "marginal".
-        accept: share of moves to accept, which the step sizes are chosen for.
+        accept: target share of accepted moves, by which the step sizes are chosen.
     """
 
     steps: int = 100
@@ -71,13 +71,13 @@ class Annealing:
     accept: float = 0.7
 
     def __post_init__(self) -> None:
-        """Raise `ConfigError` for settings that cannot be."""
+        """Raise `ConfigError` for impossible settings."""
         if min(self.steps, self.chains, self.leapfrogs) < 1:
             raise ConfigError("AIS: steps, chains and leapfrogs must be 1 or more")
         if self.start not in STARTS:
             raise ConfigError(f"AIS start: '{self.start}' is not one of {', '.join(STARTS)}")
         if not 0 < self.accept < 1:
-            raise ConfigError(f"AIS accept: {self.accept} is no share between 0 and 1")
+            raise ConfigError(f"AIS accept: {self.accept} is not between 0 and 1")
 
 
 DEFAULT_ANNEALING = Annealing()
@@ -85,7 +85,7 @@ DEFAULT_ANNEALING = Annealing()
 
 @dataclass(frozen=True)
 class Annealed:
-    """What annealing found.
+    """The result of annealing.
 
     Attributes:
         bound: stochastic upper bound of -ln p(x), nats per image.
@@ -107,21 +107,22 @@ def annealed(
 ) -> Annealed:
     """Upper bound of -ln p(x) by annealed importance sampling.
 
-    The weights' mean is p(x) exactly, so that the mean of the bound is no less than -ln p(x): a
-    pilot chain per image chooses the step sizes, and the chains that count keep them.
+    The mean of the weights is exactly p(x), so the mean of the bound is at least -ln p(x). To keep
+    this property, a pilot chain per image chooses the step sizes, and the other chains use them
+    unchanged.
     Formula: -ln 1/k sum_c prod_t [target(z_t) / start(z_t)]^(b_t - b_(t-1)).
     Source: Neal 2001, eq. 4 to 8; Wu et al. 2017, section 2.2.
 
     Args:
-        model: of one level with continuous latents.
+        model: a model of one level with continuous latents.
         images: `(n, channels, height, width)`.
         annealing: bridges, chains and moves.
         sampling: batch (chains count as images), seed and operating point.
-        progress: told after every batch.
+        progress: called after every batch.
 
     Raises:
-        UnavailableMeasureError: several levels, or latents without a gradient.
-        InputError: impossible images, or a broken model.
+        UnavailableMeasureError: the model has several levels, or latents without a gradient.
+        InputError: the images do not fit the model, or its results are not finite.
     """
     if model.levels != 1:
         raise UnavailableMeasureError(
@@ -175,13 +176,13 @@ def schedule(steps: int) -> list[float]:
 
 @dataclass(frozen=True)
 class _Point:
-    """Where chains are.
+    """The states of the chains.
 
     Attributes:
         state: noise of the start, `(batch, ...)`.
-        start: its log density at the start, `(batch,)` in float64.
-        target: and under the target, m(z) d(x | z), seen as a density of the noise.
-        start_slope: gradient of `start`, the state's shape.
+        start: log density of the state under the start, `(batch,)` in float64.
+        target: log density under the target, m(z) d(x | z), as a density of the noise.
+        start_slope: gradient of `start`, of the state's shape.
         target_slope: gradient of `target`.
     """
 
@@ -196,11 +197,11 @@ class _Point:
         return (1 - time) * self.start + time * self.target
 
     def slope(self, time: float) -> Tensor:
-        """Its gradient."""
+        """The gradient of `log`."""
         return (1 - time) * self.start_slope + time * self.target_slope
 
     def choose(self, taken: Tensor, other: "_Point") -> "_Point":
-        """`other` where `taken`, else this."""
+        """`other` where `taken`, this state elsewhere."""
         rows = _column(taken, self.state)
         return _Point(
             torch.where(rows, other.state, self.state),
@@ -212,12 +213,12 @@ class _Point:
 
 
 class _Bridge:
-    """Start and target of a batch, as densities of the noise that the start is made from.
+    """Start and target of a batch, as densities of the noise from which the start is computed.
 
     Args:
-        model: of one level.
+        model: a model of one level.
         x: `(batch, channels, height, width)`.
-        context: the batch's.
+        context: the context of the batch.
         start: a name of `STARTS`.
     """
 
@@ -234,10 +235,10 @@ class _Bridge:
         self.normal = inner if isinstance(inner, Normal) else None
 
     def begin(self) -> _Point:
-        """Chains at draws of the start."""
+        """New chains at draws of the start."""
         drawn = self.base.sample()
         if not drawn.is_floating_point():
-            raise UnavailableMeasureError("AIS: latents that are no real numbers have no gradient")
+            raise UnavailableMeasureError("AIS: only latents that are real numbers have a gradient")
         return self.at(drawn if self.normal is None else torch.randn_like(drawn))
 
     def at(self, state: Tensor) -> _Point:
@@ -245,9 +246,9 @@ class _Bridge:
         with torch.enable_grad():
             noise = state.detach().requires_grad_()
             reached, volume = self._latent(noise)
-            # Where a flow overflows the target is 0: no infinity enters the networks.
+            # If a flow overflows, the target is 0: no infinity enters the networks.
             possible = torch.isfinite(reached).flatten(1).all(1)
-            latent = reached  # Itself, where it can be: flows remember the tensor that they gave.
+            latent = reached  # If possible the same tensor, which flows cache.
             if not possible.all():
                 latent = torch.where(_column(possible, reached), reached, torch.zeros_like(reached))
             if self.normal is None:
@@ -276,7 +277,7 @@ class _Bridge:
 
 
 def _peel(first: Distribution) -> tuple[Sequence[Transform], Distribution]:
-    """A start's transforms and base, unless drawing is the slow way through its flow."""
+    """A start's transforms and base, unless draws go through its flow in the slow direction."""
     if not isinstance(first, TransformedDistribution):
         return [], first
     if any(isinstance(one, _InverseTransform) for one in first.transforms):
@@ -285,7 +286,7 @@ def _peel(first: Distribution) -> tuple[Sequence[Transform], Distribution]:
 
 
 def _pilot(bridge: _Bridge, times: Sequence[float], annealing: Annealing) -> list[Tensor]:
-    """Step sizes for every bridge but the last, `(batch,)` each: one chain adapts, then is gone."""
+    """Step sizes for every bridge but the last, `(batch,)` each, from a chain that is discarded."""
     point = bridge.begin()
     log_size = torch.full((len(point.start),), math.log(_FIRST_STEP), device=point.start.device)
     sizes = []
@@ -300,10 +301,10 @@ def _pilot(bridge: _Bridge, times: Sequence[float], annealing: Annealing) -> lis
 def _move(
     bridge: _Bridge, point: _Point, time: float, size: Tensor, leapfrogs: int
 ) -> tuple[_Point, Tensor]:
-    """One Hamiltonian move that leaves the bridge at `time` as it is.
+    """One Hamiltonian move, which keeps the distribution of the bridge at `time`.
 
     Returns:
-        The next point, and the chances of acceptance, `(batch,)`.
+        The next point, and the probabilities of acceptance, `(batch,)`.
     """
     jitter = _JITTER * (2 * torch.rand_like(size) - 1)
     step = _column((size * jitter.exp()).to(point.state.dtype), point.state)
@@ -313,7 +314,7 @@ def _move(
     for _ in range(leapfrogs):
         momentum = momentum + 0.5 * step * here.slope(time)
         state = here.state + step * momentum
-        # What runs away stands still from here on, and is refused.
+        # Diverged states stop here; they are rejected.
         astray = astray | ~(state.abs() < _FAR).flatten(1).all(1)
         here = bridge.at(torch.where(_column(astray, state), point.state, state))
         momentum = momentum + 0.5 * step * here.slope(time)

@@ -1,21 +1,22 @@
-"""What pictures that the model makes up tell of the latents they came from: E <= I_gen <= G.
+"""Bounds of the information between generated pictures and their latents: E <= I_gen <= G.
 
 ```
  z ~ m(z) ─ x ~ d(x | z)      E = E ln e(z | x) / m(z)   <=   I_gen   <=   G = E ln d(x | z) / q(x)
 ```
 
-The source leaves q(x) open. The upper bound holds for every q that sums to 1 or less over pictures,
-and for every q that is random with a mean of at most p_gen(x), by Jensen's inequality. Here are:
+The source does not fix q(x). The upper bound holds for every q that sums to 1 or less over
+pictures, and for every random q with a mean of at most p_gen(x), by Jensen's inequality. This
+module has three:
 
-- "mixture": q(x) = 1/K sum_k d(x | z_k) with K fixed z_k ~ m(z). It sums to 1. Exact where the
+- "mixture": q(x) = 1/K sum_k d(x | z_k) with K fixed z_k ~ m(z). It sums to 1. Exact if the
   decoder ignores z; otherwise G grows to about the information that K draws of z do not cover.
 - "pixels": independent pixels with the frequencies of other generated pictures, for pictures of
   zeros and ones. It sums to 1.
-- IWAE-k with the encoder as proposal: random, of mean p_gen(x). No normalised q, so it is given
-  apart; as a rule it is much the tightest.
+- IWAE-k with the encoder as proposal: random, of mean p_gen(x). It is not a normalised q, so it is
+  reported separately; usually it is by far the tightest.
 
-The better of the first two is chosen on pictures that G is not measured on, so the choice adds no
-bias: E[G] >= I_gen always.
+The better of the first two is chosen on other pictures than those of G, so the choice adds no bias:
+E[G] >= I_gen always.
 Source: Alemi, appendix B.5, B.6 and C.
 """
 
@@ -49,7 +50,7 @@ from laconic.evaluation.models.information import importance_bound
 from laconic.models.base import Context, LatentVariableModel
 
 _TRIALS = 64
-"""Pictures at most on which q is chosen."""
+"""Most pictures on which q is chosen."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,9 @@ class Generative:
     """Bounds of I_gen(X; Z) under m(z) d(x | z), nats per picture.
 
     Attributes:
-        lower: E; may be below 0, where the encoder does not know the model's own pictures.
-        upper: G with the density of the name in `density`.
-        upper_iwae: G with IWAE-k in q's place; None where no draws were asked for.
+        lower: E; may be below 0, if the encoder does not fit the model's own pictures.
+        upper: G with the density named in `density`.
+        upper_iwae: G with IWAE-k as q; None if it was not measured.
         density: "mixture" or "pixels".
     """
 
@@ -71,7 +72,7 @@ class Generative:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A batch of made-up pictures: latents, pictures, ln d(x | z) in nats, and the context."""
+    """A batch of generated pictures: latents, pictures, ln d(x | z) in nats, and the context."""
 
     latents: Sequence[Tensor]
     x: Tensor
@@ -92,18 +93,18 @@ def generative(
     """E and G of a model.
 
     Args:
-        model: with a likelihood that pictures can be drawn from.
+        model: a model from whose likelihood pictures can be drawn.
         size: height and width of the pictures.
-        count: pictures that E and G are means over.
-        reference: K, draws of z that q is made of; without independent Bernoulli pixels the cost
-            is count x K passes of the decoder.
+        count: number of pictures in the means E and G.
+        reference: K, number of draws of z in q; without independent Bernoulli pixels the cost is
+            count x K passes of the decoder.
         iwae_draws: k of the third bound; 0 leaves it out.
         sampling: batch, seed and operating point.
-        progress: told after every batch.
+        progress: called after every batch.
 
     Raises:
         UnavailableMeasureError: no pictures can be drawn.
-        InputError: impossible numbers, or a broken model.
+        InputError: a number is out of range, or the model's results are not finite.
     """
     if min(count, reference) < 2:
         raise InputError(f"{count} pictures and {reference} references: give 2 or more of each")
@@ -129,7 +130,7 @@ def generative(
 def _draw(
     model: LatentVariableModel, size: Sequence[int], count: int, sampling: Sampling
 ) -> Iterator[_Drawn]:
-    """Made-up pictures, a batch at a time."""
+    """Generated pictures, batch by batch."""
     like = _like(model)
     for first in range(0, count, sampling.batch):
         number = min(sampling.batch, count - first)
@@ -150,7 +151,7 @@ def _like(model: LatentVariableModel) -> Tensor:
 def _choose(
     model: LatentVariableModel, size: Sequence[int], reference: int, sampling: Sampling
 ) -> tuple["_Mixture | _Pixels", str]:
-    """The normalised density that suits pictures beside those measured, and its name."""
+    """The normalised density that is best on pictures other than those of G, and its name."""
     drawn = list(_draw(model, size, reference, sampling))
     mixture = _Mixture(model, drawn, sampling)
     x = torch.cat([one.x for one in drawn])
@@ -167,8 +168,8 @@ class _Mixture:
     """q(x) = 1/K sum_k d(x | z_k).
 
     Args:
-        model: whose decoder d is.
-        drawn: batches of K pictures and their latents; the latents are the mixture's.
+        model: the model with the decoder d.
+        drawn: batches of K pictures and their latents, which are those of the mixture.
         sampling: batch and operating point.
     """
 
@@ -189,7 +190,7 @@ class _Mixture:
         return table.logsumexp(1) - math.log(table.shape[1])
 
     def without_own(self, x: Tensor) -> Tensor:
-        """Of the first pictures that the latents made: ln q(x), each without its own latent."""
+        """For the first pictures of these latents: ln q(x) without the picture's own latent."""
         table = self._table(x)
         table.fill_diagonal_(-math.inf)
         return table.logsumexp(1) - math.log(table.shape[1] - 1)
@@ -213,7 +214,7 @@ class _Mixture:
 
 
 def _logits(likelihood: Distribution) -> Tensor | None:
-    """Logits of independent Bernoulli pixels, `(batch, pixels)` in float64; None of others."""
+    """Logits of independent Bernoulli pixels, `(batch, pixels)` in float64; None for others."""
     inner = likelihood.base_dist if isinstance(likelihood, Independent) else likelihood
     if not isinstance(inner, Bernoulli):
         return None
@@ -222,7 +223,7 @@ def _logits(likelihood: Distribution) -> Tensor | None:
 
 
 class _Pixels:
-    """Independent pixels; no frequency is 0 or 1, by half a picture of each added.
+    """Independent pixels; half a picture of each value is added, so no frequency is 0 or 1.
 
     Args:
         x: generated pictures of zeros and ones, `(count, channels, height, width)`.
@@ -236,7 +237,7 @@ class _Pixels:
         return _bernoulli(x, self.ink / self.count)
 
     def without_own(self, x: Tensor) -> Tensor:
-        """Of pictures that were counted: ln q(x), each as if it had not been."""
+        """For counted pictures: ln q(x), each as if it had not been counted."""
         return _bernoulli(x, (self.ink - x) / (self.count - 1))
 
 

@@ -1,4 +1,4 @@
-"""What a model's latents tell of the data: rate, distortion, evidence, mutual information.
+"""The information of a model's latents on the data: rate, distortion, evidence, mutual information.
 
 ```
  H - D  <=  I(X; Z)  <=  R            leave-in <= I(X; Z) <= leave-one-out
@@ -45,7 +45,7 @@ class RateDistortion:
     Attributes:
         rate: R, nats per image.
         distortion: D, nats per image.
-        negative_elbo: D + R, nats per image, with an error of its own: the two are correlated.
+        negative_elbo: D + R, nats per image, with its own error, because D and R are correlated.
     """
 
     rate: Estimate
@@ -105,7 +105,7 @@ def iwae(
 ) -> Estimate:
     """Importance-weighted upper bound of -ln p(x).
 
-    Its mean falls as draws are added, to -ln p(x) at last. One draw of a whole batch is in memory
+    Its mean falls with more draws and converges to -ln p(x). Only one draw of a batch is in memory
     at a time.
     Formula: -ln 1/k sum_i m(z_i) d(x | z_i) / e(z_i | x), z_i ~ e(z | x).
     Source: Burda et al. 2016, eq. 8.
@@ -148,10 +148,10 @@ class Information:
     Attributes:
         lower: leave-in bound, nats. At most ln N. It is also, without bias, the information about
             which of these N images was encoded.
-        upper: leave-one-out bound, nats; the rate is another, and where images share little it is
-            the smaller one.
-        gap_lower: R less the upper bound, nats; may be below 0, where it tells nothing.
-        gap_upper: R less the lower bound, nats. It is also, without bias, KL(mixture of these N
+        upper: leave-one-out bound, nats; the rate is another upper bound, and it is smaller if
+            images share little.
+        gap_lower: R minus the upper bound, nats; a negative value is no information.
+        gap_upper: R minus the lower bound, nats. It is also, without bias, KL(mixture of these N
             posteriors || m(z)).
         images: N.
     """
@@ -170,11 +170,11 @@ def information(
     sampling: Sampling = DEFAULT,
     progress: Progress = silent,
 ) -> Information:
-    """Bounds of I(X; Z) by the mixture of all images' posteriors in the aggregate's place.
+    """Bounds of I(X; Z), with the mixture of all images' posteriors as the aggregate posterior.
 
     For images that are independent draws of the data, the means bound the information of the
-    data's source. Errors are those of independent terms: that a term's own image is also in the
-    others' mixtures changes the mean in second order only.
+    data's source. Errors are those of independent terms: each image is also in the mixtures of the
+    others, but this changes the mean only in second order.
     Formula: E ln e(z_i | x_i) - ln 1/N sum_j e(z_i | x_j), below; the sum over the N - 1 others,
     above; KL(e(z) || m(z)) = R - I.
     Source: Poole et al. 2019, eq. 12 and 13; Alemi, section 2 and appendix B.3.
@@ -197,7 +197,7 @@ def information(
             f"mutual information: the model has {model.levels} levels; only one can be measured"
         )
     count = len(images)
-    # Two batches or more, so that a transform made for one batch is never taken for a shared one.
+    # At least two batches: a transform of one batch must not look like one shared by all.
     halves = Sampling(min(sampling.batch, -(-count // 2)), sampling.seed, sampling.beta)
     with measuring(model, sampling.seed):
         posteriors, priors = [], []
@@ -251,8 +251,8 @@ def _terms(
 class Aggregate:
     """Densities of latents under every image's posterior.
 
-    Posteriors that are normals, or normals behind the same transforms, are compared where they are
-    normal: a latent is taken back once, and all densities are two matrix products.
+    For normals, or normals behind the same transforms, a latent is transformed back once, and two
+    matrix products give all densities.
 
     Args:
         posteriors: one per batch of images, N images in all.
@@ -294,7 +294,7 @@ class Aggregate:
 def _shared(
     posteriors: Sequence[Distribution],
 ) -> tuple[Sequence[torch.distributions.Transform], list[Normal] | None]:
-    """The transforms that all posteriors share, and the normals behind them, if so it is."""
+    """The transforms that all posteriors share, and the normals behind them; None otherwise."""
     transforms = [
         one.transforms if isinstance(one, TransformedDistribution) else [] for one in posteriors
     ]

@@ -1,8 +1,8 @@
-"""All measures of one model on one set of images, as a point of the plane records them.
+"""All measures of one model on one set of images, in the form of a point of the plane.
 
-What a model cannot give is an absent key: information and AIS of models with several levels, AIS
-of latents without a gradient, generative bounds of likelihoods that cannot be drawn from. So is
-what was turned off.
+A measure that the model does not allow is an absent key: information and AIS of models with several
+levels, AIS of latents without a gradient, generative bounds of likelihoods without draws. So is a
+measure that was turned off.
 """
 
 import zlib
@@ -40,42 +40,42 @@ from laconic.models.base import LatentVariableModel
 from laconic.training.refinement import Refinement
 
 Measures = dict[str, dict[str, Any]]
-"""By name; each has `value` and `error`, and how it was taken.
+"""Measures by name; each has `value`, `error` and the settings of its estimator.
 
-`information_nats` has `lower` and `upper` with errors of their own. `aggregate_gap_nats` is the
-upper bound R - I_lower, and has the lower one as `lower`: the truth lies between.
+`information_nats` has `lower` and `upper` with their own errors. `aggregate_gap_nats` is the upper
+bound R - I_lower, and has the lower bound as `lower`.
 """
 
 Watch = Callable[[str, int, int], None]
-"""Called with a measure's name, the batches of it done and the batches there are."""
+"""Called with a measure's name, the number of its finished batches and of all its batches."""
 
 
 def unwatched(name: str, done: int, total: int) -> None:
-    """No progress at all."""
+    """Report no progress."""
 
 
 @dataclass(frozen=True)
 class MeasureConfig:
-    """What to measure, and how closely; 0 turns a measure off.
+    """The measures and their accuracy; 0 turns a measure off.
 
     Attributes:
-        draws: of z per image for rate and distortion; these are always measured.
-        train_images: training images for rate and distortion there.
-        iwae_draws: k.
+        draws: draws of z per image for rate and distortion, which are always measured.
+        train_images: training images for rate and distortion on them.
+        iwae_draws: k of IWAE.
         iwae_images: images for IWAE.
         ais_steps: bridges of annealed importance sampling.
         ais_chains: chains per image.
         ais_leapfrogs: steps of one Hamiltonian move.
         ais_start: "posterior" or "marginal".
         ais_images: images for AIS.
-        refine_steps: of every image's own posterior, for the amortisation gap.
-        refine_images: images for that.
-        information_images: N of the mixture bounds; they end at ln N.
+        refine_steps: steps of the search for every image's posterior, for the amortisation gap.
+        refine_images: images for the amortisation gap.
+        information_images: N of the mixture bounds, which are at most ln N.
         generated: pictures for the generative bounds.
-        reference: draws of z that the generative upper bound's density is made of.
+        reference: draws of z in the density of the generative upper bound.
         batch: images at once.
-        seed: of every draw, and of which images are taken where not all are.
-        beta: operating point of models that serve many; 0 asks for the smallest.
+        seed: seed of every draw, and of the selection of images.
+        beta: operating point of models that serve many; 0 means the smallest.
     """
 
     draws: int = 1
@@ -97,7 +97,7 @@ class MeasureConfig:
     beta: float = 0.0
 
     def __post_init__(self) -> None:
-        """Raise `ConfigError` for what cannot be measured."""
+        """Raise `ConfigError` for impossible settings."""
         for field in fields(self):
             value = getattr(self, field.name)
             if not isinstance(value, str) and value < 0:
@@ -120,11 +120,11 @@ class MeasureConfig:
 
     @property
     def annealing(self) -> Annealing:
-        """How chains are run."""
+        """The settings of the chains."""
         return Annealing(self.ais_steps, self.ais_chains, self.ais_leapfrogs, self.ais_start)
 
     def sampling(self, name: str) -> Sampling:
-        """Of one measure: its draws do not depend on which others are taken."""
+        """The sampling of one measure: its draws do not depend on the other measures."""
         seed = zlib.crc32(f"{self.seed} {name}".encode())
         return Sampling(self.batch, seed, self.beta or None)
 
@@ -136,20 +136,20 @@ def measure(
     train: Tensor | None = None,
     watch: Watch = unwatched,
 ) -> Measures:
-    """Every measure that is asked for and that the model can give.
+    """Every measure in the configuration that the model allows.
 
-    Rate and distortion are measured on all images, the rest on as many as the configuration says,
-    drawn by its seed.
+    Rate and distortion are measured on all images, the others on the configured number of images,
+    selected by the seed.
 
     Args:
-        model: any; left as it was, and so are torch's generators.
-        images: of the test set, `(n, channels, height, width)`.
-        config: what to measure.
-        train: training images, for the rate and distortion there.
-        watch: told of every batch.
+        model: any model; its mode and torch's generators are restored at the end.
+        images: images of the test set, `(n, channels, height, width)`.
+        config: the measures and their accuracy.
+        train: training images, for rate and distortion on them.
+        watch: called after every batch.
 
     Raises:
-        InputError: impossible images, or a measure that is infinite or not a number.
+        InputError: the images do not fit the model, or a measure is infinite or not a number.
     """
     check_images(model, images)
     sampler = _Sampler(model, images, config, watch)
@@ -172,13 +172,13 @@ def measure(
 
 
 class _Sampler:
-    """One model, its images and how they are measured.
+    """One model, its images and the settings of all measures.
 
     Args:
-        model: any.
-        images: of the test set.
-        config: what to measure.
-        watch: told of every batch.
+        model: any model.
+        images: images of the test set.
+        config: the measures and their accuracy.
+        watch: called after every batch.
     """
 
     def __init__(
@@ -187,12 +187,12 @@ class _Sampler:
         self.model, self.images, self.config, self.watch = model, images, config, watch
 
     def some(self, images: Tensor, count: int) -> Tensor:
-        """So many of these images, the same for every model; smaller selections are nested."""
+        """A selection of images, the same for every model; smaller selections are nested."""
         generator = torch.Generator().manual_seed(self.config.seed)
         return images[torch.randperm(len(images), generator=generator)[:count]]
 
     def how(self, name: str) -> tuple[Sampling, Progress]:
-        """Draws and progress of one measure."""
+        """Sampling and progress of one measure."""
         return self.config.sampling(name), lambda done, total: self.watch(name, done, total)
 
     def plane(self, images: Tensor, prefix: str) -> Measures:
@@ -227,7 +227,7 @@ class _Sampler:
         return {"ais_nats": found.bound.plain() | facts}
 
     def amortisation(self) -> Measures:
-        """What refining every image's own posterior gains."""
+        """The amortisation gap."""
         steps = self.config.refine_steps
         if not (steps and self.config.refine_images):
             return {}
@@ -240,7 +240,7 @@ class _Sampler:
         """The mixture bounds, and the aggregate posterior's gap.
 
         Args:
-            rate: R; it is given as the upper bound where it is the smaller one.
+            rate: R, which is the upper bound of the result if it is the smaller one.
         """
         if not self.config.information_images:
             return {}
@@ -290,19 +290,19 @@ def grids(
     samples: int = 5,
     sampling: Sampling = DEFAULT,
 ) -> dict[str, NDArray[np.uint8]]:
-    """Pictures to look at: inputs, and several draws of x for one z each.
+    """Pictures for figures: inputs, and several draws of x for one z each.
 
     Args:
-        model: with a likelihood that pictures can be drawn from.
-        images: `(n, channels, height, width)`; the first `count` are taken.
+        model: a model from whose likelihood pictures can be drawn.
+        images: `(n, channels, height, width)`; the first `count` are used.
         count: rows of a grid.
         samples: draws of x for every z.
         sampling: batch, seed and operating point.
 
     Returns:
-        `inputs` `(count, h, w)`, `reconstructions` `(count, samples, h, w)` with z ~ e(z | x),
-        `generations` likewise with z ~ m(z), 0 to 255; pictures of several channels have them as
-        the last axis.
+        `inputs` `(count, h, w)`, `reconstructions` `(count, samples, h, w)` with z ~ e(z | x), and
+        `generations` of the same shape with z ~ m(z); values 0 to 255. Several channels are one
+        more axis, the last.
 
     Raises:
         UnavailableMeasureError: no pictures can be drawn.

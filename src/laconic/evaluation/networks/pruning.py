@@ -1,4 +1,4 @@
-"""What pruning looks like: two clusters of groups in every layer, operations that become fewer.
+"""Figures of pruning: two clusters of groups in every layer, and the falling number of operations.
 
 Source: Louizos 10.4.4 and figure 20, Ullrich 3.4.
 """
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BINS = 40
-"""Of a histogram."""
+"""Number of bins of a histogram."""
 
 
 class OperationsLog:
-    """Expected operations for one example, written down while a network is trained.
+    """A log of the expected operations for one example, written while a network is trained.
 
     Args:
-        net: converted.
+        net: a converted network.
         example: a batch of inputs; only its shape counts.
-        folder: takes `log.csv`.
-        step: where training goes on; what was written beyond is dropped.
+        folder: folder of `log.csv`.
+        step: step at which training continues; later rows are removed.
     """
 
     def __init__(self, net: nn.Module, example: Tensor, folder: Path, step: int) -> None:
@@ -48,14 +48,14 @@ class OperationsLog:
             self.write(0)
 
     def write(self, step: int) -> float:
-        """Count, and add a row."""
+        """Count the operations, and add a row."""
         operations = sum(expected_operations(self.net, self.example).values())
         self.log.write({"step": step, "operations": operations})
         return operations
 
 
 def read_operations(folder: Path) -> list[list[float]]:
-    """Steps and operations as an `OperationsLog` wrote them; empty if none did."""
+    """Steps and operations from the file of an `OperationsLog`; empty if there is none."""
     path = folder / "log.csv"
     if not path.exists():
         return []
@@ -64,11 +64,11 @@ def read_operations(folder: Path) -> list[list[float]]:
 
 
 def clusters(net: nn.Module) -> dict[str, dict[str, Any]]:
-    """Histograms of every layer's groups over noise, JSON-able; empty without random scales.
+    """Histograms of every layer's groups over noise, as JSON data; empty without random scales.
 
     Returns:
-        By the layer's name: the first and the last edge of the bins, groups kept and pruned in
-        each, the threshold.
+        By the layer's name: the first and the last edge of the bins, numbers of kept and pruned
+        groups in each bin, and the threshold.
     """
     found = {}
     for name, module in net.named_modules():
@@ -85,11 +85,11 @@ def clusters(net: nn.Module) -> dict[str, dict[str, Any]]:
 
 
 def draw_clusters(layers: Mapping[str, Mapping[str, Any]], title: str) -> "Figure":
-    """One histogram a layer; what is right of the dashed line is pruned.
+    """One histogram per layer; groups to the right of the dashed line are pruned.
 
     Args:
-        layers: from `clusters`.
-        title: above all.
+        layers: the result of `clusters`.
+        title: title of the figure.
 
     Raises:
         MissingPackageError: matplotlib is not installed.
@@ -110,11 +110,11 @@ def draw_clusters(layers: Mapping[str, Mapping[str, Any]], title: str) -> "Figur
 
 
 def draw_operations(curves: Mapping[str, Sequence[Sequence[float]]], title: str) -> "Figure":
-    """Expected operations over training, each curve in shares of where it starts.
+    """Expected operations over training, each curve relative to its first value.
 
     Args:
-        curves: steps and operations, by label; the first row is where all gates are as they start.
-        title: above.
+        curves: steps and operations, by label; the first row belongs to the initial gates.
+        title: title of the chart.
 
     Raises:
         MissingPackageError: matplotlib is not installed.

@@ -1,6 +1,6 @@
 """The source's qualitative claims about the rate-distortion plane, checked on measured points.
 
-A verdict counts differences beyond two standard errors only (`plane.point_groups`).
+Only differences beyond two standard errors count (`plane.point_groups`).
 
 Source: Alemi, section 4 (MNIST), appendices A (Omniglot), C and D.1.
 """
@@ -32,27 +32,27 @@ from laconic.evaluation.plane.points import Measure, PlanePoint
 from laconic.metrics.frontier import distortion_at, pareto_frontier
 
 COLLAPSED = 0.1
-"""Nats; a smaller rate says that the latent is not used."""
+"""Nats; with a smaller rate, the latent counts as unused."""
 
 FINITE = 1.0
-"""Nats; a larger rate says that the latent is used."""
+"""Nats; with a larger rate, the latent counts as used."""
 
 MIDDLE = 22.0
-"""Nats, "intermediate" to the source: the entropy of binary MNIST's pixel sampling."""
+"""Nats of a rate that the source calls intermediate: the entropy of binary MNIST's sampling."""
 
 AUTO_ENCODING = 60.0
-"""Nats from which on a rate is high: far beyond the intermediate ones."""
+"""Nats above which a rate is high, far above the intermediate ones."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim and what the points say to it.
+    """One claim and the result of its check.
 
     Attributes:
         words: the claim.
-        source: where it is made.
+        source: the place in the source.
         verdict: "holds", "does not hold" or "not measured".
-        numbers: what the verdict rests on, in words.
+        numbers: the numbers behind the verdict, in words.
     """
 
     words: str
@@ -62,11 +62,11 @@ class Claim:
 
 
 def check_claims(points: Sequence[PlanePoint]) -> list[Claim]:
-    """Every claim that the source makes of such data, in the source's order.
+    """Check every claim of the source on such data, in the source's order.
 
     Args:
-        points: of one data set. What was said of Omniglot alone is asked of no other data; what
-            was said of MNIST alone, of all data but Omniglot.
+        points: points of one data set. Claims on Omniglot alone are checked on Omniglot only;
+            claims on MNIST alone are checked on all data but Omniglot.
     """
     data = points[0].data if points else ""
     subject = "Omniglot" if "omniglot" in data.lower() else "MNIST"
@@ -79,7 +79,7 @@ def check_claims(points: Sequence[PlanePoint]) -> list[Claim]:
 
 
 def low_rates(points: Sequence[PlanePoint]) -> Finding:
-    """Strong decoders against weak ones at the lowest rate that both reach."""
+    """Compare strong decoders with weak ones at the lowest rate that both reach."""
     strong, weak = having(points, decoder="+"), having(points, decoder="-")
     if not (strong and weak):
         return missing("both kinds of decoder")
@@ -90,13 +90,13 @@ def low_rates(points: Sequence[PlanePoint]) -> Finding:
 
 
 def middle_rates(points: Sequence[PlanePoint]) -> Finding:
-    """Weak decoders against strong ones at the source's intermediate rate."""
+    """Compare weak decoders with strong ones at the source's intermediate rate."""
     weak, strong = having(points, decoder="-"), having(points, decoder="+")
     return duel(weak, strong, MIDDLE, ("weak", "strong"))
 
 
 def high_rates(points: Sequence[PlanePoint]) -> Finding:
-    """Strong decoders against weak ones at the highest rate that both reach."""
+    """Compare strong decoders with weak ones at the highest rate that both reach."""
     strong, weak = having(points, decoder="+"), having(points, decoder="-")
     if not (strong and weak):
         return missing("both kinds of decoder")
@@ -130,7 +130,7 @@ def weak_decoders_rate(points: Sequence[PlanePoint]) -> Finding:
 
 
 def collapse(points: Sequence[PlanePoint]) -> Finding:
-    """Rates of autoregressive families at beta of one and more, without help."""
+    """Rates of autoregressive families at beta of one and more, without annealing or VampPrior."""
     asked = [
         point
         for point in having(points, decoder="+")
@@ -163,7 +163,7 @@ def vampprior_survives(points: Sequence[PlanePoint]) -> Finding:
 
 
 def reduced_beta(points: Sequence[PlanePoint]) -> Finding:
-    """Rates of autoregressive families that have no help but a beta below one."""
+    """Rates of autoregressive families with a beta below one and nothing else against collapse."""
     asked = [p for p in having(points, decoder="+") if not p.annealed and p.beta < 1]
     if not asked:
         return missing("an autoregressive family without annealing at beta below 1")
@@ -177,7 +177,7 @@ def reduced_beta(points: Sequence[PlanePoint]) -> Finding:
 
 
 def marginals_before_encoders(points: Sequence[PlanePoint]) -> Finding:
-    """Simple encoder and strong marginal against strong encoder and simple marginal."""
+    """Compare simple encoder and strong marginal with strong encoder and simple marginal."""
     simple = having(points, encoder="-")
     marginal = [point for point in simple if point.part("marginal") in ("+", "v")]
     encoder = having(points, encoder="+", marginal="-")
@@ -185,7 +185,7 @@ def marginals_before_encoders(points: Sequence[PlanePoint]) -> Finding:
 
 
 def fixed_beta_before_annealing(points: Sequence[PlanePoint]) -> Finding:
-    """Fixed beta and target rates against annealing, over all families that have both."""
+    """Compare fixed beta and target rates with annealing, over all families that have both."""
     fixed, annealed = [], []
     for _, group in grouped(points, lambda point: point.family):
         parts = [[p for p in group if p.annealed is flag] for flag in (False, True)]
@@ -215,7 +215,7 @@ def by_beta_alone(points: Sequence[PlanePoint]) -> Finding:
 
 
 def auto_encoding_limit(points: Sequence[PlanePoint]) -> Finding:
-    """How much the negative ELBO has grown at every family's highest rate."""
+    """The increase of the negative ELBO at every family's highest rate."""
     verdicts, words = [], []
     for family, group in grouped([p for p in points if p.part("decoder")], lambda p: p.family):
         best, last = best_of(group), max(group, key=rate_of)
@@ -270,7 +270,7 @@ CLOSE = 2.0
 
 
 def strong_decoders_best(points: Sequence[PlanePoint]) -> Finding:
-    """The best ELBO of strong decoders against that of weak ones."""
+    """Compare the best ELBO of strong decoders with that of weak ones."""
     groups = [having(points, decoder=sign) for sign in "+-"]
     if not all(groups):
         return missing("both kinds of decoder")
@@ -349,7 +349,7 @@ CLAIMS: tuple[tuple[str, str, str, Callable[[Sequence[PlanePoint]], Finding]], .
     ("The bounds on the generative information are loose where beta is far from 1.",
      "appendix C", "", generative_bounds),
 )  # fmt: skip
-"""Claim, place in the source, data of which it is said (empty: any), and its check."""
+"""Claim, place in the source, data set of the claim (empty: any), and its check."""
 
 
 def _all_but_beta(point: PlanePoint) -> Hashable:

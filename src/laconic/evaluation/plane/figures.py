@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DECADES = 2.0
-"""Decades of rate from which on a logarithmic axis is worth a figure of its own."""
+"""Decades of rate above which there is one more figure with a logarithmic axis."""
 
 LOWEST = 1e-4
-"""Nats; smaller rates are drawn here on a logarithmic axis (the source's smallest is 4e-4)."""
+"""Nats; on a logarithmic axis, smaller rates are drawn here (the source's smallest is 4e-4)."""
 
 ZOOM = 0.3
-"""Height of the logarithmic skew plane over the best negative ELBO, as a part of that."""
+"""Height of the logarithmic skew plane above the best negative ELBO, relative to that."""
 
 CODERS = {
     "bits_back": ("*", "file, bits-back"),
@@ -34,7 +34,7 @@ CODERS = {
 
 
 def new_figure(theme: Theme, width: float, height: float) -> "Figure":
-    """An empty sheet in a theme's colours, sizes in inches.
+    """An empty figure in a theme's colours, sizes in inches.
 
     Raises:
         MissingPackageError: matplotlib is not installed.
@@ -50,13 +50,13 @@ def draw_plane(points: Sequence[PlanePoint], title: str, theme: Theme = LIGHT) -
     """Distortion against rate.
 
     Args:
-        points: those without rate or distortion are left out; at least one must have both.
-        title: above the chart.
+        points: points without rate or distortion are left out; at least one must have both.
+        title: title of the chart.
         theme: colours.
 
     Raises:
         MissingPackageError: matplotlib is not installed.
-        InputError: no point to draw.
+        InputError: there is no point to draw.
 
     Source: Alemi, figure 3a.
     """
@@ -87,15 +87,15 @@ def draw_skew(
     """Negative ELBO against rate.
 
     Args:
-        points: those without rate or distortion are left out; at least one must have both.
-        title: above the chart.
-        log_rate: a logarithmic axis of rates, and only the negative ELBOs near the best one;
+        points: points without rate or distortion are left out; at least one must have both.
+        title: title of the chart.
+        log_rate: use a logarithmic axis of rates, and show only negative ELBOs near the best one;
             points above the chart are drawn at its upper edge.
         theme: colours.
 
     Raises:
         MissingPackageError: matplotlib is not installed.
-        InputError: no point to draw.
+        InputError: there is no point to draw.
 
     Source: Alemi, figure 3b.
     """
@@ -124,7 +124,7 @@ def draw_skew(
 
 
 def spans_decades(points: Sequence[PlanePoint]) -> bool:
-    """Whether the rates are worth a logarithmic axis."""
+    """Whether the rates span enough decades for a logarithmic axis."""
     rates = [max(point.rate, LOWEST) for point in points if point.on_plane]
     return bool(rates) and math.log10(max(rates) / min(rates)) >= DECADES
 
@@ -137,7 +137,7 @@ def _on_plane(points: Sequence[PlanePoint]) -> list[PlanePoint]:
 
 
 def _extent(points: Sequence[PlanePoint]) -> list[RatePoint]:
-    """Every place that a linear chart shows: models and their files."""
+    """All positions in a linear chart: models and their files."""
     files = [
         place for p in points for c in p.files.keys() & CODERS.keys() for place in file_places(p, c)
     ]
@@ -145,7 +145,7 @@ def _extent(points: Sequence[PlanePoint]) -> list[RatePoint]:
 
 
 def _heights(distortions: Sequence[float], best: float) -> tuple[float, float]:
-    """Limits of the distortions' axis: from 0 up, or from the lowest where that is below 0."""
+    """Limits of the axis of distortions: from 0, or from the lowest one if that is below 0."""
     lowest, highest = min(distortions), max(*distortions, best)
     margin = 0.04 * (highest - min(lowest, 0.0)) or 1.0
     return (lowest - margin if lowest < 0 else 0.0), highest + margin
@@ -182,14 +182,14 @@ def _draw_geometry(
 
 
 def _segment(start: RatePoint, end: RatePoint, count: int = 64) -> NDArray[np.float64]:
-    """Points from one place to another, dense enough for a logarithmic axis, `(count, 2)`."""
+    """Points on a straight line, dense enough for a logarithmic axis, `(count, 2)`."""
     parts = np.linspace(0, 1, count)[:, None] ** 3
     line: NDArray[np.float64] = np.array(start) * (1 - parts) + np.array(end) * parts
     return line
 
 
 def _shown(line: NDArray[np.float64], axes: "Axes", skew: bool) -> NDArray[np.float64]:
-    """Where rates and distortions lie on the chart, `(points, 2)`."""
+    """Positions of rates and distortions on the chart, `(points, 2)`."""
     rates, distortions = line.T
     heights = rates + distortions if skew else distortions
     if axes.get_xscale() == "log":
@@ -221,7 +221,7 @@ def _draw_points(axes: "Axes", points: Sequence[PlanePoint], theme: Theme, skew:
 
 
 def _draw_files(axes: "Axes", points: Sequence[PlanePoint], theme: Theme, skew: bool) -> None:
-    """What files took, joined to their ideal."""
+    """Draw files, joined to their ideal lengths."""
     labelled = set()
     for point in points:
         for coder in point.files.keys() & CODERS.keys():
@@ -238,10 +238,10 @@ def _draw_files(axes: "Axes", points: Sequence[PlanePoint], theme: Theme, skew: 
 
 
 def file_places(point: PlanePoint, coder: str) -> tuple[RatePoint, RatePoint]:
-    """Where an ideal file and the real one lie on the plane.
+    """Positions of an ideal file and the real one on the plane.
 
-    A file holds whole images, so that its ideal is R + D. It is drawn at the model's rate; what
-    the real file takes beyond its ideal is drawn as more rate.
+    A file holds complete images, so its ideal length is R + D. It is drawn at the model's rate; the
+    bits of the real file above the ideal are drawn as additional rate.
 
     Args:
         point: a model with this file.

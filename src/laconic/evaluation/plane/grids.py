@@ -1,4 +1,4 @@
-"""Grids of samples: what a family keeps of a picture at every rate, as the source's figure 4."""
+"""Grids of samples: the reconstructions of a family at every rate, as in the source's figure 4."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 Images = NDArray[np.uint8]
 
 SIDE = 0.46
-"""Inches of a small picture's side in a figure; larger ones have more, by the root."""
+"""Inches of a small picture's side in a figure; larger ones grow with the square root."""
 
 SMALL = 28
 """Pixels of a small picture's side."""
 
 COLUMNS = 6
-"""Runs in one figure; of more, those spread over the rates."""
+"""Most runs in one figure; of more runs, some spread over the rates are shown."""
 
 
 @dataclass(frozen=True)
 class Grids:
-    """Samples of one model, bytes of grey, or of three colours along one more axis, the last.
+    """Samples of one model: bytes of grey, or of three colours as one more axis, the last.
 
     Attributes:
         inputs: `(images, height, width)`.
@@ -49,7 +49,7 @@ def load_grids(path: Path) -> Grids:
     """A run's samples.
 
     Raises:
-        InputError: missing or damaged; the message names the file.
+        InputError: the file is missing or damaged; the message names it.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -68,7 +68,7 @@ def load_grids(path: Path) -> Grids:
 
 
 def families_with_grids(points: Sequence[PlanePoint]) -> dict[str, list[PlanePoint]]:
-    """By family, the runs to show: by rising rate, at most `COLUMNS`, the first and the last."""
+    """By family, the runs to show, by rising rate: at most `COLUMNS`, with the first and last."""
     shown = {}
     for family in sort_families([point.family for point in points]):
         runs = [p for p in points if p.family == family and p.grids and p.on_plane]
@@ -80,17 +80,17 @@ def families_with_grids(points: Sequence[PlanePoint]) -> dict[str, list[PlanePoi
 
 
 def draw_grid(runs: Sequence[PlanePoint], kind: str, title: str, theme: Theme = LIGHT) -> "Figure":
-    """Per run a pair of columns: one sample, and the mean of all samples of the same latent.
+    """Two columns per run: one sample, and the mean of all samples of the same latent.
 
     Args:
-        runs: with grids, at least one; by rising rate.
+        runs: runs with grids, at least one; by rising rate.
         kind: "reconstructions", which begins with a column of inputs, or "generations".
-        title: above the figure.
+        title: title of the figure.
         theme: colours.
 
     Raises:
         ConfigError: matplotlib is not installed.
-        InputError: grids are missing or damaged, or the runs were not shown the same inputs.
+        InputError: grids are missing or damaged, or the runs have different inputs.
 
     Source: Alemi, figure 4.
     """
@@ -120,13 +120,13 @@ def draw_grid(runs: Sequence[PlanePoint], kind: str, title: str, theme: Theme = 
 
 
 def label_run(point: PlanePoint) -> str:
-    """What a run was asked for and what it reached, on three lines."""
+    """The settings of a run and its results, on three lines."""
     told = (f"{name} {short(value)}" for name, value in zip("RD", point.place, strict=True))
     return "\n".join((describe_objective(point), *told))
 
 
 def describe_objective(point: PlanePoint) -> str:
-    """The objective in a few signs: "β = 0.5", or its name and numbers."""
+    """The objective in short: "β = 0.5", or its name and numbers."""
     annealed = " annealed" if point.annealed else ""
     if not math.isnan(point.beta):
         return f"β = {point.beta:g}{annealed}"
@@ -136,7 +136,7 @@ def describe_objective(point: PlanePoint) -> str:
 
 
 def _load_all(runs: Sequence[PlanePoint]) -> list[Grids]:
-    """Every run's grids, checked to belong together."""
+    """The grids of all runs, after a check that their inputs are equal."""
     loaded = [load_grids(point.grids) for point in runs if point.grids]
     if len(loaded) != len(runs) or not loaded:
         raise InputError("a run without grids of samples; leave it out")
@@ -149,7 +149,7 @@ def _load_all(runs: Sequence[PlanePoint]) -> list[Grids]:
 
 
 def _sheet(columns: Sequence[Images], gap: int = 2) -> Images:
-    """Columns of pictures on one sheet with a grey gap between, `(height, width)`, or colours."""
+    """Columns of pictures in one image, `(height, width)` or colours, with a grey gap between."""
     frame = ((0, 0), (0, gap), (0, gap), (0, 0))[: columns[0].ndim]
     strips = [np.concatenate(np.pad(c, frame, constant_values=GAP), axis=0) for c in columns]
     sheet: Images = np.concatenate(strips, axis=1)[:-gap, :-gap]
@@ -157,4 +157,4 @@ def _sheet(columns: Sequence[Images], gap: int = 2) -> Images:
 
 
 GAP = 128
-"""Grey between pictures, which shows on white and on black."""
+"""Grey between pictures; it is visible on white and on black."""

@@ -1,7 +1,7 @@
-"""Groups of points on the rate-distortion plane against each other, with their errors.
+"""Comparison of groups of points on the rate-distortion plane, with their errors.
 
-A difference counts where it exceeds `TOLERANCE` standard errors. The errors are taken as
-independent; where two models were measured on the same images this is cautious.
+A difference counts if it exceeds `TOLERANCE` standard errors. The errors are treated as
+independent; for two models that were measured on the same images this is cautious.
 """
 
 import math
@@ -17,7 +17,7 @@ TOLERANCE = 2.0
 HOLDS, FAILS, UNKNOWN = "holds", "does not hold", "not measured"
 
 Finding = tuple[str, str]
-"""A verdict and the numbers that it rests on, in words."""
+"""A verdict and the numbers behind it, in words."""
 
 
 def having(points: Iterable[PlanePoint], **parts: str) -> list[PlanePoint]:
@@ -85,7 +85,7 @@ def campaign(
 
 
 def hull_at(points: Sequence[PlanePoint], rate: float) -> Measure | None:
-    """The distortion of a group's hull at a rate, None where its points do not enclose it."""
+    """The distortion of a group's hull at a rate; None if the rate is outside its points."""
     if not points or not min(map(rate_of, points)) <= rate <= max(map(rate_of, points)):
         return None
     places = [point.place for point in points]
@@ -102,7 +102,7 @@ def near_best(
     span: float,
     name: str,
 ) -> Finding:
-    """Whether the points whose bound is near the best one lie far apart in rate."""
+    """Whether the points whose bound is near the best one have very different rates."""
     best = min((bound(point) for point in points), key=lambda measure: measure.value)
     near = [
         point for point in points if not positive(minus(minus(bound(point), best), Measure(within)))
@@ -136,12 +136,12 @@ def verdict(holds: bool) -> str:
 
 
 def missing(what: str) -> Finding:
-    """That a claim could not be checked, and what it takes."""
+    """The result of a claim that could not be checked, and what the check needs."""
     return UNKNOWN, f"needs {what}"
 
 
 def short(rate: float) -> str:
-    """Three digits, without trailing zeros; of large ones all that stand before the point."""
+    """Three digits, without trailing zeros; large numbers keep all digits before the point."""
     return format(rate, ".3g" if abs(rate) < 1000 else ".0f").replace("-", "−")
 
 

@@ -1,4 +1,4 @@
-"""Points of the rate-distortion plane, read from the folders that a sweep left behind."""
+"""Points of the rate-distortion plane, read from the folders that a sweep wrote."""
 
 import json
 import math
@@ -12,10 +12,10 @@ from typing import Any
 from laconic.errors import InputError
 
 FORMAT = "laconic rd point 1"
-"""Written into every result, so that a reader knows what it holds."""
+"""Written into every result, so that a reader recognises the format."""
 
 RESULT = "result.json"
-"""Name of the file with what a run measured, in the run's folder."""
+"""Name of the file with a run's measures, in the run's folder."""
 
 FAMILY = re.compile(r"(?P<encoder>[-+])(?P<decoder>[-+])(?P<marginal>[-+v])")
 """A family's name: encoder, decoder and marginal; simple, powerful, VampPrior."""
@@ -29,8 +29,8 @@ class Measure:
 
     Attributes:
         value: nats per image.
-        error: its standard error; NaN where not told.
-        draws: of the estimator, e.g. IWAE's; 0 where not told.
+        error: its standard error; NaN if unknown.
+        draws: draws of the estimator, e.g. IWAE's k; 0 if unknown.
     """
 
     value: float
@@ -39,18 +39,18 @@ class Measure:
 
     @property
     def spread(self) -> float:
-        """The standard error, zero where not told."""
+        """The standard error, zero if unknown."""
         return 0.0 if math.isnan(self.error) else self.error
 
 
 @dataclass(frozen=True)
 class CodedFile:
-    """What a coder really wrote.
+    """A file that a coder wrote.
 
     Attributes:
-        bits: per image.
-        ideal_bits: per image, R + D.
-        images: how many the file holds.
+        bits: bits per image.
+        ideal_bits: ideal bits per image, R + D.
+        images: number of images in the file.
     """
 
     bits: float
@@ -63,14 +63,14 @@ class PlanePoint:
     """One measured model.
 
     Attributes:
-        run: the run's folder, from the name of the folder that was searched.
-        name: for people.
+        run: the run's folder, relative to the parent of the searched folder.
+        name: name in tables.
         family: "-+v" for encoder, decoder, marginal, or another model's name.
         data: the data set's name.
-        settings: preset, objective, seed and so on, as the result tells them.
-        measures: by name, e.g. "rate_nats"; only what was measured.
-        information: lower and upper estimate of I(X; Z) in nats; NaN where not measured.
-        files: by coder, "bits_back" or "relative_entropy".
+        settings: preset, objective, seed and so on, from the result.
+        measures: the measures by name, e.g. "rate_nats".
+        information: lower and upper estimate of I(X; Z) in nats; NaN if not measured.
+        files: files by coder, "bits_back" or "relative_entropy".
         grids: file with arrays of samples, or None.
     """
 
@@ -86,19 +86,19 @@ class PlanePoint:
 
     @property
     def rate(self) -> float:
-        """Nats; NaN where not measured."""
+        """Nats; NaN if not measured."""
         return self.value("rate_nats")
 
     @property
     def distortion(self) -> float:
-        """Nats; NaN where not measured."""
+        """Nats; NaN if not measured."""
         return self.value("distortion_nats")
 
     @property
     def negative_elbo(self) -> Measure:
-        """The rate plus the distortion; with its error where the run measured the sum itself.
+        """The rate plus the distortion, with the measured error of the sum if there is one.
 
-        Without that, the errors of rate and distortion are added: a bound for any correlation.
+        Otherwise the errors of rate and distortion are added: a bound for any correlation.
         """
         if found := self.measures.get("negative_elbo_nats"):
             return found
@@ -119,12 +119,12 @@ class PlanePoint:
 
     @property
     def density(self) -> bool:
-        """Whether the distortion is that of a density, and so may be below 0."""
+        """Whether the distortion is that of a density; then it may be below 0."""
         return bool(self.settings.get("density"))
 
     @property
     def plane(self) -> str:
-        """The plane that the point lies on: densities and probabilities are never compared."""
+        """The plane of the point: densities and probabilities are never compared."""
         return f"{self.data}, densities" if self.density else self.data
 
     @property
@@ -142,11 +142,11 @@ class PlanePoint:
         return float(found) if isinstance(found, int | float) else math.nan
 
     def value(self, name: str) -> float:
-        """A measure's mean; NaN where not measured."""
+        """A measure's mean; NaN if not measured."""
         return self.measures[name].value if name in self.measures else math.nan
 
     def part(self, part: str) -> str:
-        """The sign of "encoder", "decoder" or "marginal"; empty for other models."""
+        """The sign of "encoder", "decoder" or "marginal" in the family; empty for other models."""
         match = FAMILY.fullmatch(self.family)
         return match[part] if match else ""
 
@@ -172,7 +172,7 @@ def read_points(paths: Sequence[Path]) -> list[PlanePoint]:
 
 
 def _above(path: Path) -> Path:
-    """The folder above the one that was asked for, so that two sweeps' runs differ in name."""
+    """The parent of the given folder, so that runs of two sweeps have different names."""
     return Path(os.path.abspath(path if path.is_dir() else path.parent)).parent
 
 
@@ -184,7 +184,7 @@ def read_point(file: Path, root: Path) -> PlanePoint:
         root: absolute folder that the run's name is relative to.
 
     Raises:
-        InputError: not a result of this format; the message names the file.
+        InputError: the file is not a result of this format; the message names it.
     """
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
@@ -226,7 +226,7 @@ def _point(document: Mapping[str, Any], folder: Path, root: Path) -> PlanePoint:
 
 
 def _measure(entry: Mapping[str, Any] | None) -> Measure | None:
-    """A measure; None where its value is missing, null or not finite."""
+    """A measure; None if its value is missing, null or not finite."""
     value = _number((entry or {}).get("value"))
     if entry is None or not math.isfinite(value):
         return None
@@ -239,7 +239,7 @@ def _file(entry: Mapping[str, Any]) -> CodedFile:
 
 
 def _number(value: Any) -> float:
-    """A finite number, or a measure's, else NaN: JSON cannot say that a figure does not exist."""
+    """A finite number, or a measure's value, else NaN."""
     if isinstance(value, Mapping):
         value = value.get("value")
     if value is None:

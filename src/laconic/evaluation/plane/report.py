@@ -44,11 +44,11 @@ KINDS = {
     "reconstructions": "z ~ e(z | x), x ~ d(x | z)",
     "generations": "z ~ m(z), x ~ d(x | z)",
 }
-"""Grids and where their samples come from."""
+"""Kinds of grids, and the distributions of their samples."""
 
 DENSITIES = (
-    "These models tell densities of pixels in [0, 1]: a distortion may be below 0, and no sum "
-    "R + D bounds an entropy. Each β has a likelihood of its own."
+    "These models have densities of pixels in [0, 1]: a distortion may be below 0, and no sum "
+    "R + D bounds an entropy. Each β has its own likelihood."
 )
 
 CLAIMS_NOTE = (
@@ -67,7 +67,7 @@ FILES_NOTE = (
 )
 
 FAVOURITE = "-+v"
-"""The family whose grids the source shows; the page opens these."""
+"""The family whose grids the source shows; they are open on the page."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,10 @@ class Section:
     """One plane of the report.
 
     Attributes:
-        name: of the data set.
-        points: on this plane.
-        plots: of rate and distortion.
-        grids: by family, reconstructions and generations.
+        name: name of the data set.
+        points: points on this plane.
+        plots: plots of rate and distortion.
+        grids: reconstructions and generations, by family.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Section:
 
     @property
     def count(self) -> int:
-        """Figures to draw."""
+        """Number of figures to draw."""
         return len(self.plots) + sum(map(len, self.grids.values()))
 
 
@@ -176,7 +176,7 @@ def silent(done: int, total: int) -> None:
 
 
 def replace(path: Path) -> None:
-    """Allow every file, so that those that exist are replaced."""
+    """Allow every file: existing files are replaced."""
 
 
 def write_report(
@@ -192,16 +192,16 @@ def write_report(
         runs: folders of runs, searched to any depth, or result.json files.
         out: folder to write into; it is made, and files of the same names are replaced,
             unless `check` refuses them.
-        title: of the page.
-        progress: told after every figure.
-        check: called with every file before anything is drawn; what it raises stops the report.
+        title: title of the page.
+        progress: called after every figure.
+        check: called with every file before anything is drawn; an exception stops the report.
 
     Returns:
         The files written, the page first.
 
     Raises:
         ConfigError: matplotlib is not installed.
-        InputError: no runs, or a run cannot be read; the message names the file.
+        InputError: there are no runs, or a run cannot be read; the message names the file.
     """
     points = sort_points(read_points(runs))
     planes = sorted({point.plane for point in points})
@@ -244,7 +244,7 @@ def _plan(name: str, points: Sequence[PlanePoint]) -> Section:
 
 
 def _files_of(section: Section, out: Path) -> list[Path]:
-    """The files that a plane is drawn into."""
+    """The files of a plane's figures."""
     plots = [*section.plots, *(plot for plots in section.grids.values() for plot in plots)]
     return [path for plot in plots for path in figure_paths(out / plot.name)]
 
@@ -286,11 +286,11 @@ def _show_section(
 
 
 def _bounds(points: Sequence[PlanePoint], dense: bool) -> str:
-    """What the columns of the information table are."""
+    """The note under the information table."""
     entropy = (
         "The entropy H is unknown; the lowest bound of any model, "
-        f"{number(entropy_bound(points))} nats, stands for it, so that H − D is at most what "
-        "is told. "
+        f"{number(entropy_bound(points))} nats, replaces it, so H − D is at most the "
+        "value shown. "
     )
     return (
         f"H − D ≤ I(X; Z) ≤ R. {'' if dense else entropy}E ≤ I ≤ G for samples of the model "
@@ -299,7 +299,7 @@ def _bounds(points: Sequence[PlanePoint], dense: bool) -> str:
 
 
 def _facts(points: Sequence[PlanePoint], claims: Sequence[Claim]) -> tuple[Fact, ...]:
-    """The few figures that a reader wants first."""
+    """The most important figures."""
     shown = [point for point in points if point.on_plane]
     verdicts = [claim.verdict for claim in claims]
     facts: list[Fact] = []
@@ -321,7 +321,7 @@ def _facts(points: Sequence[PlanePoint], claims: Sequence[Claim]) -> tuple[Fact,
 
 
 def _plots(points: Sequence[PlanePoint], data: str, slug: str) -> Iterator[Plot]:
-    """The plane and the skew planes; none where no run has both rate and distortion."""
+    """The plane and the skew planes; none if no run has both rate and distortion."""
     shown = [point for point in points if point.on_plane]
     if not shown:
         return
@@ -387,7 +387,7 @@ class Steps:
         self.total, self.progress, self.done = total, progress, 0
 
     def tick(self) -> None:
-        """One more is drawn."""
+        """Count one more figure."""
         self.done += 1
         self.progress(self.done, self.total)
 

@@ -1,4 +1,4 @@
-"""How families look on the rate-distortion plane: a colour, a marker and a filling each."""
+"""The style of families on the rate-distortion plane: a colour, a marker and a filling each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Theme:
         soft: the hull and the isolines.
         line: the grid.
         families: by decoder and marginal, e.g. "-v"; cold for weak decoders, warm for strong ones.
-        others: for models that are no family.
+        others: colours for models without a family.
     """
 
     paper: str
@@ -58,11 +58,11 @@ MARKERS = {"-": "o", "+": "s", "v": "^"}
 """By marginal."""
 
 OTHER_MARKERS = ("D", "P", "X", "p", "h")
-"""For models that are no family, one after the other."""
+"""Markers for models without a family, one after the other."""
 
 
 def sort_families(families: Sequence[str]) -> list[str]:
-    """Each once: weak decoders first, then strong ones, then models that are no family."""
+    """Distinct families: weak decoders first, then strong ones, then models without a family."""
 
     def order(family: str) -> tuple[Any, ...]:
         match = FAMILY.fullmatch(family)

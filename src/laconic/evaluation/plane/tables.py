@@ -1,4 +1,4 @@
-"""What was measured on the rate-distortion plane, as tables: for the page and as CSV."""
+"""Tables of the measures on the rate-distortion plane: for the page and as CSV."""
 
 import csv
 import io
@@ -51,7 +51,7 @@ def entropy_bound(points: Sequence[PlanePoint]) -> float:
 
 
 def points_table(points: Sequence[PlanePoint]) -> Table:
-    """Rate, distortion and the bounds on the likelihood; frontier points are marked."""
+    """The table of rate, distortion and bounds of the likelihood; frontier points are marked."""
     frontier = frontier_of(points)
     columns: list[Column] = [
         ("objective", describe_objective),
@@ -66,7 +66,7 @@ def points_table(points: Sequence[PlanePoint]) -> Table:
 
 
 def information_table(points: Sequence[PlanePoint]) -> Table:
-    """The sandwich H - D <= I <= R, the generative bounds, and what is lost where."""
+    """The table of the bounds H - D <= I <= R, the generative bounds, and the gaps."""
     entropy = entropy_bound(points)
     columns: list[Column] = [
         ("H − D, at most", lambda p: number(entropy - p.distortion)),
@@ -101,7 +101,7 @@ def files_table(points: Sequence[PlanePoint]) -> Table | None:
 
 
 def settings_table(points: Sequence[PlanePoint]) -> Table:
-    """What every run was told, and what it took."""
+    """The table of every run's settings and costs."""
     columns: list[Column] = [
         ("preset", lambda p: _setting(p, "preset")),
         ("objective", lambda p: _setting(p, "objective")),
@@ -166,7 +166,7 @@ def number(value: float, sign: str = "") -> str:
 
 
 def points_csv(points: Sequence[PlanePoint]) -> str:
-    """Everything that was measured, one line per run; empty fields for what was not."""
+    """All measures as CSV, one line per run; a missing measure is an empty field."""
     frontier = frontier_of(points)
     rows = [_flat(point) | {"on_frontier": point.run in frontier} for point in points]
     columns = list(dict.fromkeys(name for row in rows for name in row))

@@ -1,1 +1,1 @@
-"""What every report is made of: pages, charts, figures, provenance."""
+"""Parts of reports: pages, charts, figures, provenance."""

@@ -1,4 +1,4 @@
-"""What every results.json says about the run behind it: command, commit, machine, time."""
+"""The facts about a run in every results.json: command, commit, machine, time."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ def describe_run(command: str, started: float, repository: Path, **facts: Any) -
     """The facts of a run, for the key "run" of a results.json.
 
     Args:
-        command: as a user would type it in the repository's root.
+        command: the command, typed in the repository's root.
         started: `time.time()` at the start.
         repository: root of the checkout, for the commit.
         facts: more entries, e.g. seeds.
@@ -44,7 +44,7 @@ def describe_machine() -> str:
 
 
 def _processor() -> str:
-    """The processor's name, where the system tells."""
+    """The processor's name, or a general one if the system does not report it."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
