@@ -12,6 +12,7 @@ from torch.distributions import Distribution, Normal
 
 from laconic.errors import ConfigError
 from laconic.models.exact import ExactLadder
+from laconic.models.walk import walk
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ Features = Sequence[Tensor]
 
 Prior = Callable[[int, Sequence[Tensor], Context], Normal]
 """What both sides know of a level, given the latents above it."""
+PriorOf = Callable[[int, Sequence[Tensor], Context], Distribution]
+"""A `Prior` of any family."""
 
 POSITION_BITS = 12
 """`Condition.position` counts in units of 2^-12."""
@@ -169,31 +172,93 @@ class LatentVariableModel(nn.Module, ABC):
     def likelihood(self, latents: Sequence[Tensor], context: Context) -> Distribution:
         """p(x | z); its mean, `(batch, 3, height, width)`, is the picture that is shown."""
 
-    def climb(self, x: Tensor, context: Context, pathwise: bool = True) -> list[Rung]:
-        """Draw every level once, top first.
+    def begin(self, context: Context) -> "ModelWalk":
+        """The state of a walk before its first level (`models.walk`)."""
+        return ModelWalk(self, context)
 
-        Args:
-            x: what is told.
-            context: of `x`.
-            pathwise: reparametrised draws, through which gradients reach the posterior; else the
-                draws are constants, as score-function gradients ask.
-        """
-        features = self.encode(x, context)
-        rungs: list[Rung] = []
-        above: list[Tensor] = []
-        for level in range(self.levels):
-            prior = self.prior(level, above, context)
-            posterior = self.posterior(level, features, above, prior, context)
-            above.append(posterior.rsample() if pathwise else posterior.sample())
-            rungs.append(Rung(posterior, prior, above[-1]))
-        return rungs
+    def climb(self, x: Tensor, context: Context, pathwise: bool = True) -> list[Rung]:
+        """Draw every level once, top first; `pass_through` without the likelihood."""
+        return self.draw(self.encode(x, context), context, pathwise)[0]
 
     def pass_through(
         self, x: Tensor, context: Context, pathwise: bool = True
     ) -> tuple[list[Rung], Distribution]:
-        """One draw of every level (see `climb`), and the likelihood of the pixels given them."""
-        rungs = self.climb(x, context, pathwise)
-        return rungs, self.likelihood([rung.latent for rung in rungs], context)
+        """Draw every level once, top first, and compute the likelihood of these latents.
+
+        Args:
+            x: `(batch, channels, *shape)`.
+            context: of `x`.
+            pathwise: whether draws are reparametrised, so that gradients reach the posterior
+                through them; else they are constants, as score-function gradients require.
+        """
+        rungs, state = self.draw(self.encode(x, context), context, pathwise)
+        return rungs, state.likelihood()
+
+    def draw(
+        self, features: Features, context: Context, pathwise: bool = False
+    ) -> tuple[list[Rung], "ModelWalk"]:
+        """Draw every level once, top first, z ~ q(z | x); and the state after the last level.
+
+        Args:
+            features: what `encode` returned.
+            context: of the same examples.
+            pathwise: see `pass_through`.
+        """
+        state = self.begin(context)
+        rungs: list[Rung] = []
+
+        def step(level: int, prior: Distribution) -> Tensor:
+            posterior = state.posterior(level, features, prior)
+            latent = posterior.rsample() if pathwise else posterior.sample()
+            rungs.append(Rung(posterior, prior, latent))
+            return latent
+
+        walk(state, step)
+        return rungs, state
+
+
+class PriorWalk:
+    """A walk that needs priors alone: the receiver's.
+
+    Args:
+        levels: number of latents.
+        prior: level, latents above, context -> distribution.
+        context: what both sides know.
+    """
+
+    def __init__(self, levels: int, prior: PriorOf, context: Context) -> None:
+        self.levels, self.context = levels, context
+        self.above: list[Tensor] = []
+        self._prior = prior
+
+    def prior(self, level: int) -> Any:
+        """The prior of `level`, given the latents so far."""
+        return self._prior(level, self.above, self.context)
+
+    def take_in(self, level: int, latent: Tensor) -> None:
+        """Continue from the latent of `level`."""
+        self.above = [*self.above, latent]
+
+
+class ModelWalk(PriorWalk):
+    """A walk up a model's ladder in floats.
+
+    Args:
+        model: the ladder.
+        context: what both sides know.
+    """
+
+    def __init__(self, model: LatentVariableModel, context: Context) -> None:
+        super().__init__(model.levels, model.prior, context)
+        self.model = model
+
+    def posterior(self, level: int, features: Features, prior: Any) -> Distribution:
+        """The posterior of `level`, given the latents so far and what `prior` returned."""
+        return self.model.posterior(level, features, self.above, prior, self.context)
+
+    def likelihood(self) -> Distribution:
+        """Of the example, once all latents are known."""
+        return self.model.likelihood(self.above, self.context)
 
 
 class NormalLadder(LatentVariableModel):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from laconic.codecs.image.latents import hear, tell
+from laconic.codecs.image.latents import decode_latents, encode_latents
 from laconic.codecs.runtime import DTYPES, Runtime
 from laconic.coding.queue.stream import QueueDecoder, QueueEncoder
 from laconic.coding.random import SharedRandomness
@@ -22,7 +22,7 @@ def test_an_integer_prior_makes_latents_equal_everywhere(
     sender, stream = Runtime(model, "float32", 1), QueueEncoder()
     with sender.running():
         context, x = model.context((24, 32), 700, 1000), torch.rand(1, 3, 24, 32)
-        told, receipts = tell(
+        sent, receipts = encode_latents(
             model, sender.exact_prior, coders, x, context, stream, SharedRandomness(1)
         )
     assert sum(receipt.ideal_bits for receipt in receipts) > 1000
@@ -32,5 +32,7 @@ def test_an_integer_prior_makes_latents_equal_everywhere(
         with receiver.running():
             where = receiver.model.context((24, 32), 700, 1000, receiver.dtype)
             stream_in = QueueDecoder(message)
-            heard = hear(receiver.exact_prior, coders, where, stream_in, SharedRandomness(1))
-        assert all(torch.equal(a, b.float()) for a, b in zip(told, heard, strict=True))
+            received = decode_latents(
+                receiver.exact_prior, coders, where, stream_in, SharedRandomness(1)
+            )
+        assert all(torch.equal(a, b.float()) for a, b in zip(sent, received, strict=True))

@@ -21,7 +21,7 @@ from laconic.codecs.image.header import (
     ImageHeader,
     LevelCost,
 )
-from laconic.codecs.image.latents import hear, tell
+from laconic.codecs.image.latents import decode_latents, encode_latents
 from laconic.codecs.image.metadata import METADATA, write_metadata
 from laconic.codecs.image.picture import Colour, Picture, put_together, take_apart
 from laconic.codecs.image.tiles import MAX_PIXELS, MAX_SIDE, Canvas, Tile, plan_tiles
@@ -225,7 +225,7 @@ class ImageCodec:
         x = torch.from_numpy(padded).to(context.log_beta).permute(2, 0, 1)[None] / 255
         stream = QueueEncoder()
         model, prior = self.runtime.model, self.runtime.exact_prior
-        _, receipts = tell(model, prior, self.coders, x, context, stream, shared)
+        _, receipts = encode_latents(model, prior, self.coders, x, context, stream, shared)
         return stream.finish(), receipts
 
     def _read_tile(
@@ -238,7 +238,8 @@ class ImageCodec:
     ) -> NDArray[np.float32]:
         context = self._context(tile.height, tile.width, header.quality_step)
         shared = SharedRandomness(header.seed).child(index)
-        latents = hear(self.runtime.exact_prior, coders, context, QueueDecoder(data), shared)
+        stream = QueueDecoder(data)
+        latents = decode_latents(self.runtime.exact_prior, coders, context, stream, shared)
         shown: Tensor = self.runtime.model.likelihood(latents, context).mean
         picture = shown[0, :, : tile.height, : tile.width].permute(1, 2, 0).float()
         values: NDArray[np.float32] = picture.cpu().numpy()

@@ -1,9 +1,9 @@
-"""The one loop: a ladder of latents told by relative entropy coding, and heard.
+"""The latents of a picture as bits, by relative entropy coding.
 
-Sender and receiver walk the same ladder; the receiver's walk lacks the posteriors.
+Sender and receiver walk the same ladder (`models.walk`); the receiver has no posteriors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,10 +13,43 @@ from laconic.coding.queue.stream import QueueDecoder, QueueEncoder
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.distributions.rated import RatedNormal
-from laconic.models.base import Context, NormalLadder, Prior
+from laconic.models.base import Context, NormalLadder, Prior, PriorWalk
+from laconic.models.walk import walk
 
 
-def tell(
+def sender_walk(
+    model: NormalLadder,
+    exact_prior: Prior,
+    x: Tensor,
+    context: Context,
+    step: Callable[[int, Normal, Normal], Tensor],
+) -> list[Tensor]:
+    """Walk the ladder with exact priors and the posteriors of `x`.
+
+    Args:
+        model: the ladder.
+        exact_prior: what `model.exact_prior()` returned.
+        x: `(batch, channels, *shape)`.
+        context: of `x`.
+        step: level, exact prior and posterior -> the latent, in the precision of exact priors.
+
+    Returns:
+        The latents, top first, in the dtype of `x`.
+    """
+    features = model.encode(x, context)
+    above: list[Tensor] = []
+
+    def with_posterior(level: int, prior: Normal) -> Tensor:
+        rounded = Normal(prior.loc.to(x), prior.scale.to(x), validate_args=False)
+        latent = step(level, prior, model.posterior(level, features, above, rounded, context))
+        above.append(latent.to(x))
+        return latent
+
+    walk(PriorWalk(model.levels, exact_prior, context), with_posterior)
+    return above
+
+
+def encode_latents(
     model: NormalLadder,
     exact_prior: Prior,
     coders: Sequence[RelativeEntropyCoder],
@@ -25,39 +58,46 @@ def tell(
     stream: QueueEncoder,
     shared: SharedRandomness,
 ) -> tuple[list[Tensor], list[Receipt]]:
-    """Write one draw of every latent of `x`, top first; return the draws and what they cost.
+    """Write one draw of every latent of `x`, top first.
 
-    Level k uses the substream `shared.child(k)`. `x`: `(batch, 3, height, width)` in [0, 1];
-    `exact_prior` is what `model.exact_prior()` gave. Draws come in the model's own dtype.
+    Args:
+        model: the ladder.
+        exact_prior: what `model.exact_prior()` returned.
+        coders: one per level; level k uses the substream `shared.child(k)`.
+        x: `(batch, 3, height, width)` in [0, 1].
+        context: of `x`.
+        stream: where the bits go.
+        shared: randomness that the receiver has too.
+
+    Returns:
+        The draws, in the dtype of `x`, and what each level cost.
     """
-    features = model.encode(x, context)
-    exact: list[Tensor] = []
-    above: list[Tensor] = []
     receipts: list[Receipt] = []
-    for level, coder in enumerate(coders):
-        prior = exact_prior(level, exact, context)
-        seen = Normal(prior.loc.to(x), prior.scale.to(x), validate_args=False)
-        posterior = model.posterior(level, features, above, seen, context)
-        draw, receipt = coder.encode(_plain(posterior), _plain(prior), stream, shared.child(level))
-        exact.append(draw)
-        above.append(draw.to(x))
+
+    def step(level: int, prior: Normal, posterior: Normal) -> Tensor:
+        draw, receipt = coders[level].encode(
+            _plain(posterior), _plain(prior), stream, shared.child(level)
+        )
         receipts.append(receipt)
-    return above, receipts
+        return draw
+
+    return sender_walk(model, exact_prior, x, context, step), receipts
 
 
-def hear(
+def decode_latents(
     exact_prior: Prior,
     coders: Sequence[RelativeEntropyCoder],
     context: Context,
     stream: QueueDecoder,
     shared: SharedRandomness,
 ) -> list[Tensor]:
-    """Read what `tell` wrote; floats decide the draws' values, never how many bits are read."""
-    exact: list[Tensor] = []
-    for level, coder in enumerate(coders):
-        prior = exact_prior(level, exact, context)
-        exact.append(coder.decode(_plain(prior), stream, shared.child(level)))
-    return [draw.to(context.log_beta) for draw in exact]
+    """Read what `encode_latents` wrote; floats decide values, never how many bits are read."""
+
+    def step(level: int, prior: Normal) -> Tensor:
+        return coders[level].decode(_plain(prior), stream, shared.child(level))
+
+    draws = walk(PriorWalk(len(coders), exact_prior, context), step)
+    return [draw.to(context.log_beta) for draw in draws]
 
 
 def _plain(distribution: Normal) -> Normal:

@@ -46,9 +46,9 @@ def ideal_point(
     x = torch.from_numpy(cropped.copy()).permute(2, 0, 1)[None].float() / 255
     tastes = None if taste is None else torch.tensor([taste])
     context = Context((height, width), Condition(torch.tensor([log_beta]), taste=tastes))
-    rungs = model.climb(x, context)
+    rungs, likelihood = model.pass_through(x, context)
     nats = sum(float(rate_of(rung.posterior, rung.prior, rung.latent)) for rung in rungs)
-    mean = model.likelihood([rung.latent for rung in rungs], context).mean.clamp(0, 1)
+    mean = likelihood.mean.clamp(0, 1)
     shown = (mean[0] * 255).round().permute(1, 2, 0).numpy().astype(np.uint8)
     similarity = ms_ssim_db(ms_ssim(cropped, shown))
     rate = nats / math.log(2) / height / width

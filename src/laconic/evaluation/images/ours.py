@@ -9,6 +9,7 @@ from torch.distributions import Normal
 
 from laconic.codecs.image.codec import ImageCodec, quality_step
 from laconic.codecs.image.header import QUALITY_STEPS
+from laconic.codecs.image.latents import sender_walk
 from laconic.codecs.info import FileInfo, describe
 from laconic.evaluation.images.results import CodeLength, LevelBits
 from laconic.metrics.images import Image8
@@ -85,15 +86,13 @@ def exact_draw(
     below, right = context.shape[0] - height, context.shape[1] - width
     padded = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="symmetric")
     x = torch.from_numpy(padded).float().permute(2, 0, 1)[None] / 255
+
+    def draw(level: int, prior: Normal, posterior: Normal) -> torch.Tensor:
+        noise = torch.randn(posterior.loc.shape, generator=generator)
+        return (posterior.loc + posterior.scale * noise).double()
+
     with torch.inference_mode():
-        features, exact_prior = model.encode(x, context), model.exact_prior()
-        above: list[torch.Tensor] = []
-        for level in range(model.levels):
-            exact = exact_prior(level, [z.double() for z in above], context)
-            prior = Normal(exact.loc.to(x), exact.scale.to(x), validate_args=False)
-            posterior = model.posterior(level, features, above, prior, context)
-            noise = torch.randn(posterior.loc.shape, generator=generator)
-            above.append(posterior.loc + posterior.scale * noise)
+        above = sender_walk(model, model.exact_prior(), x, context, draw)
         shown = model.likelihood(above, context).mean
     values = shown[0, :, :height, :width].permute(1, 2, 0).float().numpy()
     return np.asarray(np.round(values.clip(0, 1) * 255), dtype=np.uint8)

@@ -17,7 +17,8 @@ from torch.distributions import Distribution, Transform
 
 from laconic.distributions.divergence import density
 from laconic.errors import InputError
-from laconic.models.base import Condition, Context, Features, LatentVariableModel, Rung
+from laconic.models.base import Condition, Context, LatentVariableModel
+from laconic.models.walk import walk
 from laconic.training.modes import evaluation
 
 Progress = Callable[[int, int], None]
@@ -25,7 +26,7 @@ Progress = Callable[[int, int], None]
 
 
 def silent(done: int, total: int) -> None:
-    """No progress at all."""
+    """Report no progress."""
 
 
 class UnavailableMeasureError(InputError):
@@ -180,36 +181,25 @@ def log_volume(transform: Transform, before: Tensor, after: Tensor) -> Tensor:
     return told.reshape(len(before), -1).sum(1)
 
 
-def ascend(model: LatentVariableModel, features: Features, context: Context) -> list[Rung]:
-    """Draw every level once, top first: z ~ e(z | x)."""
-    rungs: list[Rung] = []
-    for level in range(model.levels):
-        above = [rung.latent for rung in rungs]
-        prior = model.prior(level, above, context)
-        posterior = model.posterior(level, features, above, prior, context)
-        rungs.append(Rung(posterior, prior, posterior.sample()))
-    return rungs
-
-
 def generate(model: LatentVariableModel, context: Context) -> list[Tensor]:
     """Draw every level once, top first: z ~ m(z)."""
-    latents: list[Tensor] = []
-    for level in range(model.levels):
-        latents.append(model.prior(level, latents, context).sample())
-    return latents
+    return walk(model.begin(context), lambda level, prior: prior.sample())
 
 
 def log_ratio(
     model: LatentVariableModel, x: Tensor, latents: Sequence[Tensor], context: Context
 ) -> Tensor:
     """Return ln e(z | x) - ln m(z) of given latents, `(batch,)` in nats and float64."""
-    features = model.encode(x, context)
-    total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-    for level, latent in enumerate(latents):
-        prior = model.prior(level, latents[:level], context)
-        posterior = model.posterior(level, features, latents[:level], prior, context)
-        total += nats(posterior, latent) - nats(prior, latent)
-    return total
+    features, state = model.encode(x, context), model.begin(context)
+    ratios: list[Tensor] = []
+
+    def step(level: int, prior: Distribution) -> Tensor:
+        posterior = state.posterior(level, features, prior)
+        ratios.append(nats(posterior, latents[level]) - nats(prior, latents[level]))
+        return latents[level]
+
+    walk(state, step)
+    return sum(ratios, torch.zeros(len(x), dtype=torch.float64, device=x.device))
 
 
 def nats(distribution: Distribution, value: Tensor) -> Tensor:

@@ -26,7 +26,6 @@ from laconic.evaluation.models.estimates import (
     Progress,
     Sampling,
     UnavailableMeasureError,
-    ascend,
     batches,
     check_images,
     estimate,
@@ -81,15 +80,15 @@ def rate_distortion(
     with measuring(model, sampling.seed):
         for x, context in batches(model, images, sampling, progress):
             features = model.encode(x, context)
-            told = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-            left = torch.zeros_like(told)
+            rate_nats = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+            distortion_nats = torch.zeros_like(rate_nats)
             for _ in range(draws):
-                rungs = ascend(model, features, context)
+                rungs, state = model.draw(features, context)
                 for rung in rungs:
-                    told += rate(rung.posterior, rung.prior, rung.latent).double()
-                left -= nats(model.likelihood([rung.latent for rung in rungs], context), x)
-            rates.append(told / draws)
-            distortions.append(left / draws)
+                    rate_nats += rate(rung.posterior, rung.prior, rung.latent).double()
+                distortion_nats -= nats(state.likelihood(), x)
+            rates.append(rate_nats / draws)
+            distortions.append(distortion_nats / draws)
     r, d = torch.cat(rates), torch.cat(distortions)
     return RateDistortion(
         estimate(r, "rate"), estimate(d, "distortion"), estimate(r + d, "negative ELBO")
@@ -133,8 +132,8 @@ def importance_bound(model: LatentVariableModel, x: Tensor, context: Context, dr
     features = model.encode(x, context)
     total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
     for _ in range(draws):
-        rungs = ascend(model, features, context)
-        weight = nats(model.likelihood([rung.latent for rung in rungs], context), x)
+        rungs, state = model.draw(features, context)
+        weight = nats(state.likelihood(), x)
         for rung in rungs:
             weight += nats(rung.prior, rung.latent) - nats(rung.posterior, rung.latent)
         total = torch.logaddexp(total, weight)

@@ -25,7 +25,6 @@ from laconic.evaluation.models.estimates import (
     Progress,
     Sampling,
     UnavailableMeasureError,
-    ascend,
     check_images,
     device,
     draw_pictures,
@@ -315,9 +314,9 @@ def grids(
         for part in split(shown, sampling.batch):
             x = part.to(device(model))
             context = make_context(model, x.shape[-2:], x, len(x), sampling.beta)
-            rungs = ascend(model, model.encode(x, context), context)
-            told = [rung.latent for rung in rungs]
-            reconstructions.append(_several(model, told, x, samples, sampling))
+            rungs = model.climb(x, context, pathwise=False)
+            latents = [rung.latent for rung in rungs]
+            reconstructions.append(_several(model, latents, x, samples, sampling))
             generations.append(_several(model, generate(model, context), x, samples, sampling))
     return {
         "inputs": _bytes(shown),
