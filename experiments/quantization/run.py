@@ -62,7 +62,7 @@ def train(noise: str) -> None:
             rungs = uniform.climb(model, x, context)
             return rungs, model.likelihood([rung.latent for rung in rungs], context)
 
-        trainer.loss = LadderLoss(climb, uniform.objective, model.beta_range, trainer.config)
+        trainer.loss = LadderLoss(climb, uniform.UniformElbo(), model.beta_range, trainer.config)
     trainer.run(
         lambda step, row: print(noise, {k: round(v, 4) for k, v in row.items()}, flush=True)
     )

@@ -18,7 +18,7 @@ portable.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -29,12 +29,13 @@ from laconic.coding.queue.stream import QueueDecoder, QueueEncoder
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy.dither import classes as dither
 from laconic.container import Section, pack, unpack
+from laconic.distributions.divergence import density
 from laconic.evaluation.images.ours import context_of
 from laconic.evaluation.images.results import CodeLength
 from laconic.metrics.images import Image8
 from laconic.models.base import Context
 from laconic.models.sliced.ladder import SlicedLadder
-from laconic.training.objectives.elbo import Terms
+from laconic.training.objectives.base import Objective, Parts, Terms, assemble
 
 WIDTH = math.sqrt(12.0)
 SILENT_SCALE = 1 / 8
@@ -98,20 +99,22 @@ def climb(model: SlicedLadder, x: Tensor, context: Context) -> list[UniformRung]
     return rungs
 
 
-def objective(
-    x: Tensor,
-    rungs: Sequence[UniformRung],
-    likelihood: Distribution,
-    log_beta: Tensor,
-    warmup: float = 1.0,
-) -> Terms:
-    """Rate + squared error / (2 beta): `laconic.training.objectives.elbo.elbo` up to constants."""
-    pixels = x.shape[-1] * x.shape[-2]
-    rates = [rung.rate_nats.flatten(1).sum(1) / pixels for rung in rungs]
-    remaining = -likelihood.log_prob(x).flatten(1).sum(1) / pixels
-    error = (likelihood.mean - x).square().flatten(1).mean(1)
-    bits = [rate / math.log(2.0) for rate in rates]
-    return Terms(remaining + warmup * torch.stack(rates).sum(0), bits, error)
+@final
+class UniformElbo(Objective):
+    """Rate + squared error / (2 beta): `laconic.training.objectives.elbo.Elbo` up to constants."""
+
+    def __call__(
+        self,
+        x: Tensor,
+        rungs: Sequence[Any],
+        likelihood: Distribution,
+        log_beta: Tensor,
+        warmup: float = 1.0,
+    ) -> Terms:
+        """Per-example terms; `rungs` are `UniformRung`s."""
+        rates = [rung.rate_nats.flatten(1).sum(1) for rung in rungs]
+        parts = Parts(-density(likelihood, x), rates)
+        return assemble(parts, parts.distortion + warmup * parts.rate)
 
 
 @final

@@ -34,7 +34,6 @@ from laconic.models.families.family import Family
 from laconic.training.checkpoints import load_average
 from laconic.training.config import build
 from laconic.training.gradients import gradient_comparison
-from laconic.training.objectives.choice import is_pathwise
 
 HERE = Path(__file__).resolve().parent
 BETA = 1.0
@@ -155,9 +154,9 @@ def compare(model: Family, training: dict[str, Any], images: Tensor) -> dict[str
 
     def loss(settings: dict[str, Any]) -> Tensor:
         objective = make_objective({**training, "objective": settings})
-        rungs, likelihood = model.pass_through(x, context, is_pathwise(objective))
+        rungs, likelihood = model.pass_through(x, context, objective.pathwise)
         terms = objective(x, rungs, likelihood, context.log_beta, 1.0)
-        return terms.loss.mean() * x.shape[-1] * x.shape[-2]
+        return terms.loss.mean()
 
     losses = {name: partial(loss, settings) for name, settings in ESTIMATORS.items()}
     moments = gradient_comparison(losses, list(model.encoder.mean.parameters()), GRADIENT_DRAWS)

@@ -10,13 +10,13 @@ from PIL import Image
 from laconic.data.patches import (
     MixedSampler,
     PatchSampler,
-    block_covariance,
     load_images,
     patch_count,
     read_split,
     reducer,
 )
 from laconic.errors import ConfigError
+from laconic.networks.linear_transform import block_covariance
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_covariance_of_white_noise_is_white() -> None:
     """Uniform noise: variance 1/12; entries within six standard errors (false alarms < 1e-4)."""
     rng = np.random.default_rng(1)
     noise = [rng.integers(256, size=(256, 256, 3), dtype=np.uint8) for _ in range(4)]
-    covariance = block_covariance(PatchSampler(noise, 128, 8, 0), block=4, batches=4)
+    covariance = block_covariance(map(PatchSampler(noise, 128, 8, 0).batch, range(4)), block=4)
     assert covariance.shape == (48, 48)
     samples = 4 * 8 * 32 * 32
     torch.testing.assert_close(

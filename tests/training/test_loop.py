@@ -8,7 +8,7 @@ import torch
 
 from laconic.data.patches import PatchSampler
 from laconic.errors import ConfigError
-from laconic.lab.recipes.latent import _climb as climb_of
+from laconic.lab.recipes.latent import one_pass
 from laconic.models import make_model
 from laconic.training import checkpoints
 from laconic.training.config import build, read_config
@@ -38,7 +38,7 @@ def trainer(folder: Path, **settings: object) -> Trainer:
     model = make_model(TINY)
     values = {"steps": 30, "precision": "32-true", "log_steps": 5, **settings}
     config = build(LoopConfig, values, "loop")
-    loss = LadderLoss(climb_of(model), elbo, model.beta_range, config)
+    loss = LadderLoss(one_pass(model, elbo), elbo, model.beta_range, config)
     sampler = PatchSampler(smooth_images(), 16, 4, 0)
     rate = LearningRate(peak=3e-3, warmup_steps=1)
     return Trainer(model, loss, sampler, rate, config, folder, {"model": TINY})

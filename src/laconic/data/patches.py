@@ -145,19 +145,3 @@ class MixedSampler:
             places = torch.from_numpy(chosen)
             batch[places] = self.second.batch(index)[places]
         return batch
-
-
-def block_covariance(sampler: PatchSampler, block: int, batches: int) -> Tensor:
-    """Covariance of `block` x `block` colour cubes around mid-grey.
-
-    Returns:
-        `(3 block², 3 block²)` float64; cubes flattened as (colour, row, column).
-    """
-    total = torch.zeros(3 * block * block, 3 * block * block, dtype=torch.float64)
-    seen = 0
-    for index in range(batches):
-        cubes = torch.nn.functional.unfold(sampler.batch(index) - 0.5, block, stride=block)
-        flat = cubes.transpose(1, 2).flatten(0, 1)
-        total += (flat.T @ flat).double()
-        seen += len(flat)
-    return total / seen

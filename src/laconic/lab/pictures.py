@@ -27,8 +27,6 @@ from laconic.data.folders import list_images, load_rgb
 from laconic.errors import ConfigError, InputError
 from laconic.lab.points import Instruments, read_point, refuse_changes, write_point
 from laconic.models.base import LatentVariableModel
-from laconic.models.dense.vae import DenseVAE
-from laconic.models.families.family import Family
 from laconic.pretrained import Pretrained
 
 MEASURE = {
@@ -120,7 +118,7 @@ def _centre(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 def check_model(model: LatentVariableModel, config: CropConfig) -> None:
     """Raise `ConfigError` for a model of other images, or for crops that it cannot take."""
-    if isinstance(model, Family | DenseVAE):
+    if not model.takes_any_size:
         raise ConfigError("this is a model of small images, not of pictures; `laconic rd run` them")
     if config.patch < 1 or config.patch % model.stride:
         raise ConfigError(

@@ -30,7 +30,6 @@ from laconic.lab.sweep import Run, digest
 from laconic.training import checkpoints
 from laconic.training.config import build
 from laconic.training.loop import Trainer
-from laconic.training.objectives.rate_target import TargetRate
 
 PATIENCE_SECONDS = 15.0
 """How long a run's lock is waited for: a worker whose parent was killed saves before it ends."""
@@ -114,9 +113,8 @@ def _measure(run: Run, trainer: Trainer, instruments: Instruments, progress: Pro
 
 def _describe(run: Run, trainer: Trainer) -> dict[str, Any]:
     """Everything about a run but what was measured."""
-    training, state = run.training, trainer.state
+    training = run.training
     model, loop, objective = (training[key] for key in ("model", "loop", "objective"))
-    found = {"multiplier": float(state.multiplier)} if isinstance(state, TargetRate) else {}
     return {
         "name": run.title,
         "family": model.get("family", model["name"]),
@@ -128,7 +126,7 @@ def _describe(run: Run, trainer: Trainer) -> dict[str, Any]:
         "steps": trainer.step,
         "train_seconds": round(trainer.seconds, 1),
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
-        **found,
+        **trainer.state.report(),
         "settings": {"training": training, "measuring": run.measuring, "digest": digest(run)},
     }
 

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -100,11 +100,13 @@ class LatentVariableModel(nn.Module, ABC):
         levels: number of latents.
         stride: image sides must be multiples of this; the codec pads.
         beta_range: smallest and largest beta that the weights were trained for.
-        shows_pictures: whether the likelihood's mean is a picture worth showing, as lossy codecs
-            do; models that tell every pixel exactly have no use for one.
+        shows_pictures: whether the likelihood's mean is a picture that lossy codecs show; models
+            for lossless coding have none.
+        takes_any_size: whether it is made for pictures of any size; else for small images of one.
     """
 
     shows_pictures: ClassVar[bool] = True
+    takes_any_size: ClassVar[bool] = True
     levels: int
     stride: int
     beta_range: tuple[float, float]
@@ -137,6 +139,22 @@ class LatentVariableModel(nn.Module, ABC):
         position = (steps - 2 * step) * 2**POSITION_BITS // steps
         padded = tuple(-(-length // self.stride) * self.stride for length in shape)
         return Context(padded, Condition(log_betas, position, tastes, side))
+
+    @property
+    def has_taste(self) -> bool:
+        """Whether `Condition.taste` steers the model."""
+        return False
+
+    def prepare(self, batches: Iterable[Tensor]) -> None:
+        """Set what the model takes from the data before training: a transform, pseudo-inputs.
+
+        Args:
+            batches: training examples in an order without meaning, each `(batch, channels,
+                *shape)` in [0, 1].
+
+        Raises:
+            ConfigError: there are too few.
+        """
 
     def exact_ladder(self) -> ExactLadder:
         """The whole model in integers, as lossless codecs ask for it.
@@ -178,7 +196,7 @@ class LatentVariableModel(nn.Module, ABC):
 
     def climb(self, x: Tensor, context: Context, pathwise: bool = True) -> list[Rung]:
         """Draw every level once, top first; `pass_through` without the likelihood."""
-        return self.draw(self.encode(x, context), context, pathwise)[0]
+        return self.draw_latents(self.encode(x, context), context, pathwise)[0]
 
     def pass_through(
         self, x: Tensor, context: Context, pathwise: bool = True
@@ -191,10 +209,10 @@ class LatentVariableModel(nn.Module, ABC):
             pathwise: whether draws are reparametrised, so that gradients reach the posterior
                 through them; else they are constants, as score-function gradients require.
         """
-        rungs, state = self.draw(self.encode(x, context), context, pathwise)
+        rungs, state = self.draw_latents(self.encode(x, context), context, pathwise)
         return rungs, state.likelihood()
 
-    def draw(
+    def draw_latents(
         self, features: Features, context: Context, pathwise: bool = False
     ) -> tuple[list[Rung], "ModelWalk"]:
         """Draw every level once, top first, z ~ q(z | x); and the state after the last level.

@@ -1,5 +1,7 @@
 """The linear block transform fitted to the data (KLT), the start of learned transforms."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -52,3 +54,23 @@ class BlockTransform(nn.Module):
         with torch.autocast(coefficients.device.type, enabled=False):
             weight = self.synthesis.flatten(1).T[:, :, None, None]
             return functional.pixel_shuffle(functional.conv2d(coefficients, weight), self.block)
+
+
+def block_covariance(batches: Iterable[Tensor], block: int) -> Tensor:
+    """Covariance of `block` x `block` colour cubes around mid-grey.
+
+    Args:
+        batches: pictures, each `(batch, 3, height, width)` in [0, 1].
+        block: side of a cube in pixels.
+
+    Returns:
+        `(3 block², 3 block²)` float64; cubes flattened as (colour, row, column).
+    """
+    total = torch.zeros(3 * block * block, 3 * block * block, dtype=torch.float64)
+    seen = 0
+    for pictures in batches:
+        cubes = functional.unfold(pictures - 0.5, block, stride=block)
+        flat = cubes.transpose(1, 2).flatten(0, 1)
+        total += (flat.T @ flat).double()
+        seen += len(flat)
+    return total / seen

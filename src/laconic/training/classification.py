@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from laconic.training.modes import evaluation
-from laconic.training.objectives.elbo import kl_warmup
+from laconic.training.objectives.base import kl_warmup
 
 Augment = Callable[[Tensor, torch.Generator], Tensor]
 """Inputs of a batch, changed at random in ways that do not touch their labels."""

@@ -3,11 +3,11 @@
 import csv
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import torch
 from lightning.fabric import Fabric
@@ -16,19 +16,8 @@ from torch import Tensor, nn
 from laconic.errors import ConfigError
 from laconic.training import checkpoints
 from laconic.training.ahead import Ahead, Batches
+from laconic.training.loss import Loss, LossState
 from laconic.training.schedules import LearningRate
-
-
-class Loss(Protocol):
-    """The function that training minimises."""
-
-    def __call__(self, batch: Sequence[Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
-        """A scalar with gradients, and numbers for the log; draws come from torch's generator.
-
-        The loop seeds torch by the step, so that a resumed run draws the same numbers as an
-        uninterrupted one.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -148,6 +137,7 @@ class Trainer:
         factors: factor of the learning rate by prefix of parameters' names, in addition to
             `config.slow_prefix`.
         after_step: called after every change of the weights, for constraints.
+        state: of the loss, kept in the checkpoint.
 
     Attributes:
         step: number of finished steps.
@@ -165,14 +155,14 @@ class Trainer:
         identity: dict[str, Any],
         factors: Mapping[str, float] | None = None,
         after_step: Callable[[], None] | None = None,
-        state: nn.Module | None = None,
+        state: LossState | None = None,
     ) -> None:
         self.fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)  # type: ignore[arg-type]
         self.model = model.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = deepcopy(self.model).eval()
         self.loss, self.after_step = loss, after_step
         self.batches = Ahead(batches, config.ahead) if config.ahead > 0 else batches
-        self.state = (nn.Module() if state is None else state).to(self.fabric.device)
+        self.state = (LossState() if state is None else state).to(self.fabric.device)
         self.rate, self.config, self.folder, self.identity = rate, config, folder, identity
         slow = {config.slow_prefix: config.slow_factor} if config.slow_prefix else {}
         self.optimizer = torch.optim.Adam(
@@ -232,6 +222,7 @@ class Trainer:
         self._between_steps = False
         if bool(torch.isfinite(norm)):
             self.optimizer.step()
+        self.state.after_step()
         if self.after_step is not None:
             self.after_step()
         self._update_average()

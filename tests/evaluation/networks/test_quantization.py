@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from laconic.data.patches import block_covariance
 from laconic.evaluation.images.ours import context_of
 from laconic.metrics import psnr
 from laconic.models.sliced.ladder import SlicedConfig, SlicedLadder
@@ -44,11 +43,7 @@ def model() -> SlicedLadder:
     torch.manual_seed(0)
     ladder = SlicedLadder(SMALL).eval()
 
-    class Same:
-        def batch(self, index: int) -> torch.Tensor:
-            return torch.from_numpy(scene()).permute(2, 0, 1)[None].float() / 255
-
-    ladder.transform.fit(block_covariance(Same(), SMALL.block, 1))
+    ladder.prepare([torch.from_numpy(scene()).permute(2, 0, 1)[None].float() / 255])
     return ladder
 
 

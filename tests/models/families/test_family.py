@@ -125,9 +125,9 @@ def test_a_vampprior_is_the_mixture_of_its_pseudo_inputs_posteriors() -> None:
 def test_pseudo_inputs_can_begin_as_data() -> None:
     model = tiny("--v")
     x = pictures(9)
-    model.adopt(x)
+    model.prepare([x])
     torch.testing.assert_close(model.pseudo_inputs().round(), x[:5])
-    tiny("---").adopt(x)  # nothing to adopt
+    tiny("---").prepare([x])  # no pseudo-inputs
 
 
 def test_gaussian_and_other_parts_by_name() -> None:

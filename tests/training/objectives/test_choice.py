@@ -6,13 +6,12 @@ import pytest
 import torch
 
 from laconic.errors import ConfigError
-from laconic.lab.recipes.latent import _climb as climb_of
-from laconic.lab.recipes.latent import make_objective
+from laconic.lab.recipes.latent import make_objective, one_pass
 from laconic.models import make_model
 from laconic.training.loop import LoopConfig
 from laconic.training.objectives.beta_range import LadderLoss
 from laconic.training.objectives.bounds import Iwae
-from laconic.training.objectives.choice import choose, draws_of, is_pathwise
+from laconic.training.objectives.choice import choose
 from laconic.training.objectives.elbo import FreeBits, RateDistortion, beta_elbo, elbo
 from laconic.training.objectives.rate_target import TargetRate
 from laconic.training.objectives.score import Reinforce
@@ -59,11 +58,11 @@ def test_a_target_and_a_warm_up_contradict_each_other() -> None:
 
 
 def test_draws_and_paths() -> None:
-    assert draws_of(elbo) == 1
-    assert draws_of(Iwae(3)) == 3
-    assert draws_of(Reinforce()) == 4
-    assert is_pathwise(elbo)
-    assert not is_pathwise(Reinforce())
+    assert elbo.draws == 1
+    assert Iwae(3).draws == 3
+    assert Reinforce().draws == 4
+    assert elbo.pathwise
+    assert not Reinforce().pathwise
 
 
 @pytest.mark.parametrize(
@@ -76,8 +75,7 @@ def test_every_objective_trains_a_model(section: Any) -> None:
     torch.manual_seed(0)
     model = make_model(DENSE)
     objective = choose(section, None)
-    climb = climb_of(model, is_pathwise(objective))
-    loss = LadderLoss(climb, objective, (1.0, 1.0), LoopConfig())
+    loss = LadderLoss(one_pass(model, objective), objective, (1.0, 1.0), LoopConfig())
     value, numbers = loss([torch.rand(5, 1, 8, 8).round()], 0)
     value.backward()
     for name, parameter in model.named_parameters():

@@ -10,14 +10,15 @@ from torch.distributions import Bernoulli, Independent, Laplace, MultivariateNor
 
 from laconic.errors import ConfigError
 from laconic.models.base import Rung
+from laconic.training.objectives.base import kl_warmup
 from laconic.training.objectives.elbo import (
     OBJECTIVES,
     FreeBits,
     RateDistortion,
     beta_elbo,
     elbo,
-    kl_warmup,
 )
+from laconic.training.objectives.pictures import picture_numbers, squared_error
 
 
 def rung() -> Rung:
@@ -28,14 +29,24 @@ def rung() -> Rung:
 KL = 0.5 * (0.25 - 1 - math.log(0.25) + 1)
 
 
-def test_elbo_is_nats_per_pixel() -> None:
+def test_elbo_is_nats_per_example() -> None:
     x = torch.rand(2, 3, 4, 4)
     likelihood = Laplace(torch.full_like(x, 0.5), 1.0)
     terms = elbo(x, [rung()], likelihood, torch.zeros(2))
-    expected = (-likelihood.log_prob(x).flatten(1).sum(1) + KL) / 16
+    expected = -likelihood.log_prob(x).flatten(1).sum(1) + KL
     torch.testing.assert_close(terms.loss, expected)
-    torch.testing.assert_close(terms.level_bits[0], torch.full((2,), KL / math.log(2) / 16))
-    torch.testing.assert_close(terms.squared_error, (x - 0.5).square().flatten(1).mean(1))
+    torch.testing.assert_close(terms.level_nats[0], torch.full((2,), KL))
+    torch.testing.assert_close(terms.rate_nats, torch.full((2,), KL))
+
+
+def test_pictures_have_bits_per_pixel_and_decibels() -> None:
+    x = torch.rand(2, 3, 4, 4)
+    likelihood = Laplace(torch.full_like(x, 0.5), 1.0)
+    numbers = picture_numbers(x, likelihood, elbo(x, [rung()], likelihood, torch.zeros(2)))
+    assert numbers["bits_per_pixel"] == pytest.approx(KL / math.log(2) / 16)
+    assert numbers["bits_level_0"] == numbers["bits_per_pixel"]
+    error = (x - 0.5).square().flatten(1).mean(1)
+    assert numbers["psnr_db"] == pytest.approx(float(-10 * error.log10().mean()), rel=1e-5)
 
 
 def test_beta_weighs_the_rate() -> None:
@@ -43,9 +54,7 @@ def test_beta_weighs_the_rate() -> None:
     likelihood = Laplace(torch.full_like(x, 0.5), 1.0)
     log_beta = torch.tensor([0.0, math.log(3.0)])
     terms = beta_elbo(x, [rung()], likelihood, log_beta, warmup=0.5)
-    expected = (
-        -likelihood.log_prob(x).flatten(1).sum(1) + 0.5 * torch.tensor([1.0, 3.0]) * KL
-    ) / 16
+    expected = -likelihood.log_prob(x).flatten(1).sum(1) + 0.5 * torch.tensor([1.0, 3.0]) * KL
     torch.testing.assert_close(terms.loss, expected)
 
 
@@ -73,9 +82,9 @@ def test_rate_and_distortion_add_up_to_the_loss(gaussian: Any, x: Tensor) -> Non
     """In nats per image; the warm-up raises the rate's weight from 0 to beta."""
     rungs, likelihood = gaussian.climb(x)
     terms = RateDistortion(beta=0.3)(x, rungs, likelihood, torch.zeros(6), warmup=0.5)
-    torch.testing.assert_close(terms.loss * 4, terms.distortion_nats + 0.5 * 0.3 * terms.rate_nats)
+    torch.testing.assert_close(terms.loss, terms.distortion_nats + 0.5 * 0.3 * terms.rate_nats)
     torch.testing.assert_close(terms.distortion_nats, -likelihood.log_prob(x))
-    torch.testing.assert_close(terms.rate_nats, terms.level_bits[0] * 4 * math.log(2))
+    torch.testing.assert_close(terms.rate_nats, terms.level_nats[0])
 
 
 def test_fixed_beta_finds_the_known_optimum(gaussian: Any, x: Tensor) -> None:
@@ -86,7 +95,7 @@ def test_fixed_beta_finds_the_known_optimum(gaussian: Any, x: Tensor) -> None:
         q = gaussian.posterior(x)
         rung = Rung(q, gaussian.prior(6), q.loc)
         likelihood = gaussian.likelihood(q.loc)
-        at_mean = 4 * objective(x, [rung], likelihood, torch.zeros(6)).loss
+        at_mean = objective(x, [rung], likelihood, torch.zeros(6)).loss
         loss = (at_mean + gaussian.distortion(x, q) + likelihood.log_prob(x)).sum()
         optimizer.zero_grad()
         loss.backward()
@@ -102,7 +111,7 @@ def test_any_posterior_has_a_rate(gaussian: Any, x: Tensor) -> None:
     posterior = MultivariateNormal(gaussian.best(x).loc, cover)
     rung = Rung(posterior, gaussian.prior(6), posterior.sample())
     terms = elbo(x, [rung], gaussian.likelihood(rung.latent), torch.zeros(6))
-    torch.testing.assert_close(-4 * terms.loss, gaussian.evidence(x))
+    torch.testing.assert_close(-terms.loss, gaussian.evidence(x))
 
 
 def test_free_bits_are_free_for_each_group() -> None:
@@ -115,9 +124,9 @@ def test_free_bits_are_free_for_each_group() -> None:
     for per, expected, slopes in (("level", 0.52, [0.2, 1.0]), ("dimension", 0.6, [0.0, 1.0])):
         terms = FreeBits(nats=0.1, per=per)(x, [rung], likelihood, torch.zeros(2))
         torch.testing.assert_close(
-            4 * terms.loss, -likelihood.log_prob(x) + expected, msg=lambda m, per=per: per + m
+            terms.loss, -likelihood.log_prob(x) + expected, msg=lambda m, per=per: per + m
         )
-        (gradient,) = torch.autograd.grad(4 * terms.loss.mean(), loc)
+        (gradient,) = torch.autograd.grad(terms.loss.mean(), loc)
         torch.testing.assert_close(gradient, torch.tensor([slopes, slopes]) / 2)
         torch.testing.assert_close(terms.rate_nats, torch.full((2,), 0.52))
 
@@ -135,7 +144,7 @@ def test_binary_pixels_have_no_picture_worth_showing() -> None:
         Bernoulli(logits=torch.zeros_like(x)),
         Independent(Bernoulli(logits=torch.zeros_like(x)), 3),
     ):
-        assert bool(elbo(x, [rung()], likelihood, torch.zeros(2)).squared_error.isnan().all())
+        assert bool(squared_error(x, likelihood).isnan().all())
 
 
 @pytest.mark.parametrize(

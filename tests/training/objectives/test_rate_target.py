@@ -31,7 +31,7 @@ def test_the_rate_is_reached_where_distortion_is_least(gaussian: Any, x: Tensor)
             q = fresh.posterior(x)
             likelihood = fresh.likelihood(q.loc)
             terms = objective(x, [Rung(q, fresh.prior(6), q.loc)], likelihood, torch.zeros(6))
-            loss = 4 * terms.loss + fresh.distortion(x, q) + likelihood.log_prob(x)
+            loss = terms.loss + fresh.distortion(x, q) + likelihood.log_prob(x)
             optimizer.zero_grad()
             loss.mean().backward()
             optimizer.step()
@@ -70,9 +70,7 @@ def trainer(folder: Path, steps: int, objective: Objective | None = None) -> Tra
     config = LoopConfig(steps=steps, precision="32-true", log_steps=5)
     loss = LadderLoss(net.climb, chosen, (1.0, 1.0), config)
     rate = LearningRate(peak=1e-2, warmup_steps=1)
-    state = chosen if isinstance(chosen, TargetRate) else None
-    after = state.after_step if state else None
-    return Trainer(net, loss, Drawn(), rate, config, folder, {}, after_step=after, state=state)
+    return Trainer(net, loss, Drawn(), rate, config, folder, {}, state=chosen.state)
 
 
 def test_resuming_is_exact(tmp_path: Path) -> None:

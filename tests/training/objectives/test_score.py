@@ -49,7 +49,7 @@ def pathwise(gaussian: Any, x: Tensor, draws: int) -> Callable[[], Tensor]:
 def analytic(gaussian: Any, x: Tensor, parameters: list[Tensor]) -> Tensor:
     q = gaussian.posterior(x)
     cost = gaussian.distortion(x, q) + BETA * kl_normal(q, gaussian.prior(len(x))).sum(1)
-    gradients = torch.autograd.grad(cost.mean() / 4, parameters)
+    gradients = torch.autograd.grad(cost.mean(), parameters)
     return torch.cat([part.flatten() for part in gradients])
 
 
@@ -92,7 +92,7 @@ def test_the_loss_shown_is_the_cost(gaussian: Any, x: Tensor) -> None:
     rungs, likelihood = gaussian.climb(x.repeat_interleave(4, 0), pathwise=False)
     x = x.repeat_interleave(4, 0)
     terms = Reinforce(ReinforceConfig(beta=BETA))(x, rungs, likelihood, torch.zeros(len(x)))
-    torch.testing.assert_close(4 * terms.loss, terms.distortion_nats + BETA * terms.rate_nats)
+    torch.testing.assert_close(terms.loss, terms.distortion_nats + BETA * terms.rate_nats)
 
 
 def test_the_running_mean_is_kept_in_checkpoints() -> None:

@@ -83,7 +83,7 @@ def rate_distortion(
             rate_nats = torch.zeros(len(x), dtype=torch.float64, device=x.device)
             distortion_nats = torch.zeros_like(rate_nats)
             for _ in range(draws):
-                rungs, state = model.draw(features, context)
+                rungs, state = model.draw_latents(features, context)
                 for rung in rungs:
                     rate_nats += rate(rung.posterior, rung.prior, rung.latent).double()
                 distortion_nats -= nats(state.likelihood(), x)
@@ -132,7 +132,7 @@ def importance_bound(model: LatentVariableModel, x: Tensor, context: Context, dr
     features = model.encode(x, context)
     total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
     for _ in range(draws):
-        rungs, state = model.draw(features, context)
+        rungs, state = model.draw_latents(features, context)
         weight = nats(state.likelihood(), x)
         for rung in rungs:
             weight += nats(rung.prior, rung.latent) - nats(rung.posterior, rung.latent)

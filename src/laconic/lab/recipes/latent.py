@@ -1,6 +1,6 @@
 """From a YAML configuration to trained weights: the one place where data, model and loop meet."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +10,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Distribution
 
-from laconic.data.patches import PatchSampler, block_covariance
+from laconic.data.patches import PatchSampler
 from laconic.errors import ConfigError
 from laconic.lab.datasets import DataConfig, make_batches, read_photos
 from laconic.models import make_model
 from laconic.models.base import Condition, Context, LatentVariableModel, Rung
-from laconic.models.families.family import Family
-from laconic.models.sliced.ladder import SlicedLadder
 from laconic.training.ahead import Batches
 from laconic.training.classification import LabelledBatches
 from laconic.training.config import build, plain, read_config
 from laconic.training.loop import CHECKPOINT, LoopConfig, Trainer
+from laconic.training.objectives.base import Objective
 from laconic.training.objectives.beta_range import LadderLoss
-from laconic.training.objectives.choice import choose, is_pathwise
-from laconic.training.objectives.elbo import LearningObjective, Objective
-from laconic.training.objectives.rate_target import TargetRate
-from laconic.training.objectives.structural import Taste
+from laconic.training.objectives.choice import choose
 from laconic.training.schedules import LearningRate
+
+FIRST_BATCH = 16
+"""Examples at a time that a model sees before training."""
 
 RECIPE = ("model", "data", "objective", "structure", "rate", "loop", "folder", "start_from")
 
@@ -87,14 +86,13 @@ def make_trainer(
     images = read_photos(data) if data.kind == "photos" else []
     batches = make_batches(data, images)
     if not resume and "start_from" not in config:
-        _look_at_data(model, data, images, batches)
-    _check_taste(objective, model)
+        model.prepare(_examples(data, images, batches))
+    if objective.has_taste and not model.has_taste:
+        raise ConfigError("objective: 'taste' needs a model with that coordinate (model.taste)")
     rate = build(LearningRate, config.get("rate"), "rate")
     identity = {"model": config.get("model", {}), "data": plain(data), **(notes or {})}
-    climb = _climb(model, is_pathwise(objective))
-    loss = LadderLoss(climb, objective, model.beta_range, loop)
+    loss = LadderLoss(one_pass(model, objective), objective, model.beta_range, loop)
     folder = _folder(config)
-    learning = objective if isinstance(objective, LearningObjective) else None
     trainer = Trainer(
         model,
         loss,
@@ -103,8 +101,7 @@ def make_trainer(
         loop,
         folder,
         identity,
-        after_step=learning.after_step if learning else None,
-        state=learning,
+        state=objective.state,
     )
     if resume:
         trainer.resume()
@@ -116,29 +113,18 @@ def make_trainer(
     return trainer
 
 
-def _check_taste(objective: object, model: object) -> None:
-    """Raise `ConfigError` where the objective has a coordinate that the model lacks."""
-    has_taste = isinstance(model, SlicedLadder) and model.config.taste
-    if isinstance(objective, Taste) and not has_taste:
-        raise ConfigError("objective: 'taste' needs a model with that coordinate (model.taste)")
-
-
-def _look_at_data(
-    model: LatentVariableModel,
-    data: DataConfig,
-    photos: Sequence[NDArray[np.uint8]],
-    batches: Batches,
-) -> None:
-    """What some models take from the data before they learn: a transform, pseudo-inputs."""
-    if isinstance(model, SlicedLadder):
-        fit = PatchSampler(photos, data.patch, 16, data.seed)
-        model.transform.fit(block_covariance(fit, model.config.block, data.covariance_batches))
-    if isinstance(model, Family) and isinstance(batches, LabelledBatches):
-        count, images = model.sizes.pseudo_inputs, batches.inputs
-        if model.marginal_kind == "v" and len(images) < count:
-            raise ConfigError(f"model.sizes.pseudo_inputs: {count}, for {len(images)} images")
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(data.seed))
-        model.adopt(images[order[:count]])
+def _examples(
+    data: DataConfig, photos: Sequence[NDArray[np.uint8]], batches: Batches
+) -> Iterator[Tensor]:
+    """Training examples for `model.prepare`, a batch at a time, in an order without meaning."""
+    if isinstance(batches, LabelledBatches):
+        images, generator = batches.inputs, torch.Generator().manual_seed(data.seed)
+        order = torch.randperm(len(images), generator=generator)
+        for first in range(0, len(images), FIRST_BATCH):
+            yield images[order[first : first + FIRST_BATCH]]
+    else:
+        sampler = PatchSampler(photos, data.patch, FIRST_BATCH, data.seed)
+        yield from map(sampler.batch, range(data.covariance_batches))
 
 
 def make_objective(config: dict[str, Any]) -> Objective:
@@ -148,7 +134,7 @@ def make_objective(config: dict[str, Any]) -> Objective:
         ConfigError: an unknown name or setting, or one that the loop contradicts.
     """
     objective = choose(config.get("objective", "elbo"), config.get("structure"))
-    if isinstance(objective, TargetRate) and (config.get("loop") or {}).get("kl_warmup_steps"):
+    if not objective.takes_warmup and (config.get("loop") or {}).get("kl_warmup_steps"):
         raise ConfigError("loop.kl_warmup_steps: the target-rate objective takes none, write 0")
     return objective
 
@@ -166,13 +152,15 @@ def _grown(model: LatentVariableModel, released: LatentVariableModel) -> dict[st
     return {**state, **given}
 
 
-def _climb(
-    model: LatentVariableModel, pathwise: bool = True
+def one_pass(
+    model: LatentVariableModel, objective: Objective
 ) -> Callable[..., tuple[list[Rung], Distribution]]:
-    def climb(
+    """The pass of a model that `LadderLoss` runs, with the draws that the objective requires."""
+
+    def run(
         x: Tensor, log_beta: Tensor, taste: Tensor | None = None
     ) -> tuple[list[Rung], Distribution]:
         context = Context(x.shape[2:], Condition(log_beta, taste=taste))
-        return model.pass_through(x, context, pathwise)
+        return model.pass_through(x, context, objective.pathwise)
 
-    return climb
+    return run

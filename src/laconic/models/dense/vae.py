@@ -139,6 +139,7 @@ class DenseVAE(NormalLadder):
     """One level of latents under a standard normal prior; see the module."""
 
     shows_pictures = False
+    takes_any_size = False
 
     def __init__(self, config: DenseConfig = DenseConfig()) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ Source: Alemi, section 4 and appendix F.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, final
 
@@ -256,6 +256,7 @@ class Family(LatentVariableModel):
     """
 
     shows_pictures = False
+    takes_any_size = False
 
     def __init__(self, config: FamilyConfig = FamilyConfig()) -> None:
         super().__init__()
@@ -275,14 +276,23 @@ class Family(LatentVariableModel):
         else:
             self.decoder = Decoder(sizes, side)
 
-    def adopt(self, x: Tensor) -> None:
-        """Let a mixture's pseudo-inputs begin as pictures of the data.
+    def prepare(self, batches: Iterable[Tensor]) -> None:
+        """Start the pseudo-inputs of a mixture as the first training images.
 
-        Args:
-            x: at least as many as there are components, `(count, 1, side, side)` in [0, 1].
+        Raises:
+            ConfigError: there are fewer images than components.
         """
-        if self.marginal_kind == "v":
-            self.pseudo_inputs.adopt(x[: self.sizes.pseudo_inputs])
+        if self.marginal_kind != "v":
+            return
+        count, images = self.sizes.pseudo_inputs, []
+        for batch in batches:
+            images.append(batch)
+            if sum(map(len, images)) >= count:
+                break
+        found = torch.cat(images)[:count]
+        if len(found) < count:
+            raise ConfigError(f"model.sizes.pseudo_inputs: {count}, for {len(found)} images")
+        self.pseudo_inputs.adopt(found)
 
     def encode(self, x: Tensor, context: Context) -> Features:
         """Mean and scale of the encoder's normal, each `(batch, latents)`."""

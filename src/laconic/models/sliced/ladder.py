@@ -20,7 +20,7 @@ the untrained network is already a sensible linear codec and training starts fro
 Source: the ladder is Flamich 3.2.2; slices, linear start and steering are ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,7 +38,7 @@ from laconic.models.sliced.growth import (
     gather,
 )
 from laconic.models.sliced.prior import LOG_SCALE_LIMIT, IntegerPrior
-from laconic.networks.linear_transform import BlockTransform
+from laconic.networks.linear_transform import BlockTransform, block_covariance
 from laconic.networks.residual import Head, OperatingPoint, SteeredStack
 
 
@@ -201,6 +201,15 @@ class SlicedLadder(NormalLadder):
         self.decoder = SlicedDecoder(config)
         refined = config.parts if config.refiner_width else []
         self.refiners = nn.ModuleList(Refiner(config, config.slices[k], p > 0) for k, p in refined)
+
+    @property
+    def has_taste(self) -> bool:
+        """Whether `Condition.taste` steers the model."""
+        return self.config.taste
+
+    def prepare(self, batches: Iterable[Tensor]) -> None:
+        """Fit the linear transform to the covariance of blocks of the pictures."""
+        self.transform.fit(block_covariance(batches, self.config.block))
 
     def encode(self, x: Tensor, context: Context) -> Features:
         """Location and scale of every coefficient in units of sigma; the top's statistics."""

@@ -10,15 +10,16 @@ from torch.distributions import Distribution
 
 from laconic.distributions.divergence import density
 from laconic.errors import ConfigError
-from laconic.training.objectives.elbo import Rung, Terms, assemble, measure
+from laconic.training.objectives.base import Objective, Rung, Terms, assemble, measure
 
 
 @dataclass(frozen=True)
-class Iwae:
-    """The importance-weighted bound of k draws; k = 1 is the ELBO with its rate told by the draw.
+class Iwae(Objective):
+    """The importance-weighted bound of k draws.
 
-    The examples come repeated, the k copies of one side by side; each copy's loss is the bound of
-    its example, so that means stay means.
+    With k = 1 it is the ELBO, its rate estimated from the draw.
+    Every example is repeated, its k copies side by side; the loss of each copy is the bound of its
+    example, so that a mean over copies is a mean over examples.
 
     Formula: -log (1/k) sum_i w_i, w = p(x | z) (p(z) / q(z | x))^warmup.
     Source: Burda, Grosse, Salakhutdinov 2015, eq. 8; Lecture, on tighter bounds.
@@ -48,7 +49,7 @@ class Iwae:
         parts = measure(x, rungs, likelihood)
         log_weights = -parts.distortion - warmup * log_ratio(rungs, parts.distortion)
         bound = math.log(self.draws) - log_weights.reshape(-1, self.draws).logsumexp(1)
-        return assemble(x, likelihood, parts, bound.repeat_interleave(self.draws))
+        return assemble(parts, bound.repeat_interleave(self.draws))
 
 
 def log_ratio(rungs: Sequence[Rung], like: Tensor) -> Tensor:

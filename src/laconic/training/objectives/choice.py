@@ -11,8 +11,9 @@ from typing import Any
 
 from laconic.errors import ConfigError
 from laconic.training.config import build
+from laconic.training.objectives.base import Objective
 from laconic.training.objectives.bounds import Iwae
-from laconic.training.objectives.elbo import OBJECTIVES, FreeBits, Objective, RateDistortion
+from laconic.training.objectives.elbo import OBJECTIVES, FreeBits, RateDistortion
 from laconic.training.objectives.rate_target import TargetRate, TargetRateConfig
 from laconic.training.objectives.score import Reinforce, ReinforceConfig
 from laconic.training.objectives.structural import Structural, Taste
@@ -60,13 +61,3 @@ def choose(chosen: str | Mapping[str, Any], structure: Mapping[str, Any] | None)
         settings = {**structure, **settings}
     kind, make = SETTABLE[name]
     return make(build(kind, settings, "objective"))
-
-
-def draws_of(objective: Objective) -> int:
-    """How often each example passes through the model in a step."""
-    return objective.draws if isinstance(objective, (Iwae, Reinforce)) else 1
-
-
-def is_pathwise(objective: Objective) -> bool:
-    """Whether gradients reach the posterior through the draws."""
-    return not isinstance(objective, Reinforce)

@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 
 from laconic.errors import ConfigError
 from laconic.training.dual import ascend, price
-from laconic.training.objectives.elbo import LearningObjective, Rung, Terms, assemble, measure
+from laconic.training.objectives.base import LearningObjective, Rung, Terms, assemble, measure
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class TargetRateConfig:
 
 @final
 class TargetRate(LearningObjective):
-    """D + beta R with the beta at which R = R*, found on the way by an augmented Lagrangian.
+    """D + beta R with the beta at which R = R*, found during training by an augmented Lagrangian.
 
     The multiplier is no weight and has no optimiser: plain ascent in a buffer, which a checkpoint
-    holds beside the weights, so that a resumed run goes on bit for bit. It may become negative: a
-    model that ignores its latents is then paid for using them.
+    holds beside the weights, so that a resumed run gives the same bits. It may become
+    negative: then a model that ignores its latents has a smaller loss if it uses them.
 
     Formula: beta = multiplier + stiffness e, multiplier += dual_rate e, where e is the running
     mean of R over R* less 1, at most 1.
@@ -57,6 +57,7 @@ class TargetRate(LearningObjective):
     running mean.
     """
 
+    takes_warmup = False
     multiplier: Tensor
     average: Tensor
 
@@ -90,7 +91,11 @@ class TargetRate(LearningObjective):
         parts = measure(x, rungs, likelihood)
         self._after = self._averaged(parts.rate.detach().mean().to(self.average))
         beta = price(self.multiplier, self._excess(self._after), self.config.stiffness)
-        return assemble(x, likelihood, parts, parts.distortion + beta * parts.rate)
+        return assemble(parts, parts.distortion + beta * parts.rate)
+
+    def report(self) -> dict[str, float]:
+        """The multiplier."""
+        return {"multiplier": float(self.multiplier)}
 
     def after_step(self) -> None:
         """One step of ascent."""

@@ -10,7 +10,7 @@ from torch.distributions import Distribution, TransformedDistribution
 
 from laconic.distributions.divergence import density
 from laconic.errors import ConfigError
-from laconic.training.objectives.elbo import LearningObjective, Rung, Terms, assemble, measure
+from laconic.training.objectives.base import LearningObjective, Rung, Terms, assemble, measure
 
 BASELINES = ("leave-one-out", "running", "none")
 
@@ -56,6 +56,7 @@ class Reinforce(LearningObjective):
     Welling 2019.
     """
 
+    pathwise = False
     average: Tensor
 
     def __init__(self, config: ReinforceConfig = ReinforceConfig()) -> None:
@@ -87,7 +88,7 @@ class Reinforce(LearningObjective):
         scores = [density(rung.posterior, rung.latent) for rung in rungs]
         log_posterior = sum(scores, torch.zeros_like(value))
         surrogate = self._advantage(value.detach()) * log_posterior
-        return assemble(x, likelihood, parts, value + surrogate - surrogate.detach())
+        return assemble(parts, value + surrogate - surrogate.detach())
 
     def after_step(self) -> None:
         """Take the step's mean cost into the running mean."""

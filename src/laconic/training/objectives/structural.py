@@ -1,4 +1,4 @@
-"""The ELBO with part of its squared error told as structural similarity."""
+"""The ELBO with part of its squared error replaced by structural similarity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,14 +8,16 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from laconic.errors import ConfigError, MissingPackageError
-from laconic.training.objectives.elbo import Objective, Rung, Terms, elbo
+from laconic.training.objectives.base import Objective, Rung, Terms
+from laconic.training.objectives.elbo import elbo
+from laconic.training.objectives.pictures import squared_error
 
 SMALLEST_SIDE = 161
 """Pixels below which five scales of an 11-pixel window do not fit."""
 
 
 @dataclass(frozen=True)
-class Structural:
+class Structural(Objective):
     """Rate + (1 - share) squared error / (2 beta) + share * exchange (1 - MS-SSIM) / beta.
 
     Squared error counts an error alike wherever it stands; MS-SSIM counts it against the local
@@ -29,7 +31,7 @@ class Structural:
         exchange: see above.
     """
 
-    share: float = 0.3
+    share: float | Tensor = 0.3
     exchange: float = 0.0155
 
     def __call__(
@@ -40,7 +42,7 @@ class Structural:
         log_beta: Tensor,
         warmup: float = 1.0,
     ) -> Terms:
-        """Per-example terms in nats per pixel.
+        """Per-example terms.
 
         Raises:
             ConfigError: patches too small for MS-SSIM, or pytorch-msssim is not installed.
@@ -49,7 +51,7 @@ class Structural:
 
 
 @dataclass(frozen=True)
-class Taste:
+class Taste(Objective):
     """`Structural` with a share of its own for every example: the operating point's taste.
 
     The model is given the share, so that one set of weights serves all of them.
@@ -63,6 +65,7 @@ class Taste:
         ConfigError: shares that are no shares.
     """
 
+    has_taste = True
     squared: float = 0.4
     structural: float = 0.3
     exchange: float = 0.0155
@@ -71,7 +74,7 @@ class Taste:
         if min(self.squared, self.structural) < 0 or self.squared + self.structural > 1:
             raise ConfigError("objective: squared and structural are shares, at most 1 in all")
 
-    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+    def draw_taste(self, count: int, generator: torch.Generator) -> Tensor:
         """Tastes of `count` examples, `(count,)` in [0, 1]."""
         place = torch.rand(count, generator=generator)
         between = max(1 - self.squared - self.structural, 1e-9)
@@ -79,17 +82,7 @@ class Taste:
 
     def at(self, taste: Tensor) -> Objective:
         """The objective of examples with these tastes, `(batch,)`."""
-
-        def objective(
-            x: Tensor,
-            rungs: Sequence[Rung],
-            likelihood: Distribution,
-            log_beta: Tensor,
-            warmup: float = 1.0,
-        ) -> Terms:
-            return _shared(x, rungs, likelihood, log_beta, warmup, taste, self.exchange)
-
-        return objective
+        return Structural(taste, self.exchange)
 
     def __call__(
         self,
@@ -99,7 +92,7 @@ class Taste:
         log_beta: Tensor,
         warmup: float = 1.0,
     ) -> Terms:
-        """Per-example terms halfway, at taste 1/2, in nats per pixel."""
+        """Per-example terms halfway, at taste 1/2."""
         return _shared(x, rungs, likelihood, log_beta, warmup, 0.5, self.exchange)
 
 
@@ -118,8 +111,8 @@ def _shared(
         )
     terms = elbo(x, rungs, likelihood, log_beta, warmup)
     similarity = _similarity(likelihood.mean, x)
-    squared = terms.squared_error * x.shape[1] / 2
-    trade = exchange * (1 - similarity) - squared
+    squared = squared_error(x, likelihood) * x.shape[1] / 2
+    trade = x[0, 0].numel() * (exchange * (1 - similarity) - squared)
     return replace(terms, loss=terms.loss + share * trade / log_beta.exp())
 
 
