@@ -1,17 +1,18 @@
-"""Bits-back: latents that cost no more than their KL, because their randomness is given back.
+"""Bits-back: latents that cost no more than their KL, because their random bits are returned.
 
 To send x with a latent z, the sender must choose some z ~ q(z | x). It takes the bits for that
-choice from the stack, where earlier messages lie; the receiver, who ends up with x and z, knows q
+choice from the stack, where earlier messages lie. The receiver, who ends up with x and z, has q
 too and puts the same bits back. The net length of one x is
 
     -log p(x | z) - log p(z) + log q(z | x)        on average the negative ELBO.
 
-The first message has nothing to take from: its INITIAL BITS are a cost of the file. Here they are
-never invented. A stack that holds too little raises `StackEmpty`, and whoever writes the file
+The first message finds nothing on the stack: its INITIAL BITS are a cost of the file. They are
+never invented here. A stack with too few bits raises `StackEmpty`, and whoever writes the file
 starts it with messages that need none.
 
-Models stay outside: a codec of latents or pixels is given, or a function that makes one from what
-is known by then.
+The combinators do not see models. They take codecs of latents and of data, or functions that make
+one from what is known by then. They never look into the stack, so they work alike for one stack
+and for several at once (`codecs.lossless.chains`).
 
 Source: Ullrich 1.4, eq. 1.26-1.27 ("bits-back with feedback"); Frey, Hinton 1997; Townsend, Bird,
 Barber 2019 (BB-ANS); Kingma, Abbeel, Ho, "Bit-Swap", 2019.
@@ -19,23 +20,50 @@ Barber 2019 (BB-ANS); Kingma, Abbeel, Ho, "Bit-Swap", 2019.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar, final
+from typing import Any, Generic, Protocol, TypeVar, final
 
-from laconic.coding.stack.ans import IntArray, Stack, StackEmpty
-from laconic.coding.stack.symbols import Codec
+from laconic.coding.stack.ans import StackEmpty
 from laconic.errors import CodingError, CorruptFileError
 
+K = TypeVar("K", bound="Restorable")
+"""One stack, or several at once."""
+KIn = TypeVar("KIn", contravariant=True)
+X = TypeVar("X")
+Z = TypeVar("Z")
 S = TypeVar("S")
 
-CodecOf = Callable[[IntArray], Codec[IntArray]]
-"""A conditional distribution: what is known -> codec."""
 
-LevelCodec = Callable[[int, list[IntArray]], Codec[IntArray]]
-"""Level and the latents above it, top first -> codec of the level's latent."""
+class Restorable(Protocol):
+    """What has a content in bits and can go back to an earlier state."""
+
+    @property
+    def bits(self) -> float:
+        """Content in bits."""
+        ...
+
+    def snapshot(self) -> Any:
+        """Remember this state."""
+        ...
+
+    def restore(self, snapshot: Any, /) -> None:
+        """Go back to a state."""
+        ...
+
+
+class CodecOn(Protocol[KIn, S]):
+    """A codec (`stack.symbols.Codec`) on any kind of stack."""
+
+    def push(self, stack: KIn, symbols: S, /) -> None:
+        """Put symbols on the stack."""
+        ...
+
+    def pop(self, stack: KIn, /) -> S:
+        """Take them off: the exact inverse of `push`."""
+        ...
 
 
 @contextmanager
-def drawing(stack: Stack) -> Iterator[None]:
+def drawing(stack: Restorable) -> Iterator[None]:
     """A sender's draws: all succeed, or the stack is as it was and `StackEmpty` is raised."""
     before = stack.snapshot()
     try:
@@ -49,8 +77,11 @@ def drawing(stack: Stack) -> Iterator[None]:
 
 
 @final
-class BitsBack:
-    """One level of latents: BB-ANS.
+class BitsBack(Generic[K, X, Z]):
+    """BB-ANS: all latents are drawn first, then x is pushed, then the latents.
+
+    The latents of a ladder are one z here: any inference can be used, and the initial bits are
+    those of all levels.
 
     Args:
         prior: p(z).
@@ -58,10 +89,15 @@ class BitsBack:
         likelihood: z -> p(x | z).
     """
 
-    def __init__(self, prior: Codec[IntArray], posterior: CodecOf, likelihood: CodecOf) -> None:
+    def __init__(
+        self,
+        prior: CodecOn[K, Z],
+        posterior: Callable[[X], CodecOn[K, Z]],
+        likelihood: Callable[[Z], CodecOn[K, X]],
+    ) -> None:
         self._prior, self._posterior, self._likelihood = prior, posterior, likelihood
 
-    def push(self, stack: Stack, symbols: IntArray) -> None:
+    def push(self, stack: K, symbols: X) -> None:
         """Put x on the stack.
 
         Raises:
@@ -72,8 +108,8 @@ class BitsBack:
         self._likelihood(latent).push(stack, symbols)
         self._prior.push(stack, latent)
 
-    def pop(self, stack: Stack) -> IntArray:
-        """Take x off, and give the bits back."""
+    def pop(self, stack: K) -> X:
+        """Take x off, and return the bits of the draw."""
         latent = self._prior.pop(stack)
         symbols = self._likelihood(latent).pop(stack)
         self._posterior(symbols).push(stack, latent)
@@ -81,8 +117,8 @@ class BitsBack:
 
 
 @final
-class BitSwap:
-    """A ladder z_L -> ... -> z_1 -> x whose posteriors climb it: q(z_1 | x), q(z_2 | z_1), ...
+class BitSwap(Generic[K]):
+    """A ladder z_L -> ... -> z_1 -> x with inference from below: q(z_1 | x), q(z_2 | z_1), ...
 
     Each level's likelihood is pushed before the next level is drawn, so that the draw can use its
     bits: the initial bits are those of the first draw, and what later draws need beyond that.
@@ -95,9 +131,9 @@ class BitSwap:
 
     def __init__(
         self,
-        prior: Codec[IntArray],
-        posteriors: Sequence[CodecOf],
-        likelihoods: Sequence[CodecOf],
+        prior: CodecOn[K, Any],
+        posteriors: Sequence[Callable[[Any], CodecOn[K, Any]]],
+        likelihoods: Sequence[Callable[[Any], CodecOn[K, Any]]],
     ) -> None:
         if len(posteriors) != len(likelihoods):
             raise CodingError(
@@ -106,7 +142,7 @@ class BitSwap:
         self._prior = prior
         self._levels = list(zip(posteriors, likelihoods, strict=True))
 
-    def push(self, stack: Stack, symbols: IntArray) -> None:
+    def push(self, stack: K, symbols: Any) -> None:
         """Put x on the stack.
 
         Raises:
@@ -120,96 +156,11 @@ class BitSwap:
                 below = latent
         self._prior.push(stack, below)
 
-    def pop(self, stack: Stack) -> IntArray:
-        """Take x off, and give the bits back."""
+    def pop(self, stack: K) -> Any:
+        """Take x off, and return the bits of the draws."""
         latent = self._prior.pop(stack)
         for posterior, likelihood in reversed(self._levels):
             below = likelihood(latent).pop(stack)
             posterior(below).push(stack, latent)
             latent = below
         return latent
-
-
-@final
-class Ladder:
-    """Latents z_1 (top), ..., z_L that are all drawn first, then x: for any inference.
-
-    Top-down inference q(z_l | z_<l, x) needs this order, since its first draw depends on all of x
-    and its last one, the largest, on all draws before. The initial bits are those of all levels.
-
-    Args:
-        levels: number of latents.
-        prior: level, latents above -> p(z_l | z_<l).
-        posterior: x -> (level, latents above -> q(z_l | z_<l, x)); what depends on x alone is
-            computed once.
-        likelihood: all latents, top first -> p(x | z).
-    """
-
-    def __init__(
-        self,
-        levels: int,
-        prior: LevelCodec,
-        posterior: Callable[[IntArray], LevelCodec],
-        likelihood: Callable[[list[IntArray]], Codec[IntArray]],
-    ) -> None:
-        self._levels = levels
-        self._prior, self._posterior, self._likelihood = prior, posterior, likelihood
-
-    def push(self, stack: Stack, symbols: IntArray) -> None:
-        """Put x on the stack.
-
-        Raises:
-            StackEmpty: the stack holds too few bits for the latents; it is left as it was.
-        """
-        posterior = self._posterior(symbols)
-        latents: list[IntArray] = []
-        with drawing(stack):
-            for level in range(self._levels):
-                latents.append(posterior(level, latents[:level]).pop(stack))
-        self._likelihood(latents).push(stack, symbols)
-        for level in reversed(range(self._levels)):
-            self._prior(level, latents[:level]).push(stack, latents[level])
-
-    def pop(self, stack: Stack) -> IntArray:
-        """Take x off, and give the bits back."""
-        latents: list[IntArray] = []
-        for level in range(self._levels):
-            latents.append(self._prior(level, latents[:level]).pop(stack))
-        symbols = self._likelihood(latents).pop(stack)
-        posterior = self._posterior(symbols)
-        for level in reversed(range(self._levels)):
-            posterior(level, latents[:level]).push(stack, latents[level])
-        return symbols
-
-
-def push_chain(stack: Stack, codecs: Sequence[Codec[S]], items: Sequence[S]) -> None:
-    """Bits-back with feedback: put items on one stack, the last first.
-
-    The first item ends on top, so that items pop in order, and a file cut short has its first ones.
-    The chain's beginning on an empty stack are the last codecs: let them be ones without latents.
-
-    Args:
-        stack: where the items go.
-        codecs: one for each item.
-        items: what the codecs take.
-
-    Raises:
-        StackEmpty: an item needs more bits than those before it left; the stack is as it was.
-    """
-    before = stack.snapshot()
-    try:
-        for codec, item in zip(reversed(codecs), reversed(items), strict=True):
-            codec.push(stack, item)
-    except CodingError:
-        stack.restore(before)
-        raise
-
-
-def pop_chain(stack: Stack, codecs: Sequence[Codec[S]]) -> Iterator[S]:
-    """Yield the items of `push_chain` in order.
-
-    Raises:
-        CorruptFileError: the message ends; every item before that has been yielded.
-    """
-    for codec in codecs:
-        yield codec.pop(stack)

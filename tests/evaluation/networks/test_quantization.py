@@ -19,7 +19,7 @@ SMALL = SlicedConfig(block=8, slices=(6, 18, 40), top=8, fine_width=16, coarse_w
 
 @pytest.fixture(scope="module")
 def uniform() -> ModuleType:
-    path = Path(__file__).parents[2] / "experiments" / "quantization" / "uniform.py"
+    path = Path(__file__).parents[3] / "experiments" / "quantization" / "uniform.py"
     spec = spec_from_file_location("uniform", path)
     assert spec is not None
     assert spec.loader is not None

@@ -11,8 +11,9 @@ from laconic.distributions.divergence import kl_normal
 from laconic.errors import ConfigError
 from laconic.models.base import Rung
 from laconic.training.loop import LoopConfig, Trainer
+from laconic.training.objectives.base import Objective
 from laconic.training.objectives.beta_range import LadderLoss
-from laconic.training.objectives.elbo import Objective, elbo
+from laconic.training.objectives.elbo import elbo
 from laconic.training.objectives.rate_target import TargetRate, TargetRateConfig
 from laconic.training.schedules import LearningRate
 

@@ -16,37 +16,36 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from laconic.codecs.lossless.chains.pixels import STEPS, pop_samples, push_samples, to_steps
+from laconic.codecs.lossless.chains.codecs import Pixels, chained
+from laconic.codecs.lossless.chains.pixels import to_steps
 from laconic.codecs.lossless.chains.stacks import (
-    LATENT_BITS,
     GroupShape,
+    IntegerWalk,
+    JointWalk,
     Lane,
-    Walk,
+    Lanes,
     deal,
     draw_bits,
     join,
-    kl_bits,
     rated,
-    rows,
     split,
     target,
 )
 from laconic.codecs.lossless.core import DTYPES, Chain, Costs, EncodedGroup, Samples, Tick, silent
-from laconic.coding.bits_back import drawing
 from laconic.coding.queue.stream import QueueDecoder, QueueEncoder
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy import CODERS, DEFAULT_CODER
 from laconic.coding.relative_entropy.base import RelativeEntropyCoder
-from laconic.coding.stack.ans import IntArray, Stack, StackEmpty
-from laconic.coding.stack.normal_bins import NormalBins
+from laconic.coding.stack.ans import Stack, StackEmpty
 from laconic.errors import CorruptFileError
-from laconic.models.exact import ExactLadder
+from laconic.models.exact import ExactLadder, Known
+from laconic.models.walk import walk
 from laconic.threads import each, thread_count, using
 
 BATCH_PIXELS: Final = 1 << 18
@@ -185,58 +184,40 @@ class _Writer:
         return min(lane.stack.available_bits for lane in lanes) < MARGIN * self.draw_bits
 
     def _write_alone(self, parts: list[list[Lane]], depth: int) -> None:
-        """Latents into the queue, all chains at once; pixels onto the stacks."""
+        """Latents into the queue, those of all chains at once; pixels onto the stacks."""
         coder, model = self.coder, self.coder.model
-        walks = [Walk(model, part, self.shape) for part in parts]
-        steps = [self._steps(part, depth) for part in parts]
-        features = each(Walk.features, walks, steps)
+        walks = [IntegerWalk(model, len(part), self.shape) for part in parts]
+        pixels = [self._pixels(part, depth) for part in parts]
+        features = each(_features, walks, pixels)
         shared = SharedRandomness(SEED).child(depth)
         before, self.draw_bits = self.start.bits, 0.0
-        for level in range(model.levels):
-            known = each(partial(Walk.descend, level=level), walks)
-            posteriors = each(partial(model.posterior, level), known, features)
+
+        def step(level: int, known: list[Known]) -> Sequence[Tensor]:
+            posteriors = each(lambda one, f: one.posterior(level, f), walks, features)
             aim = join([target(k, *p) for k, p in zip(known, posteriors, strict=True)])
             draw, receipt = coder.coder.encode(aim, rated(known), self.start, shared.child(level))
             self.queue_ideal_bits += receipt.ideal_bits
             self.draw_bits += max(map(draw_bits, posteriors))
-            each(partial(Walk.take_in, level=level), walks, split(draw, known))
+            return split(draw, known)
+
+        walk(JointWalk(model.levels, walks), step)
         self.queue_bits += self.start.bits - before
-        push = partial(self._push_pixels, depth)
-        each(lambda part, walk, x: push(walk, part, x), parts, walks, steps, done=self._count)
+        each(self._push_pixels, parts, walks, pixels, done=self._count)
+
+    def _push_pixels(self, part: list[Lane], state: IntegerWalk, pixels: Samples) -> None:
+        Pixels(state, self.shape).push(Lanes(part), pixels)
 
     def _write_chained(self, depth: int, part: list[Lane]) -> None:
         """Latents drawn from the stacks, pixels pushed, latents pushed under their prior."""
-        walk, x = Walk(self.coder.model, part, self.shape), self._steps(part, depth)
-        features = walk.features(x) if self.coder.model.levels else None
-        told: list[list[IntArray]] = []
-        for level in range(self.coder.model.levels):
-            mean, log_scale = self.coder.model.posterior(level, walk.descend(level), features)
-            bins = []
-            for lane, m, s in zip(part, rows(mean), rows(log_scale), strict=True):
-                with drawing(lane.stack):
-                    bins.append(NormalBins(m, s, LATENT_BITS).pop(lane.stack))
-            walk.take_in_bins(level, bins)
-            told.append(bins)
-            for lane, m, s in zip(part, mean, log_scale, strict=True):
-                lane.ideal_bits += kl_bits(m, s)
-        self._push_pixels(depth, walk, part, x)
-        for bins in reversed(told):
-            for lane, b in zip(part, bins, strict=True):
-                NormalBins.prior(LATENT_BITS, b.size).push(lane.stack, b)
+        state = IntegerWalk(self.coder.model, len(part), self.shape)
+        chained(state, self.shape).push(Lanes(part), self._pixels(part, depth))
 
-    def _push_pixels(self, depth: int, walk: Walk, part: list[Lane], x: Tensor) -> None:
-        likelihood = walk.likelihood()
-        order = np.concatenate(likelihood.waves())
-        for lane, parameters in zip(part, likelihood.given(x), strict=True):
-            picture = self.pixels[lane.pictures[-1 - depth]]
-            samples = picture.reshape(-1, self.shape.colours)[order].astype(np.int64)
-            before = lane.stack.bits
-            push_samples(lane.stack, parameters, samples, self.shape.bits)
-            lane.ideal_bits += lane.stack.bits - before
+    def _pixels(self, part: list[Lane], depth: int) -> Samples:
+        return self.pixels[[lane.pictures[-1 - depth] for lane in part]]
 
-    def _steps(self, part: list[Lane], depth: int) -> Tensor:
-        numbers = [lane.pictures[-1 - depth] for lane in part]
-        return torch.from_numpy(to_steps(self.pixels[numbers]))
+
+def _features(state: IntegerWalk, pixels: Samples) -> Any:
+    return state.features(torch.from_numpy(to_steps(pixels)))
 
 
 class _Reader:
@@ -249,10 +230,10 @@ class _Reader:
         ends = list(accumulate((chain.count for chain in group.chains), initial=0))
         if ends[-1] != shape.pictures or min(chain.count for chain in group.chains) < 1:
             raise CorruptFileError("the chains do not hold the pictures that the header names")
-        self.lanes = [Lane(range(*run), alive=False) for run in pairwise(ends)]
+        self.lanes = [Lane(range(*run), whole=False) for run in pairwise(ends)]
         for lane, chain in zip(self.lanes, group.chains, strict=True):
             with contextlib.suppress(CorruptFileError):  # Cut off before its heads were complete.
-                lane.stack, lane.alive = Stack.from_bytes(chain.data), True
+                lane.stack, lane.whole = Stack.from_bytes(chain.data), True
         self.alone = max((chain.alone for chain in group.chains), default=0)
         self.start = QueueDecoder(group.start)
         self.pixels = np.zeros(shape[:4], DTYPES[shape.bits])
@@ -261,8 +242,8 @@ class _Reader:
     def read(self) -> tuple[Samples, Sequence[bool]]:
         """All pictures, and which of them are good."""
         deepest = max((len(lane.pictures) for lane in self.lanes), default=0)
-        begun: dict[int, Sequence[Walk | None]] = {
-            depth: self._hear(self._parts(depth), depth)
+        begun: dict[int, Sequence[IntegerWalk | None]] = {
+            depth: self._decode_latents(self._parts(depth), depth)
             for depth in range(min(self.alone, deepest) if self.coder.model.levels else 0)
         }
         for depth in reversed(range(deepest)):
@@ -279,56 +260,25 @@ class _Reader:
         live = [lane for lane in self.lanes if depth < len(lane.pictures)]
         return self.coder.parts(live, self.shape)
 
-    def _hear(self, parts: list[list[Lane]], depth: int) -> list[Walk]:
-        """The latents of pictures that stand alone."""
-        walks = [Walk(self.coder.model, part, self.shape) for part in parts]
+    def _decode_latents(self, parts: list[list[Lane]], depth: int) -> list[IntegerWalk]:
+        """The walks of pictures that stand alone, after their last level."""
+        walks = [IntegerWalk(self.coder.model, len(part), self.shape) for part in parts]
         shared = SharedRandomness(SEED).child(depth)
-        for level in range(self.coder.model.levels):
-            known = each(partial(Walk.descend, level=level), walks)
+
+        def step(level: int, known: list[Known]) -> Sequence[Tensor]:
             draw = self.coder.coder.decode(rated(known), self.start, shared.child(level))
-            each(partial(Walk.take_in, level=level), walks, split(draw, known))
+            return split(draw, known)
+
+        walk(JointWalk(self.coder.model.levels, walks), step)
         return walks
 
-    def _read_part(self, depth: int, part: list[Lane], begun: Walk | None) -> None:
-        walk = begun or Walk(self.coder.model, part, self.shape)
-        told: list[list[IntArray]] = []
+    def _read_part(self, depth: int, part: list[Lane], begun: IntegerWalk | None) -> None:
+        lanes = Lanes(part, patient=True)
         if begun is None:
-            for level in range(self.coder.model.levels):
-                count = walk.descend(level).loc[0].numel()
-                prior = NormalBins.prior(LATENT_BITS, count)
-                bins = [lane.take(prior.pop, np.zeros(count, np.int64)) for lane in part]
-                walk.take_in_bins(level, bins)
-                told.append(bins)
-        pixels = self._pop_pixels(walk, part)
-        if told:
-            self._give_back(walk, part, pixels, told)
+            state = IntegerWalk(self.coder.model, len(part), self.shape)
+            pixels = chained(state, self.shape).pop(lanes)
+        else:
+            pixels = Pixels(begun, self.shape).pop(lanes)
         for lane, picture in zip(part, pixels, strict=True):
             number = lane.pictures[-1 - depth]
-            self.pixels[number], self.done[number] = picture, lane.alive
-
-    def _pop_pixels(self, walk: Walk, part: list[Lane]) -> Samples:
-        shape = self.shape
-        size = (len(part), shape.height * shape.width, shape.colours)
-        pixels = np.zeros(size, DTYPES[shape.bits])
-        likelihood = walk.likelihood()
-        for wave, parameters in zip(likelihood.waves(), likelihood.read(), strict=True):
-            blank = np.zeros((len(wave), shape.colours), np.int64)
-            values = [
-                lane.take(partial(pop_samples, parameters=p, bits=shape.bits), blank)
-                for lane, p in zip(part, parameters, strict=True)
-            ]
-            pixels[:, wave] = np.stack(values)
-            likelihood.put([(v * STEPS[shape.bits]).astype(np.float64) for v in values])
-        return pixels.reshape(len(part), *shape[1:4])
-
-    def _give_back(
-        self, walk: Walk, part: list[Lane], pixels: Samples, told: list[list[IntArray]]
-    ) -> None:
-        """The bits that the sender drew the latents from."""
-        features = walk.features(torch.from_numpy(to_steps(pixels)))
-        for level in reversed(range(self.coder.model.levels)):
-            posterior = self.coder.model.posterior(level, walk.known[level], features)
-            means, log_scales = map(rows, posterior)
-            for lane, m, s, bins in zip(part, means, log_scales, told[level], strict=True):
-                if lane.alive:
-                    NormalBins(m, s, LATENT_BITS).push(lane.stack, bins)
+            self.pixels[number], self.done[number] = picture, lane.whole

@@ -1,6 +1,6 @@
-"""Samples of pictures on the stack, under whatever distribution a model in integers gave."""
+"""Samples of pictures on a stack, under the distribution that a model in integers computed."""
 
-from typing import Final
+from typing import Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,34 +25,50 @@ def to_steps(pixels: Samples) -> NDArray[np.float64]:
     return moved * step
 
 
-def push_samples(stack: Stack, parameters: PixelParameters, samples: IntArray, bits: int) -> None:
-    """Put samples `(n, colours)` on the stack.
+@final
+class PixelCodec:
+    """The samples of one picture, or of a part of it.
 
-    Raises:
-        InputError: the model codes black and white alone, and a sample is neither.
+    Args:
+        parameters: of n pixels.
+        bits: of a sample, 1, 8 or 16.
     """
-    if isinstance(parameters, BernoulliParameters):
-        white = 1 if bits == 1 else WHITE
-        if bits > 8 or not bool(((samples == 0) | (samples == white)).all()):
-            raise InputError("this model codes black and white alone; the picture has greys")
-        Bernoulli(parameters.logits[:, 0]).push(stack, samples[:, 0] // white)
-    elif parameters.couplings is None:
-        _mixture(parameters, bits).push(stack, samples[:, 0] * (WHITE if bits == 1 else 1))
-    else:
-        _colours(parameters).push(stack, samples)
 
+    def __init__(self, parameters: PixelParameters, bits: int) -> None:
+        self.parameters, self.bits = parameters, bits
 
-def pop_samples(stack: Stack, parameters: PixelParameters, bits: int) -> IntArray:
-    """Take samples `(n, colours)` off the stack.
+    def push(self, stack: Stack, samples: IntArray) -> None:
+        """Put samples `(n, colours)` on the stack.
 
-    Raises:
-        CorruptFileError: the stack holds too few bits.
-    """
-    if isinstance(parameters, BernoulliParameters):
-        return Bernoulli(parameters.logits[:, 0]).pop(stack)[:, None] * (1 if bits == 1 else WHITE)
-    if parameters.couplings is None:
-        return _mixture(parameters, bits).pop(stack)[:, None] // (WHITE if bits == 1 else 1)
-    return _colours(parameters).pop(stack)
+        Raises:
+            InputError: the model codes black and white alone, and a sample is neither.
+        """
+        parameters, bits = self.parameters, self.bits
+        if isinstance(parameters, BernoulliParameters):
+            white = 1 if bits == 1 else WHITE
+            if bits > 8 or not bool(((samples == 0) | (samples == white)).all()):
+                raise InputError(
+                    "this model codes black and white alone; the picture has other greys"
+                )
+            Bernoulli(parameters.logits[:, 0]).push(stack, samples[:, 0] // white)
+        elif parameters.couplings is None:
+            _mixture(parameters, bits).push(stack, samples[:, 0] * (WHITE if bits == 1 else 1))
+        else:
+            _colours(parameters).push(stack, samples)
+
+    def pop(self, stack: Stack) -> IntArray:
+        """Take samples `(n, colours)` off the stack.
+
+        Raises:
+            CorruptFileError: the stack holds too few bits.
+        """
+        parameters, bits = self.parameters, self.bits
+        if isinstance(parameters, BernoulliParameters):
+            pixels = Bernoulli(parameters.logits[:, 0]).pop(stack)
+            return pixels[:, None] * (1 if bits == 1 else WHITE)
+        if parameters.couplings is None:
+            return _mixture(parameters, bits).pop(stack)[:, None] // (WHITE if bits == 1 else 1)
+        return _colours(parameters).pop(stack)
 
 
 def _mixture(parameters: MixtureParameters, bits: int) -> LogisticMixture:

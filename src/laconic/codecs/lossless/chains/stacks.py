@@ -1,10 +1,11 @@
-"""The parts of a chain of pictures: the dealing, a stack for each, and the way down the ladder."""
+"""The parts of chains of pictures: how pictures are dealt, the stacks, walks, and float targets."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -13,12 +14,13 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from laconic.codecs.lossless.core import DTYPES, Samples
-from laconic.coding.stack.ans import IntArray, Stack
-from laconic.coding.stack.normal_bins import NormalBins
+from laconic.coding.stack.ans import IntArray, Snapshot, Stack
+from laconic.coding.stack.symbols import Codec
 from laconic.distributions.rated import RatedNormal
 from laconic.errors import CorruptFileError
 from laconic.models.exact import ExactLadder, ExactLikelihood, Known, Shape, to_integers
 from laconic.networks.fixed_point import arithmetic as fixed_point
+from laconic.threads import each
 
 LATENT_BITS: Final = 12
 """Latents are drawn from 2^LATENT_BITS bins of equal prior mass."""
@@ -54,20 +56,72 @@ class GroupShape(NamedTuple):
 
 @dataclass
 class Lane:
-    """One chain: its pictures' numbers, its stack, whether that still holds out, its worth."""
+    """One chain.
+
+    Attributes:
+        pictures: their numbers.
+        stack: its bits.
+        whole: false once a reader has found that the stack's data end too early.
+        ideal_bits: negative ELBO of the pictures written so far.
+    """
 
     pictures: range
     stack: Stack = field(default_factory=Stack)
-    alive: bool = True
+    whole: bool = True
     ideal_bits: float = 0.0
 
-    def take(self, pop: Callable[[Stack], IntArray], blank: IntArray) -> IntArray:
-        """Pop, or `blank` once the data have ended."""
-        if self.alive:
+
+class Lanes:
+    """The stacks of several chains as one, for the combinators of `coding.bits_back`.
+
+    Args:
+        lanes: the chains.
+        patient: a reader's: a chain whose data have ended gives blank symbols, takes none, and the
+            others go on. A writer raises instead.
+    """
+
+    def __init__(self, lanes: Sequence[Lane], patient: bool = False) -> None:
+        self.lanes, self.patient = lanes, patient
+
+    def __len__(self) -> int:
+        return len(self.lanes)
+
+    @property
+    def bits(self) -> float:
+        """Content of all stacks in bits."""
+        return sum(lane.stack.bits for lane in self.lanes)
+
+    def snapshot(self) -> list[Snapshot]:
+        """Remember the state of every stack."""
+        return [lane.stack.snapshot() for lane in self.lanes]
+
+    def restore(self, snapshot: list[Snapshot], /) -> None:
+        """Go back to a state of every stack."""
+        for lane, one in zip(self.lanes, snapshot, strict=True):
+            lane.stack.restore(one)
+
+    def push(self, codecs: Sequence[Codec[IntArray]], symbols: Sequence[IntArray]) -> None:
+        """Put the symbols of every chain on its own stack."""
+        for lane, codec, part in zip(self.lanes, codecs, symbols, strict=True):
+            if lane.whole:
+                codec.push(lane.stack, part)
+
+    def pop(self, codecs: Sequence[Codec[IntArray]], blank: IntArray) -> list[IntArray]:
+        """Take the symbols of every chain off its own stack; `blank` where the data have ended.
+
+        Raises:
+            CorruptFileError: the data of a chain end, and this is no reader.
+        """
+        return [self._pop(*one, blank) for one in zip(self.lanes, codecs, strict=True)]
+
+    def _pop(self, lane: Lane, codec: Codec[IntArray], blank: IntArray) -> IntArray:
+        if lane.whole:
             try:
-                return pop(self.stack)
+                return codec.pop(lane.stack)
             except CorruptFileError:
-                self.alive = False
+                if not self.patient:
+                    raise
+                lane.whole = False
         return blank
 
 
@@ -79,44 +133,66 @@ def deal(shape: GroupShape) -> list[range]:
     return [range(first, last) for first, last in pairwise(ends)]
 
 
-class Walk:
-    """One batch of pictures on its way down the ladder, in integers."""
+class IntegerWalk:
+    """A walk up a ladder in integers (`models.walk`), for one picture of each chain of a batch.
 
-    def __init__(self, model: ExactLadder, lanes: list[Lane], shape: GroupShape) -> None:
-        self.model, self.lanes = model, lanes
-        self.shape = Shape(len(lanes), shape.colours, shape.height, shape.width)
-        stride = self.model.stride
-        self.rows, self.columns = (-(-side // stride) * stride for side in shape[1:3])
+    Args:
+        model: the ladder.
+        batch: number of pictures.
+        shape: of the group.
+    """
+
+    def __init__(self, model: ExactLadder, batch: int, shape: GroupShape) -> None:
+        self.model, self.levels = model, model.levels
+        self.shape = Shape(batch, shape.colours, shape.height, shape.width)
+        self.rows, self.columns = (-(-side // model.stride) * model.stride for side in shape[1:3])
         self.known: list[Known] = []
-        self.state = None
-        if self.model.levels:
-            self.state = self.model.start(len(lanes), self.rows, self.columns)
+        self.state = model.start(batch, self.rows, self.columns) if self.levels else None
 
-    def features(self, steps: Tensor) -> object:
-        """What the pictures say, `steps`: `(batch, colours, h, w)`; the border repeats."""
+    def features(self, steps: Tensor) -> Any:
+        """The bottom-up pass of pictures `(batch, colours, h, w)`; padding repeats the border."""
+        if not self.levels:
+            return None
         down, right = self.rows - self.shape.height, self.columns - self.shape.width
         padded = torch.nn.functional.pad(steps, (0, right, 0, down), mode="replicate")
         return self.model.climb(padded)
 
-    def descend(self, level: int) -> Known:
+    def prior(self, level: int) -> Known:
         """What both sides know before `level`."""
         self.known.append(self.model.prior(level, self.state))
-        return self.known[-1]
+        return self.known[level]
 
-    def take_in(self, latent: Tensor, level: int) -> None:
-        """The latent z in units of 2^-16."""
+    def posterior(self, level: int, features: Any) -> tuple[Tensor, Tensor]:
+        """Mean and log-scale of the standardised latent, units of 2^-16."""
+        return self.model.posterior(level, self.known[level], features)
+
+    def take_in(self, level: int, latent: Tensor) -> None:
+        """Continue from the latent z in units of 2^-16."""
         self.state = self.model.take_in(level, self.known[level], latent)
 
-    def take_in_bins(self, level: int, bins: Sequence[IntArray]) -> None:
-        """The latent as bins of equal prior mass, per picture."""
-        known = self.known[level]
-        centres = np.stack([NormalBins.centres(b, LATENT_BITS) for b in bins])
-        drawn = torch.from_numpy(centres).double().reshape(known.loc.shape)
-        self.take_in(known.loc + torch.floor(known.scale * drawn + 0.5), level)
-
     def likelihood(self) -> ExactLikelihood:
-        """Of the pixels, all latents told."""
+        """Of the pixels, once all latents are known."""
         return self.model.likelihood(self.state, self.shape)
+
+
+class JointWalk:
+    """The walks of several batches, level by level side by side.
+
+    Args:
+        levels: of the ladder.
+        walks: one of each batch.
+    """
+
+    def __init__(self, levels: int, walks: Sequence[IntegerWalk]) -> None:
+        self.levels, self.walks = levels, walks
+
+    def prior(self, level: int) -> list[Known]:
+        """What both sides know before `level`, batch by batch."""
+        return each(partial(IntegerWalk.prior, level=level), self.walks)
+
+    def take_in(self, level: int, latent: Sequence[Tensor]) -> None:
+        """Continue from the latents of every batch."""
+        each(lambda walk, z: walk.take_in(level, z), self.walks, latent)
 
 
 def rows(x: Tensor) -> NDArray[np.int32]:
