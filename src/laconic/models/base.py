@@ -72,8 +72,8 @@ class Context:
         return parameter.reshape(-1, *[1] * (1 + len(self.shape)))
 
 
-Features = Sequence[Tensor]
-"""Deterministic, bottom-up results of `encode`; only the sender has them."""
+Features = Any
+"""What `encode` computed from the examples; only the sender has it, only the model reads it."""
 
 Prior = Callable[[int, Sequence[Tensor], Context], Normal]
 """What both sides know of a level, given the latents above it."""

@@ -1,7 +1,7 @@
 """Conformance suites that ship with the package, for coders and weight methods from outside too.
 
-Subclass `CoderSuite`, say how to make the coder, and pytest finds the laws; likewise `WeightSuite`
-for methods of `laconic.weights`:
+Subclass `CoderSuite`, say how to make the coder, and pytest finds the laws; likewise `ModelSuite`
+for latent-variable models and `WeightSuite` for methods of `laconic.weights`:
 
 ```
 class TestMine(CoderSuite):
@@ -27,11 +27,13 @@ from laconic.testing.checks import (
     transmit,
 )
 from laconic.testing.coders import CoderSuite
+from laconic.testing.models import ModelSuite
 from laconic.testing.weights import WeightSuite
 
 __all__ = [
     "FALSE_ALARM",
     "CoderSuite",
+    "ModelSuite",
     "WeightSuite",
     "bias",
     "check_damage",
