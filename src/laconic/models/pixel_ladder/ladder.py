@@ -26,16 +26,16 @@ from torch import Tensor
 from torch.distributions import Distribution, Normal
 
 from laconic.distributions.logistic_mixture import CENTRE
-from laconic.models.base import Context, NormalLadder, Rung
+from laconic.models.base import Context, ModelWalk, NormalLadder
 from laconic.models.pixel_ladder.causal import CausalPixels, mixture
 from laconic.models.pixel_ladder.exact import IntegerPixelLadder
 from laconic.models.pixel_ladder.networks import (
     Feature,
-    Level,
     PixelLadderConfig,
     PixelNetworks,
     State,
 )
+from laconic.models.walk import walk
 
 
 @final
@@ -60,9 +60,13 @@ class PixelLadder(PixelNetworks, NormalLadder):
         """Bottom-up features of every level, top first."""
         return self.climber(x * 255 - CENTRE) if self.levels else []
 
+    def begin(self, context: Context) -> "PixelWalk":
+        """A walk that runs every network once."""
+        return PixelWalk(self, context)
+
     def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
         """Computed from the latents above."""
-        return _normal(*self.ladder[level].prior(self._known(level, above, context)))
+        return self._after(level, above, context).prior(level)
 
     def posterior(
         self,
@@ -73,47 +77,68 @@ class PixelLadder(PixelNetworks, NormalLadder):
         context: Context,
     ) -> Normal:
         """The prior and the encoder's measurement, weighted by precision."""
-        state = self._known(level, above, context)
-        return _posterior(self.ladder[level], state, features[level], prior)
+        state = self._after(level, above, context)
+        state.prior(level)
+        return state.posterior(level, features, prior)
 
     def likelihood(self, latents: Sequence[Tensor], context: Context) -> Distribution:
         """A `ColourMixture`, or `CausalPixels` where there is a causal network."""
-        state = self._known(self.levels, latents, context) if self.levels else None
-        return self._likelihood(state, context)
+        return self._after(self.levels, latents, context).likelihood()
 
-    def pass_through(
-        self, x: Tensor, context: Context, pathwise: bool = True
-    ) -> tuple[list[Rung], Distribution]:
-        """The same numbers as the contract's functions one by one, every network run once."""
-        features = self.encode(x, context)
-        rungs: list[Rung] = []
-        if not self.levels:
-            return rungs, self._likelihood(None, context)
-        state = self._start(context)
-        for level, feature in zip(self.ladder, features, strict=True):
-            state = level.descend(state)
-            prior = _normal(*level.prior(state))
-            posterior = _posterior(level, state, feature, prior)
-            latent = posterior.rsample() if pathwise else posterior.rsample().detach()
-            rungs.append(Rung(posterior, prior, latent))
-            state = level.take_in(state, latent)
-        return rungs, self._likelihood(state, context)
+    def _after(self, levels: int, above: Sequence[Tensor], context: Context) -> "PixelWalk":
+        """The walk after its first `levels` levels, whose latents are given."""
+        state = self.begin(context)
+        state.levels = levels
+        walk(state, lambda level, prior: above[level])
+        return state
 
-    def _start(self, context: Context) -> State:
-        return self.start(context.log_beta, context.batch, context.shape)
 
-    def _known(self, level: int, above: Sequence[Tensor], context: Context) -> State:
-        """The state before `level`, once the latents above it are known."""
-        state = self._start(context)
-        for rung, latent in zip(self.ladder, above[:level], strict=False):
-            state = rung.take_in(rung.descend(state), latent)
-        return self.ladder[level].descend(state) if level < self.levels else state
+class PixelWalk(ModelWalk):
+    """A walk up a pixel ladder: the networks' state is kept from level to level.
 
-    def _likelihood(self, state: State | None, context: Context) -> Distribution:
-        pivot, parameters = (None, None) if state is None else self.pixels(state)
-        if self.config.context_width:
+    Args:
+        model: the ladder.
+        context: what both sides know.
+    """
+
+    def __init__(self, model: PixelLadder, context: Context) -> None:
+        super().__init__(model, context)
+        self.pixels = model
+        self.state: State | None = None
+        if model.levels:
+            self.state = model.start(context.log_beta, context.batch, context.shape)
+
+    def prior(self, level: int) -> Normal:
+        """Computed from the state, which goes down to the resolution of `level`."""
+        assert self.state is not None
+        self.state = self.pixels.ladder[level].descend(self.state)
+        return _normal(*self.pixels.ladder[level].prior(self.state))
+
+    def posterior(self, level: int, features: Sequence[Feature], prior: Normal) -> Normal:
+        """The prior and the encoder's measurement, weighted by precision.
+
+        Formula: variance v = s^2 / (1 + s^2), mean m_p + v d; d is the encoder's measurement minus
+        m_p.
+        """
+        assert self.state is not None
+        network, variance = self.pixels.ladder[level], prior.scale.square()
+        weight = variance / (1 + variance)
+        distance = network.distance(self.state, features[level], prior.loc)
+        return _normal(prior.loc + weight * distance, weight.sqrt())
+
+    def take_in(self, level: int, latent: Tensor) -> None:
+        """Continue from the latent of `level`."""
+        super().take_in(level, latent)
+        assert self.state is not None
+        self.state = self.pixels.ladder[level].take_in(self.state, latent)
+
+    def likelihood(self) -> Distribution:
+        """A `ColourMixture`, or `CausalPixels` where there is a causal network."""
+        model, context, state = self.pixels, self.context, self.state
+        pivot, parameters = (None, None) if state is None else model.pixels(state)
+        if model.config.context_width:
             shape = (context.batch, 3, *context.shape)
-            return CausalPixels(self.context_network, pivot, parameters, shape)
+            return CausalPixels(model.context_network, pivot, parameters, shape)
         assert pivot is not None
         assert parameters is not None
         return mixture(pivot, parameters)
@@ -121,13 +146,3 @@ class PixelLadder(PixelNetworks, NormalLadder):
 
 def _normal(loc: Tensor, scale: Tensor) -> Normal:
     return Normal(loc, scale, validate_args=False)
-
-
-def _posterior(level: Level, state: State, feature: Feature, prior: Normal) -> Normal:
-    """What the sender knows: variance s^2 / (1 + s^2), mean moved by the encoder's measurement.
-
-    Formula: m = m_p + s^2 / (1 + s^2) d, d the encoder's measurement minus m_p.
-    """
-    variance = prior.scale.square()
-    weight = variance / (1 + variance)
-    return _normal(prior.loc + weight * level.distance(state, feature, prior.loc), weight.sqrt())
