@@ -5,15 +5,20 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 PYTEST_ARGS ?=
 OUT ?= demo
+# Processes that run tests; each runs whole files, with its share of the cores.
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q -c constraints.txt
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+PYTEST = -m pytest -n $(WORKERS) --dist loadfile
+OLDEST := .venv-oldest
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev chromium demo test lint types imports check format docs bench clean
+.PHONY: help install install-dev chromium demo test test-fast test-oldest smoke lint types imports
+.PHONY: format-check check format docs bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -50,7 +55,27 @@ demo: install ## the two-minute tour: compress the sample photograph, compare, d
 	$(BIN)/laconic demo -o $(OUT) --force
 
 test: install-dev ## everything the tests need, then the tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python $(PYTEST) $(PYTEST_ARGS)
+
+test-fast: install-dev ## the quick tests: under 90 seconds, for the working day
+	$(BIN)/python $(PYTEST) -m "not slow" $(PYTEST_ARGS)
+
+# Torch's wheels of that time bring GPU libraries: several gigabytes, unless TORCH_INDEX names another index.
+$(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install -q --no-compile --only-binary :all: -c constraints-oldest.txt \
+	  $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(OLDEST)/bin/python -m pip install -q --no-compile --only-binary :all: -c constraints-oldest.txt \
+	  -e '.[train,eval,flows,bench,onnx,test]'
+	@touch $@
+
+# Old packages warn of what newer ones deprecate: no error there.
+test-oldest: $(OLDEST)/.installed ## the quick tests with the oldest versions that pyproject.toml allows
+	NUMBA_CACHE_DIR=$(CURDIR)/$(OLDEST)/numba $(OLDEST)/bin/python $(PYTEST) -m "not slow" \
+	  -o filterwarnings=default $(PYTEST_ARGS)
+
+smoke: ## install the wheel into an empty environment and run every command there
+	TORCH_INDEX=$(TORCH_INDEX) .ci/smoke $(PYTHON)
 
 lint: install-dev
 	$(BIN)/ruff check .
@@ -61,7 +86,10 @@ types: install-dev
 imports: install-dev
 	$(BIN)/lint-imports
 
-check: lint types imports ## ruff, mypy and the import contracts
+format-check: install-dev
+	$(BIN)/ruff format --check .
+
+check: lint format-check types imports ## ruff, mypy and the import contracts
 
 format: install-dev ## format the code
 	$(BIN)/ruff format .
@@ -74,4 +102,4 @@ bench: install-dev ## speed and size of the relative entropy coders
 	$(BIN)/laconic bench rec
 
 clean: ## remove what the commands above made
-	rm -rf $(VENV) site build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) site build dist .pytest_cache .mypy_cache .ruff_cache

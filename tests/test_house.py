@@ -6,11 +6,13 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from importlib import metadata, resources
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -94,15 +96,36 @@ def test_versions_agree() -> None:
     assert newest[1] == laconic.__version__ == metadata.version(errors.DISTRIBUTION)
 
 
+def lower_bounds(*left_out: str) -> dict[str, str]:
+    """Name -> oldest version of every dependency in pyproject.toml, but for these extras'."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    listed = [*project["dependencies"]]
+    listed += [one for extra, names in extras.items() if extra not in left_out for one in names]
+    found = {}
+    for requirement in listed:
+        name, _, version = requirement.partition(">=")
+        plain = name.partition("[")[0]
+        if plain != errors.DISTRIBUTION:
+            assert version, f"{requirement} has no lower bound"
+            found[plain] = version
+    return found
+
+
+def pins(name: str) -> dict[str, str]:
+    """Name -> version in a constraints file."""
+    lines = (REPOSITORY / name).read_text().splitlines()
+    return dict(line.split("==") for line in lines if "==" in line)
+
+
 def test_every_direct_dependency_is_pinned() -> None:
-    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
-    pinned = {line.split("==")[0] for line in lines if "==" in line}
-    wanted = set()
-    for requirement in metadata.requires(errors.DISTRIBUTION) or []:
-        name = re.match(r"[A-Za-z0-9._-]+", requirement)
-        assert name is not None
-        wanted.add(name[0].lower().replace("_", "-"))
-    assert wanted - {errors.DISTRIBUTION} <= pinned
+    assert set(lower_bounds()) <= set(pins("constraints.txt"))
+
+
+def test_the_oldest_versions_are_the_lower_bounds() -> None:
+    """Those that CI tests with are those that pyproject.toml allows."""
+    oldest = {name: Version(version) for name, version in pins("constraints-oldest.txt").items()}
+    assert oldest == {name: Version(v) for name, v in lower_bounds("docs", "dev").items()}
 
 
 @pytest.mark.parametrize("call", ["import laconic", "import laconic.cli"])

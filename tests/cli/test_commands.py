@@ -170,6 +170,7 @@ def test_interrupting_leaves_nothing(photo: Path, monkeypatch: pytest.MonkeyPatc
     assert list(photo.parent.iterdir()) == [photo]
 
 
+@pytest.mark.slow
 def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sample = demo.load_sample()
     assert min(sample.size) >= 400
@@ -191,6 +192,7 @@ def test_bench(tmp_path: Path) -> None:
     assert found["file_bits"] > found["entropy_bits"]
 
 
+@pytest.mark.slow
 def test_bench_of_coders_adds_to_its_file(tmp_path: Path) -> None:
     out, figure = tmp_path / "rec.json", tmp_path / "rec.svg"
     options = ("--quick", "--json", out, "--data", tmp_path)

@@ -100,7 +100,10 @@ def test_impossible_families_and_files_and_missing_extras(
     assert "pip install 'laconic-codec[train,eval,flows]'" in result.stderr
 
 
-LOOP = ("laconic.lab.workers", "laconic.lab.recipes.latent", "laconic.training.loop")
+LOOP = (
+    "laconic.lab.workers", "laconic.lab.runs", "laconic.lab.recipes.latent",
+    "laconic.training.loop",
+)  # fmt: skip
 """What is imported anew, so that it asks for lightning."""
 
 
@@ -142,6 +145,7 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_model_of_pictures_is_measured_at_every_beta_and_drawn(
     pictures: Path, tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def test_requests_that_make_no_sense(
     assert not weights.with_suffix(".lac").exists()
 
 
+@pytest.mark.slow
 def test_bench_network_measures_the_codec(
     small_ladder: Callable[[], SlicedLadder], monkeypatch: pytest.MonkeyPatch
 ) -> None:

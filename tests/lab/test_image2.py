@@ -64,6 +64,7 @@ def test_the_probe_is_part_of_the_plan(
     assert trainer.step == 4
 
 
+@pytest.mark.slow
 def test_a_stretch_ends_with_a_cooldown(
     stretch: ModuleType, config: dict[str, Any], tmp_path: Path, weights: Path
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_stretch_ends_with_a_cooldown(
     assert rates[-1] == pytest.approx(max(rates) / 8, rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_stretch_that_was_cut_goes_on(
     stretch: ModuleType, config: dict[str, Any], weights: Path
 ) -> None:

@@ -52,6 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_a_recipe_makes_a_row_and_a_file_that_computes_it(folder: Path) -> None:
     """What is trained is not trained again, and comes out the same."""
     before = (folder / "quick/0/net.lac").read_bytes()
@@ -84,6 +85,7 @@ def test_the_coarsest_step_that_training_data_allow_is_taken(folder: Path) -> No
     assert good <= 0.1 < bad
 
 
+@pytest.mark.slow
 def test_draws_are_refined_and_decode_to_what_is_measured(tmp_path: Path) -> None:
     settings = {"budget_bytes": 4000, "beta": 0.1, "beta_rate": 0.02}
     train = {"epochs": 16, "rate": 2e-3}
@@ -100,6 +102,7 @@ def test_draws_are_refined_and_decode_to_what_is_measured(tmp_path: Path) -> Non
     assert rates[-1] < recipe.refine_rate
 
 
+@pytest.mark.slow
 def test_a_network_can_be_pruned_before_conversion(tmp_path: Path) -> None:
     """It is trained again narrow, and ratios count what it was before."""
     settings = {"budget_bytes": 1500, "beta": 0.1, "beta_rate": 0.02}
@@ -117,6 +120,7 @@ def test_a_network_can_be_pruned_before_conversion(tmp_path: Path) -> None:
         converted(wider, digits(), 0, tmp_path, silent)
 
 
+@pytest.mark.slow
 def test_networks_trained_on_changed_data_are_others(tmp_path: Path) -> None:
     """What was trained without shifts must not be taken for what is trained with them."""
     task = digits()
@@ -145,6 +149,7 @@ def test_held_out_examples_are_not_trained_on() -> None:
         held_out(data, 3000)
 
 
+@pytest.mark.slow
 def test_a_stage_may_end_with_the_average_of_its_weights(tmp_path: Path) -> None:
     """Not with the last weights, and a finished run is loaded as it ended."""
     train = {"epochs": 1, "average": 0.9}

@@ -95,6 +95,7 @@ DRAWINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_model")
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_line_26_drawings_take_no_more_than_webp_or_png(name: str) -> None:
@@ -116,6 +117,7 @@ def test_line_26_noise_takes_no_more_than_its_samples_and_64_bytes(shape: tuple[
         assert (np.asarray(laconic.decompress(data)) == array).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("effort", [0, 1, 5, 7, 9])
 def test_line_26_and_30_photographs_by_effort(effort: int, data_root: Path) -> None:
     """From effort 4 on the model codes them; it takes fewer bytes than WebP and PNG."""
@@ -138,6 +140,7 @@ def test_line_30_effort_outside_0_to_9_is_refused() -> None:
             laconic.compress(noise(4, 4), lossless=True, effort=effort)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_model")
 def test_line_26_an_archive_codes_each_picture_by_itself_where_that_is_smaller() -> None:
     pictures = {"text.png": page(), "noise.png": noise(300, 420), "dots.png": dithered()}
@@ -214,11 +217,13 @@ def test_line_27_photographs_stay_lossy_and_near(data_root: Path) -> None:
     assert 10 * np.log10(255**2 / np.mean(error**2)) >= 34
 
 
+@pytest.mark.slow
 def test_line_27_a_named_coder_is_always_lossy() -> None:
     data = laconic.compress(DRAWINGS["checkerboard"], quality=50, coder="importance")
     assert laconic.open(data).info.codec == "image"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [0, 2])
 def test_line_30_progress_follows_the_tiles(levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not the groups of tiles, which take a minute each."""

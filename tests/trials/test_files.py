@@ -170,6 +170,7 @@ def test_line_01_a_picture_of_a_folder_is_an_input(tmp_path: Path) -> None:
     assert (folder / "a.png").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_line_01_a_trained_model_is_not_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -399,6 +400,7 @@ def test_line_24_signals_leave_nothing(tmp_path: Path, number: signal.Signals) -
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["info", "{lac}", "--json"], ["--help"]])
 def test_line_24_a_full_device_gives_one_line(photo: Path, arguments: list[str]) -> None:
     packed = photo.with_suffix(".lac")
@@ -496,6 +498,7 @@ def test_line_16_a_fault_of_ours_stops_no_other(
     assert photo.with_suffix(".lac").is_file()
 
 
+@pytest.mark.slow
 def test_line_16_a_reader_that_goes_away_is_no_fault(photo: Path) -> None:
     packed = photo.with_suffix(".lac")
     assert run("compress", photo).exit_code == 0

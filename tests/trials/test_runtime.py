@@ -70,6 +70,7 @@ def test_line_15_quality_and_bpp_together_are_refused(image: Image.Image, tmp_pa
     assert not (tmp_path / "a.lac").exists()
 
 
+@pytest.mark.slow
 def test_line_17_a_read_only_installation_without_a_home_works(
     repository: Path, tmp_path: Path
 ) -> None:
@@ -374,6 +375,7 @@ def test_line_31_too_few_points_are_said(evaluate: Callable[..., Result]) -> Non
     assert not any("nan" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_line_31_the_page_shows_every_codec_that_was_asked_for(
     evaluate: Callable[..., Result], tmp_path: Path
 ) -> None:

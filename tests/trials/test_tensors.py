@@ -54,6 +54,7 @@ def test_line_06_many_axes_and_notes_come_back(tmp_path: Path) -> None:
     assert same(laconic.expand(lac), tensors)
 
 
+@pytest.mark.slow
 def test_line_06_a_file_holds_more_than_16384_tensors() -> None:
     entries = [Entry(f"{k}", "U8", (1,), Method.LOSSLESS) for k in range(17_000)]
     sections = [Section("manifest", write_manifest(entries, {}))]
@@ -85,6 +86,7 @@ shapes = st.lists(st.integers(0, 7), max_size=4).map(tuple)
 kinds = st.sampled_from(["F32", "F4", "C64", "U8"])
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.builds(Entry, texts, kinds, shapes, st.just(Method.LOSSLESS)), max_size=4),
     st.dictionaries(texts, texts, max_size=3),
@@ -334,6 +336,7 @@ def seconds_for(path: Path, count: int, repeats: int) -> float:
     return min(seconds)
 
 
+@pytest.mark.slow
 def test_line_28_time_is_linear_in_the_number_of_tensors(tmp_path: Path) -> None:
     seconds_for(tmp_path / "first.st", 2, 1)  # Compiles.
     few, many = (seconds_for(tmp_path / f"{n}.st", n, 2) for n in (100, 1000))

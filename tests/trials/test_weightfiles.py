@@ -42,6 +42,7 @@ def tied() -> nn.ModuleDict:
     return net
 
 
+@pytest.mark.slow
 def test_line_14_one_file_shrunk_five_times_gives_the_same_bytes(tmp_path: Path) -> None:
     notes = {f"key {index}": f"text {index}" for index in range(12)}
     torch.manual_seed(0)

@@ -155,6 +155,7 @@ def test_line_21_what_has_no_gradients_in_place_is_refused() -> None:
         expected_operations(Lost(nn.Linear(4, 4), nn.Linear(4, 2)), torch.randn(2, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dynamo", [False, True])
 def test_line_21_smaller_networks_are_exported_with_open_sizes(
     tmp_path: Path, dynamo: bool

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from laconic.cli.outputs import STDIO
 from laconic.container.storage import is_special, read_bytes
-from laconic.errors import InputError, LaconicError
+from laconic.errors import InputError, LaconicError, MissingPackageError
 
 INTERRUPTED = 130
 Tick = Callable[[int, int], None]
@@ -189,6 +189,23 @@ def warn(message: str) -> None:
 def shown(source: Path) -> str:
     """A file's name in messages."""
     return "stdin" if source == STDIO else str(source)
+
+
+@contextlib.contextmanager
+def extras(purpose: str, names: str) -> Iterator[None]:
+    """Say in one line which extras a command needs, where an import finds a package missing.
+
+    Args:
+        purpose: what needs them, as the beginning of a sentence, e.g. "training needs".
+        names: the extras of Laconic's distribution, with commas.
+
+    Raises:
+        MissingPackageError: a package is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(purpose, error.name or "a package", names) from error
 
 
 @contextlib.contextmanager

@@ -1,18 +1,17 @@
 """`laconic rd`: the rate-distortion laboratory, sweeps of models, pictures, and their plane."""
 
-import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from laconic.cli.common import print_json, progress, warnings_for
+from laconic.cli.common import extras, print_json, progress, warnings_for
 from laconic.cli.data import DataRoot
 from laconic.cli.lists import to_numbers
 from laconic.cli.outputs import Force, Writer, to_folder
-from laconic.errors import InputError, MissingPackageError
+from laconic.errors import InputError
 
 if TYPE_CHECKING:
     from laconic.lab.sweep import Run, Sweep
@@ -22,6 +21,9 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+LABORATORY = ("the laboratory needs", "train,eval,flows")
+"""What says which extras are missing."""
 
 WORKER = (sys.executable, "-c", "from laconic.cli import main; main()", "rd", "work")
 """Starts a worker of a sweep."""
@@ -45,7 +47,7 @@ def run(
             raise typer.BadParameter(f"--set takes key=value, not {item!r}")
     if not config.is_file():
         raise InputError(f"{config} is no file; see experiments/rd for examples")
-    with _extras():
+    with extras(*LABORATORY):
         from laconic.evaluation.models.laboratory import Laboratory
         from laconic.lab.sweep import read_sweep
         from laconic.lab.workers import check, run_sweep
@@ -104,7 +106,7 @@ def measure(
 ) -> None:
     """Measure a released model of pictures at one operating point or many; nothing is trained."""
     asked = to_numbers("--betas", betas) if betas else []
-    with _extras():
+    with extras(*LABORATORY):
         from laconic.evaluation.models.laboratory import Laboratory
         from laconic.lab import pictures
         from laconic.pretrained import load
@@ -148,7 +150,7 @@ def plot(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Draw the rate-distortion plane of finished runs, and write a report."""
-    with _extras():
+    with extras(*LABORATORY):
         from laconic.evaluation.plane.report import write_report
 
         with progress("figures") as tick:
@@ -167,16 +169,6 @@ def work() -> None:
     from laconic.lab.workers import work
 
     work(Laboratory(), sys.stdin, sys.stdout)
-
-
-@contextlib.contextmanager
-def _extras() -> Iterator[None]:
-    """Say which extra is missing, in one line."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        package = error.name or "a package"
-        raise MissingPackageError("the laboratory needs", package, "train,eval,flows") from error
 
 
 def _report(run: "Run", why: str, as_json: bool) -> None:

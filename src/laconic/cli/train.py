@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from laconic.cli.common import extras
 from laconic.cli.data import DataRoot
 from laconic.errors import InputError
 
@@ -33,7 +34,8 @@ def train(
         raise typer.BadParameter("--resume goes on and --force begins anew: give one of them")
     if not config.is_file():
         raise InputError(f"{config} is no file; see experiments/embedded for an example")
-    from laconic.lab.recipes.latent import train_from_config
+    with extras("training needs", "train"):
+        from laconic.lab.recipes.latent import train_from_config
 
     train_from_config(config, overrides, resume, show, force)
 

@@ -139,6 +139,7 @@ def test_any_size_tile_and_group(
         assert np.array_equal(back, array)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [0, 2])
 def test_the_real_core_behind_the_seam(levels: int) -> None:
     """An untrained model: every kind of picture, alone and in an archive that is cut."""

@@ -244,6 +244,7 @@ def test_info_adds_up() -> None:
     assert (kept["conv"], kept["bias"], kept["tied"]) == ("dependent", "lossless", "same")
 
 
+@pytest.mark.slow
 def test_damage_ends_in_a_laconic_error() -> None:
     """300 flips, cuts and splices, half of them with checksums mended."""
     import zlib

@@ -61,6 +61,7 @@ def test_a_draw_comes_back_bit_for_bit(blocks: int) -> None:
     assert written(blocks)[0] == data
 
 
+@pytest.mark.slow
 def test_another_process_reads_the_same(tmp_path: Path) -> None:
     data, draw, _ = written(2)
     (tmp_path / "w.lac").write_bytes(data)
@@ -158,6 +159,7 @@ def test_hardly_any_or_very_many_bits() -> None:
     assert torch.equal(back["dear"], draw)
 
 
+@pytest.mark.slow
 def test_damage_ends_in_a_laconic_error() -> None:
     """100 flips, cuts and splices with checksums mended."""
     file = NetworkFile.open(written(3)[0])

@@ -114,6 +114,7 @@ def test_header_round_trip(header: ImageHeader) -> None:
     assert ImageHeader.read(header.write()) == header
 
 
+@pytest.mark.slow
 @given(headers(), st.data())
 def test_hostile_headers_raise_only_file_errors(header: ImageHeader, draw: st.DataObject) -> None:
     data = bytearray(header.write())

@@ -44,6 +44,7 @@ def trained(net: nn.Module, **settings: Any) -> nn.Module:
     return net.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

@@ -96,6 +96,7 @@ def test_the_noise_is_the_negative_log_mode(linear: GroupHorseshoePosterior) -> 
     assert float((mode.grad * mode.detach()).abs().max()) < 1e-3
 
 
+@pytest.mark.slow
 def test_a_group_without_data_goes_back_to_where_it_counts_as_noise(
     linear: GroupHorseshoePosterior,
 ) -> None:

@@ -148,6 +148,7 @@ def test_the_step_is_of_the_kept_groups_variance(small_net: nn.Sequential, metho
     assert expected != pytest.approx(step_of(linear.marginal_variance(), 0.7), rel=0.01)
 
 
+@pytest.mark.slow
 @both
 def test_useless_inputs_are_pruned_and_useful_ones_are_not(
     small_data: tuple[Tensor, Tensor], method: str

@@ -209,6 +209,7 @@ def test_gates_are_held_where_they_have_gradients() -> None:
     torch.testing.assert_close(posterior.log_alpha.data[0], torch.tensor([-limit, limit, 0.5, -1]))
 
 
+@pytest.mark.slow
 def test_training_closes_gates_on_noise(small_data: tuple[Tensor, Tensor]) -> None:
     """24 pixels say something, 40 never do."""
     torch.manual_seed(0)
@@ -253,6 +254,7 @@ def test_the_share_is_of_all_gated_numbers(small_net: nn.Sequential) -> None:
     assert float(prior.share) == pytest.approx(closed / numbers, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_training_meets_a_target(small_data: tuple[Tensor, Tensor]) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 3))

@@ -87,6 +87,7 @@ def test_biases_cost(small_net: nn.Sequential) -> None:
         assert number(penalty()) < whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [12, 16])
 def test_training_ends_at_the_budget(
     small_net: nn.Sequential, small_data: tuple[Tensor, Tensor], budget: int

@@ -45,6 +45,7 @@ def posteriors(net: nn.Module) -> list[RelaxedPosterior]:
     return [module for module in net.modules() if isinstance(module, RelaxedPosterior)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bits", "straight_through"), [(2, False), (2, True), (4, False), (8, True)]
 )
@@ -60,6 +61,7 @@ def test_training_learns_and_the_rounded_network_does_as_well(
     assert error(small_net, small_data) < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("straight_through", [False, True])
 def test_two_bits_and_a_large_rate_stay_finite(
     small_net: nn.Module, small_data: Data, straight_through: bool

@@ -59,6 +59,7 @@ def test_penalty_is_the_negative_log_prior(small_net: nn.Sequential, biases: boo
     assert float(penalty().detach()) == pytest.approx(truth, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_subset_estimates_value_and_gradient_without_bias(small_net: nn.Sequential) -> None:
     """1000 draws: each of some 15 z-scores stays within 4.5: one false alarm in 10^4.
 
@@ -120,6 +121,7 @@ def test_a_copy_of_both_is_a_network_of_its_own(small_net: nn.Sequential) -> Non
     assert int((shared(penalty).values() == 0).sum()) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::laconic.weights.NotSettled")  # 8 % in one layer
 def test_training_clusters_weights(
     small_net: nn.Sequential, small_data: Data, tmp_path: Path

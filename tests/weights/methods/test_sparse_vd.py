@@ -1,5 +1,6 @@
 """Sparse variational dropout: its KL, its draws, and weights that do nothing disappear."""
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional
@@ -28,6 +29,7 @@ def test_the_penalty_is_the_kl_to_the_log_uniform_prior() -> None:
         assert abs(float(kl_log_uniform(value) - expected)) < 0.02, float(value)
 
 
+@pytest.mark.slow
 def test_useless_weights_become_zero(
     small_net: nn.Sequential, small_data: tuple[torch.Tensor, torch.Tensor]
 ) -> None:

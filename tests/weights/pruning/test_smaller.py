@@ -177,6 +177,7 @@ def check(net: nn.Module, x: Tensor) -> nn.Module:
     return small
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", NETS + LATER)
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(

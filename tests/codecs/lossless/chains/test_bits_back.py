@@ -55,6 +55,7 @@ def collect(reading: Iterator[Samples], into: list[Samples]) -> None:
         into.append(picture)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CONFIGS)
 @pytest.mark.parametrize("colours", [1, 3])
 def test_every_sample_comes_back(kind: str, colours: int) -> None:
@@ -74,6 +75,7 @@ def test_bilevel_and_deep_grey_come_back(kind: str, dtype: type) -> None:
     assert np.array_equal(decoded(coder, coder.encode(pixels), pixels), pixels)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 17), st.integers(1, 17), st.sampled_from([1, 3]))
 def test_any_size_comes_back(count: int, height: int, width: int, colours: int) -> None:
@@ -82,6 +84,7 @@ def test_any_size_comes_back(count: int, height: int, width: int, colours: int) 
     assert np.array_equal(decoded(coder, coder.encode(pixels), pixels), pixels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_a_file_does_not_know_how_it_was_computed(
     kind: str, monkeypatch: pytest.MonkeyPatch
@@ -95,6 +98,7 @@ def test_a_file_does_not_know_how_it_was_computed(
     assert np.array_equal(decoded(again, written, pixels), pixels)
 
 
+@pytest.mark.slow
 def test_chained_pictures_take_what_they_are_worth() -> None:
     pixels = pictures(60, 16, 16)
     group = ChainCoder(exact("ladder")).encode(pixels)
@@ -119,6 +123,7 @@ def test_without_latents_there_is_no_start() -> None:
     assert [chain.alone for chain in group.chains] == [0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_a_cut_loses_pictures_at_the_end_alone(kind: str) -> None:
     pixels = pictures(12)

@@ -51,6 +51,7 @@ def pictures(count: int, seed: int = 0) -> Tensor:
     return (torch.rand(count, 1, 8, 8, generator=generator) < 0.4).float()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_deconvolutional_family_has_a_code(name: str) -> None:
     """Pictures come back; the length is the ideal one at the draws told, plus at most 2 %.
@@ -70,6 +71,7 @@ def test_every_deconvolutional_family_has_a_code(name: str) -> None:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     name=st.sampled_from(FAMILIES),
@@ -127,6 +129,7 @@ def test_draws_stay_draws_where_latents_leave_the_marginal_empty() -> None:
     assert told.same_draws_bits_per_image == pytest.approx(told.ideal_bits_per_image, abs=spread)
 
 
+@pytest.mark.slow
 def test_the_ideal_length_is_the_negative_elbo() -> None:
     """Against 4000 draws by hand, within 4 standard errors of both."""
     model = LatticeModel(family("---"), 8, Lattice(), torch.float64)
