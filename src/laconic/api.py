@@ -242,6 +242,7 @@ def shrink(
     tolerance: "float | Mapping[str, float] | None" = None,
     bits_per_weight: float | None = None,
     lossless: bool = False,
+    codebook: int | None = None,
     step_scale: float | None = None,
     progress: Progress | None = None,
 ) -> bytes:
@@ -258,6 +259,8 @@ def shrink(
             given; or by pattern of names, the last that fits: `{"*": 0.05, "head.*": 0.005}`.
         bits_per_weight: instead: bits per number of the whole file, not exceeded.
         lossless: instead: keep every bit.
+        codebook: instead: values of every large tensor, 1 to 255, beside the exact zero. K-means
+            finds them; each number takes the nearest.
         step_scale: for a converted network alone: factor on the steps of its posteriors, 1 if
             nothing is given.
         progress: called with tensors done and tensors in all.
@@ -278,9 +281,10 @@ def shrink(
     from laconic.threads import using
 
     check_numbers(bits_per_weight=bits_per_weight, step_scale=step_scale)
-    requests = (tolerance is not None) + (bits_per_weight is not None) + lossless
+    check_counts(codebook=codebook)
+    requests = lossless + sum(one is not None for one in (tolerance, bits_per_weight, codebook))
     if requests + (step_scale is not None) > 1:
-        raise InputError("give one of tolerance, bits_per_weight, lossless and step_scale")
+        raise InputError("give one of tolerance, bits_per_weight, lossless, codebook, step_scale")
     say: Progress = progress or (lambda done, total: None)
     if isinstance(weights, Module) and posterior.is_converted(weights) and not requests:
         scale = 1.0 if step_scale is None else step_scale
@@ -299,11 +303,11 @@ def shrink(
     else:
         source, notes = open_weights(BytesInMemory(to_bytes("weights", weights)))
     if tolerance is None:
-        tolerance = 0.0 if lossless else 0.01
+        tolerance = 0.0 if lossless or codebook else 0.01
     with using():
         if bits_per_weight is not None:
             return network.shrink_to(source, notes, bits_per_weight, say)
-        return network.shrink(source, notes, tolerance, say)
+        return network.shrink(source, notes, tolerance, say, values=codebook or 0)
 
 
 def expand(

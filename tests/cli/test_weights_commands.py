@@ -46,6 +46,14 @@ def test_lossless_is_byte_for_byte(weights: Path) -> None:
     assert (weights.parent / "x.safetensors").read_bytes() == weights.read_bytes()
 
 
+def test_codebooks(weights: Path) -> None:
+    assert run("shrink", weights, "--codebook", 8).exit_code == 0
+    assert run("expand", weights.with_suffix(".lac"), "-o", weights.parent / "x").exit_code == 0
+    before, after = load_file(weights), load_file(weights.parent / "x")
+    assert len(after["a.weight"].unique()) == 8
+    assert torch.equal(before["a.bias"], after["a.bias"])
+
+
 def test_json_and_info(weights: Path) -> None:
     packed = weights.with_suffix(".lac")
     found = json.loads(run("shrink", weights, "--bits-per-weight", 6, "--json").stdout)
@@ -62,6 +70,8 @@ def test_json_and_info(weights: Path) -> None:
     ("arguments", "status", "said"),
     [
         (["--tolerance", "0.1", "--lossless"], 2, "one of"),
+        (["--codebook", "8", "--lossless"], 2, "one of"),
+        (["--codebook", "300"], 1, "from 1 to 255"),
         (["--tolerance", "many"], 2, "no number"),
         (["--tolerance", "2"], 1, "tolerance is 2"),
         (["--tolerance", "b.*=0.1"], 1, "b.*"),

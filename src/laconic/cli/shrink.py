@@ -52,6 +52,14 @@ def shrink(
         float | None, typer.Option(help="Bits per number of the file, not exceeded.")
     ] = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Keep every bit.")] = False,
+    codebook: Annotated[
+        int | None,
+        typer.Option(
+            metavar="VALUES",
+            help="Values per large tensor, 1 to 255, found by k-means; every weight takes the "
+            "nearest, zeros stay zeros.",
+        ),
+    ] = None,
     report: Annotated[
         bool,
         typer.Option(
@@ -65,8 +73,11 @@ def shrink(
     NET.safetensors becomes NET.lac beside it, unless -o says otherwise; - is stdout.
     """
     tolerances = _tolerances(tolerance or [])
-    if bool(tolerances) + (bits_per_weight is not None) + lossless > 1:
-        raise typer.BadParameter("give one of --tolerance, --bits-per-weight and --lossless")
+    requests = (bool(tolerances), bits_per_weight is not None, lossless, codebook is not None)
+    if sum(requests) > 1:
+        raise typer.BadParameter(
+            "give one of --tolerance, --bits-per-weight, --lossless and --codebook"
+        )
     import laconic
     from laconic.data.shards import find_shards
 
@@ -85,6 +96,7 @@ def shrink(
             tolerance=tolerances or None,
             bits_per_weight=bits_per_weight,
             lossless=lossless,
+            codebook=codebook,
             progress=tick,
         )
         errors = _measure(path, data) if report else []

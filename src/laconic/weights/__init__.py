@@ -21,6 +21,7 @@ from laconic.weights.convert import convert as _convert
 from laconic.weights.layers import sampling
 from laconic.weights.methods.group_horseshoe import GroupHorseshoe
 from laconic.weights.methods.group_jeffreys import GroupJeffreys
+from laconic.weights.methods.kmeans import KMeans
 from laconic.weights.methods.l0 import L0
 from laconic.weights.methods.miracle import Miracle
 from laconic.weights.methods.relaxed_quantization import RelaxedQuantization
@@ -40,6 +41,7 @@ METHODS: dict[str, type[WeightMethod]] = {
         GroupHorseshoe,
         Miracle,
         SoftSharing,
+        KMeans,
     )
 }
 """Methods by name."""

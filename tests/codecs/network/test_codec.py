@@ -33,6 +33,7 @@ from laconic.errors import (
     UnsupportedFileError,
 )
 from laconic.weights import convert
+from laconic.weights.methods.kmeans import assign, kmeans
 
 
 def weights(seed: int = 0) -> dict[str, Tensor]:
@@ -401,6 +402,72 @@ def test_few_values_are_a_codebook_and_lose_nothing() -> None:
     entropy = -float((shares * np.log2(shares)).sum()) * clustered.numel() / 8
     size = NetworkFile.open(laconic.shrink({"clustered": clustered}, lossless=True)).sizes[0]
     assert size < 1.03 * entropy + 60
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_a_codebook_has_so_many_values(dtype: torch.dtype) -> None:
+    """Of large tensors of floats, which take the nearest of k-means' values; zeros stay zeros."""
+    torch.manual_seed(0)
+    pruned = torch.randn(60, 50).to(dtype)
+    pruned[::2] = 0
+    given = {
+        "w": pruned,
+        "small": torch.randn(4, 5),
+        "bias": torch.randn(300),
+        "ids": torch.ones(20, 20).int(),
+    }
+    file = NetworkFile.open(laconic.shrink(given, codebook=8))
+    found = {entry.name: tensor for entry, tensor in file.tensors()}
+    methods = {entry.name: entry.method for entry in file.entries}
+    assert methods["w"] == Method.CODEBOOK
+    assert found["w"].dtype == dtype
+    assert len(found["w"].unique()) == 9
+    assert torch.equal(found["w"] == 0, pruned == 0)
+    values = kmeans(pruned, 8)
+    nearest = torch.cat([values.new_zeros(1), values]).to(dtype)[assign(pruned, values)]
+    assert torch.equal(found["w"], nearest)
+    for name in ("small", "bias", "ids"):
+        assert same(found[name], given[name]), name
+
+
+def test_codebooks_of_small_and_of_uniform_tensors() -> None:
+    """A codebook is used for four times as many numbers as it has values, the zero included."""
+    torch.manual_seed(0)
+    given = {
+        "w": torch.randn(16, 16),
+        "zero": torch.zeros(40, 40),
+        "one": torch.full((30, 30), 1e300, dtype=torch.float64),
+    }
+    file = NetworkFile.open(laconic.shrink(given, codebook=255))
+    found = {entry.name: tensor for entry, tensor in file.tensors()}
+    assert {entry.method for entry in file.entries} == {Method.CODEBOOK}
+    assert len(found["w"].unique()) <= 63
+    assert float((found["w"] - given["w"]).norm() / given["w"].norm()) < 0.05
+    assert same(found["zero"], given["zero"])
+    assert same(found["one"], given["one"])
+
+
+def test_codebooks_do_not_depend_on_blocks_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"w": torch.randn(70, 90), "v": torch.randn(90, 30)}
+    data = laconic.shrink(given, codebook=16)
+    monkeypatch.setattr(tensors, "CHUNK", 1000)
+    source = network.named(given)
+    assert network.shrink(source, {}, 0.0, threads=1, values=16) == data
+    assert network.shrink(source, {}, 0.0, threads=3, values=16) == data
+
+
+def test_impossible_codebooks_are_refused() -> None:
+    given = {"a": torch.randn(30, 30)}
+    for count in (0, -1, 2.5, True):
+        with pytest.raises(InputError, match="codebook is"):
+            laconic.shrink(given, codebook=count)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="codebook is 256: give a number of values from 1 to 255"):
+        laconic.shrink(given, codebook=256)
+    with pytest.raises(InputError, match="one of tolerance"):
+        laconic.shrink(given, codebook=8, tolerance=0.1)
+    given["a"][0, 0] = torch.nan
+    with pytest.raises(InputError, match=r"'a' has 1 NaN.*lossless"):
+        laconic.shrink(given, codebook=8)
 
 
 def test_a_coarse_tolerance_passes_over_a_fine_codebook() -> None:

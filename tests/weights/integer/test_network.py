@@ -259,8 +259,8 @@ def broken(kind: str, net: nn.Sequential) -> nn.Module:
     [
         ("plain", "Conv2d"), ("sigmoid", "Sigmoid"), ("padding", "padded by zeros"),
         ("skipped", "Linear"), ("weights", "weight_bits"), ("activations", "activation_bits"),
-        ("norm of nothing", "no layer stands before"), ("last norm", "behind the last layer"),
-        ("two norms", "right before it"), ("norm without statistics", "statistics of its own"),
+        ("norm of nothing", "no layer before"), ("last norm", "behind the last layer"),
+        ("two norms", "right before it"), ("norm without statistics", "running statistics"),
         ("other method", "'rq'"), ("uncalibrated", "calibrate"), ("not in a row", "Sequential"),
     ],
 )  # fmt: skip

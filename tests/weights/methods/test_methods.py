@@ -133,6 +133,13 @@ class TestSoftSharing(WeightSuite):
         return make_method("sws")
 
 
+class TestKMeans(WeightSuite):
+    start_error = 0.05
+
+    def make(self) -> WeightMethod:
+        return make_method("kmeans")
+
+
 def test_every_method_has_a_suite() -> None:
     suites = {suite().make().name for suite in below(WeightSuite) if not isabstract(suite)}
     assert set(METHODS) <= suites

@@ -42,6 +42,7 @@ from laconic.errors import (
 )
 from laconic.threads import thread_count
 from laconic.types import NUMBER_BITS, shape_in_numbers
+from laconic.weights.methods.kmeans import MOST_VALUES
 
 REVISION: Final = 1
 COARSEST: Final = 0.98
@@ -111,6 +112,7 @@ def shrink(
     steps: Mapping[str, float] | None = None,
     draws: Draws = Draws(),  # noqa: B008 (frozen)
     threads: int | None = None,
+    values: int = 0,
 ) -> bytes:
     """Write a .lac file.
 
@@ -126,15 +128,20 @@ def shrink(
         draws: tensors that were told beforehand; they stand first.
         threads: tensors that are worked on at once; None: as many as torch has threads. The bytes
             are the same for any number.
+        values: most values of any large tensor of floats with two or more axes, beside the exact
+            zero; 0: not limited.
 
     Raises:
-        InputError: a tensor to be quantised has NaN or infinite values, or a type is unknown.
+        InputError: a tensor to be quantised has NaN or infinite values, a type is unknown, or a
+            codebook of a file does not hold so many values.
     """
+    if values > MOST_VALUES:
+        raise InputError(f"codebook is {values}: give a number of values from 1 to {MOST_VALUES}")
     tolerances = tolerance if isinstance(tolerance, Mapping) else {"*": tolerance}
     check_texts([*(entry.name for entry in draws.entries), *source], metadata)
     _check_tolerances(tolerances, list(source))
     entries, sections, contexts = list(draws.entries), list[Section](), quantised.Contexts()
-    jobs = _plans(source, tolerances, steps or {}, len(entries))
+    jobs = _plans(source, tolerances, steps or {}, values, len(entries))
     for index, planned in enumerate(run_ahead(jobs, threads or thread_count())):
         progress(index, len(source))
         if isinstance(planned, Entry):
@@ -152,7 +159,11 @@ def shrink(
 
 
 def _plans(
-    source: Source, tolerances: Mapping[str, float], steps: Mapping[str, float], first: int
+    source: Source,
+    tolerances: Mapping[str, float],
+    steps: Mapping[str, float],
+    values: int,
+    first: int,
 ) -> Iterator[tuple[int, Callable[[], Plan | Entry]]]:
     """Of each tensor the memory that it needs, and what finds how it is kept.
 
@@ -170,7 +181,7 @@ def _plans(
             continue
         known[key] = index
         allowed = [value for pattern, value in tolerances.items() if fnmatchcase(name, pattern)]
-        wanted = Wanted(allowed[-1] if allowed else 0.0, steps.get(name, 0.0))
+        wanted = Wanted(allowed[-1] if allowed else 0.0, steps.get(name, 0.0), values)
         yield entry.size_bytes, partial(plan, entry, tensor, wanted)
         del tensor
 

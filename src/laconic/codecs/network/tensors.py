@@ -33,9 +33,11 @@ from laconic.codecs.network.manifest import (
 from laconic.codecs.network.step_scales import StepScales
 from laconic.coding.queue.stream import IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.tensors import planes, quantised
-from laconic.coding.tensors.codebook import Codebook
+from laconic.coding.tensors.codebook import NUMBERS_PER_VALUE, Codebook
+from laconic.coding.tensors.planes import CHUNK
 from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
 from laconic.types import TORCH_DTYPES, view_as
+from laconic.weights.methods.kmeans import assign, kmeans
 
 SMALLEST: Final = 256
 """Tensors of fewer numbers are kept bit for bit: they are cheap, and often matter much."""
@@ -54,10 +56,13 @@ class Wanted:
     Attributes:
         tolerance: largest relative error of a large matrix, 0 for none.
         step: if not 0, the quantiser's step, whatever the error.
+        values: if not 0, most values that the numbers of a large matrix may have, whatever the
+            error; exact zeros do not count.
     """
 
     tolerance: float = 0.0
     step: float = 0.0
+    values: int = 0
 
 
 def words_of(tensor: Tensor, dtype: str) -> Words:
@@ -108,8 +113,11 @@ def plan(entry: Entry, tensor: Tensor, wanted: Wanted) -> Plan:
     Raises:
         InputError: it has NaN or infinite values and is to be quantised, or a step is too fine.
     """
-    words, cut = words_of(tensor, entry.dtype), replace(entry, wide=is_wide(entry))
+    cut = replace(entry, wide=is_wide(entry))
     wanted = _applying(cut, tensor, wanted)
+    if wanted.values:
+        tensor = _share_values(tensor, wanted.values)
+    words = words_of(tensor, entry.dtype)
     book = _codebook(cut, tensor, wanted, words)
     if book is not None:
         return Plan(replace(cut, method=Method.CODEBOOK), book=book, words=words)
@@ -148,17 +156,29 @@ def _is_dense(entry: Entry, data: bytes) -> bool:
 
 
 def _applying(entry: Entry, tensor: Tensor, wanted: Wanted) -> Wanted:
-    """What of the wishes is for such a tensor; only large matrices have tolerances."""
+    """The settings that apply to this tensor; only large matrices lose precision by themselves."""
     if entry.dtype not in FLOATS or not entry.count:
         return Wanted()
     large = len(entry.shape) > 1 and entry.count >= SMALLEST
-    wanted = Wanted(wanted.tolerance if large else 0.0, wanted.step)
-    broken = _count_broken(entry, tensor) if wanted.step or wanted.tolerance else 0
+    if not large:
+        wanted = Wanted(step=wanted.step)
+    broken = _count_broken(entry, tensor) if wanted != Wanted() else 0
     if broken and not wanted.step and _is_mask(entry, tensor):
         return Wanted()
     if broken:
         raise InputError(_describe_broken(entry.name, broken, wanted))
     return wanted
+
+
+def _share_values(tensor: Tensor, most: int) -> Tensor:
+    """A tensor with each number replaced by the nearest of a few values, which k-means finds."""
+    flat = tensor.reshape(-1)
+    values = kmeans(flat, min(most, flat.numel() // NUMBERS_PER_VALUE - 1))
+    table, shared = torch.cat([values.new_zeros(1), values]).to(flat.dtype), torch.empty_like(flat)
+    for start in range(0, flat.numel(), CHUNK):
+        part = slice(start, start + CHUNK)
+        shared[part] = table[assign(flat[part], values)]
+    return shared.reshape(tensor.shape)
 
 
 def _codebook(entry: Entry, tensor: Tensor, wanted: Wanted, words: Words) -> Codebook | None:
@@ -277,6 +297,8 @@ def _describe_broken(name: str, broken: int, wanted: Wanted) -> str:
     said = f"tensor {name!r} has {broken} NaN or infinite values, which cannot be rounded; "
     if wanted.step:
         return said + "train the network again"
+    if wanted.values:
+        return said + "keep every bit of all tensors with lossless"
     pattern = escape(name)
     tolerances = {"*": wanted.tolerance, pattern: 0}
     return (

@@ -17,6 +17,9 @@ from laconic.errors import CorruptFileError
 LARGEST = 256
 """Most distinct values of a codebook."""
 
+NUMBERS_PER_VALUE = 4
+"""A codebook is used for at least so many times more numbers than it has values."""
+
 _SAMPLE = 1 << 14
 
 Words = NDArray[np.unsignedinteger]
@@ -45,7 +48,7 @@ class Codebook:
             words: bits of the numbers, shape `(count,)`.
             to_values: converts bits to floats; called with distinct values.
         """
-        limit = min(LARGEST, words.size // 4)
+        limit = min(LARGEST, words.size // NUMBERS_PER_VALUE)
         distinct = np.unique(words[:_SAMPLE])
         for start in range(_SAMPLE, words.size, planes.CHUNK):
             if distinct.size > limit:

@@ -1,1 +1,1 @@
-"""Networks whose weights and activations are integers."""
+"""Networks with integer weights and activations, and their bit operations."""

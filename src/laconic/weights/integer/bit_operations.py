@@ -1,8 +1,8 @@
-"""Bit operations of a network: what its multiplications cost on hardware made for few bits.
+"""Bit operations of a network: the cost of its multiplications on hardware for few bits.
 
-A converted network says its grids. Those of an ordinary one, as a file gives it back, are seen:
-weights that are multiples of one step take the bits of the largest multiple, perhaps fewer than
-training allowed; inputs take those of the rounding that they come from.
+A converted network has grids. In an ordinary one, as `laconic.expand` gives it, weights that are
+multiples of one step take the bits of the largest multiple, perhaps fewer than training allowed;
+inputs take the bits of the rounding before the layer.
 
 Source: Baskin et al. 2018 (UNIQ), the count that Louizos 8.4.2 compares networks by.
 """
@@ -23,7 +23,7 @@ from laconic.weights.layers import ProbabilisticLayer, replaced
 from laconic.weights.methods.relaxed_quantization import RelaxedPosterior
 
 FULL_PRECISION = 32
-"""Bits of what is not quantised."""
+"""Bits of a number that is not quantised."""
 
 COUNTED: tuple[type[nn.Module], ...] = (*FORWARD, *TRANSPOSED)
 """Layers that multiply."""
@@ -34,10 +34,10 @@ class LayerCost:
     """One layer, for one example.
 
     Attributes:
-        multiply_adds: products that are summed.
-        fan_in: products in one sum.
-        weight_bits: of a weight.
-        activation_bits: of an input.
+        multiply_adds: number of products.
+        fan_in: number of products in one sum.
+        weight_bits: bits of a weight.
+        activation_bits: bits of an input.
     """
 
     multiply_adds: int
@@ -49,7 +49,7 @@ class LayerCost:
     def bit_operations(self) -> float:
         """Formula: multiply_adds (b_w b_a + b_w + b_a + log2 fan_in).
 
-        A product of b_w by b_a bits, and an addition to a sum of so many bits as it can need.
+        A product of b_w by b_a bits, and an addition to a sum with as many bits as it can need.
         """
         weight, activation = self.weight_bits, self.activation_bits
         adder = weight + activation + math.log2(self.fan_in)
@@ -60,16 +60,16 @@ class LayerCost:
 def layer_costs(
     net: nn.Module, example: Tensor, input_bits: int = FULL_PRECISION
 ) -> dict[str, LayerCost]:
-    """What every linear and convolutional layer costs for one example.
+    """The cost of every linear and convolutional layer for one example.
 
     Args:
         net: ordinary or converted.
         example: a batch of inputs.
-        input_bits: of the network's own input, 8 for a picture. The layer that was registered
-            first is taken to be the one that sees it, unless it quantises its input itself.
+        input_bits: bits of the network's own input, 8 for a picture. It is taken to be the input of
+            the layer that was registered first, unless that layer quantises its input.
 
     Returns:
-        Costs by the layer's name; a layer that is used in several places counts for all of them.
+        Costs by the layer's name; for a layer in several places their sum.
 
     Raises:
         InputError: the network has no such layer.
@@ -99,7 +99,7 @@ def layer_costs(
         before = costs[name].multiply_adds if name in costs else 0
         outputs = output.numel() // len(output)
         products = outputs * fan_in
-        if isinstance(replaced(layer), TRANSPOSED):  # every input meets a row of the weight
+        if isinstance(replaced(layer), TRANSPOSED):  # Every input is multiplied by a row.
             products = given[0].numel() // len(given[0]) * fan_in
             fan_in = max(1, round(products / outputs))
         costs[name] = LayerCost(before + products, fan_in, weight_bits, activation_bits)

@@ -1,7 +1,7 @@
-"""Layers whose weights are integers times a step: of a converted network, or of its file.
+"""Layers whose weights are integers times a step, of a converted network or of an expanded file.
 
-A file says the steps of inputs, but only the weights themselves; a step of which all of them are
-multiples is found again from their values, in most cases to the bit.
+An expanded file has the steps of inputs, but of weights only their values. The step that all of
+them are multiples of is found from these values, in most cases exactly.
 """
 
 from dataclasses import dataclass, replace
@@ -15,10 +15,10 @@ from laconic.weights.layers import ProbabilisticLayer
 from laconic.weights.methods.relaxed_quantization import BITS, RelaxedPosterior
 
 LARGEST = 2 ** (BITS[-1] - 1)
-"""No weight is a larger multiple of its step."""
+"""Largest multiple of its step that a weight may be."""
 
 OFF_GRID = 0.01
-"""Weights may be so far from a multiple, in steps: float32 rounds by a quarter of it at most."""
+"""Largest distance of a weight from a multiple, in steps; float32 needs a quarter of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +26,13 @@ class GridLayer:
     """A linear or convolutional layer on a grid.
 
     Attributes:
-        layer: its kind, stride and padding; its numbers do not count.
+        layer: its kind, stride and padding; its numbers are not used.
         weight: integers in float64, the layer's shape.
-        step: their unit.
+        step: unit of the integers.
         bias: on a grid or not, shape `(outputs,)`.
-        inputs: the grid that inputs are rounded to, if they are.
-        gain: of a batch norm behind it, on the products but not the bias; shape `(outputs,)`.
+        inputs: the grid that inputs are rounded to, or None.
+        gain: factor of a batch norm behind the layer on the products, not on the bias; shape
+            `(outputs,)`.
     """
 
     layer: nn.Module
@@ -50,10 +51,10 @@ class GridLayer:
         """
         mean, variance = norm.running_mean, norm.running_var
         if mean is None or variance is None:
-            raise InputError(f"no integer version of {norm}: it must have statistics of its own")
+            raise InputError(f"no integer version of {norm}: it must have running statistics")
         if self.gain is not None:
-            raise InputError(f"no integer version of {norm}: one stands right before it")
-        # Root and quotient, which every machine rounds alike; an rsqrt need not be.
+            raise InputError(f"no integer version of {norm}: another batch norm is right before it")
+        # All machines round a root and a quotient alike, but not an rsqrt.
         gain = 1 / (variance.double() + norm.eps).sqrt()
         shift = -mean.double() * gain
         if norm.affine:
@@ -65,21 +66,21 @@ class GridLayer:
 
 @torch.no_grad()
 def grid_layer(module: nn.Module, rounding: Rounding | None = None) -> GridLayer:
-    """What is known of a layer.
+    """The integers and grids of a layer.
 
     Args:
         module: a converted layer, or an ordinary one with multiples of a step.
-        rounding: what stands before an ordinary one.
+        rounding: rounding of the inputs before an ordinary layer.
 
     Raises:
-        InputError: it was converted by another method, or its weights are on no grid.
+        InputError: it was converted by another method, or its weights are not on a grid.
     """
     if not isinstance(module, ProbabilisticLayer):
         assert isinstance(module.weight, Tensor)
         integers, step = multiples(module.weight)
         if not step:
             raise InputError(
-                f"the weights of {module} are on no grid: convert and train with 'rq' first"
+                f"the weights of {module} are not multiples of a step: train with 'rq' first"
             )
         bias = module.bias if isinstance(module.bias, Tensor) else None
         return GridLayer(module, integers, step, bias, rounding)
@@ -96,20 +97,20 @@ def grid_layer(module: nn.Module, rounding: Rounding | None = None) -> GridLayer
 
 @torch.no_grad()
 def multiples(weight: Tensor) -> tuple[Tensor, float]:
-    """Write numbers as integers times the largest step that they share.
+    """Numbers as integers times the largest step that they are all multiples of.
 
     Args:
         weight: floats of any shape.
 
     Returns:
-        Integers in float64 and the step: 1 where all are zero, 0 where they share none of which
-        they are multiples of at most `LARGEST`.
+        Integers in float64 and the step. The step is 1 if all numbers are zero, and 0 if there is
+        no step with multiples of at most `LARGEST`.
     """
     values = torch.unique(weight.double().abs())
     values = values[values > 0]
     if not len(values):
         return torch.zeros_like(weight, dtype=torch.float64), 1.0
-    # The smallest is a multiple, too, so that the step is a whole part of it.
+    # The smallest number is a multiple, too: the step is the number over an integer.
     for part in range(1, LARGEST + 1):
         scaled = values * (part / values[0])
         counts = scaled.round()
@@ -122,7 +123,7 @@ def multiples(weight: Tensor) -> tuple[Tensor, float]:
 
 
 def _exact(values: Tensor, counts: Tensor, dtype: torch.dtype) -> float:
-    """The step whose products are these very values, if the type has one; else the nearest."""
+    """The step whose products are exactly these values, if there is one; else the nearest."""
     step = (values[-1] / counts[-1]).to(dtype)
     ends = torch.full_like(step, -torch.inf), torch.full_like(step, torch.inf)
     for one in (step, *(torch.nextafter(step, end) for end in ends)):

@@ -1,11 +1,12 @@
 """A network trained by relaxed quantisation, in integers: the same output bits on every machine.
 
-Weights and activations are the integers of their grids, held in float64 tensors. Sums of products
-stay below 2^53, where float64 adds integers exactly and in any order; between two layers, one
-multiplication by an integer and one shift take a sum to the next grid. No float decides a rounding.
+Weights and activations are the integers of their grids, in float64 tensors. Sums of products stay
+below 2^53, so that float64 adds them exactly and in any order. Between two layers a sum is
+multiplied by an integer and shifted to the next grid. No float decides a rounding.
 
-A sum is taken to the next grid at once, with the batch norm behind it, before the rectifier and the
-pooling that follow: rounding is monotone and keeps zero, so that both orders give the same.
+A sum is scaled to the next grid immediately, together with the batch norm behind it, and before the
+rectifier and the pooling that follow. Both orders give the same result, since rounding is monotone
+and keeps zero.
 
 Source: Louizos 8.2 (grids without an offset); `networks/fixed_point` has networks that were not
 trained on grids.
@@ -30,19 +31,19 @@ from laconic.weights.pruning.smaller import Select
 LAYERS: tuple[type[nn.Module], ...] = (ProbabilisticLayer, *FORWARD)
 NORMS = nn.BatchNorm1d | nn.BatchNorm2d
 IDLE = nn.Identity | nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d
-"""Modules that do nothing in evaluation mode."""
+"""Modules that change nothing in evaluation mode."""
 
 LOGIT_BITS = 16
-"""Logits count in 2^-16 of the last layer's product of steps, so that its bias keeps precision."""
+"""Logits are in units of 2^-16 of the last layer's product of steps, for a precise bias."""
 
 TOLERANCE = 2.0**-10
-"""A number that is to be rounded to the next grid may err by so much of its step."""
+"""Largest error, in steps of the next grid, of a number before it is rounded."""
 
 OFF_GRID = 1e-3
-"""Inputs may be so far from a multiple of their step, in steps: float32 rounds, too."""
+"""Largest distance of an input from a multiple of its step, in steps; float32 rounds, too."""
 
 PIECE = 2**24
-"""Numbers that an unfolded convolution may hold at a time; it does not show in the result."""
+"""Numbers of an unfolded convolution in memory at a time; does not change the result."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +52,12 @@ class Scale:
 
     Attributes:
         factor: integers, one for all outputs or one for each.
-        offset: integers, one for every output; half a unit for the rounding is in them.
-        shift: bits.
-        limit: sums are clipped to +-limit first, like the factor one or one for each output;
-            beyond, results are at an end of the range.
-        low: the result's smallest value.
-        high: its largest.
+        offset: integers, one for every output; includes half a unit for the rounding.
+        shift: number of bits.
+        limit: sums are first clipped to +-limit, one for all outputs or one for each; for larger
+            sums the result is at an end of its range.
+        low: smallest result.
+        high: largest result.
     """
 
     factor: Tensor
@@ -73,12 +74,12 @@ class Scale:
         """The most precise `clip(round(ratio x + offset))` that float64 computes exactly.
 
         Args:
-            ratio: units of x over units of the result, shape `(1,)` or `(outputs,)`; a batch norm
-                may have made it negative or 0.
+            ratio: units of x over units of the result, shape `(1,)` or `(outputs,)`; with a batch
+                norm it may be negative or 0.
             offset: in units of the result, shape `(outputs,)`.
-            low: the result's smallest value, finite.
-            high: its largest.
-            largest_sum: bound on the size of x, if one is known.
+            low: smallest result, finite.
+            high: largest result.
+            largest_sum: bound on the size of x, if known.
 
         Raises:
             ConfigError: a result could err by more than `TOLERANCE` before it is rounded.
@@ -86,7 +87,7 @@ class Scale:
         largest = float(offset.abs().max())
         limit = torch.ceil((max(-low, high) + largest + 2) / ratio.abs())
         limit = torch.where(ratio == 0, 0.0, limit)
-        # A quarter of what is exact: the roundings of factor and offset need some.
+        # A quarter of the exact range, since factor and offset are rounded.
         reach = float((limit * ratio.abs()).max())
         shift = math.frexp(EXACT / 4 / (reach + largest + 1))[1] - 1
         counting = min(float(limit.max()), largest_sum)
@@ -115,12 +116,12 @@ class Scale:
 
 @dataclass(frozen=True, eq=False)
 class IntegerLayer:
-    """A linear layer or a convolution, and the way to the next grid.
+    """A linear layer or a convolution, and the scaling to the next grid.
 
     Attributes:
-        layer: its kind, stride and padding; without numbers.
+        layer: its kind, stride and padding; its numbers are not used.
         weight: integers, the layer's shape.
-        scale: from sums to the next grid, or to logits.
+        scale: of sums to the next grid, or to logits.
     """
 
     layer: nn.Linear | nn.Conv2d
@@ -138,14 +139,14 @@ class IntegerLayer:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a network may be given.
+    """The grid of a network's inputs.
 
     Attributes:
-        step: unit.
-        low: smallest value in units.
-        high: largest.
-        snap: whether inputs are rounded and clipped, since the first layer does so; otherwise they
-            must be on the grid.
+        step: unit of the inputs.
+        low: smallest input in units.
+        high: largest input in units.
+        snap: whether inputs are rounded and clipped, as the first layer does; otherwise they must
+            be on the grid.
     """
 
     step: float
@@ -157,7 +158,7 @@ class Inputs:
         """Floats to integers.
 
         Raises:
-            InputError: they are not on the grid.
+            InputError: inputs are not on the grid.
         """
         scaled = x.double() / self.step
         units = round_half_up(scaled)
@@ -165,8 +166,8 @@ class Inputs:
             return units.clamp(self.low, self.high)
         if not bool(((scaled - units).abs() <= OFF_GRID).all()):
             raise InputError(
-                f"inputs are not multiples of {self.step:.6g}: say of what as input_step, or train "
-                "with input_bits"
+                f"inputs are not multiples of {self.step:.6g}: give their step as input_step, or "
+                "train with input_bits"
             )
         if bool((units < self.low).any()) or bool((units > self.high).any()):
             raise InputError(
@@ -178,12 +179,12 @@ class Inputs:
 
 @dataclass(frozen=True, eq=False)
 class IntegerNetwork:
-    """Layers in a row, in integers; made by `integer_network`.
+    """A sequence of layers in integers; made by `integer_network`.
 
     Attributes:
-        inputs: what it may be given.
+        inputs: grid of its inputs.
         steps: layers, and the rectifiers, poolings and flattenings between them.
-        unit: of the logits.
+        unit: unit of the logits.
     """
 
     inputs: Inputs
@@ -195,7 +196,7 @@ class IntegerNetwork:
         """Logits in units, integers in float64.
 
         Args:
-            x: as the quantised network takes it.
+            x: input of the quantised network.
 
         Raises:
             InputError: inputs are not on their grid.
@@ -215,22 +216,22 @@ def integer_network(
 ) -> IntegerNetwork:
     """The integer network that computes what a quantised network computes in evaluation mode.
 
-    Where the quantised network's floats are within their own rounding errors of the middle between
-    two points of a grid, an activation may be the other point. Everywhere else activations agree,
-    and logits are equal within 2^-17 of the product of the last layer's two steps.
+    Activations are the same, except where a float of the quantised network is within its rounding
+    error of the middle between two points of a grid. Then logits are equal within 2^-17 of the
+    product of the last layer's two steps.
 
     Args:
         net: `nn.Sequential`, nested or not, of linear layers, 2-D convolutions, batch norms right
             behind them, ReLU, MaxPool2d, Flatten and dropout, converted by relaxed quantisation
-            with bits for weights and activations; or the ordinary one that took the tensors of its
-            file (`laconic.expand`); or what `smaller` made of either.
-        input_step: inputs are multiples of this; pictures of bytes over 255, of 1 / 255. Without
-            meaning where the first layer quantises its input.
-        input_limit: largest size of an input in these steps.
+            with bits for weights and activations; or an ordinary network with the tensors of its
+            file (`laconic.expand`); or the result of `smaller` on either.
+        input_step: inputs are multiples of this, 1 / 255 for bytes over 255. Not used if the first
+            layer quantises its input.
+        input_limit: largest size of an input, in these steps.
 
     Raises:
-        InputError: other modules, or layers and inputs that are not quantised.
-        ConfigError: sums could leave the integers that float64 holds.
+        InputError: there are other modules, or layers or inputs that are not quantised.
+        ConfigError: sums could be too large for exact integers in float64.
 
     Example:
         `logits = integer_network(net)(pictures)`
@@ -269,7 +270,7 @@ def _integer_layer(module: GridLayer, given: Inputs, after: Inputs | None) -> In
     sums = worst if after is not None else (worst + largest) * 2.0**LOGIT_BITS
     if not sums < EXACT / 2:
         raise ConfigError(
-            f"a layer's sums reach 2^{math.log2(sums):.0f}, beyond exact integer arithmetic: use "
+            f"a layer's sums reach 2^{math.log2(sums):.0f}, too large for exact integers: use "
             "fewer bits"
         )
     if after is None:
@@ -284,7 +285,7 @@ def _integer_layer(module: GridLayer, given: Inputs, after: Inputs | None) -> In
 
 
 def _convolve(layer: nn.Conv2d, weight: Tensor, x: Tensor) -> Tensor:
-    """Sums of products as a matrix product: no algorithm that could leave the integers."""
+    """A convolution as a matrix product: other algorithms do not keep integers exact."""
     x = functional.pad(x, layer._reversed_padding_repeated_twice)
     columns = functional.unfold(x, layer.kernel_size, layer.dilation, 0, layer.stride)
     columns = columns.view(len(x), layer.groups, -1, columns.shape[-1])
@@ -299,7 +300,7 @@ def _convolve(layer: nn.Conv2d, weight: Tensor, x: Tensor) -> Tensor:
 
 
 def _in_a_row(net: nn.Module) -> list[nn.Module | GridLayer]:
-    """What nested rows do; a rounding belongs to the layer behind it."""
+    """The modules of a network in order; a rounding is part of the layer behind it."""
     found: list[nn.Module | GridLayer] = []
     rounding: Rounding | None = None
     for module in _leaves(net):
@@ -313,7 +314,7 @@ def _in_a_row(net: nn.Module) -> list[nn.Module | GridLayer]:
         elif isinstance(module, NORMS):
             before = found.pop() if found else None
             if not isinstance(before, GridLayer):
-                raise InputError(f"no integer version of {module}: no layer stands before it")
+                raise InputError(f"no integer version of {module}: there is no layer before it")
             found.append(before.normed(module))
         else:
             found.append(module)
@@ -321,7 +322,7 @@ def _in_a_row(net: nn.Module) -> list[nn.Module | GridLayer]:
 
 
 def _leaves(net: nn.Module) -> list[nn.Module]:
-    """The modules of nested rows; those that integers can go through, and no others."""
+    """The modules of nested sequences in order; refuses those without an integer version."""
     if isinstance(net, nn.Sequential):
         return [module for part in net for module in _leaves(part)]
     if isinstance(net, IDLE):

@@ -1,1 +1,1 @@
-"""From pruned groups to a smaller network: traces, channels, operations."""
+"""From a network with zeros to a smaller dense one, and counts of what it computes."""

@@ -1,7 +1,7 @@
-"""Which channels of a network's tensors are constant, tied to each other, and read by anyone.
+"""Which channels of a network's tensors are constant, tied to each other, and needed.
 
-Constants flow forward: a row of zeros emits its bias, whatever the input. Need flows backward: a
-channel that meets only columns of zeros need not be computed.
+Constants propagate forward: a row of zeros gives its bias for any input. Needs propagate backward:
+a channel that is multiplied by columns of zeros only is not needed.
 """
 
 import operator
@@ -47,19 +47,20 @@ class Channels:
     """The channels of every tensor in a network's forward pass.
 
     Args:
-        graph: traced, in evaluation mode, changing nothing in place.
-        inputs: an example of what it takes.
+        graph: traced, in evaluation mode, without in-place changes.
+        inputs: an example of its inputs.
 
     Attributes:
-        values: of the operations that return a tensor.
-        layers: the layers that may lose channels.
-        sliced: modules with numbers of their own for every channel, which go with it.
+        values: results of the operations that return a tensor.
+        layers: layers that may lose channels.
+        sliced: modules with numbers for every channel, which are removed with it.
         tables: embeddings, whose features are channels.
-        norms: layer normalisations over the channels, and what they normalise.
-        pieces: parts of tensors that are cut along their channels: the whole, and which channels.
-        flattened: operations that flatten all but the batch.
+        norms: layer normalisations over the channels, with their inputs.
+        pieces: parts of tensors that are cut along their channels: the whole tensor, and which
+            channels.
+        flattened: operations that flatten all axes but the batch.
         sums: sums, differences and products of two tensors.
-        kept: operations that need all channels because nothing is known of them, in words.
+        kept: names of unknown operations, which need all channels.
     """
 
     def __init__(self, graph: fx.GraphModule, inputs: tuple[Tensor, ...]) -> None:
@@ -90,7 +91,7 @@ class Channels:
             )
             if not known:
                 self._keep(node, sources)
-        elif node in self.values:  # a piece
+        elif node in self.values:  # A piece.
             pass
         elif node.op in ("placeholder", "get_attr"):
             self._new(node).space.keep()
@@ -129,7 +130,7 @@ class Channels:
         return self.values[node]
 
     def _keep(self, node: fx.Node, sources: list[Value]) -> None:
-        """Nothing is known: all that goes in is needed, all that comes out is there."""
+        """An unknown operation: all channels of inputs and output are kept."""
         for source in sources:
             source.space.keep()
         if node in self._samples:
@@ -176,7 +177,7 @@ class Channels:
         return True
 
     def _norm(self, node: fx.Node, sources: list[Value]) -> bool:
-        """All that varies is needed for mean and variance; numbers that are known can leave."""
+        """All channels that vary are needed for mean and variance; constant ones can be removed."""
         module, source = own_module(self.graph, node), sources[0]
         if type(module) is not nn.LayerNorm or len(module.normalized_shape) != 1:
             return False
@@ -192,7 +193,7 @@ class Channels:
         return True
 
     def _mean(self, node: fx.Node, sources: list[Value]) -> bool:
-        """An average over positions: a constant stays what it is."""
+        """An average over positions: constants stay constant."""
         source = sources[0]
         rank, (_, shape) = len(source.shape), self._samples[node]
         dims = averaged_axes(node, rank)
@@ -203,7 +204,7 @@ class Channels:
         return True
 
     def _cut(self, node: fx.Node, source: Value) -> bool:
-        """What cuts a tensor into pieces, along its channels or another axis."""
+        """An operation that cuts a tensor into pieces, along its channels or another axis."""
         if target_of(self.graph, node) not in CUTTING or any(
             user.target is not operator.getitem or user not in self._samples for user in node.users
         ):
@@ -229,7 +230,7 @@ class Channels:
         return True
 
     def _channelwise(self, node: fx.Node, sources: list[Value]) -> bool:
-        """Whatever leaves channels where they are, and lets none look at another."""
+        """An operation that keeps the order of channels and never mixes them."""
         axis, (_, shape) = sources[0].axis, self._samples[node]
         if not 0 <= axis < len(shape) or any(
             source.axis != axis or source.shape[axis] != shape[axis] for source in sources
@@ -246,7 +247,7 @@ class Channels:
         return True
 
     def _constants(self, node: fx.Node, axis: int) -> Tensor:
-        """Run the operation on what is constant, and see what still is."""
+        """Run the operation on the constant channels, and find which results are constant."""
 
         def filled(source: fx.Node) -> Tensor:
             value = self.values[source]
@@ -300,7 +301,7 @@ class Channels:
         return True
 
     def _ask(self) -> None:
-        """What layers read, for what they must compute."""
+        """Propagate needs from the outputs of layers to their inputs."""
         for layer in reversed(self.layers.values()):
             layer.balance()
             if layer.source.axis == layer.dim:
@@ -308,13 +309,13 @@ class Channels:
 
 
 def _one_each(module: nn.Module) -> bool:
-    """Whether a convolution has a group for every channel, and one output in each."""
+    """Whether a convolution has one group per channel, each with one output."""
     alike = {groups_of(module), weight_of(module).shape[0]} == {groups_of(module)}
     return alike and groups_of(module) > 1 and weight_of(module).shape[1] == 1
 
 
 def _one_number_each(module: nn.Module, shape: tuple[int, ...]) -> bool:
-    """Whether a module with numbers of its own acts on the channels of axis 1 one by one."""
+    """Whether a module with parameters acts on each channel of axis 1 alone."""
     if type(module) in (*FORWARD, *TRANSPOSED):
         return _one_each(module) and len(shape) == weight_of(module).ndim
     if type(module) in BATCH_NORMS:
@@ -323,7 +324,7 @@ def _one_number_each(module: nn.Module, shape: tuple[int, ...]) -> bool:
 
 
 def _blind(module: nn.Module) -> Tensor:
-    """Which channels a module answers with a constant, whatever it sees; bool `(channels,)`."""
+    """Which channels of a module's output are constant for any input; bool `(channels,)`."""
     if isinstance(module.weight, Tensor) and not isinstance(module, nn.PReLU):
         return (module.weight == 0).reshape(len(module.weight), -1).all(1)
     return torch.zeros((), dtype=torch.bool)
@@ -332,7 +333,7 @@ def _blind(module: nn.Module) -> Tensor:
 def _leaves_channels(
     node: fx.Node, target: Any, sources: list[Value], shape: tuple[int, ...]
 ) -> bool:
-    """Whether an operation without numbers of its own acts on channels one by one."""
+    """Whether an operation without parameters acts on each channel alone."""
     rank, axis = len(sources[0].shape), sources[0].axis
     if target in BINARY:
         return not node.kwargs and all(len(source.shape) == rank for source in sources)

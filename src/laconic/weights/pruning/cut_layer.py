@@ -1,8 +1,8 @@
-"""A layer that may lose rows and columns: which of its inputs matter, and the smaller layer.
+"""A layer that may lose rows and columns: which of its inputs are needed, and the smaller layer.
 
-Weights are seen in groups, `(groups, outputs of a group, inputs of a group, ...)`: one group for
-ordinary layers. All groups of a convolution have as many inputs and as many outputs, so that the
-smaller one keeps as many in each group that it keeps at all.
+Weights are viewed in groups, `(groups, outputs of a group, inputs of a group, ...)`; ordinary
+layers have one group. All groups of a convolution have equally many inputs and equally many
+outputs, so the smaller layer keeps equally many in each group that it keeps.
 """
 
 from copy import deepcopy
@@ -23,20 +23,20 @@ def weight_of(module: nn.Module) -> Tensor:
 
 
 def groups_of(module: nn.Module) -> int:
-    """How many groups a layer has; 1 for a linear one."""
+    """Number of a layer's groups; 1 for a linear layer."""
     groups = getattr(module, "groups", 1)
     assert isinstance(groups, int)
     return groups
 
 
 def in_groups(module: nn.Module, weight: Tensor) -> Tensor:
-    """`(groups, outputs of a group, inputs of a group, ...)`."""
+    """A weight viewed as `(groups, outputs of a group, inputs of a group, ...)`."""
     grouped = weight.reshape(groups_of(module), -1, *weight.shape[1:])
     return grouped.transpose(1, 2) if isinstance(module, Transposed) else grouped
 
 
 def pads_with_zeros(module: nn.Module) -> bool:
-    """Whether sums at the border have fewer terms, so that a constant input gives no constant."""
+    """Whether a constant input gives no constant output, since border sums have fewer terms."""
     if isinstance(module, nn.Linear):
         return False
     if isinstance(module, Transposed):
@@ -56,11 +56,12 @@ class Layer:
 
     Attributes:
         module: the layer.
-        source: what it reads.
-        result: what it computes.
-        dim: the axis of `source` that it reads channels from.
-        fold: constants of the inputs that its bias can take over exactly, NaN elsewhere.
-        touches: whether an output has a weight for an input; bool, as `in_groups`, two axes less.
+        source: its input.
+        result: its output.
+        dim: the axis of `source` with its input channels.
+        fold: values of the constant inputs that its bias can replace exactly, NaN for the others.
+        touches: whether an output has a nonzero weight for an input; bool, shape as `in_groups`
+            without the kernel's axes.
     """
 
     module: nn.Module
@@ -72,7 +73,7 @@ class Layer:
 
     @property
     def groups(self) -> int:
-        """How many groups its channels fall into."""
+        """Number of groups of its channels."""
         return groups_of(self.module)
 
     @property
@@ -84,16 +85,16 @@ class Layer:
 
     @property
     def varies(self) -> Tensor:
-        """Which inputs the bias cannot take over; bool `(groups, 1, inputs of a group)`."""
+        """Which inputs the bias cannot replace; bool `(groups, 1, inputs of a group)`."""
         return self.fold.isnan().view(self.groups, 1, -1)
 
     def reads(self) -> Tensor:
-        """Which inputs matter to outputs that matter; bool `(inputs,)`."""
+        """Which inputs the needed outputs need; bool `(inputs,)`."""
         need = self.result.space.need.view(self.groups, -1, 1)
         return (self.touches & need & self.varies).any(1).flatten()
 
     def constants(self) -> Tensor:
-        """Outputs that no varying input reaches, as they are; NaN for the others."""
+        """Values of the constant outputs; NaN for the others."""
         value = self.shift()
         if isinstance(self.module.bias, Tensor):
             value = value + self.module.bias.detach()
@@ -101,7 +102,7 @@ class Layer:
         return value
 
     def shift(self) -> Tensor:
-        """What folded constants add to each output, shape `(outputs,)`, in double precision."""
+        """Sum that constant inputs add to each output, shape `(outputs,)`, in double precision."""
         gain = in_groups(self.module, weight_of(self.module)).double()
         folded = self.fold.nan_to_num().double().view(self.groups, -1)
         if gain.ndim > 3:
@@ -109,16 +110,16 @@ class Layer:
         return torch.einsum("goi,gi->go", gain, folded).flatten()
 
     def balance(self) -> None:
-        """Ask for as many outputs in each group of which any is needed."""
+        """Need equally many outputs in each group of which any is needed."""
         if self.groups > 1:
             need = self.result.space.need
             mask = need.view(self.groups, -1)
             need |= _levelled(mask, mask).flatten()
 
     def columns(self) -> Tensor:
-        """Numbers of the inputs that stay, as many in each group, at least one of it.
+        """Indices of the inputs that are kept, equally many in each group and at least one.
 
-        Some may only fill a group up: they have no weight, and need not be present.
+        Some only fill a group up: their weights are zero, and they need not be present.
         """
         live = self.result.space.present.view(self.groups, -1).any(1)
         present = self.present.view(self.groups, -1)
@@ -128,12 +129,12 @@ class Layer:
         return _levelled(reads, present).flatten().nonzero()[:, 0]
 
     def smaller(self) -> nn.Module:
-        """The layer without the inputs and outputs that leave."""
+        """The layer without the inputs and outputs that are removed."""
         small = deepcopy(self.module)
         weight, bias = small.weight, small.bias
         assert isinstance(weight, Tensor)
         rows, needed = self.result.space.present, self.result.space.need
-        # A row that only stands in for an empty layer, and inputs that the bias takes over, are 0.
+        # The row of a layer that would be empty, and inputs that the bias replaces, are 0.
         used = needed.view(self.groups, -1, 1) & self.varies
         grouped = in_groups(self.module, weight)
         grouped = torch.where(used.view(*used.shape, *[1] * (weight.ndim - 2)), grouped, 0)
@@ -155,7 +156,7 @@ class Layer:
         return small
 
     def _cut(self, grouped: Tensor, rows: Tensor) -> Tensor:
-        """The weight of the rows and columns that stay, in the layer's own order of axes."""
+        """The weight of the rows and columns that are kept, in the layer's order of axes."""
         columns = torch.zeros_like(self.fold, dtype=torch.bool)
         columns[self.columns()] = True
         pairs = zip(rows.view(self.groups, -1), columns.view(self.groups, -1), strict=True)
@@ -167,11 +168,11 @@ class Layer:
 
 
 def _levelled(mask: Tensor, preferred: Tensor) -> Tensor:
-    """As many in every row that has any: rows of fewer get some more.
+    """A mask with equally many entries in every row that has any: more entries are added.
 
     Args:
         mask: bool, `(rows, entries)`.
-        preferred: what is taken first, in order; then all others in order.
+        preferred: entries that are added first, in order; then all others in order.
     """
     counts = mask.sum(1)
     missing = torch.where(counts > 0, counts.max() - counts, 0)[:, None]

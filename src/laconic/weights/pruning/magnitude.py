@@ -1,7 +1,6 @@
-"""The plainest pruning of groups: of a layer's outputs the largest stay.
+"""Pruning by magnitude: a layer keeps its largest outputs.
 
-For a method that does not prune by itself (`miracle`): first make the network narrow, then shrink
-what is left.
+For methods that do not prune (`miracle`): first make the network narrow, then train and shrink it.
 
 Source: Ullrich, part I, "Neural network compression" (small weights; whole structures);
 for filters Li, Kadav, Durdanovic, Samet & Graf, "Pruning filters for efficient ConvNets", 2017.
@@ -22,12 +21,12 @@ def keep_largest(net: nn.Module, outputs: Mapping[str, int]) -> None:
 
     Args:
         net: an ordinary network, trained.
-        outputs: how many are to stay, by the layer's name. Where a sum adds several layers'
-            outputs, each keeps its own largest, and `smaller` what any of them keeps.
+        outputs: number of outputs to keep, by the layer's name. Where a sum adds several layers'
+            outputs, each layer keeps its own largest, and `smaller` keeps those of all.
 
     Raises:
-        InputError: there is no such layer, it is neither linear nor convolutional, has no weight of
-            its own or none yet, or has not so many outputs. No layer has been changed then.
+        InputError: there is no such layer, it is neither linear nor convolutional, it has no weight
+            of its own or none yet, or it has fewer outputs. Then no layer is changed.
 
     Formula: an output's size is the Euclidean norm of the weights that make it.
 
@@ -49,7 +48,7 @@ def _largest(net: nn.Module, name: str, count: int) -> Tensor:
         raise InputError(f"{name!r}: the network has no such layer") from error
     if not isinstance(layer, FORWARD):
         raise InputError(f"{name!r} is a {type(layer).__name__}: only linear and convolutional "
-                         "layers have outputs to choose among")  # fmt: skip
+                         "layers have outputs to keep")  # fmt: skip
     if not isinstance(layer._parameters.get("weight"), Tensor):
         raise InputError(f"the weight of {name!r} is computed from others, as by weight_norm or "
                          "prune: make it a parameter of its own first")  # fmt: skip

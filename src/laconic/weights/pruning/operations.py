@@ -1,9 +1,9 @@
-"""How many floating point operations a network takes, on average over what may be pruned.
+"""Expected floating point operations of a network, over the gates of its pruning method.
 
-A weight is worth its operations only if something comes in, something asks for what comes out, and
-it is not zero itself. All three are probabilities here: one run through the network carries from
-layer to layer how probable it is that a channel says anything, and a gradient carries back how
-probable it is that a channel is asked for.
+A weight takes operations only if it is not zero, its input is not constant and its output is
+needed. All three are probabilities here. One forward pass propagates from layer to layer the
+probability that a channel varies; one backward pass propagates the probability that a channel is
+needed.
 
 Source: Louizos 7.4 and figure 20; the published counts leave out groups and pruned inputs.
 """
@@ -30,24 +30,24 @@ CERTAIN = 1 - 1e-12
 def expected_operations(net: nn.Module, example: Tensor) -> dict[str, float]:
     """Multiplications and additions for one example, by layer; their sum is the network's.
 
-    Of a converted network on average over its gates, of an ordinary one by its zeros. Exact where
-    gates are independent and each channel goes one way through modules (rectifiers, pooling,
-    normalisation, flattening) or reshaping. Where ways meet, as in residual sums, a channel says
-    something with at most the sum of the probabilities. What is not a linear or convolutional
-    layer costs nothing, nor does an output that only constants reach.
+    For a converted network the mean over its gates, for an ordinary one the count of its nonzero
+    weights. Exact if gates are independent and every channel has one path through modules
+    (rectifiers, pooling, normalisation, flattening) or reshaping. Where paths meet, as in residual
+    sums, the probability that a channel varies is at most the sum of the paths'. Other modules than
+    linear and convolutional layers cost nothing, and neither do constant outputs.
 
     Args:
-        net: the network; its mode is put back.
-        example: a batch of inputs; only its shape and type count, after the first axis.
+        net: the network; its modules keep their modes.
+        example: a batch of inputs; only its type and its shape behind the first axis count.
 
     Returns:
         Operations by the layer's name; 0 for a layer that is not used.
 
     Raises:
-        InputError: the network has no layer to count, gives something else than a tensor, or
-            changes numbers in place that its gradients need.
+        InputError: the network has no layer to count, returns something else than a tensor, or
+            changes numbers in place that its gradients need; or a converted layer has no point.
 
-    Formula: places sum_o asked_o (2 products_o - said_o + said_o where there is a bias).
+    Formula: places sum_o needed_o (2 products_o - varies_o + varies_o if there is a bias).
     """
     modules = _outer_modules(net)
     layers = {
@@ -62,10 +62,13 @@ def expected_operations(net: nn.Module, example: Tensor) -> dict[str, float]:
         start = torch.ones_like if example.is_floating_point() else torch.zeros_like  # an index
         result = net(start(example[:1]))
     if not isinstance(result, Tensor):
-        raise InputError(f"the network gives a {type(result).__name__}, and not one tensor")
+        raise InputError(
+            f"the network returns a {type(result).__name__}: operations are counted for networks "
+            "that return one tensor"
+        )
     counts = dict.fromkeys(layers, 0.0)
-    for use, asked in zip(uses, _asked(uses, result), strict=True):
-        counts[use.name] += use.operations(asked)
+    for use, needed in zip(uses, _needed(uses, result), strict=True):
+        counts[use.name] += use.operations(needed)
     return counts
 
 
@@ -74,90 +77,93 @@ class _Use:
     """One call of a layer.
 
     Attributes:
-        name: the layer's.
+        name: the layer's name.
         channel: axis of the channels in its input and output.
-        said: probability that an input says anything, shape `(groups, inputs of a group)`.
-        rows: expected open weights between channels, `(groups, outputs of a group, inputs of one)`.
-        speaks: probability that an output is more than a constant, shape `(outputs,)`.
-        demand: what the layer adds to the demand for what it was given; see `_asked`.
+        inputs_vary: probability that an input varies, shape `(groups, inputs of a group)`.
+        rows: expected nonzero weights between channels, shape `(groups, outputs of a group, inputs
+            of a group)`.
+        varies: probability that an output varies, shape `(outputs,)`.
+        demand: what the layer adds to the demand for its input; see `_needed`.
         output: stands for the output; its gradient is the demand for it.
-        bias: whether one is added.
-        places: how often every weight is used: at each position of the output, or of the input of
-            a transposed convolution.
+        bias: whether a bias is added.
+        places: number of positions where each weight is used: those of the output, or those of the
+            input of a transposed convolution.
     """
 
     name: str
     channel: int
-    said: Tensor
+    inputs_vary: Tensor
     rows: Tensor
-    speaks: Tensor
+    varies: Tensor
     demand: Tensor
     output: Tensor
     bias: bool
     places: float
 
-    def operations(self, asked: Tensor) -> float:
-        """The formula of `expected_operations`; an output without a product is a constant."""
-        products = torch.einsum("goi,gi->go", self.rows, self.said)
+    def operations(self, needed: Tensor) -> float:
+        """The formula of `expected_operations`; an output without products is constant."""
+        products = torch.einsum("goi,gi->go", self.rows, self.inputs_vary)
         outputs = self.output.numel() / self.output.shape[self.channel]
-        first = 0 if self.bias else outputs * self.speaks
-        return float((asked * (2 * self.places * products.flatten() - first)).sum())
+        first = 0 if self.bias else outputs * self.varies
+        return float((needed * (2 * self.places * products.flatten() - first)).sum())
 
 
 def _use(name: str, layer: nn.Module, x: Tensor, output: Tensor) -> _Use:
     nonzero, shape, bias, groups = _numbers(layer)
     channel = -1 if len(shape) == 2 else 1
-    said = _over_channels(x.detach(), channel).amax(1).clamp(0, 1).double()
-    said = said.view(groups, shape[1])
-    # Gates that weights share must count once: they are combined before they are spread out.
+    inputs_vary = _over_channels(x.detach(), channel).amax(1).clamp(0, 1).double()
+    inputs_vary = inputs_vary.view(groups, shape[1])
+    # A gate that several weights share counts once: combine gates before they are expanded.
     closed = torch.log1p(-nonzero.clamp(max=CERTAIN))
-    speaks = _speaks(closed, said, shape)
+    varies = _outputs_vary(closed, inputs_vary, shape)
     parts = groups if len(closed) > 1 else 1
-    wanted = -closed.reshape(parts, -1, closed.shape[1], closed[0, 0].numel()).sum((1, 3))
-    demand = (_over_channels(x, channel).mean(1) * wanted.expand_as(said).flatten()).sum()
+    demanded = -closed.reshape(parts, -1, closed.shape[1], closed[0, 0].numel()).sum((1, 3))
+    demand = (_over_channels(x, channel).mean(1) * demanded.expand_as(inputs_vary).flatten()).sum()
     rows = nonzero.expand(shape).reshape(groups, -1, shape[1], shape[2:].numel()).sum(3)
     spread = [1] * output.dim()
     spread[channel] = -1
-    stand_in = speaks.to(output).view(spread).expand_as(output).clone().requires_grad_()
+    stand_in = varies.to(output).view(spread).expand_as(output).clone().requires_grad_()
     counted = x if isinstance(replaced(layer), TRANSPOSED) else output
     places = counted.numel() / counted.shape[channel]
-    return _Use(name, channel, said, rows, speaks, demand, stand_in, bias, places)
+    return _Use(name, channel, inputs_vary, rows, varies, demand, stand_in, bias, places)
 
 
-def _speaks(closed: Tensor, said: Tensor, shape: torch.Size) -> Tensor:
-    """Probability that an open weight meets an input that says something, shape `(outputs,)`.
+def _outputs_vary(closed: Tensor, inputs_vary: Tensor, shape: torch.Size) -> Tensor:
+    """Probability that a nonzero weight multiplies an input that varies, shape `(outputs,)`.
 
     Args:
-        closed: log P(w = 0), as far as it is spread out.
-        said: of the inputs, which are taken as independent; shape `(groups, inputs of a group)`.
+        closed: log P(w = 0), before it is expanded to all weights.
+        inputs_vary: probability that an input varies, inputs taken as independent; shape `(groups,
+            inputs of a group)`.
         shape: of the weight.
     """
     opens = -torch.expm1(closed.reshape(len(closed), closed.shape[1], -1).sum(2))
-    if opens.shape[1] < shape[1]:  # one gate for all inputs of an output
-        return opens.flatten() * _any(said).repeat_interleave(shape[0] // len(said))
-    if len(opens) < shape[0]:  # gates on inputs: all outputs alike
-        return _any(opens * said).expand(shape[0])
-    return _any(opens.view(len(said), -1, shape[1]) * said[:, None]).flatten()
+    if opens.shape[1] < shape[1]:  # One gate for all inputs of an output.
+        return opens.flatten() * _any(inputs_vary).repeat_interleave(shape[0] // len(inputs_vary))
+    if len(opens) < shape[0]:  # Gates on inputs: the same for all outputs.
+        return _any(opens * inputs_vary).expand(shape[0])
+    return _any(opens.view(len(inputs_vary), -1, shape[1]) * inputs_vary[:, None]).flatten()
 
 
-def _asked(uses: list[_Use], result: Tensor) -> list[Tensor]:
-    """Probability that somebody asks for an output, per channel.
+def _needed(uses: list[_Use], result: Tensor) -> list[Tensor]:
+    """Probability that an output is needed, per channel.
 
-    Whoever asks with probability p adds -log(1 - p) to a sum: then the sum's gradients add up, and
-    1 - exp(-gradient) is the probability that anybody asks. The network's user asks for certain.
+    A layer that needs an input with probability p adds -log(1 - p) to a sum. The gradients of this
+    sum add up, and 1 - exp(-gradient) is the probability that any layer needs the channel. The
+    network's own output is needed with certainty.
     """
     outputs = [use.output for use in uses]
     total = torch.stack([use.demand for use in uses]).sum()
     inner = _gradients(total, torch.ones_like(total), outputs)
-    # Uneven weights: a softmax would let nothing through for even ones.
+    # Unequal weights: equal ones have no gradient through a softmax.
     weights = torch.linspace(1, 2, result.numel()).to(result).view_as(result)
     outer = _gradients(result, weights, outputs)
-    asked = []
+    needed = []
     for use, within, without in zip(uses, inner, outer, strict=True):
         share = -torch.expm1(-_over_channels(within, use.channel).sum(1).double())
         user = _over_channels(without, use.channel).abs().sum(1) > 0
-        asked.append(torch.where(user, 1.0, share))
-    return asked
+        needed.append(torch.where(user, 1.0, share))
+    return needed
 
 
 def _gradients(value: Tensor, weights: Tensor, outputs: list[Tensor]) -> list[Tensor]:
@@ -167,8 +173,8 @@ def _gradients(value: Tensor, weights: Tensor, outputs: list[Tensor]) -> list[Te
         found = torch.autograd.grad(value, outputs, weights, retain_graph=True, allow_unused=True)
     except RuntimeError as error:
         raise InputError(
-            "the network changes numbers in place that its gradients need, so that it could not be "
-            f"trained either: write these operations without in-place changes ({error})"
+            "the network changes numbers in place that its gradients need, which training cannot "
+            f"do either: write these operations without in-place changes ({error})"
         ) from error
     return [
         torch.zeros_like(output) if gradient is None else gradient
@@ -180,11 +186,11 @@ def _gradients(value: Tensor, weights: Tensor, outputs: list[Tensor]) -> list[Te
 def _probabilities(
     net: nn.Module, modules: dict[str, nn.Module], layers: dict[str, nn.Module], uses: list[_Use]
 ) -> Iterator[None]:
-    """While this lasts, probabilities go through the network in place of numbers."""
+    """Within this block, the network propagates probabilities in place of numbers."""
 
     def count(name: str, layer: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor:
         uses.append(_use(name, layer, given[0], output))
-        return uses[-1].output.clone()  # which functions may change in place
+        return uses[-1].output.clone()  # Functions may change it in place.
 
     in_place = [module for module in modules.values() if getattr(module, "inplace", None) is True]
     handles = [
@@ -208,7 +214,7 @@ def _probabilities(
 
 
 def _pass_on(module: nn.Module, given: tuple[Any, ...], output: Any) -> Any:
-    """What other modules do to a probability: those that keep the shape, nothing at all."""
+    """Propagate probabilities through other modules: those that keep the shape change nothing."""
     if not isinstance(output, Tensor) or not given or not isinstance(given[0], Tensor):
         return output
     if output.shape == given[0].shape:
@@ -218,7 +224,7 @@ def _pass_on(module: nn.Module, given: tuple[Any, ...], output: Any) -> Any:
 
 
 def _outer_modules(net: nn.Module) -> dict[str, nn.Module]:
-    """All modules but the parts of converted layers."""
+    """All modules except the parts of converted layers."""
     parts = {
         part
         for module in net.modules()
@@ -231,7 +237,7 @@ def _outer_modules(net: nn.Module) -> dict[str, nn.Module]:
 
 @torch.no_grad()
 def _numbers(layer: nn.Module) -> tuple[Tensor, torch.Size, bool, int]:
-    """P(w != 0) as far as it is spread out, the weight's shape, whether biased, groups."""
+    """P(w != 0) before it is expanded, the weight's shape, whether there is a bias, groups."""
     if isinstance(layer, ProbabilisticLayer):
         point, nonzero = layer.point(), layer.posterior.nonzero().double()
         shape, bias, layer = point.weight.shape, point.bias is not None, layer.shell
@@ -251,10 +257,10 @@ def _numbers(layer: nn.Module) -> tuple[Tensor, torch.Size, bool, int]:
 
 
 def _over_channels(x: Tensor, channel: int) -> Tensor:
-    """Shape `(channels, all the rest)`."""
+    """A view of shape `(channels, all other axes)`."""
     return x.movedim(channel, 0).flatten(1)
 
 
 def _any(probabilities: Tensor) -> Tensor:
-    """Probability that one or more of independent events happen, over the last axis."""
+    """Probability that at least one of independent events happens, over the last axis."""
     return -torch.expm1(torch.log1p(-probabilities.clamp(max=CERTAIN)).sum(-1))

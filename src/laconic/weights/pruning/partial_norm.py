@@ -1,19 +1,19 @@
-"""Layer normalisation of which some inputs are known numbers and are not computed."""
+"""Layer normalisation with removed inputs, whose values are known."""
 
 import torch
 from torch import Tensor, nn
 
 
 class PartialLayerNorm(nn.Module):
-    """Normalises over the last axis as if the removed numbers were still among its inputs.
+    """Normalises over the last axis as if the removed numbers were among its inputs.
 
     Args:
-        norm: over all numbers of the last axis.
-        present: which of them are left; bool, `(features,)`.
-        constant: what each of the others is, whatever the network's input; `(features,)`.
+        norm: the normalisation over all numbers of the last axis.
+        present: which of them are kept; bool, `(features,)`.
+        constant: values of the removed ones, the same for any input; `(features,)`.
 
-    Formula: mean (Σ x + Σ c) / n and variance (Σ (x - mean)² + Σ (c - mean)²) / n, with x the
-    numbers that are left, c the removed ones, n how many these are together.
+    Formula: mean (Σ x + Σ c) / n and variance (Σ (x - mean)² + Σ (c - mean)²) / n, with x the kept
+    numbers, c the removed ones and n the number of both.
     """
 
     def __init__(self, norm: nn.LayerNorm, present: Tensor, constant: Tensor) -> None:
@@ -40,7 +40,7 @@ class PartialLayerNorm(nn.Module):
         return x if self.bias is None else x + self.bias
 
     def extra_repr(self) -> str:
-        """How many numbers are left and how many are known."""
+        """Numbers of kept and of removed features."""
         return f"{self.features}, removed={self.removed}, eps={self.eps}"
 
 

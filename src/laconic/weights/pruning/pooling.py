@@ -1,4 +1,4 @@
-"""Maximum pooling without indices: the same numbers in half the time or less on a CPU."""
+"""Maximum pooling without indices: the same result in half the time or less on a CPU."""
 
 from functools import reduce
 from typing import Any
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 
 class SlicedMaxPool2d(nn.MaxPool2d):
-    """Maximum over windows that lie side by side, as a maximum of slices.
+    """Maximum over adjacent windows, computed as a maximum of slices.
 
-    torch's own writes down where each maximum stood, which only training needs, and that takes most
-    of its time. Torch's module is the base, so that whatever asks for one finds it.
+    Torch's pooling also stores the position of each maximum, which only training needs and which
+    takes most of its time. This is a subclass of torch's module, so that `isinstance` finds it.
 
     Args:
         size: height and width of a window, in pixels.
@@ -22,7 +22,7 @@ class SlicedMaxPool2d(nn.MaxPool2d):
 
     @classmethod
     def of(cls, pool: nn.MaxPool2d) -> "SlicedMaxPool2d | None":
-        """One that does what `pool` does, or None if its windows overlap, are padded or strewn."""
+        """The same pooling, or None if the windows of `pool` overlap, are padded or dilated."""
         size, stride = _pair(pool.kernel_size), _pair(pool.stride)
         plain = _pair(pool.padding) == (0, 0) and _pair(pool.dilation) == (1, 1)
         if size != stride or not plain or pool.ceil_mode or pool.return_indices:
@@ -32,8 +32,8 @@ class SlicedMaxPool2d(nn.MaxPool2d):
     def forward(self, x: Tensor) -> Tensor:
         """`(..., height, width)` to `(..., height // size, width // size)`, rounded down.
 
-        While the network is exported or compiled it is torch's own operation: other runtimes have
-        one of the same meaning, and its sizes may be left open.
+        While the network is exported or compiled, torch's operation is used: other runtimes have
+        one, and its sizes may be open.
         """
         tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         if tracing or torch.compiler.is_compiling():

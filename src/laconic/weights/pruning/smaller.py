@@ -1,8 +1,9 @@
-"""A network without its pruned channels: dense, ordinary, and computing the same.
+"""A network without its pruned channels: dense, ordinary, with the same outputs.
 
-Zero rows and columns leave a layer, with all that they reach: filters, the linear inputs that they
-turn into when flattened, scales of batch norms, all terms of a residual sum together, pixels that
-no weight reads. What a removed unit still emitted, its bias, moves into the next layer's bias.
+Zero rows and columns are removed from a layer, with everything that depends on them: filters, the
+linear inputs that they become when flattened, scales of batch norms, all terms of a residual sum,
+pixels that no weight uses. The constant output of a removed unit, its bias, is added to the next
+layer's bias.
 
 Source: Louizos 6.4.2 and 7.5, Ullrich 3.4: tables of architectures such as 219-214-100.
 """
@@ -28,22 +29,22 @@ from laconic.weights.pruning.spaces import Value
 from laconic.weights.pruning.tracing import SUMS, traced
 
 _SIZES = ("num_features", "num_parameters", "in_channels", "out_channels", "groups")
-"""Where modules that act on channels one by one note how many there are."""
+"""Attributes of modules that act on each channel alone with the number of channels."""
 
 
 POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 
 
 class KeptWhole(UserWarning):
-    """Some operations of a network are unknown, so that all channels that they touch stay."""
+    """Some operations of a network are unknown: all their channels are kept."""
 
 
 class Select(nn.Module):
-    """Lets some features through.
+    """Selects some features.
 
     Args:
-        index: numbers of the features.
-        dim: the axis that they stand on.
+        index: indices of the features.
+        dim: their axis.
     """
 
     def __init__(self, index: Tensor, dim: int) -> None:
@@ -57,37 +58,38 @@ class Select(nn.Module):
         return x.index_select(self.dim, self.index)
 
     def extra_repr(self) -> str:
-        """How many, and where."""
+        """Number of features, and their axis."""
         return f"{len(self.index)}, dim={self.dim}"
 
 
 def smaller(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> nn.Module:
     """The pruned network: smaller layers, the same outputs, no masks.
 
-    A layer that needs only some of the features which are there, because others need the rest or
-    because they are pixels, gets a `Select` before it. Rectifiers go behind the maximum pooling
-    that follows them, pooling keeps no indices (`SlicedMaxPool2d`), and pictures lie in memory
-    pixel by pixel, which suits few channels: all compute the same, faster. Convolutions in groups
-    (other than one channel per group), layers that are used twice and operations that are unknown
-    stay whole. Sums that are rounded (`rq`) and lie on a tie may fall to its other side, since
-    they are added in another order.
+    A layer gets a `Select` before it if it needs only some of the features of its input, and the
+    others are pixels or needed elsewhere. Three changes make the network faster and keep its
+    outputs: rectifiers are moved behind the maximum pooling that follows them, pooling stores no
+    indices (`SlicedMaxPool2d`), and pictures are stored in channels_last order, which is faster for
+    few channels. Layers that are used twice and unknown operations keep all channels. A sum that
+    is rounded (`rq`) may be rounded the other way at a tie, since its terms are added in another
+    order.
 
     Args:
-        net: a converted network, or any with exact zeros where it is pruned; left as it is.
-        example: a batch of its inputs, or several inputs. Only the number of examples may differ
-            when the result is used.
+        net: a converted network, or any network with exact zeros where it is pruned; it is not
+            changed.
+        example: a batch of its inputs, or several inputs. Inputs of the result may differ from it
+            in the number of examples only.
 
     Returns:
-        A new network in evaluation mode: `nn.Sequential`, nested or not, where it is a chain of
-        modules, else torch's `GraphModule`, whose code can be read. It is meant for evaluation:
-        dropout that the forward pass calls as a function stays off.
+        A new network in evaluation mode: `nn.Sequential`, nested or not, if it is a chain of
+        modules, else torch's `GraphModule`, whose code can be read. It is for evaluation: dropout
+        that the forward pass calls as a function stays off.
 
     Raises:
-        InputError: the forward pass fails on the example, cannot be traced, or changes tensors
-            behind the back of the tracing.
+        InputError: the forward pass fails on the example, cannot be traced, or changes tensors in a
+            way that tracing does not see; or a posterior has no point.
 
     Warns:
-        KeptWhole: operations are unknown; they are named.
+        KeptWhole: operations are unknown; the warning names them.
 
     Example:
         `small = smaller(net, x[:2])`
@@ -112,7 +114,8 @@ def smaller(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> nn.Module:
             graph.to(dtype)
     if channels.kept:
         warnings.warn(
-            f"unknown, so kept whole with the channels around: {', '.join(sorted(channels.kept))}",
+            "these operations are unknown, so all channels of their inputs are kept: "
+            f"{', '.join(sorted(channels.kept))}",
             KeptWhole,
             stacklevel=2,
         )
@@ -122,8 +125,8 @@ def smaller(net: nn.Module, example: Tensor | tuple[Tensor, ...]) -> nn.Module:
 def widths(net: nn.Module) -> dict[str, tuple[int, int]]:
     """Inputs and outputs of every linear and convolutional layer, in order of registration.
 
-    LeNet-300-100 is "219-214-100" if the inputs of its three layers are so many; LeNet-5 is
-    "8-13-88-13" by the outputs of its convolutions and the inputs of its linear layers.
+    Tables of the sources write "219-214-100" for the inputs of LeNet-300-100's three layers, and
+    "8-13-88-13" for the outputs of LeNet-5's convolutions and the inputs of its linear layers.
     """
     found = {}
     for name, module in plain(net).named_modules():
@@ -136,10 +139,10 @@ def widths(net: nn.Module) -> dict[str, tuple[int, int]]:
 
 
 def _widen(net: nn.Module) -> torch.dtype | None:
-    """Take a network that rounds to float64, where no last bit makes a whole step of a tie.
+    """Convert a network that rounds to float64, where errors of the last bit change few roundings.
 
     Returns:
-        The type of its numbers; None for a network that does not round, which is left as it is.
+        The type that its numbers had; None for a network that does not round, which is not changed.
     """
     if not any(isinstance(module, Rounding) for module in net.modules()):
         return None
@@ -149,7 +152,7 @@ def _widen(net: nn.Module) -> torch.dtype | None:
 
 
 def _run(net: nn.Module, inputs: tuple[Tensor, ...]) -> object:
-    """The outputs; the example stays as it is, whatever the network does in place."""
+    """The outputs; in-place operations of the network do not change the example."""
     try:
         return net(*(x.clone() for x in inputs))
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
@@ -157,7 +160,7 @@ def _run(net: nn.Module, inputs: tuple[Tensor, ...]) -> object:
 
 
 def _replace_constants(graph: fx.GraphModule, channels: Channels) -> None:
-    """Where one term of a sum no longer depends on the input, keep the number, not the branch."""
+    """Replace a term of a sum that does not depend on the input by a constant."""
     for node in channels.sums:
         value = channels.values[node]
         present = value.space.present
@@ -202,7 +205,7 @@ def _shrink(graph: fx.GraphModule, channels: Channels) -> None:
 
 
 def _rewrite_sizes(graph: fx.GraphModule, channels: Channels) -> None:
-    """Written-out sizes, as in view(-1, 400) or split(64), would be those of the large network."""
+    """Replace constant sizes, as in view(-1, 400) or split(64), which fit the large network."""
     for node, (whole, cut) in channels.pieces.items():
         value = channels.values[whole]
         present = value.space.present
@@ -219,7 +222,7 @@ def _rewrite_sizes(graph: fx.GraphModule, channels: Channels) -> None:
 
 
 def _small_module(module: nn.Module, value: Value) -> nn.Module:
-    """Batch norms and their like: the numbers of the channels that stay."""
+    """A batch norm or a similar module with the numbers of the channels that are kept."""
     small, present = deepcopy(module), value.space.present
     for name, parameter in module.named_parameters():
         if parameter.shape[:1] == present.shape:
@@ -235,7 +238,7 @@ def _small_module(module: nn.Module, value: Value) -> nn.Module:
 
 
 def _small_table(table: nn.Embedding, value: Value) -> nn.Embedding:
-    """An embedding with the features that stay."""
+    """An embedding with the features that are kept."""
     small, weight = deepcopy(table), table.weight
     kept = weight.detach()[:, value.space.present]
     small.weight = nn.Parameter(kept, requires_grad=weight.requires_grad)
@@ -244,7 +247,7 @@ def _small_table(table: nn.Embedding, value: Value) -> nn.Embedding:
 
 
 def _pool_first(graph: fx.GraphModule) -> None:
-    """Rectify after pooling, not before: the largest of fewer numbers, and the same ones."""
+    """Move rectifiers behind pooling: fewer numbers, the same result."""
     for node in list(graph.graph.nodes):
         if node.op != "call_module" or not isinstance(graph.get_submodule(node.target), POOLS):
             continue
@@ -259,14 +262,14 @@ def _pool_first(graph: fx.GraphModule) -> None:
 
 
 def _slice_pools(graph: fx.GraphModule) -> None:
-    """Pooling that keeps no indices, where there is one."""
+    """Replace pooling by pooling without indices where possible."""
     for name, module in list(graph.named_modules()):
         if type(module) is nn.MaxPool2d and (quick := SlicedMaxPool2d.of(module)) is not None:
             graph.set_submodule(name, quick)
 
 
 def _store_pixel_by_pixel(graph: fx.GraphModule) -> None:
-    """The order in memory of 2-D convolutions' weights that suits few channels."""
+    """Store weights of 2-D convolutions in channels_last order, faster for few channels."""
     for parameter in graph.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.to(memory_format=torch.channels_last)
@@ -280,7 +283,7 @@ def _tidy(graph: fx.GraphModule) -> None:
 
 
 def _as_sequence(graph: fx.GraphModule) -> nn.Module:
-    """The same as `nn.Sequential`, nested as names are, where it is no more than a chain."""
+    """The same as `nn.Sequential`, nested like the names, if the graph is a chain of modules."""
     start, *steps, end = graph.graph.nodes
     chain = all(
         step.op == "call_module" and step.args == (before,) and not step.kwargs
@@ -294,7 +297,7 @@ def _as_sequence(graph: fx.GraphModule) -> nn.Module:
 
 
 def _nested(modules: dict[str, nn.Module], names: list[str]) -> nn.Sequential | None:
-    """A row of rows, so that tensors keep their names; None where names come again later."""
+    """Nested sequences, so that tensors keep their names; None if a name comes again later."""
     rows = [(first, list(row)) for first, row in groupby(names, lambda name: name.split(".")[0])]
     if len({first for first, _ in rows}) < len(rows):
         return None
@@ -314,7 +317,7 @@ def _nested(modules: dict[str, nn.Module], names: list[str]) -> nn.Sequential | 
 
 
 def _compare(found: object, expected: object) -> None:
-    """The last line of defence against networks that do what their graph does not show."""
+    """Check that the smaller network computes the same: a graph may not show all that is done."""
     pairs = zip(_pytree.tree_leaves(found), _pytree.tree_leaves(expected), strict=True)
     for new, old in pairs:
         if not isinstance(old, Tensor) or not old.is_floating_point():
@@ -323,8 +326,7 @@ def _compare(found: object, expected: object) -> None:
         bound = tolerance * float(old.abs().max().clamp(min=1)) if old.numel() else 0.0
         if not torch.allclose(new, old, rtol=tolerance, atol=bound, equal_nan=True):
             raise InputError(
-                f"the smaller network would compute something else, by up to "
-                f"{float((new - old).abs().max()):.3g}: the forward pass changes a tensor in place "
-                "that is used elsewhere under another name, or has hooks of its own. Write it "
-                "without them"
+                f"the smaller network would differ by up to {float((new - old).abs().max()):.3g}: "
+                "the forward pass changes a tensor in place that is used elsewhere under another "
+                "name, or has hooks. Write it without them"
             )

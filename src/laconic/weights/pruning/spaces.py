@@ -1,8 +1,8 @@
-"""Channels that are present or absent together, and which of them somebody reads.
+"""Channels that are kept or removed together, and which of them are needed.
 
-A *space* holds the tensors whose channels are chosen together: a layer's outputs, what acts on them
-number by number, and all terms of a sum. A space whose channels come from other spaces, as those of
-a flattened, joined or cut tensor do, has *views* of them.
+A *space* is a set of tensors whose channels are kept or removed together: a layer's output, results
+of elementwise operations on it, and all terms of a sum. The channels of a flattened, joined or cut
+tensor come from other spaces: its space has *views* of these.
 """
 
 from collections.abc import Callable, Collection
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 View = list[tuple["Value", Tensor]]
-"""Parts, one behind the other: for every channel of a part the channel there that it is."""
+"""Parts in order: a value, and the indices of its channels that the part consists of."""
 
 
 class Space:
-    """Tensors whose channels are chosen together.
+    """Tensors whose channels are kept or removed together.
 
     Args:
         size: number of channels.
@@ -24,9 +24,9 @@ class Space:
 
     Attributes:
         need: which channels must be computed; bool, shape `(size,)`.
-        views: what the channels consist of, if of other channels. Several where such tensors are
-            terms of one sum: then all views have the same channels.
-        is_piece: whether it is cut from another, so that it could end up without channels.
+        views: where the channels come from, if from other spaces. There are several views if such
+            tensors are terms of one sum; then all views have the same channels.
+        is_piece: whether it is cut from another space, so that it could be left without channels.
     """
 
     def __init__(self, size: int, device: torch.device) -> None:
@@ -36,7 +36,7 @@ class Space:
 
     @property
     def present(self) -> Tensor:
-        """Which channels the smaller network has; at least one, so that it still runs."""
+        """Which channels the smaller network has; at least one, since empty tensors may fail."""
         if self.views:
             parts = self.views[0]
             return torch.cat([part.space.present[channels] for part, channels in parts])
@@ -47,7 +47,7 @@ class Space:
         return first
 
     def keep(self) -> None:
-        """Somebody reads every channel."""
+        """Need every channel."""
         self.need[:] = True
 
     def sources(self) -> set["Space"]:
@@ -63,7 +63,7 @@ class Space:
         return found
 
     def keep_views(self) -> None:
-        """Keep every channel here and where they come from, and choose none of them any more."""
+        """Need every channel here and in the spaces that they come from, and drop the views."""
         if self.views:
             self.keep()
         for view in self.views:
@@ -72,7 +72,7 @@ class Space:
         self.views = []
 
     def ask_views(self) -> None:
-        """Pass the need on to where channels come from, and take over what is needed there."""
+        """Exchange needs with the spaces that channels come from, in both directions."""
         for view in self.views:
             pieces = torch.split(self.need, [len(channels) for _, channels in view])
             for (part, channels), need in zip(view, pieces, strict=True):
@@ -80,7 +80,7 @@ class Space:
             self.need |= torch.cat([part.space.need[channels] for part, channels in view])
 
     def fill_views(self) -> None:
-        """Ask for one channel of every part of which nobody needs any."""
+        """Need one channel of every part of which no channel is needed."""
         for view in self.views:
             for part, channels in view:
                 if not bool(part.space.need[channels].any()):
@@ -89,13 +89,13 @@ class Space:
 
 @dataclass(eq=False)
 class Value:
-    """What is known of one tensor of the forward pass.
+    """One tensor of the forward pass.
 
     Attributes:
-        shape: on the example.
-        axis: where its channels are.
-        space: the channels, with all that is tied to them.
-        constant: what each channel holds at every position of every input, NaN where it varies.
+        shape: for the example.
+        axis: of its channels.
+        space: the space of its channels.
+        constant: each channel's value if it is the same for all positions and inputs, else NaN.
     """
 
     shape: tuple[int, ...]
@@ -105,11 +105,11 @@ class Value:
 
 
 def tie(values: list[Value], everything: Collection[Value]) -> Space:
-    """One space for all of these.
+    """Merge the spaces of some values into one.
 
     Args:
-        values: with as many channels each.
-        everything: all values of the network, some of which share these spaces.
+        values: with equally many channels.
+        everything: all values of the network; those in a merged space get the new one.
     """
     first = values[0].space
     for other in {value.space for value in values} - {first}:
@@ -119,21 +119,21 @@ def tie(values: list[Value], everything: Collection[Value]) -> Space:
         for value in everything:
             if value.space is other:
                 value.space = first
-    if first in first.sources():  # its channels would come from themselves
+    if first in first.sources():  # Its channels would come from itself.
         first.keep_views()
     return first
 
 
 def settle(values: Collection[Value], ask: Callable[[], None]) -> None:
-    """Spread the need until nothing changes; it only ever grows.
+    """Propagate needs until nothing changes; needs only grow.
 
     Args:
         values: of the whole network.
-        ask: one step of the need from what layers compute to what they read.
+        ask: propagates needs from the outputs of layers to their inputs, once.
     """
     spaces = list({value.space: None for value in reversed(list(values))})
     _spread(spaces, ask)
-    # Several views must agree on what is there, also where nobody needs anything.
+    # Several views must have the same channels, even if none is needed.
     alike = any(len(space.views) > 1 for space in spaces)
     for space in spaces:
         if alike or space.is_piece:

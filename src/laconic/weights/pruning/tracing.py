@@ -1,7 +1,7 @@
 """A network's forward pass as a graph, and what its operations do with channels.
 
-Three kinds are known beside layers: those that treat every number alike, those that move numbers
-within a channel, and those that flatten or join. All others are unknown, and touch everything.
+Three kinds of operations are known besides layers: elementwise ones, those that move numbers within
+a channel, and those that flatten, join or cut. All others are unknown and need all channels.
 """
 
 import operator
@@ -36,7 +36,7 @@ BINARY: frozenset[Any] = SUMS | {
     operator.sub, operator.mul, operator.truediv, torch.sub, torch.mul, torch.div,
     torch.maximum, torch.minimum, "sub", "mul", "div", "maximum", "minimum",
 }  # fmt: skip
-"""Of two tensors number by number, or of a tensor and a number."""
+"""Elementwise operations on two tensors, or on a tensor and a number."""
 
 DROPOUT: frozenset[Any] = frozenset({
     functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d,
@@ -52,22 +52,22 @@ WITHIN_CHANNELS: frozenset[Any] = frozenset({
     functional.avg_pool2d, functional.avg_pool3d, functional.adaptive_avg_pool1d,
     functional.adaptive_avg_pool2d, functional.adaptive_avg_pool3d, functional.interpolate,
 })  # fmt: skip
-"""Channels stand on axis 1 before and after, and do not mix."""
+"""Channels are on axis 1 before and after, and do not mix."""
 
 MEANS: frozenset[Any] = frozenset({torch.mean, "mean"})
-"""Averages over the positions of a channel, if over nothing else."""
+"""Averages; known if they are over the positions of a channel only."""
 
 FLATTENING: frozenset[Any] = frozenset({
     nn.Flatten, torch.flatten, torch.reshape, torch.squeeze, "flatten", "reshape", "view",
     "squeeze",
 })  # fmt: skip
-"""What may turn `(batch, ...)` into `(batch, features)`: the shapes tell."""
+"""Operations that may turn `(batch, ...)` into `(batch, features)`; shapes decide."""
 
 JOINING: frozenset[Any] = frozenset({torch.cat, torch.concat, torch.concatenate})
 """Concatenations."""
 
 CUTTING: frozenset[Any] = frozenset({torch.chunk, torch.split, "chunk", "split"})
-"""What cuts a tensor into several along one axis."""
+"""Operations that cut a tensor into several along one axis."""
 
 BATCH_NORMS: frozenset[Any] = frozenset({nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d})
 """One scale and shift per channel in evaluation."""
@@ -76,7 +76,7 @@ MIXING: frozenset[Any] = frozenset({
     nn.Softmax, nn.LogSoftmax, torch.softmax, torch.log_softmax, functional.softmax,
     functional.log_softmax, "softmax", "log_softmax",
 })  # fmt: skip
-"""Operations that need every channel by their nature: nobody need be told."""
+"""Operations that always mix channels, so that no warning is needed."""
 
 _OUT_OF_PLACE: dict[Any, Any] = {
     operator.iadd: operator.add, operator.isub: operator.sub, operator.imul: operator.mul,
@@ -95,11 +95,11 @@ def traced(net: nn.Module) -> fx.GraphModule:
     """
     try:
         graph = fx.GraphModule(net, _Tracer().trace(net))
-    except Exception as error:  # whatever the network's own code raises when it meets a proxy
+    except Exception as error:  # The network's own code may raise anything.
         raise InputError(
             f"the network cannot be traced ({type(error).__name__}: {error}): its forward pass "
-            "depends on the values of its input. Take such branches and loops out of forward, or "
-            "make the part without them smaller by itself"
+            "depends on the values of its input. Remove such branches and loops from forward, or "
+            "make only the part without them smaller"
         ) from error
     _change_nothing_in_place(graph)
     return graph
@@ -108,19 +108,19 @@ def traced(net: nn.Module) -> fx.GraphModule:
 def tensors_of(
     graph: fx.GraphModule, inputs: tuple[Tensor, ...]
 ) -> dict[fx.Node, tuple[Tensor, tuple[int, ...]]]:
-    """For each operation that returns a tensor: an empty one of its kind, and its shape."""
+    """For each operation that returns a tensor: an empty tensor of its type, and its shape."""
     recorder = _Recorder(graph)
     recorder.run(*inputs)
     return recorder.samples
 
 
 def target_of(graph: fx.GraphModule, node: fx.Node) -> Any:
-    """What the tables above list for an operation: a module's type, a function, a method's name."""
+    """An operation's entry in the tables above: a module's type, a function, a method's name."""
     return type(graph.get_submodule(str(node.target))) if node.op == "call_module" else node.target
 
 
 def own_module(graph: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    """A module that is used here only, in the ordinary way: its numbers may be changed."""
+    """The module of an operation if it is used only here, so that it may be changed, else None."""
     if node.op != "call_module" or len(node.args) != 1 or node.kwargs:
         return None
     for other in graph.graph.nodes:
@@ -161,13 +161,13 @@ def piece_shapes(
 
 
 def drops_nothing(node: fx.Node) -> bool:
-    """Whether a dropout function is told that this is not training."""
+    """Whether a dropout function is called with `training=False`."""
     training = node.args[2] if len(node.args) > 2 else node.kwargs.get("training", True)
     return training is False
 
 
 def averaged_axes(node: fx.Node, rank: int) -> set[int]:
-    """The axes that a mean is taken over, from 0 on; none where they are not written out."""
+    """The axes that a mean is taken over, counted from 0; empty if they are not constants."""
     dims = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")
     listed = dims if isinstance(dims, list | tuple) else (dims,)
     found = {dim % rank for dim in listed if isinstance(dim, int)}
@@ -181,7 +181,7 @@ def acts_on_rank(target: Any, rank: int) -> bool:
 
 
 def asks_for_size_only(node: fx.Node, rank: int, axis: int) -> bool:
-    """Whether an operation looks at a tensor's shape, but not along `axis`."""
+    """Whether an operation reads a tensor's shape, but not along `axis`."""
     whole = (node.target is getattr and node.args[1] == "shape") or (
         node.target == "size" and len(node.args) == 1 and not node.kwargs
     )
@@ -197,14 +197,14 @@ def asks_for_size_only(node: fx.Node, rank: int, axis: int) -> bool:
 
 
 class _Tracer(fx.Tracer):
-    """Takes a rounding for one operation, as it takes torch's own modules."""
+    """Traces a rounding as one operation, like torch's modules."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, Rounding) or super().is_leaf_module(m, module_qualified_name)
 
 
 class _Recorder(fx.Interpreter):
-    """Runs a graph and notes the shapes of its tensors."""
+    """Runs a graph and records the shapes of its tensors."""
 
     def __init__(self, graph: fx.GraphModule) -> None:
         super().__init__(graph)
@@ -218,10 +218,10 @@ class _Recorder(fx.Interpreter):
 
 
 def _change_nothing_in_place(graph: fx.GraphModule) -> None:
-    """Let operations return what they would write into their first argument.
+    """Replace in-place operations by ones that return their result.
 
-    Whoever looks at that argument later sees the result, as it did before. Without this, a removed
-    addition would let a rectifier overwrite a tensor that is still wanted.
+    Later users of the changed argument use the result, as before. Otherwise, where an addition is
+    removed, a rectifier could overwrite a tensor that is used elsewhere.
     """
     order = {node: index for index, node in enumerate(graph.graph.nodes)}
     for node in [node for node in graph.graph.nodes if _works_in_place(graph, node)]:
