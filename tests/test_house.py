@@ -21,6 +21,8 @@ from laconic.models.vae import VAE, VAEConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")])
+SLOW_PAGES = {"README.md", "tutorial.md", "weights.md"}
+"""Pages whose examples compute for seconds."""
 FENCE = re.compile(r"(<!-- not run: .+? -->\n)?^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 MACHINE_PATH = re.compile(r"/(root|home/[a-z]\w*|work/(main|shared)|tmp/[a-z]\w*|opt/[a-z]\w*)\b")
 EXTRAS = [
@@ -145,6 +147,7 @@ def test_help_does_not_import_torch() -> None:
     assert "compress" in run_python(code)
 
 
+@pytest.mark.slow
 def test_the_codec_needs_no_extra(tmp_path: Path) -> None:
     """An installation without extras loads a model and encodes with it."""
     config = VAEConfig(width=4, latents=4)
@@ -189,7 +192,11 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=[pytest.mark.slow] * (p.name in SLOW_PAGES)) for p in PAGES],
+    ids=lambda page: page.name,
+)
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = [code for marked, code in FENCE.findall(page.read_text()) if not marked]
     if not blocks:
@@ -204,6 +211,7 @@ def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         exec(compile(code, str(page), "exec"), namespace)
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path / "site")],

@@ -53,6 +53,7 @@ def weights(tmp_path: Path, stretch: ModuleType, monkeypatch: pytest.MonkeyPatch
     return tmp_path / "weights.lac"
 
 
+@pytest.mark.slow
 def test_the_probe_is_part_of_the_plan(
     stretch: ModuleType, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def test_a_changed_recipe_does_not_pass_off_the_old_network_as_its_own(folder: P
         run_recipe(changed, digits(), [0], folder, silent)
 
 
+@pytest.mark.slow
 def test_the_coarsest_step_that_training_data_allow_is_taken(folder: Path) -> None:
     data = digits()
     strict = read_recipe({**RECIPE, "allowed_points": 0.1})
@@ -162,6 +163,7 @@ def test_a_stage_may_end_with_the_average_of_its_weights(tmp_path: Path) -> None
     assert torch.equal(mean, nets[1].get_parameter("fc1.posterior.mean"))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::laconic.weights.convert.UntouchedModules")
 def test_batch_norms_end_with_statistics_of_what_is_stored(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)

@@ -212,6 +212,7 @@ NURSERY = """
 """
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_costs_no_more_than_a_checkpoint(
     sweep_config: dict[str, Any], finish: Finish, still: Instruments, tmp_path: Path
 ) -> None:

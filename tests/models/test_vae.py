@@ -201,6 +201,7 @@ def test_registry_builds_every_model() -> None:
     assert isinstance(MODELS["vae"][1](TINY_VAE), VAE)  # type: ignore[call-arg]
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss(model: LatentVariableModel) -> None:
     model = model.float()
     x = torch.rand(1, 3, 1, 1, dtype=torch.float32).expand(2, 3, model.stride, model.stride)

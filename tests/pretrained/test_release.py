@@ -39,6 +39,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_from_yaml_to_released_weights_and_on(config: Path, tmp_path: Path) -> None:
     train_from_config(config)
     checkpoint = tmp_path / "run" / "checkpoint.safetensors"

@@ -174,6 +174,7 @@ def test_line_25_a_size_above_the_finest_file_gives_that_file_with_a_warning() -
     assert "fits the 1 bits per pixel" in note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "quality"),
     [

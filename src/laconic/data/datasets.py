@@ -120,7 +120,7 @@ WHAT: Final = {
     "mnist": "70,000 digits, 28x28, idx files",
     "fashion-mnist": "70,000 pieces of clothing, 28x28, idx files; MIT",
     "notmnist": "10,000 letters A-J, 28x28, idx files",
-    "cifar10": "60,000 colour pictures, 32x32, 10 classes; the original archive of bytes",
+    "cifar10": "60,000 colour pictures, 32x32, 10 classes; the archive of bytes",
 }
 """Sets whose files are in the table of addresses."""
 

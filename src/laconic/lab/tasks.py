@@ -6,13 +6,16 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from laconic.data.cifar import load_cifar
 from laconic.data.idx import load_digits
 from laconic.data.jpeg_pack import load_jpeg_pack
-from laconic.errors import ConfigError
+from laconic.errors import ConfigError, InputError
 from laconic.networks.lenet import lenet_5_caffe, lenet_300_100
 from laconic.networks.resnet import ResNet
 from laconic.training.augmentation import shift, shift_and_mirror
 from laconic.training.classification import Augment
+
+CIFAR_PACKS = ("jpeg_train49k.npz", "jpeg_test8k.npz")
 
 NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     "lenet-300-100": lenet_300_100,
@@ -53,9 +56,21 @@ def load_shifted_digits_task(root: Path) -> Data:
 
 
 def load_cifar_task(root: Path) -> Data:
-    """The part of CIFAR-10 in the folder `cifar10` in `root`; channels with mean 0 and scale 1."""
-    x, y = load_jpeg_pack(root / "cifar10" / "jpeg_train49k.npz")
-    test_x, test_y = load_jpeg_pack(root / "cifar10" / "jpeg_test8k.npz")
+    """CIFAR-10 from the folder `cifar10` in `root`; channels with mean 0 and scale 1.
+
+    Packs of JPEG files, which the recorded experiments were made with, or the authors' archive.
+
+    Raises:
+        InputError: there is neither, or one of them is damaged.
+    """
+    folder = root / "cifar10"
+    packs, archive = [folder / name for name in CIFAR_PACKS], folder / "cifar-10-binary.tar.gz"
+    if all(pack.exists() for pack in packs):
+        (x, y), (test_x, test_y) = map(load_jpeg_pack, packs)
+    elif archive.exists():
+        (x, y), (test_x, test_y) = (load_cifar(archive, split) for split in ("train", "test"))
+    else:
+        raise InputError(f"{archive} is missing; `laconic data fetch cifar10` downloads it")
     mean, scale = (part[:, None, None] for part in (x.mean((0, 2, 3)), x.std((0, 2, 3))))
     return Data((x - mean) / scale, y, (test_x - mean) / scale, test_y, shift_and_mirror)
 

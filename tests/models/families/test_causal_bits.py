@@ -64,6 +64,7 @@ def test_patterns_come_back(patch: int, cells: int, seed: int) -> None:
     assert torch.equal(pattern_pixels(indices, patch), x)
 
 
+@pytest.mark.slow
 def test_the_probabilities_of_all_images_sum_to_one(config: PixelCNNConfig) -> None:
     total = log_probs_of_all(likelihood(config, 2)).logsumexp(0)
     assert torch.allclose(total, torch.zeros(2).double(), atol=1e-4)
@@ -105,6 +106,7 @@ def test_draws_follow_torch_s_seed(config: PixelCNNConfig) -> None:
     assert not torch.equal(draws[0], draws[2])
 
 
+@pytest.mark.slow
 def test_draws_follow_the_density(config: PixelCNNConfig) -> None:
     """Chi-square of images in 64 classes of equal probability; false alarm once in 1,000."""
     distribution, count = likelihood(config, 1), 10_000
@@ -131,6 +133,7 @@ def test_draws_follow_the_density(config: PixelCNNConfig) -> None:
     assert tail > 1e-3
 
 
+@pytest.mark.slow
 def test_mean_code_length_of_draws_is_the_entropy(config: PixelCNNConfig) -> None:
     """By 10,000 draws against enumeration, within 3.3 standard errors: one false alarm in 1,000."""
     distribution, count = likelihood(config, 1), 10_000
@@ -153,6 +156,7 @@ def test_gradients_reach_network_and_latents(config: PixelCNNConfig) -> None:
     assert head.grad.abs().sum() > 0
 
 
+@pytest.mark.slow
 def test_it_learns_what_independent_pixels_cannot() -> None:
     """Columns of one colour each: 8 bits an image, where single pixels look like 64."""
     torch.manual_seed(4)

@@ -104,6 +104,7 @@ def test_who_knows_the_process_stands_on_the_diagonal(joint: Tensor) -> None:
     torch.testing.assert_close(tables.aggregate(source)[0], joint.sum(1))
 
 
+@pytest.mark.slow
 def test_elbo_ignores_the_latent_and_a_target_rate_does_not(joint: Tensor) -> None:
     """Three of the experiment's seeds, in two thirds of its steps."""
     source = joint.sum(0)

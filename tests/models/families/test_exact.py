@@ -43,6 +43,7 @@ def pictures(count: int, height: int, width: int) -> Tensor:
     return (torch.rand(count, 1, height, width, generator=generator) < 0.3).double()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_integers_are_the_floats_rounded(preset: str) -> None:
     """Within 1e-3, some 60 units of 2^-16, after all layers, at the sizes of both presets."""
@@ -89,6 +90,7 @@ def test_log_scales_follow_the_encoders_formula() -> None:
     assert far.tolist() == pytest.approx([0.5 * math.log(1e-6), 0.5 * math.log(24)], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_an_archive_comes_back_and_costs_the_ideal() -> None:
     """200 pictures in one file, everything included; the header is what small sets pay for."""
     codec = LosslessCodec(Core(make_coder(small(), threads=1), "tiny", b"a family"))

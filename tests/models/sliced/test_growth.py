@@ -115,6 +115,7 @@ def test_growing_keeps_the_function(small_ladder: Small, taste: float) -> None:
     assert torch.equal(shown, small.likelihood([top, *slices], context).mean)
 
 
+@pytest.mark.slow
 def test_everything_grown_learns(small_ladder: Small) -> None:
     """A few steps from the zero start, every parameter has a finite gradient, not all zero."""
     model = grow(small_ladder()).requires_grad_(True)
@@ -189,6 +190,7 @@ def test_integers_are_the_same_everywhere(small_ladder: Small) -> None:
     assert found == {PINNED}
 
 
+@pytest.mark.slow
 def test_files_of_a_grown_ladder_decode(small_ladder: Small) -> None:
     """Each pass is a level of its own in the file."""
     model = trained(small_ladder())

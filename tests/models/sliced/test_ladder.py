@@ -79,6 +79,7 @@ def test_priors_do_not_see_the_image() -> None:
         torch.testing.assert_close(first.scale, model.prior(level, changed[:level], where).scale)
 
 
+@pytest.mark.slow
 def test_every_parameter_learns() -> None:
     """A few steps from the zero start, every parameter has a finite gradient, not all zero."""
     model, where = tiny(), context()

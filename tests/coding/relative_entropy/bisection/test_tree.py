@@ -136,6 +136,7 @@ def test_masses_above_a_level(mean: float, scale: float) -> None:
             assert p == pytest.approx(float(prior[over].sum()), abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coder", CODERS)
 @pytest.mark.parametrize(("mean", "scale"), GRID)
 def test_draws_are_exact(coder: type[BisectingCoder], mean: float, scale: float) -> None:
@@ -162,6 +163,7 @@ def test_steps_grow_like_the_kl(coder: type[BisectingCoder]) -> None:
         assert steps.max() < 2 * kl + 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coder", CODERS)
 @pytest.mark.parametrize("scale", [0.95, 0.8, 0.3, 0.05, 0.004])
 def test_length_is_within_the_formula(coder: type[BisectingCoder], scale: float) -> None:
@@ -247,6 +249,7 @@ def test_a_star_finds_the_best_of_the_whole_tree(mean: float, scale: float) -> N
     assert steps.max() < 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mean", "scale"), ORACLE)
 def test_greedy_poisson_accepts_the_first_arrival_under_the_graph(
     mean: float, scale: float
