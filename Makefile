@@ -66,7 +66,7 @@ $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	$(OLDEST)/bin/python -m pip install -q --no-compile --only-binary :all: -c constraints-oldest.txt \
 	  $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(OLDEST)/bin/python -m pip install -q --no-compile --only-binary :all: -c constraints-oldest.txt \
-	  -e '.[train,eval,flows,bench,onnx,test]'
+	  -e '.[train,eval,flows,bench,onnx,cryoem,test]'
 	@touch $@
 
 # Old packages warn of what newer ones deprecate: no error there.

@@ -14,6 +14,7 @@ import typer
 
 from laconic.cli import bench, compress, data, decompress, demo, info, rd, shrink, train
 from laconic.cli.common import INTERRUPTED, Group, refusal, report
+from laconic.cli.imaging import fsc, reconstruct, simulate
 from laconic.waiting import wait_asleep
 
 app = typer.Typer(
@@ -49,6 +50,9 @@ app.command("shrink")(shrink.shrink)
 app.command("expand")(shrink.expand)
 app.command("train")(train.train)
 app.add_typer(rd.app, name="rd")
+app.command("simulate")(simulate.simulate)
+app.command("reconstruct")(reconstruct.reconstruct)
+app.command("fsc")(fsc.fsc)
 app.command("bench")(bench.bench)
 app.add_typer(data.app, name="data")
 app.command("demo")(demo.demo)

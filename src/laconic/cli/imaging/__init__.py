@@ -1,0 +1,1 @@
+"""Commands of imaging: simulate, reconstruct, fsc."""

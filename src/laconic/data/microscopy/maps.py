@@ -1,0 +1,154 @@
+"""MRC files: maps of densities, and stacks of images.
+
+Maps become float32 arrays with axes (z, y, x), however the file orders them. Files of either byte
+order and of modes 0, 1, 2, 6 and 12 are read, also compressed with gzip or bzip2.
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laconic.errors import InputError, MissingPackageError
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Map:
+    """A density on a cubic grid.
+
+    Attributes:
+        density: (size, size, size), axes (z, y, x).
+        pixel_size: in angstroms.
+    """
+
+    density: Array
+    pixel_size: float
+
+
+def load_mrcfile() -> Any:
+    """The package that reads and writes MRC files.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    try:
+        import mrcfile
+    except ImportError as error:
+        raise MissingPackageError("MRC files need", "mrcfile", "cryoem") from error
+    return mrcfile
+
+
+def read_map(path: Path, pixel_size: float | None = None) -> Map:
+    """A map from a file.
+
+    Args:
+        path: of an MRC file.
+        pixel_size: in angstroms, where the file's own is missing or wrong.
+
+    Raises:
+        InputError: the file is missing, damaged, no cube, or has no pixel size.
+        MissingPackageError: mrcfile is not installed.
+    """
+    data, header = _read(path)
+    if data.ndim != 3 or len(set(data.shape)) != 1:
+        raise InputError(f"{path}: {' x '.join(map(str, data.shape))} voxels; a map must be a cube")
+    order = [int(header[name]) for name in ("maps", "mapr", "mapc")]
+    if sorted(order) == [1, 2, 3]:
+        # Axis number 3 is z, 2 is y, 1 is x; some programs store columns along another axis.
+        data = np.transpose(data, [order.index(axis) for axis in (3, 2, 1)])
+    density = np.ascontiguousarray(data, np.float32)
+    if not np.isfinite(density).all():
+        raise InputError(f"{path}: it holds numbers that are not finite")
+    if pixel_size is None:
+        pixel_size = float(header.cella.x) / max(int(header.mx), 1)
+    if not pixel_size > 0:
+        raise InputError(f"{path}: it names no pixel size; give one in angstroms (--pixel-size)")
+    return Map(density, float(pixel_size))
+
+
+def map_bytes(density: Array, pixel_size: float) -> bytes:
+    """An MRC file of a map: float32, axes (z, y, x).
+
+    Args:
+        density: (size, size, size).
+        pixel_size: in angstroms.
+    """
+    header = _header(density.shape, pixel_size)
+    header.ispg, header.mz, header.cella.z = 1, len(density), len(density) * pixel_size
+    header.dmin, header.dmax, header.dmean = density.min(), density.max(), density.mean()
+    header.rms = density.std()
+    return bytes(header.tobytes()) + np.ascontiguousarray(density, "<f4").tobytes()
+
+
+def stack_bytes(
+    images: Iterable[Array], number: int, size: int, pixel_size: float
+) -> Iterator[bytes]:
+    """An MRC file of a stack of images, piece by piece; its header holds no statistics.
+
+    Args:
+        images: batches (images, size, size) of float32.
+        number: of images in all.
+        size: of the images.
+        pixel_size: in angstroms.
+    """
+    header = _header((number, size, size), pixel_size)
+    # Values in this order mean "not known" (MRC 2014).
+    header.dmin, header.dmax, header.dmean, header.rms = 0, -1, -2, -1
+    yield bytes(header.tobytes())
+    for batch in images:
+        yield np.ascontiguousarray(batch, "<f4").tobytes()
+
+
+def _header(shape: tuple[int, ...], pixel_size: float) -> Any:
+    """The header of a little-endian MRC 2014 file of float32, as a stack of images."""
+    header = np.zeros((), load_mrcfile().dtypes.HEADER_DTYPE).view(np.recarray)
+    header.nz, header.ny, header.nx = shape
+    header.mx, header.my, header.mz, header.mode = shape[2], shape[1], 1, 2
+    header.cella = (shape[2] * pixel_size, shape[1] * pixel_size, pixel_size)
+    header.cellb = (90, 90, 90)
+    header.mapc, header.mapr, header.maps = 1, 2, 3
+    header.map, header.nversion = b"MAP ", 20140
+    header.machst[:] = (0x44, 0x44, 0, 0)
+    return header
+
+
+def open_stack(path: Path) -> NDArray[Any]:
+    """The images of a stack, read when they are used: (images, height, width), of the file's type.
+
+    Raises:
+        InputError: the file is missing or damaged.
+        MissingPackageError: mrcfile is not installed.
+    """
+    mrcfile = load_mrcfile()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            data = mrcfile.mmap(path, mode="r", permissive=False).data
+        except FileNotFoundError as error:
+            raise InputError(f"{path}: the stack of images is missing") from error
+        except (ValueError, OSError) as error:
+            raise InputError(f"{path}: not a complete MRC stack ({error})") from error
+    if data is None or data.ndim not in (2, 3):
+        raise InputError(f"{path}: it holds no images")
+    images: NDArray[Any] = data if data.ndim == 3 else data[None]
+    return images
+
+
+def _read(path: Path) -> tuple[NDArray[Any], Any]:
+    """The array and the header of a file."""
+    mrcfile = load_mrcfile()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with mrcfile.open(path, mode="r", permissive=False) as file:
+                return np.array(file.data), file.header.copy()
+        except FileNotFoundError as error:
+            raise InputError(f"{path}: there is no such file") from error
+        except (ValueError, OSError, EOFError) as error:
+            raise InputError(f"{path}: not a complete MRC file ({error})") from error

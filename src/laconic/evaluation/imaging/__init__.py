@@ -1,0 +1,1 @@
+"""Volumes from files of particles: simulation, reconstruction, reports."""

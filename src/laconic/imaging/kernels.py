@@ -1,0 +1,208 @@
+"""Compiled loops over the samples of central slices: read from a half volume, and add to it.
+
+A half volume is the unshifted discrete Fourier transform of a real volume as `rfftn` gives it:
+axes (z, y, x), x >= 0; what lies at x < 0 is the conjugate of the opposite place. A half slice is
+the same of an image: axes (y, x). Samples beyond the band are left alone. Each sample is
+interpolated linearly from 8 places (Ullrich 5.4, ERRATA 11).
+"""
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+_inline = numba.njit(inline="always", error_model="numpy")
+_loop = numba.njit(nogil=True, error_model="numpy")
+
+
+@_inline
+def _frequency(row: int, size: int) -> int:
+    """The signed frequency of a row of an unshifted transform."""
+    return row if 2 * row < size else row - size
+
+
+@_inline
+def _last_column(y: int, band: float) -> int:
+    """The largest frequency x within the band."""
+    return int(math.sqrt(band * band - y * y))
+
+
+@_inline
+def _place(turn: Array, x: int, y: int, scale: float, grid: int) -> tuple[Any, ...]:
+    """Where a sample lies in the half volume.
+
+    Args:
+        turn: (2, 3): the image's axes in the volume.
+        x: frequency of the sample.
+        y: the same, of its row.
+        scale: places of the volume per frequency of the image.
+        grid: places along an axis of the whole volume.
+
+    Returns:
+        Whether it is mirrored; the lower corner z, y, x and the next one z, y; the fractions.
+    """
+    px = scale * (x * turn[0, 0] + y * turn[1, 0])
+    py = scale * (x * turn[0, 1] + y * turn[1, 1])
+    pz = scale * (x * turn[0, 2] + y * turn[1, 2])
+    mirrored = px < 0
+    if mirrored:
+        px, py, pz = -px, -py, -pz
+    cx, cy, cz = math.floor(px), math.floor(py), math.floor(pz)
+    fx, fy, fz = px - cx, py - cy, pz - cz
+    z0 = int(cz) % grid
+    y0 = int(cy) % grid
+    return mirrored, z0, y0, int(cx), (z0 + 1) % grid, (y0 + 1) % grid, fz, fy, fx
+
+
+@_loop
+def read(volume: Array, turns: Array, band: float, scale: float, grid: int, slices: Array) -> None:
+    """Fill half slices from a half volume.
+
+    Args:
+        volume: (grid, grid, grid // 2 + 1), complex.
+        turns: (images, 2, 3), float64: the images' axes in the volume.
+        band: largest radius of a sample, in frequencies of the image.
+        scale: places of the volume per frequency of the image.
+        grid: places along an axis of the whole volume.
+        slices: (images, size, size // 2 + 1), complex; zeros, to be filled.
+    """
+    size = slices.shape[1]
+    for n in range(slices.shape[0]):
+        for row in range(size):
+            y = _frequency(row, size)
+            if abs(y) > band:
+                continue
+            for x in range(_last_column(y, band) + 1):
+                mirrored, z0, y0, x0, z1, y1, fz, fy, fx = _place(turns[n], x, y, scale, grid)
+                low = (volume[z0, y0, x0] * (1 - fy) + volume[z0, y1, x0] * fy) * (1 - fz)
+                low += (volume[z1, y0, x0] * (1 - fy) + volume[z1, y1, x0] * fy) * fz
+                high = (volume[z0, y0, x0 + 1] * (1 - fy) + volume[z0, y1, x0 + 1] * fy) * (1 - fz)
+                high += (volume[z1, y0, x0 + 1] * (1 - fy) + volume[z1, y1, x0 + 1] * fy) * fz
+                value = low * (1 - fx) + high * fx
+                slices[n, row, x] = np.conj(value) if mirrored else value
+
+
+@_loop
+def add(slices: Array, turns: Array, band: float, scale: float, grid: int, volume: Array) -> None:
+    """Add half slices to a half volume: the adjoint of `read`, with the same arguments."""
+    size = slices.shape[1]
+    for n in range(slices.shape[0]):
+        for row in range(size):
+            y = _frequency(row, size)
+            if abs(y) > band:
+                continue
+            for x in range(_last_column(y, band) + 1):
+                mirrored, z0, y0, x0, z1, y1, fz, fy, fx = _place(turns[n], x, y, scale, grid)
+                value = slices[n, row, x]
+                if mirrored:
+                    value = np.conj(value)
+                low, high = value * (1 - fx), value * fx
+                part = (1 - fz) * (1 - fy)
+                volume[z0, y0, x0] += low * part
+                volume[z0, y0, x0 + 1] += high * part
+                part = (1 - fz) * fy
+                volume[z0, y1, x0] += low * part
+                volume[z0, y1, x0 + 1] += high * part
+                part = fz * (1 - fy)
+                volume[z1, y0, x0] += low * part
+                volume[z1, y0, x0 + 1] += high * part
+                part = fz * fy
+                volume[z1, y1, x0] += low * part
+                volume[z1, y1, x0 + 1] += high * part
+
+
+@_loop
+def turn_gradient(
+    volume: Array,
+    gradient: Array,
+    turns: Array,
+    band: float,
+    scale: float,
+    grid: int,
+    result: Array,
+) -> None:
+    """The gradient of a loss by the images' axes, given its gradient by the half slices.
+
+    Args:
+        volume: as for `read`.
+        gradient: (images, size, size // 2 + 1), complex: d loss / d real + i d loss / d imaginary.
+        turns: as for `read`.
+        band: as for `read`.
+        scale: as for `read`.
+        grid: as for `read`.
+        result: (images, 2, 3), float64; zeros, to be filled.
+    """
+    size = gradient.shape[1]
+    for n in range(gradient.shape[0]):
+        for row in range(size):
+            y = _frequency(row, size)
+            if abs(y) > band:
+                continue
+            for x in range(_last_column(y, band) + 1):
+                mirrored, z0, y0, x0, z1, y1, fz, fy, fx = _place(turns[n], x, y, scale, grid)
+                g = gradient[n, row, x]
+                if mirrored:
+                    g = np.conj(g)
+                a00 = volume[z0, y0, x0] * (1 - fx) + volume[z0, y0, x0 + 1] * fx
+                a01 = volume[z0, y1, x0] * (1 - fx) + volume[z0, y1, x0 + 1] * fx
+                a10 = volume[z1, y0, x0] * (1 - fx) + volume[z1, y0, x0 + 1] * fx
+                a11 = volume[z1, y1, x0] * (1 - fx) + volume[z1, y1, x0 + 1] * fx
+                dz = (a10 - a00) * (1 - fy) + (a11 - a01) * fy
+                dy = (a01 - a00) * (1 - fz) + (a11 - a10) * fz
+                low = (volume[z0, y0, x0] * (1 - fy) + volume[z0, y1, x0] * fy) * (1 - fz)
+                low += (volume[z1, y0, x0] * (1 - fy) + volume[z1, y1, x0] * fy) * fz
+                high = (volume[z0, y0, x0 + 1] * (1 - fy) + volume[z0, y1, x0 + 1] * fy) * (1 - fz)
+                high += (volume[z1, y0, x0 + 1] * (1 - fy) + volume[z1, y1, x0 + 1] * fy) * fz
+                dx = high - low
+                factor = -scale if mirrored else scale
+                gx = factor * (g.real * dx.real + g.imag * dx.imag)
+                gy = factor * (g.real * dy.real + g.imag * dy.imag)
+                gz = factor * (g.real * dz.real + g.imag * dz.imag)
+                result[n, 0, 0] += x * gx
+                result[n, 0, 1] += x * gy
+                result[n, 0, 2] += x * gz
+                result[n, 1, 0] += y * gx
+                result[n, 1, 1] += y * gy
+                result[n, 1, 2] += y * gz
+
+
+@_loop
+def draw_blobs(places: Array, weights: Array, width: float, volume: Array) -> None:
+    """Add Gaussians to a volume, each within five widths of its centre, of its weight in all.
+
+    Args:
+        places: (blobs, 3): x, y, z in voxels, from the corner's centre.
+        weights: (blobs,).
+        width: standard deviation in voxels.
+        volume: (size, size, size), axes (z, y, x).
+    """
+    size = volume.shape[0]
+    reach = math.ceil(5 * width) + 1
+    along = np.zeros((3, 2 * reach + 1))
+    for blob in range(places.shape[0]):
+        total = weights[blob]
+        for axis in range(3):
+            middle = round(places[blob, axis])
+            norm = 0.0
+            for k in range(2 * reach + 1):
+                offset = (middle - reach + k - places[blob, axis]) / width
+                along[axis, k] = math.exp(-0.5 * offset * offset)
+                norm += along[axis, k]
+            total /= norm
+        x0 = round(places[blob, 0]) - reach
+        y0 = round(places[blob, 1]) - reach
+        z0 = round(places[blob, 2]) - reach
+        for k in range(2 * reach + 1):
+            if not 0 <= z0 + k < size:
+                continue
+            for j in range(2 * reach + 1):
+                if not 0 <= y0 + j < size:
+                    continue
+                part = total * along[2, k] * along[1, j]
+                for i in range(2 * reach + 1):
+                    if 0 <= x0 + i < size:
+                        volume[z0 + k, y0 + j, x0 + i] += part * along[0, i]

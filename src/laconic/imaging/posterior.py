@@ -1,0 +1,251 @@
+"""The posterior of a volume: a diagonal Gaussian over its Fourier coefficients.
+
+Coefficients are those of the orthonormal transform over the volume's own box, so that white noise
+of variance 1 in space has variance 1 in each of them. A coefficient and its mirror are conjugates
+and share their noise: drawn volumes are real.
+
+For known poses the posterior is conjugate. With x = A v + noise of variance s^2 and a prior of
+variance t^2, the mean solves (A' A / s^2 + 1 / t^2) m = A' x / s^2, and the best diagonal Gaussian
+has this mean and the variances 1 / ((A' A)_kk / s^2 + 1 / t_k^2). A' A is a convolution in space,
+whose kernel is the transform of the inserted weights: an iteration of conjugate gradients costs two
+transforms of the padded grid, however many images there are.
+
+The diagonal of A' A is taken of waves under a Hann window over the box. Without a window, a wave of
+the box leaks into all frequencies along the axes, so that directions which no image has shown would
+seem known where there is little noise; the particle lies in the middle of the box.
+
+Source: Ullrich 5.5 (the variational posterior and its prior), 5.6 and equation (5.19); the closed
+form is ours.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from laconic.errors import InputError
+from laconic.imaging.slices import crop, from_spectrum, pad, with_mirrors
+from laconic.imaging.statistics import Statistics
+from laconic.metrics.fourier_shells import multiplicity, shell_numbers, shell_sums
+
+TOLERANCE = 1e-4
+"""Norm of the residual, relative to the right side, at which conjugate gradients stop."""
+
+
+@dataclass(frozen=True)
+class VolumePosterior:
+    """A diagonal Gaussian over Fourier coefficients.
+
+    Attributes:
+        mean: (size, size, size // 2 + 1), complex, unshifted, orthonormal.
+        variance: of the same shape, real: E |z - mean|^2 of each coefficient.
+        size: of the volume's box.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    size: int
+
+    def volume(self) -> Tensor:
+        """The mean in space: (size, size, size), axes (z, y, x)."""
+        return to_space(self.mean, self.size)
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """A volume drawn from the posterior; real, since the noise is."""
+        noise = torch.randn(self.size, self.size, self.size, generator=generator)
+        white = to_coefficients(noise.to(self.variance))
+        return to_space(self.mean + white * self.variance.sqrt(), self.size)
+
+    def spectral_snr(self) -> Tensor:
+        """(5.19): the sum of squared means over the sum of variances, shell by shell.
+
+        Returns:
+            (size // 2 + 1,), float64; a / (1 + a) estimates the correlation with the truth.
+        """
+        signal = shell_sums(self.mean.abs().square(), self.size)
+        noise = shell_sums(self.variance, self.size)
+        return signal / noise.clamp(min=torch.finfo(noise.dtype).tiny)
+
+    def kl(self, prior: Tensor) -> Tensor:
+        """KL divergence from a prior of zero mean, in nats.
+
+        Args:
+            prior: variances, broadcast to those of the posterior.
+        """
+        ratio = self.variance / prior
+        terms = ratio + self.mean.abs().square() / prior - 1 - ratio.log()
+        return 0.5 * (terms.double() * multiplicity(self.size)).sum()
+
+
+def to_coefficients(volume: Tensor) -> Tensor:
+    """Orthonormal half spectrum, the origin at the middle voxel: real cubes to complex halves."""
+    coefficients: Tensor = torch.fft.rfftn(torch.fft.ifftshift(volume), norm="ortho")
+    return coefficients
+
+
+def to_space(coefficients: Tensor, size: int) -> Tensor:
+    """The inverse of `to_coefficients`."""
+    unshifted = torch.fft.irfftn(coefficients, s=(size,) * 3, norm="ortho")
+    volume: Tensor = torch.fft.fftshift(unshifted)
+    return volume
+
+
+def over_shells(values: Tensor, size: int) -> Tensor:
+    """Numbers of shells at every coefficient; beyond the last shell as there.
+
+    Args:
+        values: (size // 2 + 1,).
+        size: of the box.
+
+    Returns:
+        (size, size, size // 2 + 1).
+    """
+    return values[shell_numbers(size).clamp(max=size // 2)]
+
+
+def solve(
+    statistics: Statistics,
+    noise: Tensor | float,
+    prior: Tensor | float = 1.0,
+    *,
+    tolerance: float = TOLERANCE,
+    iterations: int = 100,
+    progress: Callable[[int, float], None] | None = None,
+) -> VolumePosterior:
+    """The posterior for known poses, in closed form.
+
+    Args:
+        statistics: of the images.
+        noise: variance of a pixel's noise, or (size // 2 + 1,) of each shell's coefficients.
+        prior: variance of each coefficient, or (size // 2 + 1,) of each shell's.
+        tolerance: relative residual at which conjugate gradients stop.
+        iterations: at most so many.
+        progress: called after each with its number and the relative residual.
+
+    Returns:
+        The posterior; its variances are those of the best diagonal Gaussian.
+
+    Raises:
+        InputError: a variance is not positive.
+    """
+    size = statistics.size
+    noise_shells, prior_shells = (_shells(value, size) for value in (noise, prior))
+    kernel = _Kernel(statistics, noise_shells)
+    inverse_prior = over_shells(1 / prior_shells, size).to(kernel.diagonal)
+    precision = kernel.diagonal + inverse_prior
+    target = kernel.right_side
+
+    def apply(v: Tensor) -> Tensor:
+        return kernel.apply(v) + inverse_prior * v
+
+    mean = _conjugate_gradients(
+        apply, target, precision, multiplicity(size).to(precision), tolerance, iterations, progress
+    )
+    return VolumePosterior(mean, 1 / precision, size)
+
+
+class _Kernel:
+    """A' A / s^2 as a convolution, its diagonal, and A' x / s^2, all of coefficients."""
+
+    def __init__(self, statistics: Statistics, noise: Tensor) -> None:
+        self.size, self.grid = statistics.size, len(statistics.data)
+        padding = self.grid // self.size
+        radius = radii(self.grid)
+        # Shells of the padded grid lie between those of the box.
+        shell = (radius / padding).clamp(max=self.size // 2)
+        low = shell.floor().long()
+        high = (low + 1).clamp(max=self.size // 2)
+        inverse = torch.lerp(1 / noise[low], 1 / noise[high], (shell - low).float())
+        scale = self.grid**3 / self.size**2
+        weight = with_mirrors(statistics.weight) * inverse
+        lag = torch.fft.irfftn(weight, s=(self.grid,) * 3)
+        places = torch.fft.fftfreq(self.grid, 1 / self.grid, dtype=lag.dtype)
+        along = torch.sinc(places / self.grid).square()
+        lag = scale * lag / (along[:, None, None] * along[:, None] * along)
+        self._transfer = torch.fft.rfftn(lag).real
+        window = _window_correlation(self.size, self.grid).to(lag)
+        lag *= window[:, None, None] * window[:, None] * window
+        step = slice(None, None, padding)
+        self.diagonal = torch.fft.rfftn(lag).real[step, step, step].clamp(min=0)
+        data = from_spectrum(with_mirrors(statistics.data) * inverse, self.size)
+        self.right_side = to_coefficients(scale * self.size * data)
+
+    def apply(self, coefficients: Tensor) -> Tensor:
+        """A' A / s^2 times a volume."""
+        wide = pad(to_space(coefficients, self.size), self.grid)
+        wide = torch.fft.irfftn(torch.fft.rfftn(wide) * self._transfer, s=wide.shape)
+        return to_coefficients(crop(wide, self.size))
+
+
+def _window_correlation(size: int, grid: int) -> Tensor:
+    """Autocorrelation of a Hann window over the box, 1 at lag 0: (grid,), float64, unshifted."""
+    places = torch.arange(grid, dtype=torch.float64) - grid // 2
+    window = torch.cos(torch.pi * places / size).square() * (places.abs() < size / 2)
+    spectrum = torch.fft.rfft(window, n=2 * grid).abs().square()
+    correlation: Tensor = torch.fft.irfft(spectrum, n=2 * grid)
+    lags = torch.fft.fftfreq(grid, 1 / grid).round().long()
+    return correlation[lags] / correlation[0]
+
+
+def _conjugate_gradients(
+    apply: Callable[[Tensor], Tensor],
+    target: Tensor,
+    precision: Tensor,
+    counts: Tensor,
+    tolerance: float,
+    iterations: int,
+    progress: Callable[[int, float], None] | None,
+) -> Tensor:
+    """Solve for a half spectrum; the precision is the preconditioner.
+
+    Args:
+        apply: the positive operator.
+        target: the right side.
+        precision: the operator's diagonal.
+        counts: places of the whole spectrum for each column of the half one.
+        tolerance: relative norm of the residual at which it stops.
+        iterations: at most so many.
+        progress: called after each.
+    """
+
+    def dot(a: Tensor, b: Tensor) -> float:
+        return float(((a.conj() * b).real.double() * counts).sum())
+
+    solution = torch.zeros_like(target)
+    residual = target
+    norm = dot(target, target) ** 0.5
+    direction = residual / precision
+    product = dot(residual, direction)
+    for iteration in range(1, iterations + 1):
+        if norm == 0:
+            break
+        image = apply(direction)
+        step = product / dot(direction, image)
+        solution = solution + step * direction
+        residual = residual - step * image
+        left = dot(residual, residual) ** 0.5 / norm
+        if progress is not None:
+            progress(iteration, left)
+        if left <= tolerance:
+            break
+        scaled = residual / precision
+        previous, product = product, dot(residual, scaled)
+        direction = scaled + (product / previous) * direction
+    return solution
+
+
+def _shells(values: Tensor | float, size: int) -> Tensor:
+    """Variances of shells, checked."""
+    shells = torch.as_tensor(values, dtype=torch.float32).expand(size // 2 + 1)
+    if not bool((shells > 0).all()):
+        raise InputError("noise and prior: variances must be positive")
+    return shells
+
+
+def radii(grid: int) -> Tensor:
+    """Distance of each place of an unshifted half spectrum from its origin: float32."""
+    whole = torch.fft.fftfreq(grid, 1 / grid).square()
+    half = torch.fft.rfftfreq(grid, 1 / grid).square()
+    distances: Tensor = (whole[:, None, None] + whole[:, None] + half).sqrt()
+    return distances
