@@ -215,7 +215,7 @@ def test_bench_refuses_what_it_cannot_add_to(tmp_path: Path) -> None:
         (tmp_path / "rec.json").write_text(text)
         result = run("bench", "rec", "--coder", "greedy", "--json", tmp_path / "rec.json")
         assert result.exit_code == 1
-        assert "cannot be added to" in result.stderr
+        assert "cannot add results to" in result.stderr
         assert (tmp_path / "rec.json").read_text() == text
 
 

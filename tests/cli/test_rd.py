@@ -168,7 +168,7 @@ def test_a_model_of_pictures_is_measured_at_every_beta_and_drawn(
             noise.append(grids["reconstructions"].std(axis=1, ddof=1).mean() / 255)
     assert noise == pytest.approx([0.94 * 0.01, 0.94 * 0.04], rel=0.05)  # of five draws
     again = run("measure", "default", *arguments)
-    assert again.stdout.splitlines() == [f"{out}: 0 measured, 3 had been measured"]
+    assert again.stdout.splitlines() == [f"{out}: 0 measured, 3 already measured"]
     drawn = run("plot", out, "-o", tmp_path / "report")
     assert drawn.exit_code == 0, drawn.stderr
     page = (tmp_path / "report" / "report.html").read_text()

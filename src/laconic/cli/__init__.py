@@ -1,7 +1,6 @@
 """The command line: one file per command, heavy imports inside the functions.
 
-Exit status: 0 done; 1 the input's fault, said in one line on stderr; 2 wrong usage; 130
-interrupted.
+Exit status: 0 done; 1 the input's fault, with one line on stderr; 2 wrong usage; 130 interrupted.
 """
 
 import contextlib
@@ -61,8 +60,8 @@ app.command("demo")(demo.demo)
 def main() -> None:
     """Run the command line and exit with its status.
 
-    SIGTERM and a closed terminal end it as Ctrl-C does, so that nothing half written stays.
-    Threads of torch, which is loaded later, sleep while they wait.
+    SIGTERM and a closed terminal end it like Ctrl-C, so that no incomplete files remain. Threads of
+    torch, which is loaded later, sleep while they wait.
     """
     wait_asleep()
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
@@ -80,7 +79,7 @@ def main() -> None:
 
 
 def _drop_unwritten() -> None:
-    """Drop what stdout refuses to take, which Python would try to write once more at its end."""
+    """Drop the text that stdout refused; Python would try to write it again at its end."""
     try:
         sys.stdout.flush()
     except OSError:

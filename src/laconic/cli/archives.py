@@ -34,11 +34,11 @@ def unpack_archive(
 ) -> dict[str, Any]:
     """Write the pictures of an archive as PNG files below a folder.
 
-    Of a truncated archive those before the cut are written, and the result says so under "error".
-    Pictures whose names had to be changed are under "renamed", the new names by the old ones.
+    For a truncated archive, the pictures before the cut are written, and the result has the key
+    "error". Pictures with changed names are under "renamed", the new names by the old ones.
 
     Raises:
-        InputError: the folder cannot be made, a picture would come to lie outside of it, or files
+        InputError: the folder cannot be made, a picture would be written outside of it, or files
             exist; then nothing is written.
         FileError: no picture can be read.
     """
@@ -81,9 +81,9 @@ def unpack_archive(
 
 
 def png_names(names: Sequence[str]) -> list[str]:
-    """Names that end in .png, all different, and none that of a folder of another.
+    """Names that end in .png, all different, and none equal to the folder of another.
 
-    The ending is replaced, or added where two would become the same.
+    The ending is replaced, or .png is added if two names would be the same.
 
     >>> png_names(["a.tif", "b/c.ppm", "b/c.png"])
     ['a.png', 'b/c.ppm.png', 'b/c.png']
@@ -105,7 +105,9 @@ def _check_all(folder: Path, names: Iterable[str], writer: Writer) -> None:
     for name in names:
         target = folder / name
         if not Path(os.path.realpath(target)).is_relative_to(root):
-            raise InputError(f"{target} would lie outside of {folder}, through a link; remove that")
+            raise InputError(
+                f"{target} would lie outside of {folder}, through a link; remove the link"
+            )
         if fault := writer.fault(target):
             faults.append(fault)
     if len(faults) > 1:

@@ -1,4 +1,4 @@
-"""`laconic bench`: how fast and how small, measured here and now."""
+"""`laconic bench`: measures speed and sizes on this machine."""
 
 import io
 import json
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Subject(StrEnum):
-    """What can be measured."""
+    """The subjects of a measurement."""
 
     REC = "rec"
     ENTROPY = "entropy"
@@ -43,7 +43,7 @@ def bench(
         ),
     ] = None,
     repeats: Annotated[
-        int, typer.Option(min=1, help="Runs; the median is told. Not for rec: one run each.")
+        int, typer.Option(min=1, help="Number of runs; the median counts. Not for rec.")
     ] = 3,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the networks.")] = None,
     coder: Annotated[
@@ -72,10 +72,10 @@ def bench(
     force: Force = False,
     data: DataRoot = None,
 ) -> None:
-    """Measure speed and size; prints one JSON object, or writes it where --json says.
+    """Measure speed and sizes; prints one JSON object, or writes it to the file of --json.
 
-    bench rec prints a table, and adds to the file that --json names: what it says about other
-    coders stays. Other files that exist are replaced with --force alone.
+    bench rec prints a table, and adds its results to the file of --json, where the results of other
+    coders are kept. Other existing files are replaced only with --force.
     """
     drawn = Writer(force=force, option="--figure", is_text=True)
     if figure is not None:
@@ -120,7 +120,7 @@ def write_json(value: dict[str, Any], path: Path, force: bool) -> None:
 
 
 def _median_seconds(work: Callable[[], Any], repeats: int) -> float:
-    """Median wall time after one run that pays for compilation and caches."""
+    """Median wall time, after one untimed run that compiles and fills caches."""
     work()
     times = []
     for _ in range(repeats):
@@ -131,7 +131,7 @@ def _median_seconds(work: Callable[[], Any], repeats: int) -> float:
 
 
 def _bench_image(repeats: int, threads: int | None) -> dict[str, Any]:
-    """The embedded model on the sample image, to and fro, beside JPEG and WebP."""
+    """Compress and decompress the sample image with the embedded model, JPEG and WebP."""
     import laconic
     from laconic.cli.demo import load_sample
 
@@ -223,10 +223,10 @@ def _bench_coders(
     out: Path | None,
     threads: int | None,
 ) -> dict[str, Any]:
-    """Every relative entropy coder, or those named; a line per measurement on stdout.
+    """Measure every relative entropy coder, or the named ones; one line per measurement on stdout.
 
-    The file `out` is written after each coder, and keeps what it says about others; what is no
-    file of its own is written to once, at the end. Returns what is known of each coder.
+    The file `out` is written after each coder, and keeps the results of other coders; a pipe or
+    device is written once, at the end. Returns the results of all coders.
     """
     import torch
 
@@ -238,9 +238,7 @@ def _bench_coders(
     for given, known_names, what in ((names, every, "coder"), (sections, SECTIONS, "section")):
         for name in given:
             if name not in known_names:
-                raise ConfigError(
-                    f"no {what} is called {name!r}: choose from {sorted(known_names)}"
-                )
+                raise ConfigError(f"no {what} is named {name!r}: choose from {sorted(known_names)}")
     if threads is not None:
         torch.set_num_threads(threads)
     adds = out is not None and out != STDIO and not is_special(out)
@@ -270,21 +268,21 @@ def _bench_coders(
 
 
 def _read_document(out: Path | None) -> dict[str, Any]:
-    """What the file says already; an empty document where there is none to add to."""
+    """The existing results in the file; an empty document if there is no file."""
     empty = {"title": "Relative entropy coders", "command": "laconic bench rec", "coders": {}}
     if out is None or not out.exists():
         return empty
     try:
         document = json.loads(out.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{out} cannot be added to: it is no JSON file") from error
+        raise InputError(f"cannot add results to {out}: it is not a JSON file") from error
     if not isinstance(document, dict) or not isinstance(document.get("coders"), dict):
-        raise InputError(f"{out} cannot be added to: it was not written by laconic bench rec")
+        raise InputError(f"cannot add results to {out}: laconic bench rec did not write it")
     return empty | document
 
 
 def _kodak() -> list[Path]:
-    """The Kodak pictures, or none and a line on stderr that says so."""
+    """The Kodak pictures; without the folder, an empty list and a warning on stderr."""
     from laconic.data.datasets import data_root
     from laconic.data.folders import list_images
 

@@ -1,4 +1,4 @@
-"""What commands share: one-line errors, a result for every file, progress on stderr."""
+"""Functions of all commands: errors in one line, a result per file, progress on stderr."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ Tick = Callable[[int, int], None]
 
 
 class Group(TyperGroup):
-    """Turns every `LaconicError`, and a file that the system refuses, into one line on stderr."""
+    """Prints every `LaconicError` and every error of the system as one line on stderr."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
@@ -39,7 +39,7 @@ class Group(TyperGroup):
 
 
 def refusal(error: OSError) -> InputError:
-    """What the system refuses, in one line."""
+    """An error of the system, in one line."""
     if error.filename is None:  # A stream: stdout, mostly.
         return InputError(f"cannot write: {error.strerror or error}")
     return InputError(f"{error.filename}: {error.strerror}; give another place")
@@ -58,7 +58,7 @@ def print_json(value: Any) -> None:
 def print_results(
     results: Sequence[dict[str, Any]], describe: Callable[[dict[str, Any]], str], as_json: bool
 ) -> None:
-    """Print results of files: one JSON object, or a line for each that was written."""
+    """Print results of files: one JSON object, or one line for each written file."""
     if as_json:
         print_json({"files": results})
         return
@@ -68,7 +68,7 @@ def print_results(
 
 
 def print_result(result: dict[str, Any], text: str, as_json: bool) -> None:
-    """Print one result: its JSON object, or a line, on stderr where stdout takes the file."""
+    """Print one result: its JSON object, or a line (on stderr if stdout takes the file)."""
     if as_json:
         print_json(result)
     else:
@@ -77,7 +77,7 @@ def print_result(result: dict[str, Any], text: str, as_json: bool) -> None:
 
 
 def as_bytes(path: Path) -> bytes:
-    """Everything in a file, or that comes from stdin.
+    """All bytes of a file, or of stdin.
 
     Raises:
         InputError: it cannot be read.
@@ -87,7 +87,7 @@ def as_bytes(path: Path) -> bytes:
 
 @contextlib.contextmanager
 def as_file(path: Path) -> Iterator[Path]:
-    """A regular file with what a path gives: itself, or a temporary copy of stdin or of a pipe."""
+    """A regular file for a path: the file itself, or a temporary copy of stdin or a pipe."""
     if path != STDIO and not is_special(path):
         yield path
         return
@@ -102,7 +102,7 @@ def as_file(path: Path) -> Iterator[Path]:
 
 
 def warn_if_larger(data: bytes, input_bytes: int) -> None:
-    """Warn where a result has more bytes than what it was made of."""
+    """Warn if a result has more bytes than its input."""
     if len(data) > input_bytes:
         warnings.warn(
             f"the result is larger than the input: {len(data):,} bytes of {input_bytes:,}",
@@ -117,10 +117,10 @@ def each(
     work: Callable[[Path, Path, Tick], dict[str, Any]],
     verb: str,
 ) -> tuple[list[dict[str, Any]], bool]:
-    """Do every file, reporting errors as they come; return results and whether all went well.
+    """Process every file and print errors; returns the results, and whether all succeeded.
 
-    Work that fails gives a result with "input" and "error"; work that is done in part returns a
-    result that says why under "error".
+    Failed work gives a result with "input" and "error"; partly done work returns a result with the
+    reason under "error".
     """
     results, good = [], True
     with progress(f"{verb} {len(inputs)} file{'s' * (len(inputs) != 1)}") as tick:
@@ -136,7 +136,7 @@ def each(
                 result = {"input": str(source), "error": str(error)}
             except BrokenPipeError:
                 raise
-            except Exception as error:  # A fault of ours stops no other file either.
+            except Exception as error:  # Our own fault does not stop the other files.
                 traceback.print_exc()
                 text = f"{shown(source)}: a fault in laconic, please report it: {error!r}"
                 result = {"input": str(source), "error": text}
@@ -152,7 +152,7 @@ def each(
 def naming(source: Path) -> Iterator[None]:
     """Put the file's name before the message of an error that does not mention it.
 
-    What the system refuses becomes an `InputError`, and so does a lack of memory.
+    Errors of the system, and a lack of memory, become an `InputError`.
     """
     name = shown(source)
     try:
@@ -166,7 +166,7 @@ def naming(source: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"{name}: {refusal(error)}") from error
     except MemoryError as error:
-        raise InputError(f"{name}: there is not enough memory for it") from error
+        raise InputError(f"{name}: not enough memory") from error
 
 
 @contextlib.contextmanager
@@ -210,9 +210,9 @@ def extras(purpose: str, names: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def progress(title: str) -> Iterator[Tick]:
-    """A bar with the time left on stderr, where that is a terminal.
+    """A progress bar with the remaining time on stderr, if that is a terminal.
 
-    Gives a function of (done, total).
+    Yields a function of (done, total).
     """
     if not sys.stderr.isatty():
         yield lambda done, total: None

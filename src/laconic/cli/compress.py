@@ -28,20 +28,16 @@ def compress(
     quality: Annotated[
         float | None, typer.Option(min=1, max=100, help="1 smallest to 100 best.  [default: 50]")
     ] = None,
-    bpp: Annotated[
-        float | None, typer.Option(help="Bits per pixel of the file, not exceeded.")
-    ] = None,
+    bpp: Annotated[float | None, typer.Option(help="Most bits per pixel of the file.")] = None,
     lossless: Annotated[
         bool, typer.Option("--lossless", help="Keep every pixel; a folder becomes one archive.")
     ] = False,
     frame: Annotated[
-        int | None, typer.Option(min=1, help="Of several frames or pages, the one to take.")
+        int | None, typer.Option(min=1, help="Number of the frame or page to take, from 1.")
     ] = None,
     effort: Annotated[
         int | None,
-        typer.Option(
-            min=0, max=9, help="Of lossless coding, 0 fastest to 9 smallest.  [default: 5]"
-        ),
+        typer.Option(min=0, max=9, help="Lossless coding: 0 fastest to 9 smallest.  [default: 5]"),
     ] = None,
     strip: Annotated[
         bool, typer.Option("--strip", help="Leave out EXIF, XMP and dots per inch.")
@@ -58,10 +54,10 @@ def compress(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the networks.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Compress images: IN.png becomes IN.lac beside it, unless -o says otherwise.
+    """Compress images: IN.png becomes IN.lac in the same folder, unless -o names another place.
 
-    -o names a file, or a folder: one that exists, or a new one with a slash at its end. - is
-    stdout. Files that exist are replaced with --force alone.
+    -o names a file, or a folder: an existing one, or a new one with a slash at its end. - is
+    stdout. Existing files are replaced only with --force.
     """
     if quality is not None and bpp is not None:
         raise typer.BadParameter("give --quality or --bpp, not both")
@@ -72,7 +68,7 @@ def compress(
     if folders and not lossless:
         raise InputError(f"{folders[0]} is a folder; archives of folders need --lossless")
     if folders and frame is not None:
-        raise InputError(f"{folders[0]} is a folder; --frame chooses a frame of single files")
+        raise InputError(f"{folders[0]} is a folder; --frame is for single files only")
     common: dict[str, Any] = {"model": model, "threads": threads, "effort": effort, "strip": strip}
     options: dict[str, Any] = {"quality": quality, "bpp": bpp, "coder": coder}
     options |= {"lossless": lossless, "frame": frame}
@@ -101,7 +97,7 @@ def compress(
 
 
 def _archive(source: Path, skip_bad: bool, options: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
-    """An archive of a folder, and what `--json` says of its inputs."""
+    """An archive of a folder, and the result of each of its inputs for `--json`."""
     import laconic
     from laconic.codecs.lossless.codec import SkippedWarning
     from laconic.codecs.lossless.file import LosslessFile
@@ -122,7 +118,7 @@ def _archive(source: Path, skip_bad: bool, options: dict[str, Any]) -> tuple[byt
 
 
 def _describe(result: dict[str, Any]) -> str:
-    """What people read of a result."""
+    """The text line of a result."""
     many = f"{result['pictures']:,} pictures, " if result["width"] is None else ""
     note = f"; {result['note']}" if result["note"] else ""
     return (
@@ -132,7 +128,7 @@ def _describe(result: dict[str, Any]) -> str:
 
 
 def _result(source: Path, target: Path, data: bytes, start: float) -> dict[str, Any]:
-    """What `--json` says of a file; null where a number means nothing."""
+    """The result of a file for `--json`; null where a number has no meaning."""
     import laconic
 
     values = laconic.open(data).info.to_dict()

@@ -22,7 +22,7 @@ def use_root(ctx: typer.Context, folder: Path | None) -> Path | None:
     """Make a folder the data root while the command and its workers run.
 
     Raises:
-        InputError: it is no folder.
+        InputError: it is not a folder.
     """
     if folder is None or ctx.resilient_parsing:
         return folder
@@ -60,7 +60,7 @@ def list_sets(
     data: DataRoot = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """List the data sets, and which of them are in the data root."""
+    """List the data sets, and show which of them are in the data root."""
     from laconic.data.datasets import data_root, describe_sets
 
     root = data_root()
@@ -85,9 +85,9 @@ def fetch_sets(
     force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Download data sets into the data root; an interrupted download goes on where it was.
+    """Download data sets into the data root; an interrupted download continues where it stopped.
 
-    Every file is checked against its SHA-256. Files that are there already are kept.
+    Every file is checked against its SHA-256. Files that already exist are kept.
     """
     from laconic.data.datasets import data_root
     from laconic.data.download import fetch

@@ -28,19 +28,19 @@ def decompress(
     quality: Annotated[
         int | None,
         typer.Option(
-            min=1, max=100, help="Of lossy formats such as .jpg.  [default: as it is; .jpg: 95]"
+            min=1, max=100, help="1 to 100, of formats such as .jpg.  [default: exact; .jpg: 95]"
         ),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the networks.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Decompress: IN.lac becomes IN.png beside it; with -o any format that Pillow writes.
+    """Decompress: IN.lac becomes IN.png in the same folder; -o takes every format of Pillow.
 
-    Formats that can keep a picture as it is do so, unless --quality is given. What a lossless file
-    holds is changed with --quality alone.
+    Formats that can keep all samples do so, unless --quality is given. The samples of a lossless
+    file are changed only with --quality.
 
-    An archive becomes a folder of PNG files: the one that -o names, or one beside it. Files that
-    exist are replaced with --force alone. - is stdout, where a picture is written as PNG.
+    An archive becomes a folder of PNG files: the folder of -o, or one next to the archive. Existing
+    files are replaced only with --force. - is stdout, where a picture is written as PNG.
     """
     options: dict[str, Any] = {"model": model, "threads": threads}
 
@@ -67,7 +67,7 @@ def decompress(
 
 
 def _describe(result: dict[str, Any]) -> str:
-    """What people read of a result."""
+    """The text line of a result."""
     seconds = f"{result['seconds']:.1f} s"
     if "of" not in result:
         return f"{result['width']} x {result['height']}, {seconds}"
@@ -104,18 +104,20 @@ def _decompress_one(
 
 
 def _format_of(target: Path) -> str:
-    """The format that a name asks for; PNG where it is no file of its own.
+    """The format of a name's ending; PNG for pipes and devices.
 
     Raises:
-        InputError: Pillow writes no such format.
+        InputError: Pillow cannot write this format.
     """
     from laconic.data.writing import find_format
 
     if target.suffix.lower() == ".lac":
-        raise InputError(f"{target} would be compressed again; name an image file, such as .png")
+        raise InputError(f"{target}: not an image file; name one, such as .png")
     format_name = find_format(target.suffix)
     if not target.suffix and (target == STDIO or is_special(target)):
         format_name = "PNG"
     if format_name is None:
-        raise InputError(f"{target}: Pillow writes no {target.suffix or 'files without ending'}")
+        if not target.suffix:
+            raise InputError(f"{target}: the output name needs an ending, e.g. .png")
+        raise InputError(f"{target}: Pillow cannot write {target.suffix}; name e.g. a .png file")
     return format_name

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 QUALITIES = (10, 35, 65)
 SHOWN = 0
-"""Which of the qualities the side-by-side picture shows: the smallest, where codecs differ most."""
+"""Index of the quality in the side-by-side picture: the smallest, where codecs differ most."""
 
 
 def demo(
@@ -49,11 +49,11 @@ def demo(
 
 
 def run_demo(out: Path, writer: Writer) -> dict[str, Any]:
-    """Code the sample at a few qualities and with JPEG and WebP at the same sizes.
+    """Compress the sample at a few qualities, and with JPEG and WebP at the same sizes.
 
     Args:
         out: folder of the results.
-        writer: refuses files that exist, before the work begins, or replaces them.
+        writer: before the work begins, refuses existing files, unless it may replace them.
 
     Returns:
         The table as plain values; files and a side-by-side PNG are in the folder `out`.
@@ -69,7 +69,7 @@ def run_demo(out: Path, writer: Writer) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     shown: list[tuple[str, Image.Image]] = [("original", image)]
     with progress("compressing the sample") as tick:
-        laconic.decompress(laconic.compress(image.crop((0, 0, 64, 64))))  # pays for compilation
+        laconic.decompress(laconic.compress(image.crop((0, 0, 64, 64))))  # compiles the loops
         for index, quality in enumerate(QUALITIES):
             start = time.perf_counter()
             data = laconic.compress(image, quality=quality)
@@ -103,7 +103,7 @@ def load_sample() -> "Image.Image":
 def _row(
     codec: str, quality: float, data: bytes, image: "Image.Image", seconds: float, decode: Any
 ) -> "tuple[dict[str, Any], Image.Image]":
-    """Decode, measure."""
+    """Decode a file and measure it."""
     import numpy as np
 
     from laconic.metrics import ms_ssim, ms_ssim_db, psnr
@@ -153,7 +153,7 @@ def _same_size(name: str, image: "Image.Image", size: int) -> "tuple[dict[str, A
 
 
 def _side_by_side(pictures: "list[tuple[str, Image.Image]]") -> "Image.Image":
-    """Two by two, each under its title."""
+    """The pictures two by two, each under its title."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(18)

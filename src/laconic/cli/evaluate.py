@@ -84,12 +84,13 @@ def run(
     out_html: Path | None,
     force: bool = False,
 ) -> None:
-    """Everything `evaluate` does, for any codec.
+    """The work of `evaluate`, for any codec.
 
-    A picture that cannot be read is reported, and the others are measured; the status is then 1.
+    A picture that cannot be read is reported, and the others are measured; then the exit status is
+    1.
 
     Raises:
-        LaconicError: whatever is wrong with the folder, the options or an output file.
+        LaconicError: the folder, an option or an output file has a fault.
     """
     from laconic.data.folders import list_images
     from laconic.evaluation.anchors.classical import find_anchors
@@ -98,7 +99,7 @@ def run(
     from laconic.evaluation.images.results import study_to_json
 
     if out_json is not None and out_json == out_html:
-        raise typer.BadParameter("--json and --html cannot go to the same place")
+        raise typer.BadParameter("--json and --html name the same file; give two names")
     inputs, outs = list_images(folder), [(out_json, "--json"), (out_html, "--html")]
     for path, option in outs:
         if path is not None:
@@ -124,10 +125,10 @@ def run(
 
 
 def parse_qualities(texts: Sequence[str]) -> list[float]:
-    """Numbers from 1 to 100, several in one text between commas; rising, each once.
+    """Numbers from 1 to 100, also several in one text with commas; sorted, each once.
 
     Raises:
-        typer.BadParameter: anything else; the command then exits with 2.
+        typer.BadParameter: a value is not such a number; the command exits with 2.
     """
     values = sorted(set(to_numbers("--quality", texts)))
     if not all(1 <= value <= 100 for value in values):
@@ -136,10 +137,10 @@ def parse_qualities(texts: Sequence[str]) -> list[float]:
 
 
 def parse_anchors(texts: Sequence[str]) -> list[str]:
-    """Names of anchors, several in one text between commas; "none" is no name.
+    """Names of anchors, also several in one text with commas; "none" means no anchor.
 
     Raises:
-        typer.BadParameter: an unknown name; the command then exits with 2.
+        typer.BadParameter: a name is unknown; the command exits with 2.
     """
     from laconic.evaluation.anchors.classical import ANCHORS
 
@@ -151,7 +152,7 @@ def parse_anchors(texts: Sequence[str]) -> list[str]:
 
 
 def page(codec: "Codec", study: "Study", folder: Path, names: list[str]) -> str:
-    """The HTML page, its pictures taken at the setting nearest to half a bit per pixel."""
+    """The HTML page, with pictures at the setting nearest to half a bit per pixel."""
     from laconic.evaluation.anchors.classical import ANCHORS
     from laconic.evaluation.images.gallery import make_gallery, setting_near
     from laconic.evaluation.report.page import render_page
@@ -197,7 +198,7 @@ def summary(study: "Study", differences: list["Difference"]) -> str:
 
 
 def _difference(one: "Difference") -> str:
-    """A line that compares two curves, or says why that is not possible."""
+    """A line that compares two curves, or gives the reason why it cannot."""
     low, high = one.rate_range
     title = f"BD-rate against {one.reference} on {one.figure}, {low:g}-{high:g} bpp:"
     if one.obstacle:

@@ -16,7 +16,7 @@ def to_numbers(option: str, texts: Sequence[str]) -> list[float]:
     """The numbers of such an option.
 
     Raises:
-        typer.BadParameter: no number, or something else; the command then exits with 2.
+        typer.BadParameter: there is no number, or a value is not a number; exit status 2.
     """
     given = f"{option} {','.join(texts)}"
     try:
@@ -24,14 +24,14 @@ def to_numbers(option: str, texts: Sequence[str]) -> list[float]:
     except ValueError as error:
         raise typer.BadParameter(f"{given}: give numbers separated by commas") from error
     if not numbers:
-        raise typer.BadParameter(f"{given}: give a number or more")
+        raise typer.BadParameter(f"{given}: give at least one number")
     return numbers
 
 
 def list_coders(value: str | Sequence[str] | None) -> str | Sequence[str] | None:
-    """Print the relative entropy coders and stop where the value is `help`; else give it back.
+    """Print the relative entropy coders and stop if the value is `help`; otherwise return it.
 
-    The table is read for that alone, so that `--help` stays quick.
+    The table of coders is imported only for `help`, so that `--help` stays quick.
     """
     given = [value] if isinstance(value, str) else list(value or ())
     if "help" not in split_list(given):

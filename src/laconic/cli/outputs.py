@@ -1,4 +1,4 @@
-"""Where results go: their names, and the rule that nobody's file is replaced unasked.
+"""Output files: their names, and the rule that existing files are replaced only on request.
 
 A command names its outputs with `place_outputs`, or checks those that the user names, and writes
 them through a `Writer`: an existing file is refused unless `--force` is given, and an input is
@@ -19,15 +19,15 @@ from laconic.container.storage import is_special, write_atomically
 from laconic.errors import InputError
 
 STDIO = Path("-")
-"""Stands for stdin among the inputs and for stdout among the outputs."""
+"""Means stdin as an input and stdout as an output."""
 NAME_BYTES = 255
-"""Of a file's name, at most."""
+"""Most bytes of a file's name."""
 NAMED_FILES = 5
-"""Renamed files that a line names; more are counted."""
+"""Most renamed files that a line names; it counts the others."""
 
 
 def to_path(text: str) -> Path:
-    """A path as the user wrote it; `./-` is a file that is called -, `-` alone is stdin or stdout.
+    """A path as the user wrote it; `./-` is a file with the name -, `-` is stdin or stdout.
 
     >>> to_path("-") == STDIO, to_path("./-") == STDIO
     (True, False)
@@ -47,11 +47,11 @@ def to_folder(text: str) -> Path:
 
 @dataclass(frozen=True)
 class Destination:
-    """What `-o` names.
+    """The value of `-o`.
 
     Attributes:
-        path: of a file or a folder.
-        slash: whether a slash at the end says that it is a folder.
+        path: path of a file or a folder.
+        slash: whether it ends with a slash, which marks a folder.
     """
 
     path: Path
@@ -64,7 +64,7 @@ class Destination:
 
     @property
     def is_folder(self) -> bool:
-        """Whether files go into it."""
+        """Whether it is a folder."""
         return self.slash or (self.path != STDIO and os.path.isdir(self.path))
 
 
@@ -82,7 +82,7 @@ class Writer:
     Attributes:
         inputs: files that the command reads; they are never replaced.
         force: whether other files that exist are replaced.
-        option: names the output on the command line, for messages.
+        option: the option that names the output, for messages.
         is_text: whether results may be printed on a terminal.
     """
 
@@ -95,13 +95,13 @@ class Writer:
         """Refuse a path that cannot be written to, before the work begins.
 
         Raises:
-            InputError: it is an input, or exists and `force` is not given, or is a terminal.
+            InputError: the path is an input, or exists without `force`, or is a terminal.
         """
         if fault := self.fault(path):
             raise InputError(fault)
 
     def fault(self, path: Path) -> str:
-        """Why a path is refused, or ""."""
+        """The reason why a path is refused, or ""."""
         if path == STDIO and sys.stdout.isatty() and not self.is_text:
             return f"stdout is a terminal; name a file with {self.option}, or use a pipe"
         if path == STDIO or is_special(path):
@@ -118,7 +118,7 @@ class Writer:
     def write(
         self, path: Path, data: bytes | Iterable[bytes], survives_power_loss: bool = True
     ) -> int:
-        """Write a file, all or nothing, or to stdout; returns the number of bytes.
+        """Write a file completely or not at all, or write to stdout; returns the number of bytes.
 
         Raises:
             InputError: `check` refuses the path, or it cannot be written.
@@ -145,17 +145,17 @@ class Writer:
 def place_outputs(
     inputs: Sequence[Path], out: Destination | None, suffix: str, as_json: bool = False
 ) -> list[Path]:
-    """Where each input's result goes: beside it, into the folder `out`, or to the file `out`.
+    """The output path of each input: next to it, in the folder `out`, or the file `out`.
 
-    Names that would be the same become longer ones, and a line on stderr says so.
+    Equal names are made longer, with a warning on stderr.
 
     Raises:
         InputError: the folder cannot be made.
-        typer.BadParameter: stdout would take several results, or one and the JSON.
+        typer.BadParameter: stdout would get several results, or a result and the JSON.
     """
     to_stdout = inputs[0] == STDIO if out is None else out.path == STDIO
     if len(inputs) > 1 and (to_stdout or STDIO in inputs):
-        raise typer.BadParameter("- takes the place of one file; give that alone")
+        raise typer.BadParameter("- is a single file, stdin or stdout; give one input alone")
     if to_stdout and as_json:
         raise typer.BadParameter("--json writes to stdout; name a file for the result with -o")
     if to_stdout:
@@ -180,7 +180,7 @@ def place_outputs(
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and those that it lies in.
+    """Make a folder and its parents.
 
     Raises:
         InputError: it cannot be made.
@@ -194,11 +194,11 @@ def make_folder(path: Path) -> None:
 def make_unique(
     names: Sequence[PurePath], shorts: Sequence[PurePath], suffix: str
 ) -> list[PurePath]:
-    """The short form of each name; where two are the same, longer forms, all different.
+    """The short form of each name; equal ones are made longer, so that all are different.
 
     Args:
-        names: of sources, all different.
-        shorts: what each would be called; a source whose short form is its own name keeps it.
+        names: names of the sources, all different.
+        shorts: the short forms; a source whose short form is its own name keeps it.
         suffix: added to a name, and to a name with a number, until the result is free.
     """
     counts = Counter(shorts)
@@ -222,26 +222,26 @@ def make_unique(
 
 
 def _lengthened(name: PurePath, tail: str) -> PurePath:
-    """A name with something added, cut where it would be longer than file systems allow."""
+    """A name with an addition, cut to the length that file systems allow."""
     kept = os.fsencode(name.name)[: NAME_BYTES - len(tail)].decode(errors="ignore")
     return name.with_name(kept + tail)
 
 
 def say_renamed(renamed: Iterable[tuple[str, str]]) -> None:
-    """One line on stderr that names results which are not called after their sources alone."""
+    """Print one line on stderr with the results whose names were made longer."""
     pairs = [f"{source} -> {target}" for source, target in renamed]
     if pairs:
         more = f" and {len(pairs) - NAMED_FILES} more" if len(pairs) > NAMED_FILES else ""
         shown = ", ".join(pairs[:NAMED_FILES]) + more
         typer.echo(
-            f"laconic: warning: renamed, since two names would be the same: {shown}", err=True
+            f"laconic: warning: renamed, because two names would be the same: {shown}", err=True
         )
 
 
 def _called_after(path: Path) -> Path:
-    """What a result is called after; a folder given as `.` has a name too, and so has stdin.
+    """The name from which the result's name is made; also for the folder `.` and for stdin.
 
-    An index of shards is called as the file would be that the shards are parts of.
+    For an index of shards it is the name of the file that the shards are parts of.
     """
     if path == STDIO:
         return Path("stdin")
@@ -254,7 +254,7 @@ def _called_after(path: Path) -> Path:
 
 
 def _is_input(path: Path, source: Path) -> bool:
-    """Whether a path is an input, or a picture in one that is a folder, through whatever links."""
+    """Whether a path is an input, or a picture in an input folder, also through links."""
     if os.path.isdir(source) and os.path.isfile(path):
         from laconic.data.exact_images import SUFFIXES
 

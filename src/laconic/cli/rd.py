@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from laconic.lab.sweep import Run, Sweep
 
 app = typer.Typer(
-    help="The rate-distortion laboratory: train sweeps of models, measure, draw their plane.",
+    help="Rate-distortion laboratory: train sweeps of models, measure them, draw the plane.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -26,7 +26,7 @@ LABORATORY = ("the laboratory needs", "train,eval,flows")
 """What says which extras are missing."""
 
 WORKER = (sys.executable, "-c", "from laconic.cli import main; main()", "rd", "work")
-"""Starts a worker of a sweep."""
+"""Code that starts a worker of a sweep."""
 
 
 @app.command("run")
@@ -41,12 +41,12 @@ def run(
     data: DataRoot = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Train and measure every model of a sweep; started again, it goes on where it was."""
+    """Train and measure every model of a sweep; a second start continues where it stopped."""
     for item in settings or []:
         if "=" not in item.strip("="):
             raise typer.BadParameter(f"--set takes key=value, not {item!r}")
     if not config.is_file():
-        raise InputError(f"{config} is no file; see experiments/rd for examples")
+        raise InputError(f"{config} is not a file; see experiments/rd for examples")
     with extras(*LABORATORY):
         from laconic.evaluation.models.laboratory import Laboratory
         from laconic.lab.sweep import read_sweep
@@ -77,7 +77,7 @@ def run(
         print_json(summary)
     else:
         typer.echo(
-            f"{sweep.folder}: {len(outcome.done)} done, {len(outcome.skipped)} had been done, "
+            f"{sweep.folder}: {len(outcome.done)} done, {len(outcome.skipped)} already done, "
             f"{len(outcome.failed)} failed"
         )
     if outcome.failed:
@@ -86,7 +86,9 @@ def run(
 
 @app.command("measure")
 def measure(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name, or released weights.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Name of a model, or released weights.")
+    ],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Pictures.")],
     out: Annotated[
         Path | None,
@@ -97,14 +99,14 @@ def measure(
         typer.Option(help="Operating points, repeated or separated by commas."),
     ] = None,
     points: Annotated[
-        int, typer.Option(min=1, help="How many, spread over the model's range, without --betas.")
+        int, typer.Option(min=1, help="Number of them over the model's range, without --betas.")
     ] = 8,
     patch: Annotated[int, typer.Option(min=1, help="Side of the centre crops, in pixels.")] = 128,
-    images: Annotated[int, typer.Option(min=2, help="How many pictures, one crop each.")] = 24,
-    seed: Annotated[int, typer.Option(help="Of which pictures, and of every draw.")] = 0,
+    images: Annotated[int, typer.Option(min=2, help="Number of pictures, one crop each.")] = 24,
+    seed: Annotated[int, typer.Option(help="Seed of pictures and of every draw.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Measure a released model of pictures at one operating point or many; nothing is trained."""
+    """Measure a released model of pictures at one or more operating points; trains nothing."""
     asked = to_numbers("--betas", betas) if betas else []
     with extras(*LABORATORY):
         from laconic.evaluation.models.laboratory import Laboratory
@@ -121,7 +123,7 @@ def measure(
 
     def report(result: dict[str, Any]) -> None:
         found.append({key: result[key] for key in ("name", "objective", "data", "measures")})
-        typer.echo(f"{result['name']}  {_told(result['measures'])}", err=as_json)
+        typer.echo(f"{result['name']}  {_figures(result['measures'])}", err=as_json)
 
     with progress(f"{len(chosen)} operating points") as tick:
         skipped = pictures.measure_pictures(
@@ -130,7 +132,7 @@ def measure(
     if as_json:
         print_json({"folder": str(where), "done": found, "skipped": skipped})
     else:
-        typer.echo(f"{where}: {len(found)} measured, {len(skipped)} had been measured")
+        typer.echo(f"{where}: {len(found)} measured, {len(skipped)} already measured")
 
 
 @app.command("plot")
@@ -164,7 +166,7 @@ def plot(
 
 @app.command("work", hidden=True)
 def work() -> None:
-    """A worker of `rd run`: one run, as the parent tells it on stdin."""
+    """A worker of `rd run`: one run, which the parent describes on stdin."""
     from laconic.evaluation.models.laboratory import Laboratory
     from laconic.lab.workers import work
 
@@ -172,18 +174,18 @@ def work() -> None:
 
 
 def _report(run: "Run", why: str, as_json: bool) -> None:
-    """One line for a run that has ended."""
+    """Print one line for a finished run."""
     if why:
         typer.echo(f"laconic: error: {run.name}: {why.removeprefix('laconic: error: ')}", err=True)
         return
     from laconic.lab.runs import read_result
 
-    typer.echo(f"{run.name}  {_told((read_result(run) or {})['measures'])}", err=as_json)
+    typer.echo(f"{run.name}  {_figures((read_result(run) or {})['measures'])}", err=as_json)
 
 
-def _told(measures: Mapping[str, Any]) -> str:
+def _figures(measures: Mapping[str, Any]) -> str:
     """Rate, distortion and their sum."""
-    told = [
+    figures = [
         f"{label} {measures[key]['value']:.2f}"
         for key, label in (
             ("rate_nats", "R"),
@@ -192,11 +194,11 @@ def _told(measures: Mapping[str, Any]) -> str:
         )
         if key in measures
     ]
-    return f"{'  '.join(told)} nats"
+    return f"{'  '.join(figures)} nats"
 
 
 def _list(sweep: "Sweep", left: set[str], as_json: bool) -> None:
-    """What a sweep would do."""
+    """The list of a sweep's runs."""
     runs: list[dict[str, Any]] = [
         {"name": run.name, "finished": run.name not in left} for run in sweep.runs
     ]

@@ -44,12 +44,12 @@ def shrink(
         list[str] | None,
         typer.Option(
             metavar="T|PATTERN=T",
-            help="Relative error that a tensor may have; repeated or separated by commas for "
+            help="Largest relative error of a tensor; repeated or separated by commas for "
             "tensors by name, as in 'head.*=0.002'.  [default: 0.01]",
         ),
     ] = None,
     bits_per_weight: Annotated[
-        float | None, typer.Option(help="Bits per number of the file, not exceeded.")
+        float | None, typer.Option(help="Most bits per number of the file.")
     ] = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Keep every bit.")] = False,
     codebook: Annotated[
@@ -70,7 +70,7 @@ def shrink(
 ) -> None:
     """Shrink a network's weights: no data, no training; shapes, types and names are kept.
 
-    NET.safetensors becomes NET.lac beside it, unless -o says otherwise; - is stdout.
+    NET.safetensors becomes NET.lac in the same folder, unless -o names another place; - is stdout.
     """
     tolerances = _tolerances(tolerance or [])
     requests = (bool(tolerances), bits_per_weight is not None, lossless, codebook is not None)
@@ -117,7 +117,7 @@ def shrink(
 
 
 def _describe(result: dict[str, Any]) -> str:
-    """What people read of a result, behind the names of its files."""
+    """The text of a result, after the names of its files."""
     written, read = result["output_bytes"], result["input_bytes"]
     text = f"{written:,} bytes, {written / read:.1%} of {read:,}, {result['seconds']:.1f} s"
     if result["input_files"] > 1:
@@ -126,7 +126,7 @@ def _describe(result: dict[str, Any]) -> str:
 
 
 def _measure(path: Path, data: bytes) -> list[dict[str, Any]]:
-    """What every tensor has lost, as `--json` prints it."""
+    """The error of every tensor, for `--json`."""
     from dataclasses import asdict
 
     from laconic.codecs.network.codec import NetworkFile
@@ -140,7 +140,7 @@ def _measure(path: Path, data: bytes) -> list[dict[str, Any]]:
 
 
 def _lines(errors: list[dict[str, Any]]) -> list[str]:
-    """A table: of each tensor its error, and the worst row and column with theirs."""
+    """A table: the error of each tensor, and its worst row and column with their errors."""
     head = ["tensor", "kept", "error", "worst row", "worst column"]
     rows = [
         [
@@ -162,9 +162,9 @@ def _lines(errors: list[dict[str, Any]]) -> list[str]:
 
 
 def _tolerances(texts: list[str]) -> dict[str, float]:
-    """Numbers by pattern, in the order in which the last pattern that fits counts.
+    """Numbers by pattern, in such an order that the last matching pattern counts.
 
-    A number alone is for all tensors that no pattern fits, and comes first.
+    A number without a pattern is for all tensors that match no pattern, and comes first.
     """
     general, found = 0.01, dict[str, float]()
     for text in split_list(texts):
@@ -172,9 +172,9 @@ def _tolerances(texts: list[str]) -> dict[str, float]:
         try:
             value = float(number)
         except ValueError:
-            raise typer.BadParameter(f"--tolerance {text}: {number!r} is no number") from None
+            raise typer.BadParameter(f"--tolerance {text}: {number!r} is not a number") from None
         if pattern:
-            found.pop(pattern, None)  # One that is given again moves to the end.
+            found.pop(pattern, None)  # A repeated pattern moves to the end.
             found[pattern] = value
         else:
             general = value
@@ -184,7 +184,7 @@ def _tolerances(texts: list[str]) -> dict[str, float]:
 
 
 def _ticking(network: "NetworkFile", tick: Tick) -> "Iterator[Tensor]":
-    """The tensors, telling of each as it is asked for."""
+    """The tensors; reports progress for each one that is read."""
     for index, (_, tensor) in enumerate(network.tensors()):
         tick(index, len(network.entries))
         yield tensor
@@ -203,8 +203,8 @@ def expand(
 ) -> None:
     """Expand a .lac file of weights to a safetensors file.
 
-    NET.lac becomes NET.safetensors beside it, unless -o says otherwise; - is stdout. A file that
-    exists, such as the one that was shrunk, is replaced with --force alone.
+    NET.lac becomes NET.safetensors in the same folder, unless -o names another place; - is stdout.
+    An existing file, such as the original weights, is replaced only with --force.
     """
     from laconic.codecs.network.codec import NetworkFile
     from laconic.data.weights import encode_weights

@@ -1,4 +1,4 @@
-"""Tables for people: ruled on a terminal, plain columns in a file or a pipe."""
+"""Tables of text: with rules on a terminal, plain columns in a file or a pipe."""
 
 import io
 import re
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 NUMBER: Final = re.compile(r"[-+−]?[\d,.]+ ?(%|MB)?|–|nan|")
-"""A cell that stands to the right."""
+"""Matches cells that are aligned to the right."""
 
 PLAIN_WIDTH: Final = 100_000
 """Columns of a plain table, so that no cell is broken into lines."""
