@@ -23,7 +23,7 @@ from laconic.data.datasets import data_root
 from laconic.data.patches import load_images, read_split
 from laconic.evaluation.anchors.classical import find_anchors
 from laconic.evaluation.images.ideal import IdealPoint, ideal_curve
-from laconic.evaluation.images.rate_distortion import measure
+from laconic.evaluation.images.rate_distortion import measure_picture
 from laconic.evaluation.report.provenance import describe_run
 from laconic.metrics import bd_rate
 from laconic.metrics.images import Image8, ms_ssim_db
@@ -61,7 +61,7 @@ def hevc(images: Sequence[Image8]) -> list[dict[str, float]]:
     (anchor,) = find_anchors(["heif"])
     curve = []
     for setting in anchor.settings:
-        found = [measure(anchor, "", pixels, setting) for pixels in images]
+        found = [measure_picture(anchor, "", pixels, setting) for pixels in images]
         rates = [8 * one.bytes / one.width / one.height for one in found]
         similarities = [ms_ssim_db(one.ms_ssim) for one in found]
         values = (rates, [one.psnr for one in found], similarities)

@@ -24,7 +24,7 @@ from torch import Tensor
 from laconic.codecs.lossless.codec import Core, LosslessCodec, make_coder
 from laconic.evaluation.images.lossless import measure_set
 from laconic.evaluation.images.results import finite
-from laconic.evaluation.models.measures import MeasureConfig, measure
+from laconic.evaluation.models.measures import MeasureConfig, measure_model
 from laconic.evaluation.report.provenance import describe_run
 from laconic.lab.datasets import DataConfig, read_small
 from laconic.lab.recipes.latent import make_objective
@@ -83,7 +83,7 @@ def main() -> None:
         if found["objective"].get("beta") != BETA:
             continue
         model, test = trained(result, found)
-        measures = measure(model, test, SETTINGS)
+        measures = measure_model(model, test, SETTINGS)
         rows.append({"name": found["name"], "family": found["family"], "measures": measures})
         print(found["name"], {k: round(v["value"], 2) for k, v in measures.items()}, flush=True)
         if found["family"] == GRADIENT_FAMILY and not gradients:

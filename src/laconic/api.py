@@ -3,7 +3,7 @@
 Everything heavy is imported inside the functions, so that `import laconic` stays quick.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -24,6 +24,7 @@ from laconic.arguments import (
 )
 from laconic.errors import InputError
 from laconic.loading import loader_for, loader_of_lossless, lossless_codec, model_name
+from laconic.progress import Progress, silent
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from laconic.arguments import Picture
     from laconic.codecs.info import FileInfo
     from laconic.codecs.lossless.info import LosslessInfo
-
-Progress = Callable[[int, int], None]
 
 
 def compress(
@@ -285,7 +284,7 @@ def shrink(
     requests = lossless + sum(one is not None for one in (tolerance, bits_per_weight, codebook))
     if requests + (step_scale is not None) > 1:
         raise InputError("give one of tolerance, bits_per_weight, lossless, codebook, step_scale")
-    say: Progress = progress or (lambda done, total: None)
+    say: Progress = progress or silent
     if isinstance(weights, Module) and posterior.is_converted(weights) and not requests:
         scale = 1.0 if step_scale is None else step_scale
         with using():

@@ -4,13 +4,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from laconic.arguments import PathLike, to_path
+from laconic.progress import Progress
 
 if TYPE_CHECKING:
     from laconic.codecs.lossless.codec import LosslessCodec
     from laconic.codecs.lossless.file import LosslessFile
     from laconic.pretrained import Pretrained
-
-Progress = Callable[[int, int], None]
 
 
 def lossless_codec(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from laconic.lab import workers
-from laconic.lab.points import Progress
+from laconic.lab.points import StageProgress
 from laconic.lab.sweep import Run, Sweep
 from laconic.lab.workers import run_sweep
 
@@ -101,7 +101,7 @@ def test_a_worker_stops_when_its_parent_is_gone(
     reader, writer = os.pipe()
     saved: list[str] = []
 
-    def complete(given: Run, instruments: object, progress: Progress) -> None:
+    def complete(given: Run, instruments: object, progress: StageProgress) -> None:
         progress("train", 1, 2)
         try:
             os.close(writer)

@@ -26,8 +26,8 @@ GRIDS = "grids.npz"
 IGNORED = ("checkpoint_minutes", "log_steps", "logger", "minutes", "compile")
 """Settings of the loop that change nothing about where it ends."""
 
-Progress = Callable[[str, int, int], None]
-"""Told the stage, and how much of how much is done."""
+StageProgress = Callable[[str, int, int], None]
+"""Called with the stage, the number of its finished parts and of all its parts."""
 
 
 class Point(Protocol):
@@ -68,7 +68,7 @@ class Instruments(Protocol):
         train: Tensor,
         test: Tensor,
         settings: Mapping[str, Any],
-        watch: Progress,
+        watch: StageProgress,
     ) -> Point:
         """The point of a model.
 

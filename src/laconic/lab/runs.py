@@ -20,7 +20,7 @@ from laconic.lab.datasets import DataConfig, shuffled
 from laconic.lab.points import (
     Instruments,
     Point,
-    Progress,
+    StageProgress,
     read_point,
     refuse_changes,
     write_point,
@@ -67,7 +67,7 @@ def read_result(run: Run) -> dict[str, Any] | None:
     return read_point(Path(run.folder))
 
 
-def complete(run: Run, instruments: Instruments, progress: Progress) -> dict[str, Any]:
+def complete(run: Run, instruments: Instruments, progress: StageProgress) -> dict[str, Any]:
     """Do whatever is left of a run, and return its result.
 
     Raises:
@@ -85,7 +85,7 @@ def complete(run: Run, instruments: Instruments, progress: Progress) -> dict[str
         return write_point(folder, _describe(run, trainer), point)
 
 
-def _train(run: Run, progress: Progress) -> Trainer:
+def _train(run: Run, progress: StageProgress) -> Trainer:
     """The run's recipe, to its last step."""
     recipe = {key: value for key, value in run.training.items() if key in RECIPE}
     recipe["folder"] = run.folder
@@ -102,7 +102,9 @@ def _train(run: Run, progress: Progress) -> Trainer:
     return trainer
 
 
-def _measure(run: Run, trainer: Trainer, instruments: Instruments, progress: Progress) -> Point:
+def _measure(
+    run: Run, trainer: Trainer, instruments: Instruments, progress: StageProgress
+) -> Point:
     device = trainer.fabric.device
     torch.manual_seed(trainer.config.seed)
     train = shuffled(build(DataConfig, run.training["data"], "data")).to(device)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 @torch.no_grad()
-def ascend(
+def update_multiplier(
     multiplier: Tensor,
     excess: Tensor,
     rate: float,

@@ -8,7 +8,7 @@ import torch
 
 from laconic.codecs.image.codec import ImageCodec
 from laconic.evaluation.images.ours import OurCodec, context_of, exact_draw
-from laconic.evaluation.images.rate_distortion import measure
+from laconic.evaluation.images.rate_distortion import measure_picture
 from laconic.metrics import psnr
 from laconic.models.base import LatentVariableModel
 
@@ -61,7 +61,7 @@ def test_the_context_is_the_codec_s(tiny_model: LatentVariableModel, quality: fl
 
 def test_our_codec_is_measured(tiny_model: LatentVariableModel, pixels: np.ndarray) -> None:
     codec = OurCodec(ImageCodec(tiny_model, "pixels", bytes(16)))
-    got = measure(codec, "blocks", pixels, 60)
+    got = measure_picture(codec, "blocks", pixels, 60)
     length = got.code_length
     assert length is not None
     assert length.file_bits == 8 * got.bytes

@@ -11,7 +11,7 @@ import pytest
 from laconic.data.folders import load_rgb
 from laconic.errors import ConfigError, InputError
 from laconic.evaluation.anchors.classical import ANCHORS
-from laconic.evaluation.images.rate_distortion import measure, rate_distortion
+from laconic.evaluation.images.rate_distortion import measure_picture, rate_distortion
 from laconic.evaluation.images.results import (
     Curve,
     Measurement,
@@ -34,7 +34,7 @@ def test_every_combination_is_measured(study: Study) -> None:
 
 def test_a_measurement_is_of_the_whole_file(folder: Path) -> None:
     pixels, codec = load_rgb(folder / "wide.png"), ANCHORS["jpeg"]
-    got = measure(codec, "wide", pixels, 40)
+    got = measure_picture(codec, "wide", pixels, 40)
     data = codec.encode(pixels, 40)
     assert (got.width, got.height, got.bytes) == (240, 176, len(data))
     assert got.bpp == pytest.approx(8 * len(data) / (240 * 176))

@@ -12,7 +12,7 @@ from torch.distributions import Bernoulli, Distribution, Independent
 
 from laconic.errors import ConfigError, InputError
 from laconic.evaluation.models.estimates import Sampling, UnavailableMeasureError
-from laconic.evaluation.models.measures import MeasureConfig, grids, measure
+from laconic.evaluation.models.measures import MeasureConfig, grids, measure_model
 from laconic.models.base import LatentVariableModel
 from laconic.models.dense.vae import DenseConfig, DenseVAE
 from laconic.models.pln import PLN, PLN_PRESETS
@@ -49,7 +49,7 @@ def dense(likelihood: str) -> DenseVAE:
 
 def test_a_model_of_one_level_gives_everything(digits: Tensor) -> None:
     model = dense("bernoulli")
-    found = measure(model, digits, QUICK, train=digits)
+    found = measure_model(model, digits, QUICK, train=digits)
     assert set(found) == (
         ALWAYS | ONE_LEVEL | GENERATIVE | {"train_rate_nats", "train_distortion_nats"}
     )
@@ -73,9 +73,11 @@ def test_a_model_of_one_level_gives_everything(digits: Tensor) -> None:
 def test_the_same_seed_gives_the_same_measures_whatever_else_is_taken(digits: Tensor) -> None:
     model = dense("bernoulli").train()
     before = torch.random.get_rng_state()
-    found = measure(model, digits, QUICK)
-    assert found == measure(model, digits, QUICK)
-    fewer = measure(model, digits, build(MeasureConfig, {"generated": 0, "batch": 4}, "measure"))
+    found = measure_model(model, digits, QUICK)
+    assert found == measure_model(model, digits, QUICK)
+    fewer = measure_model(
+        model, digits, build(MeasureConfig, {"generated": 0, "batch": 4}, "measure")
+    )
     assert fewer["distortion_nats"] == found["distortion_nats"]
     assert torch.equal(before, torch.random.get_rng_state())
     assert model.training
@@ -94,19 +96,19 @@ def test_what_a_model_cannot_give_is_absent(
 ) -> None:
     channels = 1 if side == 28 else 3
     torch.manual_seed(0)
-    found = measure(model(), torch.rand(6, channels, side, side), QUICK)
+    found = measure_model(model(), torch.rand(6, channels, side, side), QUICK)
     assert set(found) == (ALWAYS | ONE_LEVEL | GENERATIVE) - missing
 
 
 def test_what_is_turned_off_is_absent(choices: Model) -> None:
     config = MeasureConfig(iwae_draws=0, information_images=0, generated=0)
-    found = measure(choices(), choices().all_images, config, train=choices().all_images)
+    found = measure_model(choices(), choices().all_images, config, train=choices().all_images)
     assert set(found) == (ALWAYS - {"iwae_nats"}) | {"train_rate_nats", "train_distortion_nats"}
 
 
 def test_progress_is_told_by_name(digits: Tensor) -> None:
     told: list[tuple[str, int, int]] = []
-    measure(dense("bernoulli"), digits, QUICK, digits, lambda *one: told.append(one))
+    measure_model(dense("bernoulli"), digits, QUICK, digits, lambda *one: told.append(one))
     names = {name for name, done, total in told if done == total}
     assert names == {
         *("rate_distortion", "train_rate_distortion", "iwae", "ais", "information", "generative")
@@ -174,4 +176,4 @@ def test_broken_weights_end_in_one_line(choices: Model) -> None:
     model = choices()
     model.likelihood = likelihood
     with pytest.raises(InputError, match="distortion: 16 of 16 values"):
-        measure(model, model.all_images)
+        measure_model(model, model.all_images)

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -40,6 +40,7 @@ from laconic.errors import (
     UnsupportedFileError,
 )
 from laconic.models.base import Context, LatentVariableModel, NormalLadder
+from laconic.progress import Progress, silent
 from laconic.threads import each, using
 
 SEED = 0
@@ -49,7 +50,6 @@ SIZES: Final = SizeCurve(QUALITY_STEPS, math.log(20) / 1000, math.log, QUALITY_S
 SHORT: Final = 0.1
 """A file this much below the size that was asked for is named in a warning."""
 
-Progress = Callable[[int, int], None]
 TILES_AT_ONCE: Final = 2
 """Tiles that are decoded side by side: each takes as much memory as the networks do."""
 LATENTS, ALPHA = "latents", "alpha"
@@ -83,7 +83,7 @@ class ImageCodec:
                 f"the model {model_name!r} shows no pictures of its own: it is for lossless "
                 "compression (--lossless) or for the laboratory"
             )
-        self.progress: Progress = progress or (lambda done, total: None)
+        self.progress: Progress = progress or silent
         self.model_name = model_name
         self.fingerprint = fingerprint[:FINGERPRINT_BYTES]
         if len(self.fingerprint) != FINGERPRINT_BYTES:

@@ -28,11 +28,11 @@ from laconic.codecs.lossless.names import check_names
 from laconic.codecs.lossless.note import Note
 from laconic.codecs.lossless.picture import ExactPicture, put_together, take_apart
 from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
+from laconic.progress import Progress, silent
 
 if TYPE_CHECKING:
     from laconic.models.base import LatentVariableModel
 
-Progress = Callable[[int, int], None]
 Picture = Image.Image | NDArray[Any]
 Source = tuple[str, Callable[[], Picture]]
 """A picture's name, and how to read it; it is read twice."""
@@ -97,7 +97,7 @@ class LosslessCodec:
         effort: int | None = None,
     ) -> None:
         self._given = core
-        self.progress: Progress = progress or (lambda done, total: None)
+        self.progress: Progress = progress or silent
         self.effort = None if effort is None else check_effort(effort)
 
     @cached_property

@@ -40,6 +40,7 @@ from laconic.errors import (
     UnreachableTargetError,
     UnsupportedFileError,
 )
+from laconic.progress import Progress, silent
 from laconic.threads import thread_count
 from laconic.types import NUMBER_BITS, shape_in_numbers
 from laconic.weights.methods.kmeans import MOST_VALUES
@@ -56,7 +57,6 @@ FIRST: Final = 0.05
 START: Final = round(STEPS * math.log(FIRST / COARSEST) / math.log(FINEST / COARSEST))
 """The tolerance that is tried first, and its step."""
 
-Progress = Callable[[int, int], None]
 Fetch = Callable[[], Tensor]
 Source = Mapping[str, tuple[str, Fetch]]
 """Tensors by name: the name of the type in safetensors files, and how to get the tensor."""
@@ -100,15 +100,11 @@ def _same(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _silent(done: int, total: int) -> None:
-    pass
-
-
 def shrink(
     source: Source,
     metadata: Mapping[str, str],
     tolerance: float | Mapping[str, float],
-    progress: Progress = _silent,
+    progress: Progress = silent,
     steps: Mapping[str, float] | None = None,
     draws: Draws = Draws(),  # noqa: B008 (frozen)
     threads: int | None = None,
@@ -329,7 +325,7 @@ def shrink_to(
     source: Source,
     metadata: Mapping[str, str],
     bits_per_number: float,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> bytes:
     """The most exact file found whose size is at most so many bits per number, within 1 %.
 

@@ -7,11 +7,12 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from laconic.codecs.network.codec import Progress, named, shrink
+from laconic.codecs.network.codec import named, shrink
 from laconic.codecs.network.loading import original_name
 from laconic.codecs.network.miracle import shrink_drawn
 from laconic.coding.tensors.codebook import LARGEST
 from laconic.errors import InputError
+from laconic.progress import Progress
 from laconic.weights.convert import plain, stored_layers
 from laconic.weights.layers import ProbabilisticLayer
 from laconic.weights.methods.miracle import MiraclePosterior

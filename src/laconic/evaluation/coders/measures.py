@@ -148,7 +148,7 @@ def _smooth(fields: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
 # ------------------------------------------------------------------------------------ one coder
 
 
-def measure(coder: RelativeEntropyCoder, level: Level, seed: int = 0) -> Row:
+def measure_message(coder: RelativeEntropyCoder, level: Level, seed: int = 0) -> Row:
     """Measure one message: bits with all side information, bias, candidates and time.
 
     "bias" is the mean squared standardised residual minus 1; "loss_db" is the squared distance to
@@ -196,12 +196,12 @@ def measure_within(
         for share in (64, 8):
             part = level.channels(max(1, channels // share))
             if part.data.shape[1] < channels:
-                measure(coder, part, seed)
-                expected = measure(coder, part, seed)["encode_seconds"]
+                measure_message(coder, part, seed)
+                expected = measure_message(coder, part, seed)["encode_seconds"]
                 expected *= channels / part.data.shape[1]
                 if expected > limit_seconds:
                     return _skip(coder, f"{expected:.0f} s expected, limit {limit_seconds:.0f} s")
-        return measure(coder, level, seed)
+        return measure_message(coder, level, seed)
     except LaconicError as error:
         return _skip(coder, str(error))
 

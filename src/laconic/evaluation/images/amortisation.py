@@ -13,15 +13,14 @@ from laconic.distributions.divergence import density
 from laconic.evaluation.models.estimates import (
     DEFAULT,
     Estimate,
-    Progress,
     Sampling,
     UnavailableMeasureError,
     batches,
     estimate,
     measuring,
-    silent,
 )
 from laconic.models.base import Context, LatentVariableModel
+from laconic.progress import Progress, silent
 from laconic.training.refinement import Refinement, refine
 
 

@@ -10,16 +10,10 @@ from laconic.evaluation.anchors.classical import Codec
 from laconic.evaluation.images.results import Curve, Measurement, Point, Study
 from laconic.metrics import ms_ssim, psnr
 from laconic.metrics.images import Image8
-
-Progress = Callable[[int, int], None]
-"""Called with the number of finished measurements and the number of all."""
+from laconic.progress import Progress, silent
 
 Plan = Sequence[tuple[Codec, Sequence[float]]]
 """Codecs, each with the settings to measure."""
-
-
-def silent(done: int, total: int) -> None:
-    """Report no progress."""
 
 
 def rate_distortion(plan: Plan, folder: Path, progress: Progress = silent) -> Study:
@@ -75,7 +69,7 @@ def _read_all(paths: Sequence[Path]) -> tuple[list[tuple[str, Image8]], dict[str
     return pictures, failures
 
 
-def measure(codec: Codec, name: str, pixels: Image8, setting: float) -> Measurement:
+def measure_picture(codec: Codec, name: str, pixels: Image8, setting: float) -> Measurement:
     """Encode and decode one picture, and measure both.
 
     Args:
@@ -118,7 +112,7 @@ def _curve(
     for setting in settings:
         measurements = []
         for name, pixels in pictures:
-            measurements.append(measure(codec, name, pixels, setting))
+            measurements.append(measure_picture(codec, name, pixels, setting))
             tick()
         points.append(Point(setting, tuple(measurements)))
     return Curve(codec.name, codec.label, codec.description, tuple(points))

@@ -24,16 +24,15 @@ from laconic.errors import ConfigError
 from laconic.evaluation.models.estimates import (
     DEFAULT,
     Estimate,
-    Progress,
     Sampling,
     UnavailableMeasureError,
     batches,
     estimate,
     log_volume,
     measuring,
-    silent,
 )
 from laconic.models.base import Context, LatentVariableModel
+from laconic.progress import Progress, silent
 
 STARTS = ("posterior", "marginal")
 """The possible starts of chains."""

@@ -7,7 +7,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,14 +19,9 @@ from laconic.distributions.divergence import density
 from laconic.errors import InputError
 from laconic.models.base import Condition, Context, LatentVariableModel
 from laconic.models.walk import walk
+from laconic.progress import Progress, silent
 from laconic.training.modes import evaluation
 
-Progress = Callable[[int, int], None]
-"""Called with the number of batches done and the number there will be."""
-
-
-def silent(done: int, total: int) -> None:
-    """Report no progress."""
 
 
 class UnavailableMeasureError(InputError):

@@ -33,7 +33,6 @@ from laconic.errors import InputError
 from laconic.evaluation.models.estimates import (
     DEFAULT,
     Estimate,
-    Progress,
     Sampling,
     device,
     draw_pictures,
@@ -43,11 +42,11 @@ from laconic.evaluation.models.estimates import (
     make_context,
     measuring,
     nats,
-    silent,
     split,
 )
 from laconic.evaluation.models.information import importance_bound
 from laconic.models.base import Context, LatentVariableModel
+from laconic.progress import Progress, silent
 
 _TRIALS = 64
 """Most pictures on which q is chosen."""

@@ -23,7 +23,6 @@ from laconic.errors import InputError
 from laconic.evaluation.models.estimates import (
     DEFAULT,
     Estimate,
-    Progress,
     Sampling,
     UnavailableMeasureError,
     batches,
@@ -32,9 +31,9 @@ from laconic.evaluation.models.estimates import (
     log_volume,
     measuring,
     nats,
-    silent,
 )
 from laconic.models.base import Context, LatentVariableModel
+from laconic.progress import Progress, silent
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from laconic.codecs.lossless.chains.coded_length import WAYS, coded_bits
 from laconic.evaluation.models.estimates import Sampling, UnavailableMeasureError
-from laconic.evaluation.models.measures import MeasureConfig, Measures, grids, measure
+from laconic.evaluation.models.measures import MeasureConfig, Measures, grids, measure_model
 from laconic.models.base import LatentVariableModel
 from laconic.training.config import build
 
@@ -71,7 +71,7 @@ class Laboratory:
             watch: told the stage, how much is done and of how much.
         """
         config = build(MeasureConfig, settings["measure"], "measure")
-        found = measure(model, test, config, train, watch)
+        found = measure_model(model, test, config, train, watch)
         files = {}
         for way in self._ways(settings):
             watch(way, 0, 1)

@@ -22,7 +22,6 @@ from laconic.evaluation.models.annealed import Annealing, annealed
 from laconic.evaluation.models.estimates import (
     DEFAULT,
     Estimate,
-    Progress,
     Sampling,
     UnavailableMeasureError,
     check_images,
@@ -36,6 +35,7 @@ from laconic.evaluation.models.estimates import (
 from laconic.evaluation.models.generative import generative
 from laconic.evaluation.models.information import information, iwae, rate_distortion
 from laconic.models.base import LatentVariableModel
+from laconic.progress import Progress
 from laconic.training.refinement import Refinement
 
 Measures = dict[str, dict[str, Any]]
@@ -128,7 +128,7 @@ class MeasureConfig:
         return Sampling(self.batch, seed, self.beta or None)
 
 
-def measure(
+def measure_model(
     model: LatentVariableModel,
     images: Tensor,
     config: MeasureConfig = MeasureConfig(),

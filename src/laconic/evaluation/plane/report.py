@@ -29,6 +29,7 @@ from laconic.evaluation.plane.tables import (
 from laconic.evaluation.report.figures import figure_paths, render_svg, save_figure
 from laconic.evaluation.report.page import Version
 from laconic.evaluation.report.templates import Cell, Table, render_template
+from laconic.progress import Progress, silent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -166,13 +167,6 @@ class ShownSection:
 
 Tick = Callable[[], None]
 """Called after every figure."""
-
-Progress = Callable[[int, int], None]
-"""Called with the number of figures drawn and the number there will be."""
-
-
-def silent(done: int, total: int) -> None:
-    """No progress at all."""
 
 
 def replace(path: Path) -> None:

@@ -23,6 +23,7 @@ from laconic.coding.tensors.sparse import count_sparse
 from laconic.errors import ConfigError
 from laconic.evaluation.networks.pruning import OperationsLog, clusters, read_operations
 from laconic.lab.tasks import NETWORKS, TASKS, Data
+from laconic.progress import silent
 from laconic.training import checkpoints
 from laconic.training.classification import ClassifierLoss, LabelledBatches, error_percent
 from laconic.training.config import build
@@ -44,7 +45,7 @@ STATISTICS = 10_000
 STEP_SCALES = tuple(2 ** (k / 2) for k in range(8, -17, -1))
 """Factors on the steps that posteriors ask for, tried from the coarsest on."""
 
-Progress = Callable[[int, dict[str, float]], None]
+StepProgress = Callable[[int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def read_recipe(config: Mapping[str, Any]) -> Recipe:
     return Recipe(**values)
 
 
-def pretrained(recipe: Recipe, data: Data, seed: int, folder: Path, say: Progress) -> nn.Module:
+def pretrained(recipe: Recipe, data: Data, seed: int, folder: Path, say: StepProgress) -> nn.Module:
     """The ordinary network, trained once for all recipes that ask for the same."""
     torch.manual_seed(seed)
     net = NETWORKS[recipe.network]()
@@ -155,7 +156,7 @@ def pretrained(recipe: Recipe, data: Data, seed: int, folder: Path, say: Progres
 
 
 def converted(
-    recipe: Recipe, data: Data, seed: int, folder: Path, say: Progress
+    recipe: Recipe, data: Data, seed: int, folder: Path, say: StepProgress
 ) -> tuple[nn.Module, Penalty]:
     """The network after its second training; goes on where an earlier run stopped."""
     net = pretrained(recipe, data, seed, folder, say)
@@ -178,8 +179,8 @@ def _take_statistics(net: nn.Module, data: Data, stage: Stage) -> int:
     return reestimate(net, torch.split(data.inputs[:STATISTICS], stage.batch))
 
 
-def _watched(net: nn.Module, data: Data, place: Path, step: int, say: Progress) -> Progress:
-    """Progress that writes expected operations down, too."""
+def _watched(net: nn.Module, data: Data, place: Path, step: int, say: StepProgress) -> StepProgress:
+    """Progress that logs the expected operations, too."""
     log = OperationsLog(net, data.inputs[:1], place / "operations", step)
 
     def watched(step: int, row: dict[str, float]) -> None:
@@ -189,7 +190,7 @@ def _watched(net: nn.Module, data: Data, place: Path, step: int, say: Progress) 
 
 
 @torch.no_grad()
-def _train(trainer: Trainer, say: Progress) -> None:
+def _train(trainer: Trainer, say: StepProgress) -> None:
     """To the end, and from there to the average of the weights if the stage asks for one."""
     with torch.enable_grad():
         trainer.run(say)
@@ -248,12 +249,12 @@ def coded(
     decoded = plain(net).eval()
     limit = error_percent(decoded, data.inputs, data.labels) + recipe.allowed_points
     for scale in recipe.step_scales:
-        file = shrink_posterior(net, scale, {}, lambda done, total: None)
+        file = shrink_posterior(net, scale, {}, silent)
         expand_into(NetworkFile.open(file), decoded)
         if _take_statistics(decoded, data, recipe.train):
             buffers = dict(decoded.named_buffers())
             net.load_state_dict(buffers, strict=False)
-            file = shrink_posterior(net, scale, {}, lambda done, total: None)
+            file = shrink_posterior(net, scale, {}, silent)
         if error_percent(decoded, data.inputs, data.labels) <= limit:
             break
     return file, scale
@@ -285,7 +286,7 @@ def _refiner(
     return refine
 
 
-def measure(
+def measure_network(
     recipe: Recipe, net: nn.Module, file: bytes, scale: float, data: Data
 ) -> dict[str, Any]:
     """One row: errors of the file's network, and the three units.
@@ -350,7 +351,7 @@ def _sparse_bytes(net: nn.Module, steps: Mapping[str, float], scale: float) -> f
 
 
 def run_recipe(
-    recipe: Recipe, data: Data, seeds: Sequence[int], folder: Path, say: Progress
+    recipe: Recipe, data: Data, seeds: Sequence[int], folder: Path, say: StepProgress
 ) -> list[dict[str, Any]]:
     """One row per seed; networks, files and checkpoints are kept in `folder`."""
     rows = []
@@ -361,7 +362,7 @@ def run_recipe(
             "training_error_percent_before_coding": error_percent(net, data.inputs, data.labels),
         }
         file, scale = coded(recipe, net, penalty, data, seed, folder)
-        row = {**before, **measure(recipe, net, file, scale, data)}
+        row = {**before, **measure_network(recipe, net, file, scale, data)}
         place = folder / recipe.name / str(seed)
         (place / "net.lac").write_bytes(file)
         checkpoints.save(place / "plain.safetensors", plain(net).state_dict(), {})

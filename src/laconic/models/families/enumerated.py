@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from laconic.errors import ConfigError
-from laconic.training.dual import ascend, price
+from laconic.training.dual import update_multiplier, price
 
 _SPREAD = 0.1
 """Standard deviation of all w and b at the start; π starts uniform."""
@@ -208,7 +208,7 @@ def fit(model: EnumeratedModel, source: Tensor, config: FitConfig = FitConfig())
         if config.target_nats:
             excess = rate.detach() / config.target_nats - 1
             beta = price(multiplier, excess, config.stiffness)
-            ascend(multiplier, excess, config.dual_rate)
+            update_multiplier(multiplier, excess, config.dual_rate)
         optimizer.zero_grad()
         (distortion + beta * rate).sum().backward()
         optimizer.step()

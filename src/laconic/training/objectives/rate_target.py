@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from laconic.errors import ConfigError
-from laconic.training.dual import ascend, price
+from laconic.training.dual import price, update_multiplier
 from laconic.training.objectives.base import LearningObjective, Rung, Terms, assemble, measure
 
 
@@ -100,7 +100,7 @@ class TargetRate(LearningObjective):
     def after_step(self) -> None:
         """One step of ascent."""
         self.average.copy_(self._after)
-        ascend(self.multiplier, self._excess(self.average), self.config.dual_rate)
+        update_multiplier(self.multiplier, self._excess(self.average), self.config.dual_rate)
 
     def _averaged(self, rate_nats: Tensor) -> Tensor:
         if not bool(rate_nats.isfinite()):

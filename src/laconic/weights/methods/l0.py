@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from laconic.distributions.hard_concrete import LEFT, RIGHT, TEMPERATURE, HardConcrete
 from laconic.errors import ConfigError
-from laconic.training.dual import ascend
+from laconic.training.dual import update_multiplier
 from laconic.weights.base import (
     Apply,
     LayerInfo,
@@ -318,7 +318,7 @@ class TargetedPrior(SharedPrior):
         """Keep the gates within bounds, then take one step of ascent on the multiplier."""
         super().constrain()
         excess = self.share.to(self.multiplier) - self.settings.target
-        ascend(
+        update_multiplier(
             self.multiplier,
             excess,
             self.settings.dual_rate,
