@@ -2,7 +2,7 @@
 
 import torch
 
-from laconic.training.dual import update_multiplier, price
+from laconic.training.dual import price, update_multiplier
 
 
 def test_it_rises_with_the_excess_and_falls_without() -> None:

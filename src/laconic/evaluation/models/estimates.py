@@ -23,7 +23,6 @@ from laconic.progress import Progress, silent
 from laconic.training.modes import evaluation
 
 
-
 class UnavailableMeasureError(InputError):
     """This model cannot give this measure, whatever the data."""
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from laconic.errors import ConfigError
-from laconic.training.dual import update_multiplier, price
+from laconic.training.dual import price, update_multiplier
 
 _SPREAD = 0.1
 """Standard deviation of all w and b at the start; π starts uniform."""
