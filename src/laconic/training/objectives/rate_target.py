@@ -10,7 +10,6 @@ from torch.distributions import Distribution
 
 from laconic.errors import ConfigError
 from laconic.training.dual import price, update_multiplier
-from laconic.training.dual import price, update_multiplier
 from laconic.training.objectives.base import LearningObjective, Rung, Terms, assemble, measure
 
 
