@@ -13,7 +13,8 @@ from laconic.codecs.lossless.core import DTYPES, Chain, Costs, EncodedGroup, Sam
 from laconic.coding.random import SharedRandomness
 from laconic.data import datasets
 from laconic.errors import CorruptFileError
-from laconic.models.sliced.ladder import SlicedConfig, SlicedLadder
+from laconic.models.sliced.config import SlicedConfig
+from laconic.models.sliced.ladder import SlicedLadder
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

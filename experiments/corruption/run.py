@@ -33,7 +33,8 @@ from laconic.container import unpack
 from laconic.container.fields import FieldReader
 from laconic.errors import LaconicError
 from laconic.models.pyramid import Pyramid
-from laconic.models.sliced.ladder import SlicedConfig, SlicedLadder
+from laconic.models.sliced.config import SlicedConfig
+from laconic.models.sliced.ladder import SlicedLadder
 from laconic.weights import convert
 
 HERE = Path(__file__).parent

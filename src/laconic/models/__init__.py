@@ -5,12 +5,15 @@ from typing import Any
 
 from laconic.errors import ConfigError
 from laconic.models.base import LatentVariableModel
-from laconic.models.dense.vae import DenseConfig, DenseVAE
-from laconic.models.families.family import Family, FamilyConfig
+from laconic.models.dense.networks import DenseConfig
+from laconic.models.dense.vae import DenseVAE
+from laconic.models.families.family import Family
+from laconic.models.families.networks import FamilyConfig
 from laconic.models.pixel_ladder.ladder import PixelLadder
 from laconic.models.pixel_ladder.networks import PixelLadderConfig
 from laconic.models.pln import PLN, PLNConfig
-from laconic.models.sliced.ladder import SlicedConfig, SlicedLadder
+from laconic.models.sliced.config import SlicedConfig
+from laconic.models.sliced.ladder import SlicedLadder
 from laconic.models.vae import VAE, VAEConfig
 from laconic.training.config import build
 

@@ -5,8 +5,10 @@ once, as a `Network` over the operations of an `Arithmetic`; `networks.fixed_poi
 a copy of it that computes in integers.
 """
 
-from abc import ABC, abstractmethod
-from typing import Any, final
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,112 +18,65 @@ LEAK = 0.2
 """Slope of leaky ReLUs below zero."""
 
 
-class Arithmetic(ABC):
+@dataclass(frozen=True)
+class Arithmetic:
     """What networks compute with. A number is a float, or an integer that counts small units.
 
     Attributes:
-        one: what represents 1.
+        one: the number 1.
+        apply: `(layer, x, before, after)` -> a convolution of x; `before` and `after` say whether
+            a leaky ReLU comes before it and after it, which integers fuse with the convolution.
+        add: `(x, fresh)` -> their sum; `fresh` may be overwritten.
+        leaky_relu: slope `LEAK` below zero.
+        rescale: a number from a product of two numbers, or from a sum of such products.
+        divide: `(x, bits)` -> x / 2^bits.
+        round: the nearest number.
+        limit: clips to what may be multiplied by another number.
+        asinh: inverse hyperbolic sine.
+        exp: `(x, limit)` -> exp of x clipped to +-limit, as a float in every arithmetic.
+        from_float: the number nearest to a float.
     """
 
     one: float
-
-    @abstractmethod
-    def apply(self, layer: Any, x: Tensor, before: bool = False, after: bool = False) -> Tensor:
-        """A convolution.
-
-        Args:
-            layer: the convolution.
-            x: its input.
-            before: whether `x` passes a leaky ReLU first.
-            after: whether the result passes one.
-        """
-
-    @abstractmethod
-    def add(self, x: Tensor, fresh: Tensor) -> Tensor:
-        """The sum; `fresh` is not used afterwards and may be overwritten."""
-
-    @abstractmethod
-    def leaky_relu(self, x: Tensor) -> Tensor:
-        """Slope `LEAK` below zero."""
-
-    @abstractmethod
-    def rescale(self, products: Tensor) -> Tensor:
-        """A number from a product of two numbers, or from a sum of such products."""
-
-    @abstractmethod
-    def divide(self, x: Tensor, bits: int) -> Tensor:
-        """Divide by 2^bits."""
-
-    @abstractmethod
-    def round(self, x: Tensor) -> Tensor:
-        """The nearest number."""
-
-    @abstractmethod
-    def limit(self, x: Tensor) -> Tensor:
-        """Clip to what may be multiplied by a number."""
-
-    @abstractmethod
-    def asinh(self, x: Tensor) -> Tensor:
-        """Inverse hyperbolic sine."""
-
-    @abstractmethod
-    def exp(self, x: Tensor, limit: int) -> Tensor:
-        """Exp of x, clipped to +-limit, as a float in every arithmetic; see `from_float`."""
-
-    @abstractmethod
-    def from_float(self, x: Tensor) -> Tensor:
-        """The number nearest to a float."""
+    apply: Callable[[Any, Tensor, bool, bool], Tensor]
+    add: Callable[[Tensor, Tensor], Tensor]
+    leaky_relu: Callable[[Tensor], Tensor]
+    rescale: Callable[[Tensor], Tensor]
+    divide: Callable[[Tensor, int], Tensor]
+    round: Callable[[Tensor], Tensor]
+    limit: Callable[[Tensor], Tensor]
+    asinh: Callable[[Tensor], Tensor]
+    exp: Callable[[Tensor, int], Tensor]
+    from_float: Callable[[Tensor], Tensor]
 
 
-@final
-class FloatArithmetic(Arithmetic):
-    """Torch's own operations, with gradients."""
-
-    one = 1.0
-
-    def apply(self, layer: Any, x: Tensor, before: bool = False, after: bool = False) -> Tensor:
-        """A convolution between two leaky ReLUs, either of which may be left out."""
-        result: Tensor = layer(self.leaky_relu(x) if before else x)
-        return self.leaky_relu(result) if after else result
-
-    def add(self, x: Tensor, fresh: Tensor) -> Tensor:
-        """The sum."""
-        return x + fresh
-
-    def leaky_relu(self, x: Tensor) -> Tensor:
-        """Slope `LEAK` below zero."""
-        return functional.leaky_relu(x, LEAK)
-
-    def rescale(self, products: Tensor) -> Tensor:
-        """Nothing to do."""
-        return products
-
-    def divide(self, x: Tensor, bits: int) -> Tensor:
-        """Divide by 2^bits."""
-        return x / 2.0**bits
-
-    def round(self, x: Tensor) -> Tensor:
-        """Nothing to do."""
-        return x
-
-    def limit(self, x: Tensor) -> Tensor:
-        """Nothing to do."""
-        return x
-
-    def asinh(self, x: Tensor) -> Tensor:
-        """Inverse hyperbolic sine."""
-        return torch.asinh(x)
-
-    def exp(self, x: Tensor, limit: int) -> Tensor:
-        """Exp of x, clipped to +-limit."""
-        return torch.exp(x.clamp(-limit, limit))
-
-    def from_float(self, x: Tensor) -> Tensor:
-        """Nothing to do."""
-        return x
+def _apply(layer: Any, x: Tensor, before: bool, after: bool) -> Tensor:
+    result: Tensor = layer(_leaky_relu(x) if before else x)
+    return _leaky_relu(result) if after else result
 
 
-FLOAT = FloatArithmetic()
+def _leaky_relu(x: Tensor) -> Tensor:
+    return functional.leaky_relu(x, LEAK)
+
+
+def _unchanged(x: Tensor) -> Tensor:
+    return x
+
+
+FLOAT = Arithmetic(
+    one=1.0,
+    apply=_apply,
+    add=operator.add,
+    leaky_relu=_leaky_relu,
+    rescale=_unchanged,
+    divide=lambda x, bits: x / 2.0**bits,
+    round=_unchanged,
+    limit=_unchanged,
+    asinh=torch.asinh,
+    exp=lambda x, limit: torch.exp(x.clamp(-limit, limit)),
+    from_float=_unchanged,
+)
+"""Torch's own operations, with gradients."""
 
 
 class Network(nn.Module):

@@ -8,6 +8,7 @@ unit of Dauphin et al. 2017, whose sigmoid is made piecewise linear.
 import torch
 from torch import Tensor, nn
 
+from laconic.networks.arithmetic import Network
 from laconic.types import FeatureMap
 
 GATE_SHIFT = 2
@@ -17,7 +18,7 @@ START = 0.3
 """Initial spread of a block's last layer over the usual one: small, so that deep stacks train."""
 
 
-class GatedBlock(nn.Module):
+class GatedBlock(Network):
     """x + W_3 (v * gate), (v, g) = W_2 (depthwise x), v conditioned on the operating point.
 
     Formula: v <- (1 + gain) v + shift, gate = min(max(g / 4 + 1/2, 0), 1).
@@ -43,10 +44,11 @@ class GatedBlock(nn.Module):
     def forward(self, x: FeatureMap, embedding: Tensor) -> FeatureMap:
         """`x`: `(batch, width, h, w)`; `embedding`: `(batch, embedding)`."""
         gain, shift = self.steer(embedding)[:, :, None, None].chunk(2, dim=1)
-        value, gate = self.inner(self.spread(x)).chunk(2, dim=1)
-        opening = (gate * 2.0**-GATE_SHIFT + 0.5).clamp(0, 1)
-        result: Tensor = x + self.outer((value * (1 + gain) + shift) * opening)
-        return result
+        a = self.arithmetic
+        value, gate = a.limit(self.inner(self.spread(x))).chunk(2, dim=1)
+        opening = (a.divide(gate, GATE_SHIFT) + a.one / 2).clamp(0, a.one)
+        steered = a.rescale(value * (a.one + gain)) + shift
+        return a.add(x, self.outer(a.rescale(a.limit(steered) * opening)))
 
 
 class GatedStack(nn.Module):

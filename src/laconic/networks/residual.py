@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from laconic.networks.arithmetic import LEAK, Network
 
@@ -24,11 +23,11 @@ class Block(Network):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(batch, width, h, w)` -> the same shape."""
-        hidden = self.arithmetic.apply(self.inner, x, before=True, after=True)
+        hidden = self.arithmetic.apply(self.inner, x, True, True)
         return self.arithmetic.add(x, self.outer(hidden))
 
 
-class OperatingPoint(nn.Module):
+class OperatingPoint(Network):
     """Embed log beta and, optionally, taste, so that one network serves every quality.
 
     Args:
@@ -62,17 +61,24 @@ class OperatingPoint(nn.Module):
             `(batch, width)`.
         """
         position = (log_beta - self.centre) / self.half_range
-        square = position.square()
-        embedding: Tensor = self.network(torch.stack([position, square, position**3], dim=-1))
+        side = torch.zeros_like(position) if taste is None else 2 * taste - 1
+        return self.embed(position, side)
+
+    def embed(self, position: Tensor, side: Tensor) -> Tensor:
+        """Both coordinates of the operating point, `(batch,)` from -1 to 1 -> `(batch, width)`."""
+        rescale = self.arithmetic.rescale
+        square = rescale(position * position)
+        powers = torch.stack([position, square, rescale(square * position)], dim=-1)
+        embedding: Tensor = self.network(powers)
         if self.taste is not None:
-            side = torch.zeros_like(position) if taste is None else 2 * taste - 1
-            squared = side.square()
-            features = [side, side * position, side * square, squared, squared * position]
+            squared = rescale(side * side)
+            mixed = [rescale(side * position), rescale(side * square), squared]
+            features = [side, *mixed, rescale(squared * position)]
             embedding = embedding + self.taste(torch.stack(features, dim=-1))
         return embedding
 
 
-class SteeredBlock(nn.Module):
+class SteeredBlock(Network):
     """x + conv(leaky(gain * conv(x) + shift)), where gain and shift come from the operating point.
 
     The second convolution starts at zero: an untrained block is the identity.
@@ -93,9 +99,9 @@ class SteeredBlock(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """`x`: `(batch, width, h, w)`; `embedding`: `(batch, embedding)`."""
         gain, shift = self.steer(embedding)[:, :, None, None].chunk(2, dim=1)
-        hidden = functional.leaky_relu(self.inner(x) * (1 + gain) + shift, LEAK)
-        result: Tensor = x + self.outer(hidden)
-        return result
+        a = self.arithmetic
+        hidden = a.rescale(self.inner(x) * (a.one + gain)) + shift
+        return a.add(x, a.apply(self.outer, hidden, True, False))
 
 
 class SteeredStack(nn.Module):

@@ -6,7 +6,8 @@ from torch import nn
 
 from laconic.evaluation.images.amortisation import amortisation_gap
 from laconic.evaluation.models.estimates import Sampling, UnavailableMeasureError
-from laconic.models.families.family import Family, FamilyConfig
+from laconic.models.families.family import Family
+from laconic.models.families.networks import FamilyConfig
 from laconic.training.refinement import Refinement
 
 TINY = {

@@ -14,7 +14,8 @@ from laconic.errors import ConfigError, InputError
 from laconic.evaluation.models.estimates import Sampling, UnavailableMeasureError
 from laconic.evaluation.models.measures import MeasureConfig, grids, measure_model
 from laconic.models.base import LatentVariableModel
-from laconic.models.dense.vae import DenseConfig, DenseVAE
+from laconic.models.dense.networks import DenseConfig
+from laconic.models.dense.vae import DenseVAE
 from laconic.models.pln import PLN, PLN_PRESETS
 from laconic.models.vae import VAE, VAE_PRESETS
 from laconic.training.config import build

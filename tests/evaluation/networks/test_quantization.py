@@ -11,7 +11,8 @@ import torch
 
 from laconic.evaluation.images.ours import context_of
 from laconic.metrics import psnr
-from laconic.models.sliced.ladder import SlicedConfig, SlicedLadder
+from laconic.models.sliced.config import SlicedConfig
+from laconic.models.sliced.ladder import SlicedLadder
 
 SMALL = SlicedConfig(block=8, slices=(6, 18, 40), top=8, fine_width=16, coarse_width=16,
                      prior_width=16)  # fmt: skip

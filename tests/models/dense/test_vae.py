@@ -17,8 +17,9 @@ from laconic.distributions.divergence import kl_normal
 from laconic.errors import ConfigError
 from laconic.models import make_model
 from laconic.models.base import Condition, Context
-from laconic.models.dense.exact import LOG_SCALES, IntegerDenseVAE
-from laconic.models.dense.vae import DenseConfig, DenseVAE
+from laconic.models.dense.exact import IntegerDenseVAE
+from laconic.models.dense.networks import LOG_SCALES, DenseConfig
+from laconic.models.dense.vae import DenseVAE
 from laconic.models.exact import (
     BernoulliParameters,
     ExactLadder,

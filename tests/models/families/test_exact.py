@@ -12,8 +12,9 @@ from laconic.errors import ConfigError
 from laconic.evaluation.images.lossless import measure_set
 from laconic.models.base import Condition, Context
 from laconic.models.exact import BernoulliParameters, ExactLadder, Shape
-from laconic.models.families.exact import IntegerFamily, log_scale
-from laconic.models.families.family import PRESETS, Family, FamilyConfig
+from laconic.models.families.exact import log_scale
+from laconic.models.families.family import Family
+from laconic.models.families.networks import PRESETS, FamilyConfig
 
 ONE = 2.0**16
 SIZES = {
@@ -83,10 +84,10 @@ def test_a_picture_says_the_same_in_any_batch_and_as_a_cell_of_a_larger_one() ->
 def test_log_scales_follow_the_encoders_formula() -> None:
     """½ ln(softplus(x) + 1e-6), constant beyond +-24."""
     x = torch.linspace(-24, 24, 997, dtype=torch.float64)
-    told = log_scale("1e-06")(torch.floor(ONE * x)) / ONE
+    told = log_scale()(torch.floor(ONE * x)) / ONE
     own = 0.5 * torch.log(torch.nn.functional.softplus(x) + 1e-6)
     assert float((told - own).abs().max()) < 5e-5
-    far = log_scale("1e-06")(torch.tensor([-1e9, 1e9], dtype=torch.float64)) / ONE
+    far = log_scale()(torch.tensor([-1e9, 1e9], dtype=torch.float64)) / ONE
     assert far.tolist() == pytest.approx([0.5 * math.log(1e-6), 0.5 * math.log(24)], abs=1e-4)
 
 
@@ -106,4 +107,4 @@ def test_other_families_write_no_files() -> None:
     large = small()
     nn.init.constant_(large.decoder.last.convolution.weight, 1e6)
     with pytest.raises(ConfigError, match="too large for exact"):
-        IntegerFamily(large, "1e-06")
+        large.exact_ladder()

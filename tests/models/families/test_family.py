@@ -12,7 +12,8 @@ from laconic.distributions.divergence import density, rate
 from laconic.errors import ConfigError
 from laconic.models import make_model
 from laconic.models.base import Condition, Context, LatentVariableModel, NormalLadder
-from laconic.models.families.family import PRESETS, Family, FamilyConfig
+from laconic.models.families.family import Family
+from laconic.models.families.networks import PRESETS, FamilyConfig
 
 NAMES = ["".join(parts) for parts in itertools.product("-+", "-+", "-+v")]
 TINY = {

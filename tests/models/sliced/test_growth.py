@@ -16,9 +16,9 @@ from laconic.coding.random import SharedRandomness
 from laconic.distributions.divergence import kl_normal
 from laconic.errors import ConfigError
 from laconic.models.base import Condition, Context
+from laconic.models.sliced.config import SlicedConfig
 from laconic.models.sliced.growth import checkerboard, gather, interleave
-from laconic.models.sliced.ladder import SlicedConfig, SlicedLadder
-from laconic.models.sliced.prior import IntegerPrior
+from laconic.models.sliced.ladder import SlicedLadder
 
 Small = Callable[[], SlicedLadder]
 HEIGHT, WIDTH = 16, 24
@@ -174,7 +174,7 @@ def digest(model: SlicedLadder, threads: int) -> str:
     above = draws(model)
     try:
         torch.set_num_threads(threads)
-        exact, context = IntegerPrior(model), model.context((HEIGHT, WIDTH), 400, 1000, taste=0.25)
+        exact, context = model.exact_prior(), model.context((HEIGHT, WIDTH), 400, 1000, taste=0.25)
         for level in range(1, model.levels):
             prior = exact(level, above[:level], context)
             found.update(prior.loc.numpy().tobytes() + prior.scale.numpy().tobytes())

@@ -8,7 +8,8 @@ from torch.distributions import Normal
 
 from laconic.distributions.divergence import kl_normal
 from laconic.models.base import Condition, Context, combine
-from laconic.models.sliced.ladder import SlicedConfig, SlicedLadder
+from laconic.models.sliced.config import SlicedConfig
+from laconic.models.sliced.ladder import SlicedLadder
 
 TINY = SlicedConfig(
     block=4, slices=(3, 9, 36), top=4, fine_width=8, coarse_width=8, prior_width=8, embedding=4

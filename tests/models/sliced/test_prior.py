@@ -13,7 +13,6 @@ from laconic.distributions.divergence import kl_normal
 from laconic.distributions.rated import RatedNormal
 from laconic.models.base import Condition, Context
 from laconic.models.sliced.ladder import SlicedLadder
-from laconic.models.sliced.prior import IntegerPrior
 
 Small = Callable[[], SlicedLadder]
 
@@ -52,7 +51,7 @@ def outputs(model: SlicedLadder, threads: int, count: int) -> str:
     above = [torch.from_numpy(source.normals(0, z.numel())).reshape(z.shape) for z in draws(count)]
     try:
         torch.set_num_threads(threads)
-        exact, context = IntegerPrior(model), model.context((16, 24), 400, 1000)
+        exact, context = model.exact_prior(), model.context((16, 24), 400, 1000)
         for level in range(1, model.levels):
             prior = exact(level, [8 * z.double() for z in above[:level]], context)
             for part in (prior.loc, prior.scale, prior.rates):

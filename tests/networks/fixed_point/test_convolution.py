@@ -7,7 +7,7 @@ from torch import nn
 from laconic.errors import ConfigError
 from laconic.networks.causal import CausalConvolution
 from laconic.networks.fixed_point import convolution as fixed_convolution
-from laconic.networks.fixed_point.arithmetic import LIMIT, leaky_relu
+from laconic.networks.fixed_point.arithmetic import LIMIT, from_float, leaky_relu
 from laconic.networks.fixed_point.convolution import FixedConvolution
 
 
@@ -80,3 +80,22 @@ def test_weights_too_large_for_exact_sums_are_refused() -> None:
     nn.init.constant_(layer.weight, 2000.0)
     with pytest.raises(ConfigError, match="too large for exact integer arithmetic"):
         FixedConvolution(layer)
+
+
+def test_sums_are_exact_in_any_order() -> None:
+    """Channels in another order, another batch, one thread: the same integers."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(128, 16, 3, padding=1)
+    x = from_float(300 * torch.randn(4, 128, 11, 13, dtype=torch.float64))
+    whole = FixedConvolution(layer)(x)
+    order = torch.randperm(128)
+    shuffled = nn.Conv2d(128, 16, 3, padding=1)
+    shuffled.load_state_dict({"weight": layer.weight[:, order], "bias": layer.bias})
+    assert torch.equal(FixedConvolution(shuffled)(x[:, order]), whole)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = torch.cat([FixedConvolution(layer)(image[None]) for image in x])
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(alone, whole)

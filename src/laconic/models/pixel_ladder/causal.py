@@ -86,7 +86,7 @@ class CausalContext(Network):
             hidden = hidden + features
         for block in self.blocks:
             hidden = block(hidden)
-        return self.arithmetic.apply(self.head, hidden, before=True)
+        return self.arithmetic.apply(self.head, hidden, True, False)
 
 
 class Components(NamedTuple):

@@ -118,7 +118,7 @@ class Level(Network):
 
     def prior(self, state: State) -> tuple[Tensor, Tensor]:
         """Mean, and scale as a float: what both sides know."""
-        told = self.arithmetic.apply(self.prior_head, state.hidden, before=True)
+        told = self.arithmetic.apply(self.prior_head, state.hidden, True, False)
         loc, log_scale = told.chunk(2, dim=1)
         return loc, self.arithmetic.exp(log_scale, LOG_SCALE_LIMIT)
 
@@ -128,7 +128,7 @@ class Level(Network):
         The first three channels start as what the picture so far lacks.
         """
         merged = self.merge(torch.cat([state.hidden, feature.hidden], dim=1))
-        distance = self.arithmetic.apply(self.posterior_head, merged, before=True)
+        distance = self.arithmetic.apply(self.posterior_head, merged, True, False)
         lacking = self.arithmetic.rescale(
             (feature.picture - state.base) * self._exp(-self.log_step)
         )
@@ -241,6 +241,6 @@ class PixelNetworks(Network):
     def pixels(self, state: State) -> tuple[Tensor, Tensor]:
         """Pivots, and parameters or the causal network's features, of every pixel."""
         stride = self.config.strides[-1]
-        hidden = self.arithmetic.apply(self.leave, self.last(state.hidden), before=True)
+        hidden = self.arithmetic.apply(self.leave, self.last(state.hidden), True, False)
         told = functional.pixel_shuffle(hidden, stride)
         return _enlarge(state.base, stride) + told[:, :3] * 2.0**FINE_BITS, told[:, 3:]

@@ -4,21 +4,16 @@ A ladder that is built with growth and given the weights of one without computes
 computes, so that the training behind them is kept. `SlicedConfig` names what grows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from laconic.networks.arithmetic import LEAK
+from laconic.models.sliced.config import SlicedConfig
+from laconic.networks.arithmetic import LEAK, Network
 from laconic.networks.gated_residual import GatedStack
 from laconic.networks.residual import Head
-
-if TYPE_CHECKING:
-    from laconic.models.sliced.ladder import SlicedConfig
 
 
 def checkerboard(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,7 +150,7 @@ class DecoderBranch(nn.Module):
         return functional.pixel_shuffle(correction, self.stride)
 
 
-class Refiner(nn.Module):
+class Refiner(Network):
     """Corrections to a slice's prior; in a second pass it sees the first."""
 
     def __init__(self, config: SlicedConfig, size: int, second: bool) -> None:
@@ -167,6 +162,5 @@ class Refiner(nn.Module):
 
     def forward(self, seen: Tensor, embedding: Tensor) -> Tensor:
         """`seen`: the prior's own map, then the first pass; -> `(batch, 2 size, h, w)`."""
-        hidden = functional.leaky_relu(self.stack(seen, embedding), LEAK)
-        result: Tensor = self.head(hidden)
-        return result
+        hidden = self.stack(seen, embedding)
+        return self.arithmetic.apply(self.head, hidden, True, False)

@@ -21,15 +21,14 @@ Source: the ladder is Flamich 3.2.2; slices, linear start and steering are ours.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 from torch.nn import functional
 
-from laconic.errors import ConfigError
 from laconic.models.base import Context, Features, NormalLadder, Prior, combine, standard_normal
+from laconic.models.sliced.config import SlicedConfig
 from laconic.models.sliced.growth import (
     DecoderBranch,
     EncoderBranch,
@@ -37,85 +36,9 @@ from laconic.models.sliced.growth import (
     checkerboard,
     gather,
 )
-from laconic.models.sliced.prior import LOG_SCALE_LIMIT, IntegerPrior
+from laconic.models.sliced.prior import LOG_SCALE_LIMIT, IntegerPrior, PriorNetworks
 from laconic.networks.linear_transform import BlockTransform, block_covariance
 from laconic.networks.residual import Head, OperatingPoint, SteeredStack
-
-
-@dataclass(frozen=True)
-class SlicedConfig:
-    """Sizes of a sliced ladder.
-
-    Attributes:
-        block: side of the linear transform's blocks in pixels.
-        slices: coefficients in each slice; their sum is the number of latents per block.
-        top: channels of the top latent, one value per 2x2 blocks.
-        fine_width: channels at 1/8 of the image's size.
-        coarse_width: channels at 1/16 of the image's size.
-        prior_width: channels of the networks between the latents.
-        fine_blocks: residual blocks at 1/8 size, encoder and decoder.
-        coarse_blocks: residual blocks at 1/16 size, encoder and decoder.
-        embedding: channels of the embedding of log beta.
-        beta_range: smallest and largest beta served.
-        taste: whether the operating point has a second coordinate, from squared error (0) to
-            MS-SSIM (1).
-        passes: of each slice, 1 or 2; in two passes the even places of a checkerboard come first,
-            a level of their own, and the odd ones' prior sees them. Empty: one pass each.
-        refiner_width: channels of the second network of each slice's prior; 0 for none.
-        refiner_blocks: gated blocks of each.
-        encoder_widths: channels of the encoder's second branch at 1/4, 1/8 and 1/16 of the size.
-            Empty: no branch.
-        encoder_blocks: its gated blocks.
-        decoder_widths: the same of the decoder at 1/16, 1/8 and 1/4.
-        decoder_blocks: its gated blocks.
-        kernel: side of the gated blocks' depthwise kernels at 1/8 and 1/16.
-    """
-
-    block: int = 16
-    slices: tuple[int, ...] = (16, 48, 96, 140)
-    top: int = 32
-    fine_width: int = 128
-    coarse_width: int = 128
-    prior_width: int = 128
-    fine_blocks: tuple[int, int] = (2, 3)
-    coarse_blocks: tuple[int, int] = (2, 2)
-    embedding: int = 32
-    beta_range: tuple[float, float] = (2e-4, 2.56e-2)
-    taste: bool = False
-    passes: tuple[int, ...] = ()
-    refiner_width: int = 0
-    refiner_blocks: int = 2
-    encoder_widths: tuple[int, ...] = ()
-    encoder_blocks: tuple[int, ...] = (2, 4, 4)
-    decoder_widths: tuple[int, ...] = ()
-    decoder_blocks: tuple[int, ...] = (3, 3, 1)
-    kernel: int = 5
-
-    def __post_init__(self) -> None:
-        passes = self.slice_passes
-        if len(passes) != len(self.slices) or not set(passes) <= {1, 2}:
-            raise ConfigError(f"model.passes: give 1 or 2 for each of {len(self.slices)} slices")
-        if max(passes) > 1 and not self.refiner_width:
-            raise ConfigError("model.refiner_width: a second pass needs a refiner to see the first")
-        for name in ("encoder", "decoder"):
-            widths, blocks = getattr(self, f"{name}_widths"), getattr(self, f"{name}_blocks")
-            if widths and not len(widths) == len(blocks) == 3:
-                raise ConfigError(f"model.{name}_widths, model.{name}_blocks: give three of each")
-
-    @property
-    def latents(self) -> int:
-        """Coefficients per block."""
-        return sum(self.slices)
-
-    @property
-    def slice_passes(self) -> tuple[int, ...]:
-        """Passes of each slice."""
-        return self.passes or (1,) * len(self.slices)
-
-    @property
-    def parts(self) -> list[tuple[int, int]]:
-        """Slice and pass of every level below the top, both from 0."""
-        return [(k, p) for k, count in enumerate(self.slice_passes) for p in range(count)]
 
 
 class SlicedEncoder(nn.Module):
@@ -179,7 +102,7 @@ class SlicedDecoder(nn.Module):
 class SlicedLadder(NormalLadder):
     """A ladder over KLT slices with one set of weights for every quality."""
 
-    def __init__(self, config: SlicedConfig = SlicedConfig()) -> None:
+    def __init__(self, config: SlicedConfig) -> None:
         super().__init__()
         self.config = config
         self.levels = 1 + len(config.parts)
@@ -229,14 +152,7 @@ class SlicedLadder(NormalLadder):
             return standard_normal(context, self.config.top, self.stride)
         embedding = self.operating_point(context.log_beta, context.condition.taste)
         index, _ = self.config.parts[level - 1]
-        told, first = gather(above[1:], self.config.slice_passes)
-        hidden = torch.cat([self._unfold_top(above[0], embedding), *map(torch.asinh, told)], 1)
-        hidden = functional.leaky_relu(self.prior_stacks[index](hidden, embedding), 0.2)
-        corrections = self.prior_heads[index](hidden)
-        if self.refiners:
-            seen = hidden if first is None else torch.cat([hidden, torch.asinh(first)], 1)
-            corrections = corrections + self.refiners[level - 1](seen, embedding)
-        loc, log_scale = corrections.chunk(2, dim=1)
+        loc, log_scale = self._prior_networks.correct(level, above, embedding).chunk(2, dim=1)
         variance = self._slice(self.transform.variance[None, :, None, None], index)
         start = 0.5 * (variance / context.expand(context.log_beta.exp())).clamp_min(1e-4).log()
         log_scale = start + log_scale
@@ -245,7 +161,16 @@ class SlicedLadder(NormalLadder):
 
     def exact_prior(self) -> Prior:
         """The same networks in integers."""
-        return IntegerPrior(self)
+        return IntegerPrior(
+            self.config, self.operating_point, self._prior_networks, self.transform.variance
+        )
+
+    @property
+    def _prior_networks(self) -> PriorNetworks:
+        stacks, heads = list(self.prior_stacks), list(self.prior_heads)
+        return PriorNetworks(
+            self.config, self.top_decoder, self.top_up, stacks, heads, list(self.refiners)
+        )
 
     def posterior(
         self,
@@ -272,10 +197,6 @@ class SlicedLadder(NormalLadder):
         linear = self.transform.inverse(sigma * coefficients)
         picture = linear + self.decoder(coefficients, sigma, linear, embedding) + 0.5
         return Normal(picture, sigma.expand_as(picture), validate_args=False)
-
-    def _unfold_top(self, top: Tensor, embedding: Tensor) -> Tensor:
-        hidden = functional.leaky_relu(self.top_decoder(top, embedding), 0.2)
-        return functional.pixel_shuffle(self.top_up(hidden), 2)
 
     def _slice(self, tensor: Tensor, index: int) -> Tensor:
         """The channels of a slice, counted from 0."""

@@ -8,11 +8,9 @@ rounded square root. No float ever decides a rounding (DESIGN.md, section 4.3).
 
 from decimal import Decimal, localcontext
 from functools import cache
-from typing import Any, final
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from laconic.errors import ConfigError
 from laconic.networks.arithmetic import Arithmetic
@@ -83,58 +81,6 @@ def check_sums(weights: Tensor, bias: Tensor) -> None:
             "the model's weights are too large for exact integer arithmetic "
             f"(a sum of up to 2^{float(worst.max().log2()):.0f}); its files would not be exact"
         )
-
-
-class FixedAffine:
-    """A convolution or a linear layer, with its weights rounded to 2^-16.
-
-    Args:
-        layer: a stride-1 convolution that keeps the size by zero padding, of all channels or of
-            each by itself (depthwise), or a linear layer, in float32 or float64.
-
-    Raises:
-        ConfigError: a sum of products could leave the integers that float64 holds.
-    """
-
-    def __init__(self, layer: nn.Module) -> None:
-        assert isinstance(layer, nn.Conv2d | nn.Linear)
-        assert layer.bias is not None
-        self.depthwise = isinstance(layer, nn.Conv2d) and layer.groups > 1
-        assert not isinstance(layer, nn.Conv2d) or layer.groups in (1, layer.in_channels)
-        self.kernel = layer.kernel_size[0] if isinstance(layer, nn.Conv2d) else 1
-        weight = layer.weight.detach().flatten(1)
-        self.weight = from_float(weight, WEIGHT_BITS)
-        self.bias = from_float(layer.bias.detach(), WEIGHT_BITS + FRACTION_BITS)[:, None]
-        worst = self.weight.abs().sum(1) * LIMIT + self.bias[:, 0].abs()
-        if not bool((worst < EXACT).all()):
-            raise ConfigError(
-                "the model's weights are too large for exact integer arithmetic "
-                f"(a sum of up to 2^{float(worst.max().log2()):.0f}); its files would not be exact"
-            )
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """`(batch, in, h, w)` or `(batch, in)` -> the same with `out`, in units of 2^-16."""
-        size = x.shape[2:]
-        x = x.clamp(-LIMIT, LIMIT)
-        if self.depthwise:
-            return shift(self._spread(x), WEIGHT_BITS)
-        if self.kernel > 1:
-            flat = functional.unfold(x, self.kernel, padding=self.kernel // 2)
-        else:
-            flat = x.flatten(2) if size else x[:, :, None]
-        out = shift(self.weight @ flat + self.bias, WEIGHT_BITS)
-        return out.reshape(*out.shape[:2], *size)
-
-    def _spread(self, x: Tensor) -> Tensor:
-        """The sum over a depthwise kernel's places, in units of 2^-32."""
-        margin, (rows, columns) = self.kernel // 2, x.shape[2:]
-        padded = functional.pad(x, (margin,) * 4)
-        total = self.bias[:, :, None].expand(x.shape).clone()
-        for place in range(self.kernel**2):
-            row, column = divmod(place, self.kernel)
-            window = padded[:, :, row : row + rows, column : column + columns]
-            total.addcmul_(self.weight[:, place, None, None], window)
-        return total
 
 
 @cache
@@ -209,52 +155,18 @@ def expected_rates(scale: Tensor) -> Tensor:
     return shift(nats * per_unit, 24).long()
 
 
-@final
-class FixedPoint(Arithmetic):
-    """Integers in float64 tensors, in units of 2^-16."""
-
-    one = 2.0**FRACTION_BITS
-
-    def apply(self, layer: Any, x: Tensor, before: bool = False, after: bool = False) -> Tensor:
-        """A `FixedConvolution`, which applies the leaky ReLUs itself, in place."""
-        result: Tensor = layer(x, before, after)
-        return result
-
-    def add(self, x: Tensor, fresh: Tensor) -> Tensor:
-        """The sum, in place of `fresh`."""
-        return fresh.add_(x)
-
-    def leaky_relu(self, x: Tensor) -> Tensor:
-        """Slope 13107 / 65536 below zero."""
-        return leaky_relu(x)
-
-    def rescale(self, products: Tensor) -> Tensor:
-        """Divide by 2^16, rounding half up."""
-        return shift(products, FRACTION_BITS)
-
-    def divide(self, x: Tensor, bits: int) -> Tensor:
-        """Divide by 2^bits, rounding half up."""
-        return shift(x, bits)
-
-    def round(self, x: Tensor) -> Tensor:
-        """Round half up."""
-        return torch.floor(x + 0.5)
-
-    def limit(self, x: Tensor) -> Tensor:
-        """Clip to +-LIMIT."""
-        return x.clamp(-LIMIT, LIMIT)
-
-    def asinh(self, x: Tensor) -> Tensor:
-        """Inverse hyperbolic sine by a table."""
-        return asinh(x)
-
-    def exp(self, x: Tensor, limit: int) -> Tensor:
-        """Exp by a table, as float64 with 24 significant bits."""
-        return exp(x, limit)
-
-    def from_float(self, x: Tensor) -> Tensor:
-        """Floats to the nearest units of 2^-16."""
-        return from_float(x)
-
-
-FIXED_POINT = FixedPoint()
+FIXED_POINT = Arithmetic(
+    one=2.0**FRACTION_BITS,
+    apply=lambda layer, x, before, after: layer(x, before, after),
+    add=lambda x, fresh: fresh.add_(x),
+    leaky_relu=leaky_relu,
+    rescale=lambda products: shift(products, FRACTION_BITS),
+    divide=shift,
+    round=lambda x: torch.floor(x + 0.5),
+    limit=lambda x: x.clamp(-LIMIT, LIMIT),
+    asinh=asinh,
+    exp=exp,
+    from_float=from_float,
+)
+"""Integers in float64 tensors, in units of 2^-16. Layers that are applied are
+`FixedConvolution`s."""

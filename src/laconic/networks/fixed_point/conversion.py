@@ -8,8 +8,11 @@ from torch import nn
 
 from laconic.networks.arithmetic import Network
 from laconic.networks.causal import CausalConvolution
-from laconic.networks.fixed_point.arithmetic import FIXED_POINT, from_float
+from laconic.networks.fixed_point.affine import FixedDepthwise, FixedLinear
+from laconic.networks.fixed_point.arithmetic import FIXED_POINT, from_float, leaky_relu
 from laconic.networks.fixed_point.convolution import FixedConvolution
+from laconic.networks.fixed_point.gated import DownConvolution, UpConvolution, gate
+from laconic.networks.gated import Gate
 from laconic.networks.residual import Head
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -62,10 +65,29 @@ def _fixed_attributes(network: nn.Module) -> dict[str, Any]:
     return fixed | ({"arithmetic": FIXED_POINT} if isinstance(network, Network) else {})
 
 
-def _fixed_layer(module: Any) -> FixedConvolution | None:
-    """The integer form of a layer; None for a module that is made of other modules."""
-    if isinstance(module, Head):
-        return FixedConvolution(module.project)
-    if isinstance(module, nn.Conv2d | CausalConvolution):
-        return FixedConvolution(module)
+def _fixed_layer(layer: Any) -> Any:
+    """The integer form of a layer; None for a part that is made of other parts."""
+    if isinstance(layer, Head):
+        return FixedConvolution(layer.project)
+    if isinstance(layer, CausalConvolution):
+        return FixedConvolution(layer)
+    if isinstance(layer, nn.Linear):
+        return FixedLinear(layer)
+    if isinstance(layer, nn.LeakyReLU):
+        return leaky_relu
+    if isinstance(layer, Gate):
+        return gate
+    if isinstance(layer, nn.ConvTranspose2d):
+        return UpConvolution(layer)
+    if isinstance(layer, nn.Conv2d):
+        return _fixed_convolution(layer)
     return None
+
+
+def _fixed_convolution(layer: nn.Conv2d) -> FixedConvolution | FixedDepthwise | DownConvolution:
+    if layer.groups > 1:
+        return FixedDepthwise(layer)
+    half = tuple((side - 1) / 2 for side in layer.kernel_size)
+    if layer.stride == (1, 1) and layer.padding == half:
+        return FixedConvolution(layer)
+    return DownConvolution(layer)

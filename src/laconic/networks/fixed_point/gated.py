@@ -13,12 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from laconic.errors import ConfigError
 from laconic.networks.fixed_point.arithmetic import (
-    EXACT,
     FRACTION_BITS,
     LIMIT,
     WEIGHT_BITS,
+    check_sums,
     from_float,
     shift,
 )
@@ -86,7 +85,7 @@ class DownConvolution:
         self._window = _window(layer)
         self._weight = from_float(layer.weight.detach().flatten(1), WEIGHT_BITS)
         self._bias = _bias(layer)
-        _check(self._weight.abs().sum(1), self._bias)
+        check_sums(self._weight.abs().sum(1), self._bias)
 
     def __call__(self, x: Tensor) -> Tensor:
         """`(batch, in, h, w)` -> `(batch, out, h / stride, w / stride)`, about."""
@@ -116,7 +115,7 @@ class UpConvolution:
         weight = from_float(layer.weight.detach(), WEIGHT_BITS)  # (in, out, rows, columns)
         self._weight = weight.flatten(1).T.contiguous()
         self._bias = _bias(layer)
-        _check(weight.abs().sum((0, 2, 3)), self._bias)
+        check_sums(weight.abs().sum((0, 2, 3)), self._bias)
 
     def __call__(self, x: Tensor) -> Tensor:
         """`(batch, in, h, w)` -> `(batch, out, stride h, stride w)`, about."""
@@ -141,13 +140,3 @@ def _bias(layer: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
     assert layer.groups == 1
     assert prod(layer.dilation) == 1
     return from_float(layer.bias.detach(), WEIGHT_BITS + FRACTION_BITS)
-
-
-def _check(weights: Tensor, bias: Tensor) -> None:
-    """`weights`: of each output, the sum of its weights' sizes."""
-    worst = weights * LIMIT + bias.abs()
-    if not bool((worst < EXACT).all()):
-        raise ConfigError(
-            "the model's weights are too large for exact integer arithmetic "
-            f"(a sum of up to 2^{float(worst.max().log2()):.0f}); its files would not be exact"
-        )

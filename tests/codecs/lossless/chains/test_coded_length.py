@@ -16,8 +16,10 @@ from laconic.codecs.lossless.chains.drawn_latents import read_told, write_told
 from laconic.coding.stack.lattice import Lattice
 from laconic.distributions.divergence import density
 from laconic.errors import ConfigError, CorruptFileError, InputError
-from laconic.models.dense.vae import DenseConfig, DenseVAE
-from laconic.models.families.family import Family, FamilyConfig
+from laconic.models.dense.networks import DenseConfig
+from laconic.models.dense.vae import DenseVAE
+from laconic.models.families.family import Family
+from laconic.models.families.networks import FamilyConfig
 from laconic.models.pln import PLN
 
 FAMILIES = [f"{encoder}-{marginal}" for encoder in "-+" for marginal in "-+v"]
