@@ -36,7 +36,7 @@ class DenseVAE(DenseNetworks, NormalLadder):
     shows_pictures = False
     takes_any_size = False
 
-    def __init__(self, config: DenseConfig) -> None:
+    def __init__(self, config: DenseConfig = DenseConfig()) -> None:
         super().__init__(config)
         self.levels, self.beta_range = 1, config.beta_range
 

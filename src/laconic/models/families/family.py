@@ -75,7 +75,7 @@ class Family(LatentVariableModel):
     shows_pictures = False
     takes_any_size = False
 
-    def __init__(self, config: FamilyConfig) -> None:
+    def __init__(self, config: FamilyConfig = FamilyConfig()) -> None:
         super().__init__()
         self.config, self.sizes = config, config.resolved
         self.levels, self.stride, self.beta_range = 1, config.side, (1.0, 1.0)

@@ -48,7 +48,7 @@ class PixelLadder(PixelNetworks, NormalLadder):
 
     shows_pictures = False
 
-    def __init__(self, config: PixelLadderConfig) -> None:
+    def __init__(self, config: PixelLadderConfig = PixelLadderConfig()) -> None:
         super().__init__(config)
         self.beta_range = config.beta_range
 

@@ -102,7 +102,7 @@ class SlicedDecoder(nn.Module):
 class SlicedLadder(NormalLadder):
     """A ladder over KLT slices with one set of weights for every quality."""
 
-    def __init__(self, config: SlicedConfig) -> None:
+    def __init__(self, config: SlicedConfig = SlicedConfig()) -> None:
         super().__init__()
         self.config = config
         self.levels = 1 + len(config.parts)

@@ -15,7 +15,7 @@ from laconic.networks.fixed_point.gated import DownConvolution, UpConvolution, g
 from laconic.networks.gated import Gate
 from laconic.networks.residual import Head
 
-Net = TypeVar("Net", bound=nn.Module)
+Net = TypeVar("Net")
 
 
 def to_fixed_point(network: Net) -> Net:
