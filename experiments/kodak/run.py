@@ -1,13 +1,12 @@
 """The lossy image codec on Kodak 1-16 beside classical codecs and the source's own figures.
 
-    python experiments/kodak/run.py [--data ../shared/data] [--out FOLDER]
+    python experiments/kodak/run.py [--data FOLDER] [--out FOLDER]
 
 Writes results.json, the figures and page.html beside this file.
 """
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ import torch
 
 from laconic.codecs.image.codec import ImageCodec
 from laconic.container import write_atomically
+from laconic.data.datasets import data_root
 from laconic.data.folders import list_images, load_rgb
 from laconic.evaluation.anchors.classical import Codec, find_anchors
 from laconic.evaluation.anchors.published import load_flamich_image, load_published
@@ -258,9 +258,8 @@ def draw(study: Study, config: Config, anchors: Path, out: Path) -> None:
 
 def main() -> None:
     """Measure, then write everything."""
-    default = Path(os.environ.get("LACONIC_DATA", REPOSITORY.parent / "shared" / "data"))
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=default, help="folder that holds kodak/")
+    parser.add_argument("--data", type=Path, default=data_root(), help="folder that holds kodak/")
     parser.add_argument("--out", type=Path, default=HERE)
     arguments = parser.parse_args()
     config = json.loads((HERE / "config.json").read_text(encoding="utf-8"))
