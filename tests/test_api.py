@@ -34,6 +34,7 @@ def image() -> Image.Image:
     )
 
 
+@pytest.mark.slow
 def test_sources_and_results(image: Image.Image, tmp_path: Path) -> None:
     image.save(tmp_path / "a.png")
     data = laconic.compress(image)
@@ -48,6 +49,7 @@ def test_sources_and_results(image: Image.Image, tmp_path: Path) -> None:
     assert "32x40" in repr(opened)
 
 
+@pytest.mark.slow
 def test_pillow_opens_and_saves(image: Image.Image, tmp_path: Path) -> None:
     image.save(tmp_path / "a.lac", quality=70)
     with Image.open(tmp_path / "a.lac") as found:

@@ -27,6 +27,7 @@ def photo(tmp_path: Path) -> Path:
     return tmp_path / "photo.png"
 
 
+@pytest.mark.slow
 def test_there_and_back(photo: Path) -> None:
     packed = photo.with_suffix(".lac")
     result = run("compress", photo, "--quality", 80)
@@ -219,6 +220,7 @@ def test_bench_refuses_what_it_cannot_add_to(tmp_path: Path) -> None:
         assert (tmp_path / "rec.json").read_text() == text
 
 
+@pytest.mark.slow
 def test_help_in_a_process_of_its_own_is_quick_and_light() -> None:
     code = "import sys; from laconic.cli import main\ntry: main()\n" + (
         "except SystemExit: sys.exit(10 * ('torch' in sys.modules or 'numba' in sys.modules))"

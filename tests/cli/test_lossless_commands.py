@@ -128,6 +128,7 @@ def test_archive_there_and_back(folder: Path, tmp_path: Path) -> None:
     assert found["file_bits"] == 8 * packed.stat().st_size
 
 
+@pytest.mark.slow
 def test_where_archives_go(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("compress", "--lossless", folder).exit_code == 0
     packed = tmp_path / "pictures.v2.lac"

@@ -23,6 +23,7 @@ names = st.sampled_from(WORDS) | st.text(max_size=20)
 sections = st.lists(st.builds(Section, names, st.binary(max_size=200)), max_size=6)
 
 
+@pytest.mark.slow
 @given(names, st.binary(max_size=300), sections)
 def test_round_trip(codec: str, header: bytes, parts: list[Section]) -> None:
     data = pack(codec, header, parts)
@@ -55,6 +56,7 @@ def test_hostile_header_with_right_checksum_raises_only_file_errors(body: bytes)
     assert pack(container.codec, container.header, container.sections) == data
 
 
+@pytest.mark.slow
 @given(names, st.binary(max_size=60), sections, st.data())
 @settings(max_examples=200)
 def test_every_flip_and_cut_is_found(

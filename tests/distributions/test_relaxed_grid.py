@@ -17,6 +17,7 @@ def grid_on(
     return grid
 
 
+@pytest.mark.slow
 def test_the_local_grid_agrees_with_the_full_one() -> None:
     """Three points around a number that are inside the grid, two at its ends."""
     torch.manual_seed(0)

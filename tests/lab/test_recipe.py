@@ -81,6 +81,7 @@ def test_small_images_train_a_model(
     assert released.model.exact_ladder().colours == 1
 
 
+@pytest.mark.slow
 def test_a_constrained_run_resumes_exactly(small: Tensor, tmp_path: Path) -> None:
     """Weights and multiplier of 3 + 3 steps are those of 6."""
     text = SMALL.replace("KIND", "binary").replace("LIKELIHOOD", "likelihood: bernoulli")

@@ -115,6 +115,7 @@ def test_a_file_that_is_no_result_is_named(
             is_finished(run, still)
 
 
+@pytest.mark.slow
 def test_a_chain_starts_from_its_neighbours_weights(
     sweep_config: dict[str, Any], finish: Finish
 ) -> None:

@@ -30,6 +30,7 @@ def test_false_alarms_come_at_the_stated_rate() -> None:
     assert float(((counts - 20) ** 2 / 20).sum()) < 43.8
 
 
+@pytest.mark.slow
 def test_dependence_is_caught_where_every_margin_is_right() -> None:
     rng = np.random.default_rng(2)
     keys = rng.random((999, 1600))

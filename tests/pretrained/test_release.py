@@ -69,6 +69,7 @@ def test_from_yaml_to_released_weights_and_on(config: Path, tmp_path: Path) -> N
     assert (tmp_path / "next" / "log.csv").read_text().splitlines()[1].startswith("4.0")
 
 
+@pytest.mark.slow
 def test_a_larger_model_starts_from_a_smaller_one(config: Path, tmp_path: Path) -> None:
     """What both have comes from the released weights, the rest as it starts."""
     train_from_config(config)

@@ -165,6 +165,7 @@ def test_line_26_a_method_of_a_newer_version_is_named() -> None:
         laconic.decompress(pack(container.codec, bytes(header), container.sections))
 
 
+@pytest.mark.slow
 def test_line_25_a_size_above_the_finest_file_gives_that_file_with_a_warning() -> None:
     image = Image.new("RGB", (128, 96), "white")
     with pytest.warns(UserWarning, match=r"fewer than the 1 that were asked for"):
@@ -200,6 +201,7 @@ def test_line_27_drawings_are_kept_exactly_where_that_takes_no_more_bytes(
         assert len(data) <= classical_bytes(image) + WEBP_HEADER_BYTES
 
 
+@pytest.mark.slow
 def test_line_27_noise_at_quality_100_is_exact() -> None:
     image = Image.fromarray(noise(64, 48, 3))
     data = laconic.compress(image, quality=100)
@@ -207,6 +209,7 @@ def test_line_27_noise_at_quality_100_is_exact() -> None:
     assert "too far from the picture" in laconic.open(data).info.to_dict()["note"]
 
 
+@pytest.mark.slow
 def test_line_27_photographs_stay_lossy_and_near(data_root: Path) -> None:
     path = data_root / "kodak" / "kodim05.png"
     if not path.is_file():

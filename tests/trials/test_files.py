@@ -329,6 +329,7 @@ def test_line_24_a_slash_at_the_end_means_a_folder(photo: Path, tmp_path: Path) 
     assert (tmp_path / "nets" / "net.lac").is_file()
 
 
+@pytest.mark.slow
 def test_line_24_stdin_and_stdout(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -382,6 +383,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_line_24_signals_leave_nothing(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-c", PROGRAM, "slow", str(tmp_path / "a.lac")]

@@ -101,6 +101,7 @@ def test_line_17_a_read_only_installation_without_a_home_works(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_small_models")
 @pytest.mark.parametrize("lossless", [False, True])
 def test_line_19_pictures_are_taken_in_every_form(
@@ -225,6 +226,7 @@ def test_line_19_numbers_are_numbers(image: Image.Image, number: object) -> None
             laconic.shrink({"w": torch.zeros(3)}, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_small_models")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_line_18_forked_children_work_after_a_call_in_the_parent() -> None:
@@ -312,6 +314,7 @@ def test_line_25_coder_help_lists_the_table(command: str) -> None:
     assert "--coder help" in CliRunner().invoke(app, [command, "--help"]).stdout
 
 
+@pytest.mark.slow
 def test_line_25_the_help_loads_no_heavy_package() -> None:
     """`--help` does not read the table of coders."""
     code = (

@@ -226,6 +226,7 @@ def lost(own: Tensor, stored: Tensor, axis: int) -> float:
     return float((norms[0] / norms[1].clamp_min(1e-300)).max())
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float16]),
     st.tuples(st.integers(8, 30), st.integers(8, 30)),
@@ -435,6 +436,7 @@ def variety() -> dict[str, Tensor]:
     return tensors | {f"small {k}": large[k] for k in range(20)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tolerance", [0.0, 0.01])
 def test_threads_change_no_byte(tolerance: float) -> None:
     source = network.named(variety())
@@ -446,6 +448,7 @@ def test_threads_change_no_byte(tolerance: float) -> None:
     assert tolerance or same(one, {name: variety()[name] for name in one})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tolerance", [0.003, 0.05])
 def test_threads_of_torch_change_no_byte(tolerance: float) -> None:
     before, tensors = torch.get_num_threads(), variety()
@@ -460,6 +463,7 @@ def test_threads_of_torch_change_no_byte(tolerance: float) -> None:
     assert files[0] == files[1]
 
 
+@pytest.mark.slow
 def test_faults_are_raised_in_order_on_any_number_of_threads() -> None:
     tensors = variety()
     tensors["bf16 2"][0, 0] = tensors["bf16 3"][0, 0] = float("nan")

@@ -268,6 +268,7 @@ def right(net: nn.Module) -> float:
     return float((net(x).argmax(1) == y).float().mean())
 
 
+@pytest.mark.slow
 def test_line_13_default_sharing_keeps_the_answers_or_warns() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 3))

@@ -136,6 +136,7 @@ def test_bad_arrays(codec: ImageCodec) -> None:
     assert (quality_step(1), quality_step(100)) == (0, 1000)
 
 
+@pytest.mark.slow
 def test_target_size(codec: ImageCodec) -> None:
     image = scene(96, 96)
     for bpp in (1.0, 2.2):

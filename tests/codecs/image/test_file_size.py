@@ -61,6 +61,7 @@ def test_both_ends(curve: SizeCurve) -> None:
     assert finest.falls_short(8 * 1107, curve)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     sizes=st.lists(st.integers(1, 10_000), min_size=1, max_size=40).map(sorted),

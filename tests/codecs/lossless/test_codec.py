@@ -114,6 +114,7 @@ def test_one_picture(make: MakeCodec, name: str) -> None:
     assert ticks[-1] == (info.kinds[0].tiles,) * 2
 
 
+@pytest.mark.slow
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),
@@ -228,6 +229,7 @@ def test_overhead_of_one_picture(codec: LosslessCodec, height: int) -> None:
     assert header_bytes(codec.encode(noise(height, 128, 4))) < 66
 
 
+@pytest.mark.slow
 def test_overhead_of_an_archive(codec: LosslessCodec, data_root: Path) -> None:
     """10,000 MNIST digits at 19 bytes each, as a good model writes them: below 0.5 %."""
     path = data_root / "mnist" / "t10k-images-idx3-ubyte.gz"
@@ -299,6 +301,7 @@ def cut_case(
     return codec, codec.archive(sources(arrays)), arrays
 
 
+@pytest.mark.slow
 def test_every_cut_leaves_the_pictures_before_it(
     cut_case: tuple[LosslessCodec, bytes, list[np.ndarray]],
 ) -> None:

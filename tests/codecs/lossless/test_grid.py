@@ -9,6 +9,7 @@ from laconic.codecs.lossless.grid import TILE_SIDE, Grid, plan_grid
 from laconic.errors import CorruptFileError
 
 
+@pytest.mark.slow
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(1, 9), st.integers(1, 9))
 def test_tiles_cover_every_pixel_once(height: int, width: int, rows: int, columns: int) -> None:
     grid = Grid(height, width, min(rows, height), min(columns, width))

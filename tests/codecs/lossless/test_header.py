@@ -49,6 +49,7 @@ def bundles(draw: st.DrawFn, most: int = 5) -> Bundle:
     )
 
 
+@pytest.mark.slow
 @given(st.lists(bundles(), max_size=4))
 def test_lists_come_back(given: list[Bundle]) -> None:
     writer = FieldWriter()
@@ -58,6 +59,7 @@ def test_lists_come_back(given: list[Bundle]) -> None:
     reader.finish()
 
 
+@pytest.mark.slow
 @given(bundles(1), st.booleans(), sizes, sizes, st.none() | st.integers(0, 99))
 def test_headers_come_back(
     bundle: Bundle, profiles: bool, ideal: int, net: int, pictures: int | None

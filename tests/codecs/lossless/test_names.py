@@ -23,6 +23,7 @@ def written(given: list[str]) -> bytes:
     return writer.finish()
 
 
+@pytest.mark.slow
 @given(st.lists(names, max_size=20, unique=True))
 def test_round_trip(given: list[str]) -> None:
     check_names(given)

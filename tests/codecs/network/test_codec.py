@@ -139,6 +139,7 @@ def test_bits_per_weight_are_met_where_tails_are_heavy(bits: float) -> None:
     assert laconic.expand(data)["heavy"].shape == heavy.shape
 
 
+@pytest.mark.slow
 def test_bits_per_weight_of_a_pruned_network() -> None:
     """Beyond what its few weights need, or where sizes jump, files may be smaller; never empty."""
     weights = torch.randn(100, 600) * (torch.rand(100, 600) < 0.03)
@@ -299,6 +300,7 @@ def test_absurd_lists_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
             read_manifest(data)
 
 
+@pytest.mark.slow
 def test_files_of_other_kinds_are_told_apart() -> None:
     image = laconic.compress(np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(UnsupportedFileError, match="no network"):

@@ -37,6 +37,7 @@ def test_hostile_alpha_raises_only_file_errors(data: bytes) -> None:
         assert decode_alpha(data, 5, 7).shape == (5, 7)
 
 
+@pytest.mark.slow
 def test_alpha_bombs_are_refused() -> None:
     zeros = bytes(50_000_000)
     for bomb in (b"\x10" + zlib.compress(zeros), b"\x20" + lzma.compress(zeros, lzma.FORMAT_ALONE)):
@@ -109,6 +110,7 @@ def headers(draw: st.DrawFn) -> ImageHeader:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(headers())
 def test_header_round_trip(header: ImageHeader) -> None:
     assert ImageHeader.read(header.write()) == header

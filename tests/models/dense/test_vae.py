@@ -179,6 +179,7 @@ def test_integers_are_close_to_floats(likelihood: str) -> None:
     assert float(passed.log_scale.min()) >= LOG_SCALES[0] * ONE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_pixels_cost_in_integers_what_floats_say(likelihood: str) -> None:
     """Within 0.1 %, of latents that are the same in both."""

@@ -183,6 +183,7 @@ def digest(model: SlicedLadder, threads: int) -> str:
     return found.hexdigest()
 
 
+@pytest.mark.slow
 def test_integers_are_the_same_everywhere(small_ladder: Small) -> None:
     """For any threads and precision, and as on the machine on which this test was written."""
     found = {digest(trained(small_ladder()), threads) for threads in (1, 2)}

@@ -2,6 +2,7 @@
 
 import hashlib
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from laconic.networks.fixed_point.arithmetic import FRACTION_BITS, from_float, t
 UNIT = 2.0**-FRACTION_BITS
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.floats(-1000, 1000), min_size=1, max_size=50))
 def test_functions_are_near_the_float_ones(values: list[float]) -> None:

@@ -140,6 +140,7 @@ def test_decisions_are_those_of_the_float32_network(small_net: nn.Module, bits: 
     assert torch.equal(integer_network(net)(x).argmax(1)[clear], net(x).argmax(1)[clear])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [4, 8])
 def test_the_same_bits_for_all_batches_threads_and_orders(
     bits: int, threads: None, monkeypatch: pytest.MonkeyPatch

@@ -235,6 +235,7 @@ def test_weights_are_kept_where_they_feel_gradients(small_net: nn.Module) -> Non
     assert bool(posterior.mean.grad.any())
 
 
+@pytest.mark.slow
 def test_a_narrow_start_keeps_a_trained_network_at_two_bits(
     small_net: nn.Module, small_data: Data
 ) -> None:

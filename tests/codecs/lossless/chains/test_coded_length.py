@@ -116,6 +116,7 @@ def test_densities_are_the_models_own(name: str) -> None:
         assert mine == pytest.approx(theirs.numpy(), rel=0.01, abs=0.05)
 
 
+@pytest.mark.slow
 def test_draws_stay_draws_where_latents_leave_the_marginal_empty() -> None:
     """Posteriors 20 times narrower than the marginal, all around zero: bits that are not random.
 

@@ -192,6 +192,7 @@ def test_a_map_of_rates_is_told_where_it_pays(coder: type[BisectingCoder]) -> No
     assert receipt.bits < 0.93 * other.bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coder", CODERS)
 def test_the_prior_itself_is_almost_free(coder: type[BisectingCoder]) -> None:
     one = torch.ones(20000)

@@ -37,6 +37,7 @@ EXACT: list[type[BlockCoder]] = [
 ]
 
 
+@pytest.mark.slow
 class TestOrdered(CoderSuite):
     max_ratio = 1.7
     max_excess = 0.04
@@ -49,6 +50,7 @@ class TestOrdered(CoderSuite):
         return [OrderedCoder(cap_bits=6, spare_bits=t) for t in (0, 2, 5)]
 
 
+@pytest.mark.slow
 class TestPoissonFunctional(CoderSuite):
     max_ratio = 1.6
     max_excess = 0.04
