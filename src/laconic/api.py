@@ -249,7 +249,7 @@ def shrink(
 
     Large tensors of floats are quantised, each with a step of its own; small ones, vectors and
     integers are kept bit for bit. A network that `laconic.weights.convert` made probabilistic is
-    told as precisely as its posteriors ask for.
+    stored as precisely as its posteriors require.
 
     Args:
         weights: path of a safetensors file, an index of shards or a folder of them; the bytes of a
@@ -346,7 +346,7 @@ def expand(
 
 
 class LaconicImage:
-    """A .lac file: what it says about itself at once, its picture when asked for.
+    """A .lac file: what it says about itself at once, its picture on request.
 
     Attributes:
         data: the file's bytes.
@@ -377,7 +377,7 @@ class LaconicImage:
 
 
 def open(source: Source) -> LaconicImage:
-    """Open a .lac file, given by path or as bytes; pixels are decoded when `.image` is asked for.
+    """Open a .lac file, given by path or as bytes; pixels are decoded when `.image` is read.
 
     Raises:
         FileError: the file is damaged or of a kind that this laconic cannot read.

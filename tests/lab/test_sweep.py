@@ -87,7 +87,7 @@ def test_chains_start_from_their_neighbours(sweep_config: dict[str, Any]) -> Non
         ({"model": {"name": "family", "size": 3}}, "model.size: unknown key"),
         ({"betas": []}, "both are empty"),
         ({"betas": [0.0]}, "betas: 0.0 is no number above 0"),
-        ({"betas": [1, 1.0]}, "----beta-1/seed-0 is asked for twice"),
+        ({"betas": [1, 1.0]}, "----beta-1/seed-0 occurs twice"),
         ({"betas": 1.0}, "betas: expected tuple"),
         ({"anneal": [1]}, "anneal: expected true or false"),
         ({"anneal": [True], "loop": {}}, "anneal: true needs loop.kl_warmup_steps"),

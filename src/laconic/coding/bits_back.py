@@ -7,7 +7,7 @@ too and puts the same bits back. The net length of one x is
     -log p(x | z) - log p(z) + log q(z | x)        on average the negative ELBO.
 
 The first message finds nothing on the stack: its INITIAL BITS are a cost of the file. They are
-never invented here. A stack with too few bits raises `StackEmpty`, and whoever writes the file
+never invented here. A stack with too few bits raises `StackEmpty`, and the writer of the file
 starts it with messages that need none.
 
 The combinators do not see models. They take codecs of latents and of data, or functions that make

@@ -62,7 +62,7 @@ class FieldWriter:
 
 
 class FieldReader:
-    """Reads fields back; never past the end, never more than asked for.
+    """Reads fields back; never past the end, never more than requested.
 
     Args:
         data: the bytes that hold the fields.

@@ -100,7 +100,7 @@ def read_slices(
 def add_slices(slices: Tensor, rotations: Tensor, total: Tensor, band: float | None = None) -> None:
     """Insert images into a volume, in place: the adjoint of reading slices.
 
-    An image's half spectrum stands for the whole one, so that each sample and its mirror are to be
+    An image's half spectrum represents the whole one, so that each sample and its mirror are to be
     added. What is added here is one of them; `with_mirrors` adds the other at the end.
 
     Args:

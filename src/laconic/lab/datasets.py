@@ -94,7 +94,7 @@ def read_small(data: DataConfig) -> Tensor:
 
 
 def read_photos(data: DataConfig) -> list[NDArray[np.uint8]]:
-    """The photographs of a split, `(height, width, 3)` uint8, at every reduction asked for."""
+    """The photographs of a split, `(height, width, 3)` uint8, at every requested reduction."""
     paths = read_split(data_root() / data.folder, data.split)
     kept = [path for path in paths if not (data.leave_out and path.name.startswith(data.leave_out))]
     images = load_images(kept)

@@ -5,8 +5,8 @@
                          ├─ beta 2 ─► ...        nothing is trained; what is finished stays
 ```
 
-Lossy models tell densities of pixels in [0, 1], so that their distortion may be below 0; lossless
-ones tell probabilities of bytes. Such points say which, under "density".
+Lossy models have densities of pixels in [0, 1], so that their distortion may be below 0; lossless
+ones have probabilities of bytes. Such points say which, under "density".
 """
 
 import hashlib
@@ -31,8 +31,8 @@ from laconic.pretrained import Pretrained
 
 MEASURE = {
     "train_images": 0,  # none were given
-    "iwae_draws": 8,  # each as dear as the whole rate and distortion
-    "generated": 0,  # of thousands of latents, E and G tell nothing
+    "iwae_draws": 8,  # each takes as long as rate and distortion together
+    "generated": 0,  # of thousands of latents, E and G are no information
     "batch": 8,
 }
 """Settings of what measures that differ from those of small images."""
@@ -41,7 +41,7 @@ SHARES = {"rate_distortion": (0.0, 0.1), "iwae": (0.1, 0.9)}
 """Where a stage of a point begins, and how much of the time it takes."""
 
 Report = Callable[[dict[str, Any]], None]
-"""Told of a point that is finished."""
+"""Called after each finished point."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Crops:
 
     @property
     def digest(self) -> str:
-        """Sixteen digits that tell these pixels from others."""
+        """Sixteen digits that identify these pixels."""
         return hashlib.sha256(self.pixels.numpy().tobytes()).hexdigest()[:16]
 
 
@@ -135,7 +135,7 @@ def choose_betas(
 
     Args:
         model: with the range of betas that it serves.
-        betas: those asked for; empty for `count` of equal ratios over the whole range.
+        betas: the requested ones; empty for `count` of equal ratios over the whole range.
         count: how many; a model with one beta has one in any case.
 
     Raises:
@@ -172,8 +172,8 @@ def measure_pictures(
         config: of the crops.
         instruments: what measures.
         out: folder of the points, one folder for each.
-        report: told of every point that is measured.
-        progress: told how much is done, and of how much.
+        report: called after every measured point.
+        progress: called with the finished part and the whole.
 
     Returns:
         Names of the points that had been measured before.
@@ -189,7 +189,7 @@ def measure_pictures(
         folder = out / f"{weights.name}-beta-{beta:.12g}"
         found = read_point(folder)
         if found is not None:
-            remedy = f"remove {folder} to measure it anew, or give another folder"
+            remedy = f"remove {folder} to measure it again, or give another folder"
             refuse_changes(found.get("settings"), wanted, folder.name, remedy)
             skipped.append(folder.name)
         else:

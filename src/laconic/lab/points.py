@@ -1,4 +1,4 @@
-"""A point of the plane in its folder: how it is written, read and told from others.
+"""A point of the plane in its folder: how it is written, read and identified.
 
 ```
  result.json   whose point it is, its measures and its settings; written whole, last of all
@@ -77,7 +77,7 @@ class Instruments(Protocol):
             train: images that it was trained on, `(count, 1, height, width)` in [0, 1].
             test: images that it was not.
             settings: `Run.measuring`.
-            watch: told the stage, how much is done and of how much.
+            watch: called with the stage, its finished part and the whole.
         """
         ...
 
@@ -126,8 +126,8 @@ def refuse_changes(told: Any, wanted: Mapping[str, Any], name: str, remedy: str)
     """Raise `ConfigError` at the first setting that is not what it was.
 
     Args:
-        told: settings that a file tells; None for none.
-        wanted: settings that are asked for now.
+        told: the settings in a file; None for none.
+        wanted: the requested settings.
         name: of the run.
         remedy: what to do about it.
     """

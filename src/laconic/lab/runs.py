@@ -46,15 +46,15 @@ def is_finished(run: Run, instruments: Instruments) -> bool:
     checkpoint = Path(run.folder) / "checkpoint.safetensors"
     if checkpoint.exists():
         _, meta = checkpoints.load(checkpoint, tensors=False)
-        _refuse(meta.get("settings"), run.training, run, f"remove {run.folder} to train it anew")
+        _refuse(meta.get("settings"), run.training, run, f"remove {run.folder} to train it again")
     result = read_result(run)
     if result is None:
         return False
     told = result.get("settings", {})
-    _refuse(told.get("training"), run.training, run, f"remove {run.folder} to train it anew")
+    _refuse(told.get("training"), run.training, run, f"remove {run.folder} to train it again")
     measuring = dict(told.get("measuring") or {})
     measuring["measure"] = instruments.resolve(measuring.get("measure") or {})
-    _refuse(measuring, run.measuring, run, f"remove {run.result} to measure it anew")
+    _refuse(measuring, run.measuring, run, f"remove {run.result} to measure it again")
     return True
 
 

@@ -78,7 +78,7 @@ class CodeConfig:
     """Which families' images become real files.
 
     Attributes:
-        bits_back: patterns of families that are told by bits-back coding.
+        bits_back: patterns of families that are encoded by bits-back coding.
         relative_entropy: the same for relative entropy coding.
         images: how many images.
     """
@@ -157,7 +157,7 @@ Resolve = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 def read_sweep(config: Mapping[str, Any], resolve: Resolve = dict) -> Sweep:
-    """Every run that a configuration asks for; nothing is read or trained.
+    """Every run of a configuration; nothing is read or trained.
 
     Args:
         config: see the module.
@@ -187,7 +187,7 @@ def read_sweep(config: Mapping[str, Any], resolve: Resolve = dict) -> Sweep:
     twice = [name for name in names if names.count(name) > 1]
     if twice or not names:
         raise ConfigError(
-            f"{twice[0]} is asked for twice" if twice else "betas, targets_nats: both are empty"
+            f"{twice[0]} occurs twice" if twice else "betas, targets_nats: both are empty"
         )
     return Sweep(tuple(chains), shared.processes, Path(shared.folder))
 
@@ -318,7 +318,7 @@ def _run(
 
 
 def digest(run: Run) -> str:
-    """Sixteen digits that tell a run's training from every other."""
+    """Sixteen digits that identify a run's training."""
     text = json.dumps(comparable(run.training), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

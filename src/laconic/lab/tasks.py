@@ -51,7 +51,7 @@ def load_digits_task(root: Path) -> Data:
 
 
 def load_shifted_digits_task(root: Path) -> Data:
-    """The same, but every training digit is shifted by up to a pixel, anew in every pass."""
+    """The same, but every training digit is shifted by up to a pixel, differently in every pass."""
     return replace(load_digits_task(root), augment=shift)
 
 

@@ -35,7 +35,7 @@ GRACE_SECONDS = 30.0
 """How long a stopped worker may take to save."""
 
 Report = Callable[[Run, str], None]
-"""Told of a run that has ended: an empty text, or why it failed."""
+"""Called with a run that has ended: an empty text, or why it failed."""
 
 
 @dataclass
@@ -97,8 +97,8 @@ def run_sweep(
         sweep: what to do.
         instruments: what measures.
         command: starts a worker, which calls `work`.
-        report: told of every run that has ended.
-        progress: told how many runs are done, in fractions, and of how many.
+        report: called after every run that has ended.
+        progress: called with the number of finished runs, in fractions, and of all.
 
     Raises:
         LaconicError: something is wrong that can be known before anything is trained.
@@ -228,7 +228,7 @@ class _Pool:
 
 
 def work(instruments: Instruments, given: IO[str], told: IO[str]) -> None:
-    """A worker: read a run, do it, tell how far it is; stop when the parent is gone.
+    """A worker: read a run, do it, report its progress; stop when the parent is gone.
 
     Raises:
         LaconicError: the run failed.

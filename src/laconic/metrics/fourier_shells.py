@@ -30,7 +30,7 @@ def shell_numbers(size: int, dimensions: int = 3) -> Tensor:
 
 
 def multiplicity(size: int) -> Tensor:
-    """Places of a whole spectrum that each column of a half one stands for: (size // 2 + 1,)."""
+    """Places of a whole spectrum that each column of a half one represents: (size // 2 + 1,)."""
     counts = torch.full((size // 2 + 1,), 2.0, dtype=torch.float64)
     counts[0] = 1
     if size % 2 == 0:

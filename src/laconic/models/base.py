@@ -157,14 +157,14 @@ class LatentVariableModel(nn.Module, ABC):
         """
 
     def exact_ladder(self) -> ExactLadder:
-        """The whole model in integers, as lossless codecs ask for it.
+        """The whole model in integers, for lossless codecs.
 
         Raises:
             ConfigError: it has no such form.
         """
         raise ConfigError(
             f"{type(self).__name__} is a model for lossy compression; "
-            "lossless compression needs one that tells every pixel"
+            "lossless compression needs one that codes every pixel"
         )
 
     @abstractmethod
@@ -173,7 +173,7 @@ class LatentVariableModel(nn.Module, ABC):
 
     @abstractmethod
     def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Distribution:
-        """What both sides know before `level` is sent; `above` holds the latents already told."""
+        """What both sides know before `level` is sent; `above` holds the latents already sent."""
 
     @abstractmethod
     def posterior(
@@ -284,7 +284,7 @@ class NormalLadder(LatentVariableModel):
 
     @abstractmethod
     def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
-        """What both sides know before `level` is sent; `above` holds the latents already told."""
+        """What both sides know before `level` is sent; `above` holds the latents already sent."""
 
     @abstractmethod
     def posterior(
@@ -298,7 +298,7 @@ class NormalLadder(LatentVariableModel):
         """What the sender knows about `level`; `prior` is what `prior(level, ...)` gave."""
 
     def exact_prior(self) -> Prior:
-        """The prior as a codec asks for it: if possible, the same bits on every machine.
+        """The prior for codecs: if possible, the same bits on every machine.
 
         Here the networks' own, in floats, for models that have no integer one; those return
         `RatedNormal`s.

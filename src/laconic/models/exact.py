@@ -5,7 +5,7 @@ back; a single unit of difference would garble everything after it. Numbers are 
 in float64 tensors (`networks.fixed_point`), in units of 2^-16 unless said otherwise, and do not
 depend on batch, threads, device or library version.
 
-Each latent is told as u, standardised by its prior: z = loc + scale u, u ~ N(0, 1) before the
+Each latent is coded as u, standardised by its prior: z = loc + scale u, u ~ N(0, 1) before the
 image is seen.
 """
 
@@ -28,7 +28,7 @@ class MixtureParameters(NamedTuple):
         logits: `(n, colours, K)`.
         means: `(n, colours, K)`, in pixel steps of 8 bits, couplings not yet added.
         log_scales: `(n, colours, K)`, natural log of pixel steps.
-        couplings: `(n, 3, K)`: of green to red, blue to red, blue to green, told from 128; `None`
+        couplings: `(n, 3, K)`: of green to red, blue to red, blue to green, around 128; `None`
             for one colour.
     """
 
@@ -48,7 +48,7 @@ PixelParameters = MixtureParameters | BernoulliParameters
 
 
 class Known(NamedTuple):
-    """What both sides know before a level is told.
+    """What both sides know before a level is coded.
 
     Attributes:
         state: the model's own.
@@ -74,8 +74,8 @@ class Shape(NamedTuple):
 class ExactLikelihood(Protocol):
     """p(x | z) of a batch of equally large images.
 
-    Pixels are told in `order`: positions (row times width plus column). Where `waves` is one
-    long, all are independent; otherwise the parameters of a wave ask for all waves before it.
+    Pixels are coded in `order`: positions (row times width plus column). Where `waves` is one
+    long, all are independent; otherwise the parameters of a wave depend on all waves before it.
     """
 
     def given(self, pixels: Tensor) -> Sequence[PixelParameters]:
@@ -163,7 +163,7 @@ class StandardCells:
         return Known(state, loc, torch.ones_like(loc))
 
     def posterior(self, level: int, known: Known, features: Any) -> tuple[Tensor, Tensor]:
-        """Mean and log-scale of the latent, both in units of 2^-16, as `climb` says them."""
+        """Mean and log-scale of the latent, both in units of 2^-16, as `climb` returns them."""
         mean, log_scale = features.chunk(2, dim=1)
         return mean, log_scale
 

@@ -71,7 +71,7 @@ PLN_PRESETS: dict[str, PLNConfig] = {
 
 @final
 class PLN(NormalLadder):
-    """Two levels of latents; the upper tells the prior of the lower and refines its posterior."""
+    """Two levels of latents; the upper gives the prior of the lower and refines its posterior."""
 
     def __init__(self, config: PLNConfig = PLN_PRESETS["base"]) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class PLN(NormalLadder):
         return [top_mean, torch.sigmoid(top_logit), mean, bounded_exp(log_scale)]
 
     def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
-        """N(0, I) at the top; below, what the top latent tells."""
+        """N(0, I) at the top; below, the prediction of the top latent."""
         if level == 0:
             return standard_normal(context, self.config.top, self.stride)
         mean, log_scale = self.top_synthesis(above[0], self._point(context))

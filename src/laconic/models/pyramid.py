@@ -1,6 +1,6 @@
 """A ladder without weights: block means, then what they leave. For tests, examples and fuzzing.
 
-Level 0 tells the mean of every 8x8 block, level 1 what 2x2 means add to it. Nothing is learned, so
+Level 0 codes the mean of every 8x8 block, level 1 what 2x2 means add to it. Nothing is learned, so
 that its files stay decodable for ever and tests need no training.
 """
 

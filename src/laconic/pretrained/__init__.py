@@ -55,7 +55,7 @@ def load(name: str | Path = DEFAULT) -> Pretrained:
 
 
 def load_for(written: str, given: str | Path | None = None) -> Pretrained:
-    """The model that a file asks for.
+    """The model that a file names.
 
     Args:
         written: the name that was written into the file.

@@ -1,4 +1,4 @@
-"""Classifiers as the loop asks for them: batches, loss with a penalty, error."""
+"""Classifiers for the training loop: batches, loss with a penalty, error."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class LabelledBatches:
-    """Inputs and labels in memory, shuffled anew for every pass.
+    """Inputs and labels in memory, shuffled again for every pass.
 
     Args:
         inputs: shape `(count, ...)`.
@@ -57,7 +57,7 @@ def pixel_by_pixel(pictures: Tensor) -> Tensor:
     """The same numbers in torch's `channels_last` order, of one channel too.
 
     Convolutions of few channels and pooling take half the time on a CPU, and so on through the
-    network. With one channel torch takes both orders for the same, and only strides tell.
+    network. With one channel torch treats both orders as equal; only the strides differ.
 
     Args:
         pictures: shape `(batch, channels, height, width)`; others are returned as they are.

@@ -47,7 +47,7 @@ def test_the_source_tells_half_a_nat_of_its_coin(joint: Tensor) -> None:
 
 
 def test_more_than_the_coins_entropy_cannot_be_told() -> None:
-    with pytest.raises(ConfigError, match="cannot tell"):
+    with pytest.raises(ConfigError, match="cannot hold"):
         solve_scale(0.62)
 
 

@@ -48,7 +48,7 @@ SIZES: Final = SizeCurve(QUALITY_STEPS, math.log(20) / 1000, math.log, QUALITY_S
 """File sizes grow nearly exponentially with the quality step."""
 
 SHORT: Final = 0.1
-"""A file this much below the size that was asked for is named in a warning."""
+"""A file this much below the requested size causes a warning."""
 
 TILES_AT_ONCE: Final = 2
 """Tiles that are decoded side by side: each takes as much memory as the networks do."""
@@ -267,20 +267,20 @@ class ImageCodec:
 
 
 class SmallFileWarning(UserWarning):
-    """The finest file takes fewer bits than were asked for."""
+    """The finest file takes fewer bits than requested."""
 
 
 def is_short(data: bytes, bpp: float, pixels: int) -> bool:
-    """Whether a file takes fewer bits per pixel than were asked for, beyond what steps allow."""
+    """Whether a file takes fewer bits per pixel than requested, beyond what steps allow."""
     return 8 * len(data) < bpp * pixels * (1 - SHORT)
 
 
 def warn_if_short(data: bytes, bpp: float, pixels: int) -> None:
-    """Say that the finest file takes fewer bits than were asked for."""
+    """Warn that the finest file takes fewer bits than requested."""
     if is_short(data, bpp, pixels):
         warnings.warn(
             f"the finest file takes {8 * len(data) / pixels:.3g} bits per pixel, fewer than the "
-            f"{bpp:.3g} that were asked for",
+            f"{bpp:.3g} requested",
             SmallFileWarning,
             stacklevel=4,
         )

@@ -36,7 +36,7 @@ class Found:
     step: int
 
     def falls_short(self, target_bits: float, curve: SizeCurve) -> bool:
-        """Whether the finest file is smaller than what was asked for."""
+        """Whether the finest file is smaller than the request."""
         return self.step == curve.steps and 8 * len(self.data) < target_bits * (1 - TOLERANCE)
 
 

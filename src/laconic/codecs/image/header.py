@@ -48,7 +48,7 @@ class LevelCost:
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """Everything that decoding needs besides the model, and what `info` tells.
+    """Everything that decoding needs besides the model, and the facts for `info`.
 
     Attributes:
         model: name of the model that wrote the file.

@@ -3,7 +3,7 @@
 A drawing or a text often takes fewer bytes exactly than nearly so. And the finest qualities promise
 a picture that looks like the original, which a model of photographs cannot keep for everything: at
 quality `FAITHFUL` and above the lossy file is read back, and a lossless one takes its place where
-it is too far off. The lossless file notes what was asked for and why it is lossless.
+it is too far off. The lossless file records the request and why it is lossless.
 """
 
 from typing import Any, Final

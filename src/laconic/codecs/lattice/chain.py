@@ -1,15 +1,16 @@
 """Bits-back with feedback on one stack, in batches that grow as the stack does.
 
 A batch's latents are drawn from what the pictures before it left, so a batch may be about as large
-as the stack holds bits for its draws. The first picture finds nothing: it stands alone. Its latents
-are drawn with bits from elsewhere, which nobody gives back; they are the chain's initial bits and
-stay in its length. The next batches have one picture, then two, ... up to `MOST`.
+as the stack holds bits for its draws. For the first picture the stack is empty: it is coded alone.
+Its latents are drawn with other bits, which are not recovered; they are the chain's initial bits
+and stay in its length. The next batches have one picture, then two, ... up to `MOST`.
 
 Bits under a marginal that the posteriors do not fill are not random: a latent that is always near
 zero leaves a stack from which the next one is drawn near its mean, and such draws cost more than
 R + D. So the bits that a batch draws from are first added to random ones that both sides know.
 
-Pictures are written from the last to the first. Every batch tells its size; the chain, its length.
+Pictures are written from the last to the first. The file holds the size of every batch and the
+length of the chain.
 
 Source: Ullrich 1.4 (bits-back with feedback).
 """

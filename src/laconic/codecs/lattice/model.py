@@ -209,7 +209,7 @@ def independent_pixels(
     told = model.likelihood([z], context)
     if not isinstance(told, Independent) or not isinstance(told.base_dist, Bernoulli):
         raise ConfigError(
-            "this decoder tells every pixel given those before it: its files cannot be measured "
+            "this decoder codes every pixel given those before it: its files cannot be measured "
             "so, since a receiver would run the network once for each pixel of each picture; "
             "choose a family with a deconvolutional decoder, such as '---'"
         )
@@ -227,6 +227,6 @@ def _normal(distribution: Distribution) -> Normal:
 
 
 def _rows(parameter: Tensor, count: int) -> DoubleArray:
-    """A parameter of `count` vectors, or of one that stands for all."""
+    """A parameter of `count` vectors, or of one vector for all."""
     array = parameter.double().numpy()
     return np.broadcast_to(array, (count, *array.shape[1:]))

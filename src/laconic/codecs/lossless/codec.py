@@ -112,7 +112,7 @@ class LosslessCodec:
             image: a Pillow image; or an array, `(h, w)` or `(h, w, 1)`: bool, uint8 or uint16,
                 `(h, w, 2 to 4)`: uint8.
             strip: leave out EXIF and XMP data and dots per inch; the orientation stays.
-            note: why the file is lossless, where a lossy one was asked for.
+            note: why the file is lossless, if a lossy one was requested.
 
         Raises:
             InputError: the image cannot be kept exactly.
@@ -297,7 +297,7 @@ class _Counter:
 
 
 def _read(source: Source, strip: bool) -> ExactPicture:
-    """Read a picture; an error tells which."""
+    """Read a picture; an error names it."""
     name, load = source
     try:
         picture = take_apart(load(), strip)

@@ -23,7 +23,7 @@ DTYPES: Final[dict[int, DTypeLike]] = {1: np.bool_, 8: np.uint8, 16: np.uint16}
 
 @dataclass(frozen=True)
 class Chain:
-    """A contiguous run of a group's pictures, told one through the bits of the other.
+    """A contiguous run of a group's pictures, each coded with the bits of the one before.
 
     Attributes:
         count: pictures in it.
@@ -68,7 +68,7 @@ class EncodedGroup:
 
 
 def silent(done: int) -> None:
-    """A `Tick` that nobody sees."""
+    """A `Tick` that reports nothing."""
 
 
 class GroupCoder(Protocol):

@@ -192,7 +192,7 @@ def is_lossless(data: bytes) -> bool:
 
 
 def refuse_archive(pictures: int) -> UnsupportedFileError:
-    """What to raise where one picture is asked for and an archive is there."""
+    """What to raise if one picture is requested and the file is an archive."""
     return UnsupportedFileError(
         f"the file is an archive of {pictures} pictures; unpack it with `laconic decompress FILE "
         "-o FOLDER` or laconic.unarchive"

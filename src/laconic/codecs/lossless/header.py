@@ -193,7 +193,7 @@ class LosslessHeader:
         net_bits: what the coder makes of it without initial bits, rounded.
         single: the picture, where the file is no archive.
         metadata: whether a section holds metadata.
-        note: why the file is lossless, where a lossy one was asked for.
+        note: why the file is lossless, if a lossy one was requested.
     """
 
     model: str | None
@@ -319,7 +319,7 @@ def _write_group(group: GroupEntry, writer: FieldWriter) -> None:
 
 def _read_note(reader: FieldReader) -> Note:
     reason = reader.integer(what="the reason")
-    asked = reader.integer(MAX_ASKED, "what was asked for")
+    asked = reader.integer(MAX_ASKED, "the request")
     if reason not in Reason.__members__.values():
         raise UnsupportedFileError(f"the file notes an unknown reason {reason}; update laconic")
     return Note(Reason(reason), asked)

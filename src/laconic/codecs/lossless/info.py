@@ -54,13 +54,13 @@ class LosslessInfo:
         height: rows, None for an archive.
         mode: as Pillow calls it, None for an archive.
         samples: numbers that all pictures are made of, alpha included.
-        start_bits: latents that were told without borrowed bits.
-        chain_bits: everything else that was told of pixels.
+        start_bits: latents that were encoded without borrowed bits.
+        chain_bits: everything else that was encoded of pixels.
         alpha_bits: alpha planes that are coded by themselves.
         direct_bits: pictures that are coded without the model.
         sections: bits by section; "header" is everything that no section holds.
         kinds: in the order of the file.
-        quality: that was asked for, 1 to 100, where the file is lossless although a lossy one was.
+        quality: the requested one, 1 to 100, where the file is lossless although a lossy one was.
         note: why it is lossless then.
     """
 

@@ -1,4 +1,4 @@
-"""Why a file is lossless although a lossy one was asked for."""
+"""Why a file is lossless although a lossy one was requested."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -19,7 +19,7 @@ class Reason(IntEnum):
 
 @dataclass(frozen=True)
 class Note:
-    """What was asked for, and why the file is lossless.
+    """The request, and why the file is lossless.
 
     Attributes:
         reason: why.
@@ -31,7 +31,7 @@ class Note:
 
     @property
     def quality(self) -> float | None:
-        """1 to 100, or None where a size was asked for."""
+        """1 to 100, or None if a size was requested."""
         if self.reason is Reason.FITS:
             return None
         return round(1 + 99 * self.asked / QUALITY_STEPS, 3)
@@ -40,9 +40,9 @@ class Note:
         """A sentence for people."""
         if self.reason is Reason.FITS:
             size = self.asked / THOUSANDTHS
-            return f"lossless, since that fits the {size:g} bits per pixel that were asked for"
+            return f"lossless, since that fits the {size:g} bits per pixel requested"
         why = {
             Reason.SMALLER: "that takes no more bytes than a lossy file",
             Reason.FAITHFUL: "a lossy file is too far from the picture",
         }[self.reason]
-        return f"lossless, since {why} of the quality {self.quality:.3g} that was asked for"
+        return f"lossless, since {why} of the requested quality {self.quality:.3g}"

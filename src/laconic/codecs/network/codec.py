@@ -121,7 +121,7 @@ def shrink(
             none: every bit is kept.
         progress: called with tensors done and tensors in all.
         steps: the quantiser's step of single tensors by name, whatever their size and error.
-        draws: tensors that were told beforehand; they stand first.
+        draws: tensors that are already encoded; they come first.
         threads: tensors that are worked on at once; None: as many as torch has threads. The bytes
             are the same for any number.
         values: most values of any large tensor of floats with two or more axes, beside the exact

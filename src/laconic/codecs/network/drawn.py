@@ -1,8 +1,8 @@
-"""Tensors that are told as one draw from their posterior: one section for all of them.
+"""Tensors that are encoded as one draw from their posterior: one section for all of them.
 
 The receiver knows the prior N(0, s²) of each tensor and shares randomness with the sender; a
-relative entropy coder tells which draw it is in some KL(posterior || prior) bits. A tensor is cut
-into blocks of rows, told one after the other. How many bits a block takes is told as one number:
+relative entropy coder encodes the draw in about KL(posterior || prior) bits. A tensor is cut
+into blocks of rows, encoded one after the other. The bits of a block are one number:
 the KL of single weights is unlike, but a search over a shuffled block evens that out.
 
 Source: Havasi, Peharz & Hernández-Lobato 2018 (MIRACLE); Flamich 1.7.3.
@@ -30,7 +30,7 @@ from laconic.errors import CodingError, CorruptFileError, InputError, Unsupporte
 MAX_SETTINGS: Final = 32
 
 NUMBERS_PER_BYTE: Final = 1 << 15
-"""More than a section of draws may hold in a byte, so that a short file cannot ask for much."""
+"""Most numbers per byte of a section of draws, so that short files cannot need much memory."""
 
 MOST_NUMBERS: Final = 1 << 31
 MOST_BITS: Final = 32
@@ -39,10 +39,10 @@ MOST_BITS: Final = 32
 
 @dataclass(frozen=True)
 class Draws:
-    """What was told.
+    """What was encoded.
 
     Attributes:
-        entries: of the tensors, in the order of telling.
+        entries: of the tensors, in coding order.
         data: the section; empty where there are none.
     """
 
@@ -65,7 +65,7 @@ def _prior(count: int, scale: float, bits: int) -> RatedNormal:
 
 
 class DrawsWriter:
-    """Tells tensors one after the other, each block by block.
+    """Encodes tensors one after the other, each block by block.
 
     Args:
         coder: how.
@@ -87,7 +87,7 @@ class DrawsWriter:
             shape: of the tensor; one axis or more.
             prior_scale: of the prior N(0, s²) for all its numbers; the entry has its first eight
                 bits, since more would take bytes and save none.
-            blocks: draws that will tell it, at most its rows.
+            blocks: number of draws that encode it, at most its rows.
 
         Raises:
             InputError: the tensor is empty, or the scale is 0, NaN or infinite.
@@ -133,10 +133,10 @@ class DrawsWriter:
         return draw.float().reshape(loc.shape), receipt
 
     def finish(self) -> Draws:
-        """All that was told.
+        """All that was encoded.
 
         Raises:
-            InputError: hardly anything was told of very many numbers, which no reader would accept.
+            InputError: very many numbers take hardly any bits, which no reader would accept.
         """
         if not self._entries:
             return Draws()
@@ -162,7 +162,7 @@ class DrawsReader:
 
     Args:
         data: the section.
-        count: numbers in all tensors that it tells.
+        count: numbers in all tensors that it holds.
 
     Raises:
         CorruptFileError: the section is damaged.

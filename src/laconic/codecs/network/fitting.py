@@ -40,7 +40,7 @@ SAMPLE_MARGIN: Final = 0.997
 """Numbers of a large tensor that its step is sought on, how often, and what is left for chance."""
 
 SINGLE: Final = (1e-35, 1e35)
-"""Between these lie the steps that single precision, in which they are told, holds well."""
+"""Between these lie the steps that single precision, in which they are stored, holds well."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class _Way:
 
 @dataclass(frozen=True)
 class _Tried:
-    """Integers, block by block, and the squared error of what they stand for."""
+    """Integers, block by block, and the squared error of their values."""
 
     blocks: list[Blocks]
     error: float
@@ -104,12 +104,12 @@ def take_steps(entry: Entry, tensor: Tensor, step: float) -> InSteps:
         InputError: the step is too coarse or too fine for a file.
     """
     if not 0 < step < SINGLE[1]:
-        raise InputError(f"tensor {entry.name!r} cannot be told in steps of {step:g}: too coarse")
+        raise InputError(f"tensor {entry.name!r}: steps of {step:g} are too coarse for a file")
     step = float(np.float32(step))
     matrix, parts = tensor.reshape(entry.matrix), parts_of(entry)
     way = _Way(step, Method.QUANTISED, None)
     if not step or _largest(matrix, parts, way) > step * quantised.LARGEST / 2:
-        raise InputError(f"tensor {entry.name!r} cannot be told in steps of {step:g}: too fine")
+        raise InputError(f"tensor {entry.name!r}: steps of {step:g} are too fine for a file")
     blocks, exact = list[Blocks](), True
     for part in parts:
         values = to_doubles(matrix[part])
@@ -125,7 +125,7 @@ def take_steps(entry: Entry, tensor: Tensor, step: float) -> InSteps:
 
 
 def fit(entry: Entry, tensor: Tensor, tolerance: float) -> InSteps | None:
-    """Integers in steps as large as a tolerance bears; None where no such step can be told.
+    """Integers in steps as large as a tolerance bears; None if no such step can be stored.
 
     Args:
         entry: of the tensor.
@@ -185,7 +185,7 @@ def _largest(matrix: Tensor, parts: list[Part], way: _Way) -> float:
 
 
 def _sample(entry: Entry) -> tuple[slice, slice]:
-    """Rows of a large matrix that stand for all; of long rows, columns."""
+    """Rows of a large matrix that represent all; of long rows, columns."""
     every = slice(None, None, max(1, entry.count // SAMPLE))
     return (slice(None), every) if entry.wide else (every, slice(None))
 

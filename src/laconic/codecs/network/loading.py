@@ -63,7 +63,7 @@ def expand_into(file: NetworkFile, net: nn.Module, strict: bool = True) -> dict[
 
 
 def original_name(name: str, rounded: Container[str]) -> str:
-    """What a tensor of a layer is called without the rounding that the layer stands behind.
+    """What a tensor of a layer is called without the rounding before the layer.
 
     Args:
         name: such as "x.layer.weight", which becomes "x.weight".

@@ -80,10 +80,10 @@ IN_STEPS: Final = (
 FORESEEN: Final = {
     Method.QUANTISED: Method.KERNELS, Method.DEPENDENT: Method.DEPENDENT_KERNELS,
 }  # fmt: skip
-"""The same with signs of kernels foreseen from their neighbours."""
+"""The same with signs of kernels predicted from their neighbours."""
 
 DEPENDENT: Final = (Method.DEPENDENT, Method.DEPENDENT_KERNELS)
-"""What an integer stands for depends on those before it."""
+"""The value of an integer depends on those before it."""
 
 
 WIDE: Final = 8
@@ -103,7 +103,7 @@ class Entry:
         step: of the quantiser, a float32.
         same_as: index of the entry that it repeats.
         prior_scale: s of the prior N(0, s²) that it was drawn under, a float32.
-        blocks: draws that tell it, one after the other.
+        blocks: draws that encode it, one after the other.
         wide: its rows are cut into blocks.
         scaled: some of its rows and columns have finer steps.
     """

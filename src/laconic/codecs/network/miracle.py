@@ -1,7 +1,7 @@
 """MIRACLE's coding: block by block, the rest trained on after each.
 
-A block of weights is told as a draw from its posterior, and stays what the draw says; the weights
-that are not yet told learn to live with it.
+A block of weights is encoded as a draw from its posterior, and then stays fixed; the weights
+that are not yet encoded are trained further.
 
 Source: Havasi, Peharz & Hernández-Lobato 2018, there with blocks of equal KL, a dozen bits each,
 drawn by chance from all layers; Flamich 1.7.3.
@@ -50,12 +50,12 @@ def shrink_drawn(
 
     Args:
         net: the converted network.
-        refine: trains what is not yet told, some steps; called after each block but a layer's bias
-            with the name of the layer; not after the last. Told numbers take no gradients.
-            None: no training.
+        refine: trains the weights that are not yet encoded, some steps; called after each block
+            but a layer's bias with the name of the layer; not after the last. Encoded numbers take
+            no gradients. None: no training.
         block_bytes: KL of the blocks that weights are cut into, as nearly as whole rows allow.
-        order: names of all converted layers in the order of telling; none: as they stand.
-        coder: which tells the draws.
+        order: names of all converted layers in coding order; none: the network's order.
+        coder: encodes the draws.
         seed: of the shared randomness; another one gives another draw.
         metadata: free text by name, kept in the file.
         report: called for every tensor with its name and what it cost.
@@ -64,8 +64,8 @@ def shrink_drawn(
         The file; `laconic.expand` gives the `state_dict` of `plain(net)`.
 
     Raises:
-        InputError: the network was made probabilistic by another method, was told before, has NaN
-            weights, or `order` does not name every layer once.
+        InputError: the network was made probabilistic by another method, was encoded before, has
+            NaN weights, or `order` does not name every layer once.
     """
     writer = DrawsWriter(coder, seed)
     parts = _parts(net, order)
@@ -83,10 +83,10 @@ def shrink_drawn(
 
 
 def count_blocks(net: nn.Module, block_bytes: float) -> int:
-    """In how many blocks `shrink_drawn` would tell a network's weights, as its KL stands.
+    """In how many blocks `shrink_drawn` would encode a network's weights at its present KL.
 
     Args:
-        net: the converted network, not yet told.
+        net: the converted network, not yet encoded.
         block_bytes: as `shrink_drawn` takes it.
 
     Raises:
@@ -97,7 +97,7 @@ def count_blocks(net: nn.Module, block_bytes: float) -> int:
 
 
 def _blocks(tensor: DrawnTensor, block_bytes: float) -> int:
-    """As many as its KL asks for, each of a row at least."""
+    """As many as its KL requires, each of a row at least."""
     wanted = float(tensor.nats().detach()) / NATS_PER_BYTE / block_bytes
     return min(len(tensor.mean), max(1, round(wanted)))
 
@@ -115,7 +115,7 @@ def _parts(net: nn.Module, order: Sequence[str]) -> list[tuple[str, str, DrawnTe
             raise InputError(f'{name!r} was not converted by the method "miracle"')
         for part, tensor in sorted(posterior.drawn.items()):
             if bool(tensor.encoded.any()):
-                raise InputError(f"{name}.{part} was told before: convert and train anew")
+                raise InputError(f"{name}.{part} was encoded before: convert and train again")
             parts.append((name, part, tensor))
     return parts
 
@@ -123,7 +123,7 @@ def _parts(net: nn.Module, order: Sequence[str]) -> list[tuple[str, str, DrawnTe
 def _tell(
     writer: DrawsWriter, name: str, tensor: DrawnTensor, block_bytes: float
 ) -> Iterator[Receipt]:
-    """Tell a tensor; after each block, between two steps of the iterator, it may be trained."""
+    """Encode a tensor; after each block, between two steps of the iterator, it may be trained."""
     shape, blocks = tuple(tensor.mean.shape), _blocks(tensor, block_bytes)
     entry = writer.begin(name, shape, float(tensor.prior_scale), blocks)
     for block in block_rows(entry):

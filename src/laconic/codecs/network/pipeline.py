@@ -24,7 +24,7 @@ def run_ahead(jobs: Iterable[tuple[int, Callable[[], Result]]], threads: int) ->
     """Results of jobs in order; while one is taken, those behind it run on other threads.
 
     Args:
-        jobs: memory that each needs, in bytes, and what to do. They are asked for one by one, as
+        jobs: memory that each needs, in bytes, and what to do. They are read one by one, as
             memory allows. What to do must not depend on other jobs.
         threads: how many jobs run at once; 1: each when its turn comes, on the calling thread.
     """

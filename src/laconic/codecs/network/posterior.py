@@ -27,7 +27,7 @@ def is_converted(net: nn.Module) -> bool:
 
 
 def is_drawn(net: nn.Module) -> bool:
-    """Whether a network's weights are to be told as draws."""
+    """Whether a network's weights are to be encoded as draws."""
     return any(isinstance(module, MiraclePosterior) for module in net.modules())
 
 
@@ -36,9 +36,9 @@ def shrink_posterior(
 ) -> bytes:
     """The .lac file of a converted network: its `plain` copy's tensors, as `net` named them before.
 
-    Weights and biases are told in the steps that their posteriors bear; where a method says
+    Weights and biases are stored in the steps that their posteriors bear; where a method says
     nothing, bit for bit if they have few distinct values, else in a quarter of their root mean
-    square. Weights of the method "miracle" are told as draws. All other tensors are kept bit for
+    square. Weights of the method "miracle" are encoded as draws. All other tensors are kept bit for
     bit.
 
     Args:
@@ -85,7 +85,7 @@ def stored_names(net: nn.Module, names: Iterable[str]) -> dict[str, str]:
 
 
 def steps_of(net: nn.Module) -> dict[str, float]:
-    """The quantiser's step of every weight and bias that a posterior stands for; 0: keep all."""
+    """The quantiser's step of every weight and bias with a posterior; 0: keep all."""
     steps = {}
     for name, module in stored_layers(net).items():
         point = module.point()

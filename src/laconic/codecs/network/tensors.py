@@ -79,7 +79,7 @@ class Plan:
     Attributes:
         entry: what the list says of it.
         exact: its section, where it is kept bit for bit.
-        told: its integers, where it is told in steps.
+        integers: its integers, if it is quantised.
         book: its values, where they are few.
         words: its bits, where it has such a codebook.
     """
@@ -275,7 +275,7 @@ def _store(q: IntArray, step: float, scales: StepScales | None, block: Tensor) -
 
 
 def _foreseen(entry: Entry) -> tuple[int, int] | None:
-    """Kernels whose signs are foreseen, if they are."""
+    """Kernels whose signs are predicted, if any."""
     return entry.kernel if entry.method in FORESEEN.values() else None
 
 

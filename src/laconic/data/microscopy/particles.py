@@ -47,7 +47,7 @@ class Optics:
 
 @dataclass(frozen=True)
 class Particles:
-    """The particles of a STAR file; their images are read when they are asked for.
+    """The particles of a STAR file; their images are read on request.
 
     Attributes:
         stacks: paths of MRC stacks.

@@ -265,7 +265,7 @@ def _resume(
         facts = file.metadata() or {}
         if facts.get("digest") != digest:
             raise InputError(
-                f"{path}: left by a run with other particles or settings; remove it to begin anew"
+                f"{path}: left by a run with other particles or settings; remove it to start again"
             )
         halves = [
             Statistics(

@@ -55,7 +55,7 @@ class Sampling:
     Attributes:
         batch: images seen at once.
         seed: of all draws; torch's own generators are left as they were.
-        beta: operating point, for models that serve many; None asks for the smallest.
+        beta: operating point, for models that serve many; None means the smallest.
     """
 
     batch: int = 100
@@ -85,7 +85,7 @@ def estimate(values: Tensor, name: str) -> Estimate:
 
     Raises:
         BrokenMeasureError: a value is not finite.
-        InputError: fewer than two values, which tell nothing of the error.
+        InputError: fewer than two values, which do not show the error.
     """
     if len(values) < 2:
         raise InputError(f"{name}: {len(values)} images give no standard error; give 2 or more")
@@ -142,7 +142,7 @@ def make_context(
         size: height and width.
         like: gives type and device.
         count: images.
-        beta: operating point; None asks for the smallest of the model's range.
+        beta: operating point; None means the smallest of the model's range.
     """
     log_beta = math.log(model.beta_range[0] if beta is None else beta)
     return Context(tuple(size), Condition(like.new_full((count,), log_beta)))
@@ -205,7 +205,7 @@ def draw_pictures(likelihood: Distribution) -> Tensor:
     """Pictures from the decoder: x ~ d(x | z).
 
     Raises:
-        UnavailableMeasureError: the likelihood tells probabilities only.
+        UnavailableMeasureError: the likelihood has only probabilities.
     """
     try:
         return likelihood.sample()

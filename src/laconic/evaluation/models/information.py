@@ -69,7 +69,7 @@ def rate_distortion(
         images: `(n, channels, height, width)`.
         draws: of z per image; they are averaged before the error is taken over images.
         sampling: batch, seed and operating point.
-        progress: told after every batch.
+        progress: called after every batch.
 
     Raises:
         InputError: impossible images or draws, or a broken model.
@@ -113,7 +113,7 @@ def iwae(
         images: `(n, channels, height, width)`.
         draws: k.
         sampling: batch, seed and operating point.
-        progress: told after every batch.
+        progress: called after every batch.
 
     Raises:
         InputError: impossible images or draws, or a broken model.
@@ -182,7 +182,7 @@ def information(
         images: N of them, `(n, channels, height, width)`; the cost is N² base densities.
         draws: of z per image.
         sampling: batch, seed and operating point.
-        progress: told after every batch.
+        progress: called after every batch.
 
     Raises:
         UnavailableMeasureError: the model has several levels.

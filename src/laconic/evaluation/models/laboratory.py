@@ -45,7 +45,7 @@ class Laboratory:
     def rehearse(
         self, model: LatentVariableModel, images: Tensor, settings: Mapping[str, Any]
     ) -> None:
-        """Code a few images with an untrained model, in every way that is asked for.
+        """Code a few images with an untrained model, in every requested way.
 
         Raises:
             LaconicError: it cannot be done with this model.
@@ -68,7 +68,7 @@ class Laboratory:
             train: images that it was trained on, `(count, 1, height, width)` in [0, 1].
             test: images that it was not.
             settings: the sections `measure` and `code` of this run.
-            watch: told the stage, how much is done and of how much.
+            watch: called with the stage, its finished part and the whole.
         """
         config = build(MeasureConfig, settings["measure"], "measure")
         found = measure_model(model, test, config, train, watch)

@@ -1,4 +1,4 @@
-"""A sweep as a report: figures, a table of points, and one HTML page that asks for nothing else."""
+"""A sweep as a report: figures, a table of points, and one HTML page that loads nothing else."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -374,7 +374,7 @@ class Steps:
 
     Args:
         total: to come.
-        progress: told after each.
+        progress: called after each.
     """
 
     def __init__(self, total: int, progress: Progress) -> None:

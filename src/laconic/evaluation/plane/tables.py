@@ -136,7 +136,7 @@ def make_table(
     """A table whose cells may be plain text.
 
     Args:
-        name: for readers who hear the page.
+        name: name for screen readers.
         heads: over the columns, the first over the rows' names.
         rows: each a name and its cells.
         kind: a class of the style sheet.
@@ -183,7 +183,7 @@ def _flat(point: PlanePoint) -> dict[str, Any]:
         "run": point.run, "name": point.name, "family": point.family, "data": point.data,
         "beta": point.beta,
     }  # fmt: skip
-    for name in sorted(point.settings.keys() - {"settings"}):  # which tells the whole configuration
+    for name in sorted(point.settings.keys() - {"settings"}):  # the whole configuration
         setting = point.settings[name]
         plain = isinstance(setting, str | int | float)
         row[name] = setting if plain else json.dumps(setting, sort_keys=True)

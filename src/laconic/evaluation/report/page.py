@@ -19,7 +19,7 @@ RATES = (0.25, 0.5, 1.0)
 """Bits per pixel at which the table reads the curves."""
 
 DASH = "–"
-"""Stands for what was not measured."""
+"""Shown for a value that was not measured."""
 
 UNITS = {"psnr": "PSNR, dB", "ms_ssim_db": "MS-SSIM, dB"}
 

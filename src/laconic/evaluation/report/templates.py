@@ -33,7 +33,7 @@ class Table:
     """A table of a page.
 
     Attributes:
-        name: for readers who hear the page.
+        name: name for screen readers.
         heads: over the columns, the first over the rows' names.
         rows: each a name and its cells.
         kind: a class of the style sheet.

@@ -42,10 +42,10 @@ def train_from_config(
     Args:
         path: the configuration.
         overrides: `section.key=value` strings.
-        resume: continue from the checkpoint in `folder`; else start anew (from `start_from`'s
+        resume: continue from the checkpoint in `folder`; else start a new run (from `start_from`'s
             weights where given).
         progress: called with the step and the latest row of the log.
-        force: begin anew where `folder` holds a checkpoint, which is replaced.
+        force: start a new run where `folder` holds a checkpoint, which is replaced.
 
     Raises:
         ConfigError: anything wrong with the configuration or its files; or `folder` holds a

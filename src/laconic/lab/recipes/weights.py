@@ -43,7 +43,7 @@ STATISTICS = 10_000
 """Training examples, as they are, that batch norms take their final statistics from."""
 
 STEP_SCALES = tuple(2 ** (k / 2) for k in range(8, -17, -1))
-"""Factors on the steps that posteriors ask for, tried from the coarsest on."""
+"""Factors on the steps that posteriors require, tried from the coarsest on."""
 
 StepProgress = Callable[[int, dict[str, float]], None]
 
@@ -142,7 +142,7 @@ def read_recipe(config: Mapping[str, Any]) -> Recipe:
 
 
 def pretrained(recipe: Recipe, data: Data, seed: int, folder: Path, say: StepProgress) -> nn.Module:
-    """The ordinary network, trained once for all recipes that ask for the same."""
+    """The ordinary network, trained once for all recipes that need the same."""
     torch.manual_seed(seed)
     net = NETWORKS[recipe.network]()
     stage = recipe.pretrain
@@ -191,7 +191,7 @@ def _watched(net: nn.Module, data: Data, place: Path, step: int, say: StepProgre
 
 @torch.no_grad()
 def _train(trainer: Trainer, say: StepProgress) -> None:
-    """To the end, and from there to the average of the weights if the stage asks for one."""
+    """To the end, and from there to the average of the weights if the stage has one."""
     with torch.enable_grad():
         trainer.run(say)
     if trainer.config.average_decay:
@@ -265,7 +265,7 @@ def _refiner(
 ) -> Callable[[str], None] | None:
     """Trains on for some steps, each time from where the last one stopped.
 
-    The rate falls, for what is told late can hardly be made up for.
+    The rate falls, because errors of late blocks can hardly be made up for.
     """
     if not recipe.refine_steps:
         return None

@@ -46,7 +46,7 @@ class BinnedMixture:
 
 
 def solve_scale(nats: float, share: float = 0.7, bins: int = 30, reach: float = 3.0) -> float:
-    """The scale at which x tells so much of its cause, exactly, by bisection.
+    """The scale at which x holds this much information about its cause, exactly, by bisection.
 
     Args:
         nats: I(x; z*); it falls as the scale grows.
@@ -55,7 +55,7 @@ def solve_scale(nats: float, share: float = 0.7, bins: int = 30, reach: float = 
         reach: of the ruler.
 
     Raises:
-        ConfigError: no scale between 0.01 and 100 tells so much.
+        ConfigError: no scale between 0.01 and 100 gives this much.
     """
     low, high = 0.01, 100.0
 
@@ -63,7 +63,7 @@ def solve_scale(nats: float, share: float = 0.7, bins: int = 30, reach: float = 
         return float(information(BinnedMixture(scale, share, bins, reach).joint()))
 
     if not told(high) < nats < told(low):
-        raise ConfigError(f"{nats} nats: a coin of {share} in {bins} bins cannot tell that")
+        raise ConfigError(f"{nats} nats: a coin of {share} in {bins} bins cannot hold that")
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if told(middle) > nats else (low, middle)

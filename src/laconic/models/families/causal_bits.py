@@ -51,7 +51,7 @@ class CausalBits(Distribution):
 
     def __init__(self, network: PixelCNN, z: Tensor) -> None:
         self.network, self.z = network, z
-        # Objectives ask for densities at full precision; the network keeps that of this call.
+        # Objectives evaluate densities at full precision; the network keeps that of this call.
         self.mixed = torch.is_autocast_enabled(z.device.type)
         side = network.config.side
         super().__init__(z.shape[:1], torch.Size((1, side, side)), validate_args=False)

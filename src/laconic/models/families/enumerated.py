@@ -11,9 +11,9 @@ minus sign belongs into the exponent, since probabilities are positive:
 
     e(z_i | x_j) ∝ exp(-(w_i x_j - b_i)²),   d(x_j | z_i) ∝ exp(-(w_j z_i - b_j)²),   m(z_i) = π_i.
 
-So the decoder can tell any p(x) without z (w = 0: auto-decoding), and both can tell all of x (w
-large and equal, b_i = w x_i: auto-encoding), as the source says that its family can. Positions
-are K even steps from -1 to 1; another scale would be another w.
+So the decoder can represent any p(x) without z (w = 0: auto-decoding), and both can encode all of
+x (w large and equal, b_i = w x_i: auto-encoding), like the source's family. Positions are K even
+steps from -1 to 1; another scale would be another w.
 
 All parameters have a leading axis of independent runs, so that many seeds cost little more than
 one.
@@ -142,7 +142,7 @@ class EnumeratedModel(nn.Module):
         self.register_buffer("positions", positions)
 
     def forward(self) -> Tables:
-        """The distributions as they stand."""
+        """The present distributions."""
         return Tables(
             self._channel(self.encoder_slopes, self.encoder_offsets),
             self._channel(self.decoder_slopes, self.decoder_offsets),

@@ -42,7 +42,7 @@ FIRST_INK = -1.0
 
 
 class PseudoInputs(nn.Module):
-    """Pictures that nobody took, and their shares: the VampPrior's parameters.
+    """Learned pseudo-pictures, and their shares: the VampPrior's parameters.
 
     Args:
         count: components.

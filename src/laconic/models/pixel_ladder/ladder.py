@@ -1,4 +1,4 @@
-"""Lossless models: a ladder of latents, none or many, and pixels that are told to the last value.
+"""Lossless models: a ladder of latents, none or many, and pixels that are coded exactly.
 
 ```
  x ─ 1/2 ─ 1/4 ─ 1/8 ─ 1/16      bottom-up (sender, and receiver once x is known)

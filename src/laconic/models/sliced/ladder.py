@@ -1,4 +1,4 @@
-"""The sliced ladder: a probabilistic ladder whose image latents are told in slices, coarse first.
+"""The sliced ladder: a probabilistic ladder whose image latents are coded in slices, coarse first.
 
 ```
  x ─ KLT 16x16 ──────────(+)─ / sigma ─ mean, scale of every coefficient ─┐ (sender only)
@@ -147,7 +147,7 @@ class SlicedLadder(NormalLadder):
         return [loc, scale, top]
 
     def prior(self, level: int, above: Sequence[Tensor], context: Context) -> Normal:
-        """Standard normal at the top; each slice's prior sees everything told before it."""
+        """Standard normal at the top; each slice's prior depends on everything coded before it."""
         if level == 0:
             return standard_normal(context, self.config.top, self.stride)
         embedding = self.operating_point(context.log_beta, context.condition.taste)
@@ -204,6 +204,6 @@ class SlicedLadder(NormalLadder):
         return tensor[:, start : start + self.config.slices[index]]
 
     def _part(self, tensor: Tensor, level: int) -> Tensor:
-        """The places of a slice that a level tells."""
+        """The places of a slice that a level codes."""
         index, turn = self.config.parts[level - 1]
         return checkerboard(tensor)[turn] if self.config.slice_passes[index] > 1 else tensor

@@ -148,7 +148,7 @@ def expected_rates(scale: Tensor) -> Tensor:
     """Expected KL from a prior of this scale of a posterior whose encoder has scale 1.
 
     Formula: ½ log2(1 + s²), in 1/256 bit, int64: what a Gaussian of variance s² seen through
-    Gaussian noise of variance 1 tells about itself.
+    Gaussian noise of variance 1 holds about itself.
     """
     nats = log(1 + scale * scale)
     per_unit = round(2**24 * 128 / (0.6931471805599453 * 2**FRACTION_BITS))

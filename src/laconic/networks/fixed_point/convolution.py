@@ -2,7 +2,7 @@
 
 A convolution is a sum of matrix products, one per tap of its kernel, over shifted views of the
 padded image. Nothing is unfolded, and a run of columns stays in the cache from the first tap to the
-rounding. The same numbers come out at single positions, where a decoder asks for a wavefront.
+rounding. The same numbers come out at single positions, where a decoder needs a wavefront.
 """
 
 import torch

@@ -20,7 +20,7 @@ SMALLEST_SIDE = 161
 class Structural(Objective):
     """Rate + (1 - share) squared error / (2 beta) + share * exchange (1 - MS-SSIM) / beta.
 
-    Squared error counts an error alike wherever it stands; MS-SSIM counts it against the local
+    Squared error counts an error equally at every place; MS-SSIM counts it against the local
     contrast. `exchange` makes one worth the other: published codecs that were trained for either
     pair their multipliers, at six rates, so that (1 - MS-SSIM) weighs 0.0152 to 0.0158 / beta nats
     per pixel where the squared error weighs 1 / (2 beta) (Balle et al. 2018 as retrained by

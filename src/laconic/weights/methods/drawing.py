@@ -13,7 +13,7 @@ from torch import Tensor
 def squared(x: Tensor) -> Tensor:
     """The squares of a layer's inputs, to be multiplied with variances of weights.
 
-    An index, as embeddings take it, stands for a one-hot vector, which is its own square.
+    An index, as embeddings take it, means a one-hot vector, which is its own square.
     """
     return x.square() if x.is_floating_point() else x
 

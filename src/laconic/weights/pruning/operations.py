@@ -84,7 +84,7 @@ class _Use:
             of a group)`.
         varies: probability that an output varies, shape `(outputs,)`.
         demand: what the layer adds to the demand for its input; see `_needed`.
-        output: stands for the output; its gradient is the demand for it.
+        output: a copy of the output; its gradient is the demand for it.
         bias: whether a bias is added.
         places: number of positions where each weight is used: those of the output, or those of the
             input of a transposed convolution.

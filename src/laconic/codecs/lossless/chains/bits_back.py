@@ -4,9 +4,9 @@ Pictures of one size are dealt to chains, each with a stack of its own; the netw
 of every chain at a time, so a batch is as large as there are chains and nothing depends on how
 many are handled together. Chains are written from their last picture to their first.
 
-The first pictures written have no bits to draw latents from. They stand alone: a relative entropy
-coder tells their latents for about the KL, and what their pixels leave on the stack are the
-initial bits of the pictures after them. No bits are invented, none subtracted. A model without
+The first pictures written have no bits to draw latents from. They are coded alone: a relative
+entropy coder encodes their latents in about the KL, and the bits of their pixels on the stack are
+the initial bits of the pictures after them. No bits are invented, none subtracted. A model without
 latents needs none of this.
 
 Source: Ullrich 1.4 (bits-back with feedback); Flamich 1.7 (relative entropy coding).
@@ -49,7 +49,7 @@ from laconic.models.walk import walk
 from laconic.threads import each, thread_count, using
 
 BATCH_PIXELS: Final = 1 << 18
-"""Pixels that the networks see at once, unless told otherwise."""
+"""Pixels that the networks process at once by default."""
 MARGIN: Final = 1.1
 """Bits on a stack, by those that the last picture would have drawn, before chaining begins."""
 SEED: Final = 0
@@ -59,7 +59,7 @@ class Counted:
     """A `Tick` that says nothing again of pictures that an earlier attempt has counted.
 
     Args:
-        tick: is told of the others.
+        tick: called for the other pictures.
         most: pictures that earlier attempts have counted.
     """
 
@@ -112,7 +112,7 @@ class ChainCoder:
             try:
                 with using(self.threads), torch.inference_mode():
                     return writer.write()
-            except StackEmpty:  # Chained too early: this picture asks for more than the last.
+            except StackEmpty:  # Chained too early: this picture needs more bits than the last.
                 alone, most = writer.alone + 1, writer.tick.most
 
     def decode(
@@ -146,7 +146,7 @@ class ChainCoder:
 
 
 class _Writer:
-    """One attempt to write a group whose last `alone` pictures of every chain stand alone."""
+    """One attempt to write a group whose last `alone` pictures of every chain are coded alone."""
 
     def __init__(self, coder: ChainCoder, pixels: Samples, alone: int, tick: Counted) -> None:
         self.coder, self.pixels, self.alone, self.tick = coder, pixels, alone, tick
@@ -261,7 +261,7 @@ class _Reader:
         return self.coder.parts(live, self.shape)
 
     def _decode_latents(self, parts: list[list[Lane]], depth: int) -> list[IntegerWalk]:
-        """The walks of pictures that stand alone, after their last level."""
+        """The walks of pictures that are coded alone, after their last level."""
         walks = [IntegerWalk(self.coder.model, len(part), self.shape) for part in parts]
         shared = SharedRandomness(SEED).child(depth)
 

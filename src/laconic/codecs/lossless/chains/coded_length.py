@@ -36,7 +36,7 @@ class CodedLength:
     Attributes:
         bits_per_image: of the code.
         ideal_bits_per_image: R + D under the model, from draws of their own.
-        same_draws_bits_per_image: R + D at the very latents that were told.
+        same_draws_bits_per_image: R + D at the encoded latents.
         images: how many.
         seconds: to write, and to read where that was done.
         verified: whether the code was read again; every picture came back then.

@@ -1,7 +1,7 @@
 """Latents by relative entropy coding, pixels by the stack: nothing is borrowed, nothing given back.
 
 All pictures' latents are one tensor. Both sides know what each dimension costs on average, a number
-of 16 bits each, told beforehand; the coder spreads its bits accordingly.
+of 16 bits each, sent before; the coder spreads its bits accordingly.
 
 Source: Flamich 1.7, Alg. 3.
 """
@@ -36,7 +36,7 @@ class Told(NamedTuple):
     Attributes:
         latents: of the relative entropy coder.
         pixels: of the stack.
-        ideal_bits: KL(q || p) - log2 p(x | z), summed, at the latents told.
+        ideal_bits: KL(q || p) - log2 p(x | z), summed, at the encoded latents.
     """
 
     latents: bytes
@@ -116,7 +116,7 @@ def _targets(family: LatticeModel, pixels: IntArray) -> Normal:
 def _check_normal(distribution: Distribution) -> None:
     if not isinstance(distribution, Normal):
         raise ConfigError(
-            "relative entropy coders tell a normal posterior relative to a normal marginal; "
+            "relative entropy coders encode a normal posterior relative to a normal marginal; "
             f"this family has a {type(distribution).__name__}: choose '---', or bits_back"
         )
 
