@@ -24,7 +24,8 @@ from laconic.evaluation.images.rate_distortion import rate_distortion
 from laconic.evaluation.images.results import finite, study_to_json
 from laconic.evaluation.report.figures import draw_figure, save_figure
 from laconic.evaluation.report.provenance import describe_run
-from laconic.lab.recipes.latent import train_from_config
+from laconic.lab.recipes import read_recipe
+from laconic.lab.runs import complete
 from laconic.models import make_model
 from laconic.training import checkpoints
 from laconic.training.config import read_config
@@ -41,13 +42,11 @@ QUALITIES_MEASURED = (1, 20, 40, 60, 80, 100)
 
 def train(architecture: str) -> None:
     """Train one, or go on where its checkpoint stopped."""
-    path = HERE / f"{architecture}.yaml"
-    folder = Path(read_config(path)["folder"])
 
     def say(step: int, row: dict[str, float]) -> None:
         print(architecture, {key: round(value, 4) for key, value in row.items()}, flush=True)
 
-    train_from_config(path, resume=(folder / "checkpoint.safetensors").exists(), progress=say)
+    complete(read_recipe(read_config(HERE / f"{architecture}.yaml")), say=say)
 
 
 def trained(architecture: str) -> tuple[OurCodec, int, int]:

@@ -19,7 +19,8 @@ import torch
 
 from laconic import shrink
 from laconic.cli.train import show
-from laconic.lab.recipes.latent import make_trainer
+from laconic.lab.recipes import read_recipe
+from laconic.lab.runs import make_trainer
 from laconic.pretrained import release
 from laconic.training.config import read_config
 from laconic.training.loop import CHECKPOINT, Trainer
@@ -97,7 +98,7 @@ def run(config: dict[str, Any], minutes: float, cooldown: float, weights: Path) 
     began = time.monotonic()
     folder = Path(config["folder"])
     noted = folder / "schedule.json"
-    trainer = make_trainer(config, resume=(folder / CHECKPOINT).exists())
+    trainer = make_trainer(read_recipe(config), resume=(folder / CHECKPOINT).exists())
     if noted.exists():
         schedule = Schedule(**json.loads(noted.read_text()))
     else:

@@ -33,7 +33,8 @@ from laconic.evaluation.images.rate_distortion import rate_distortion
 from laconic.evaluation.images.results import finite, study_to_json
 from laconic.evaluation.report.figures import draw_figure, save_figure
 from laconic.evaluation.report.provenance import describe_run
-from laconic.lab.recipes.latent import make_trainer
+from laconic.lab.recipes import read_recipe
+from laconic.lab.runs import make_trainer
 from laconic.models.base import Condition, Context
 from laconic.models.sliced.ladder import SlicedLadder
 from laconic.training import checkpoints
@@ -50,7 +51,7 @@ def train(noise: str) -> None:
     """Train one ladder, or go on where its checkpoint stopped."""
     folder = RUNS / noise
     config = read_config(HERE / "config.yaml", [f"folder={folder}"])
-    trainer = make_trainer(config, (folder / "checkpoint.safetensors").exists())
+    trainer = make_trainer(read_recipe(config), (folder / "checkpoint.safetensors").exists())
     if noise == "uniform":
         model = trainer.model
 

@@ -27,13 +27,13 @@ from laconic.evaluation.images.results import finite
 from laconic.evaluation.models.measures import MeasureConfig, measure_model
 from laconic.evaluation.report.provenance import describe_run
 from laconic.lab.datasets import DataConfig, read_small
-from laconic.lab.recipes.latent import make_objective
 from laconic.models import make_model
 from laconic.models.base import Condition, Context
 from laconic.models.families.family import Family
 from laconic.training.checkpoints import load_average
 from laconic.training.config import build
 from laconic.training.gradients import gradient_comparison
+from laconic.training.objectives.choice import choose
 
 HERE = Path(__file__).resolve().parent
 BETA = 1.0
@@ -87,7 +87,7 @@ def main() -> None:
         rows.append({"name": found["name"], "family": found["family"], "measures": measures})
         print(found["name"], {k: round(v["value"], 2) for k, v in measures.items()}, flush=True)
         if found["family"] == GRADIENT_FAMILY and not gradients:
-            gradients = compare(model, found["settings"]["training"], test)
+            gradients = compare(model, test)
             archives = [archive(model, test, measures["negative_elbo_nats"]["value"])]
     document = {
         "title": "Bounds, amortisation and gradients at beta 1",
@@ -144,7 +144,7 @@ def archive(model: Family, images: Tensor, negative_elbo_nats: float) -> dict[st
     }
 
 
-def compare(model: Family, training: dict[str, Any], images: Tensor) -> dict[str, Any]:
+def compare(model: Family, images: Tensor) -> dict[str, Any]:
     """Gradients by the encoder's last weights, one batch of images, in nats per image.
 
     Every estimator has as many draws of z; the copies of an image come side by side.
@@ -153,7 +153,7 @@ def compare(model: Family, training: dict[str, Any], images: Tensor) -> dict[str
     context = Context(x.shape[2:], Condition(torch.zeros(len(x))))
 
     def loss(settings: dict[str, Any]) -> Tensor:
-        objective = make_objective({**training, "objective": settings})
+        objective = choose(settings, None)
         rungs, likelihood = model.pass_through(x, context, objective.pathwise)
         terms = objective(x, rungs, likelihood, context.log_beta, 1.0)
         return terms.loss.mean()

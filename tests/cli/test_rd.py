@@ -101,8 +101,8 @@ def test_impossible_families_and_files_and_missing_extras(
 
 
 LOOP = (
-    "laconic.lab.workers", "laconic.lab.runs", "laconic.lab.recipes.latent",
-    "laconic.training.loop",
+    "laconic.lab.sweep", "laconic.lab.workers", "laconic.lab.runs", "laconic.lab.contract",
+    "laconic.lab.recipes", "laconic.lab.recipes.latent", "laconic.training.loop",
 )  # fmt: skip
 """What is imported anew, so that it asks for lightning."""
 
@@ -209,7 +209,7 @@ def test_a_killed_sweep_goes_on_and_is_done_once(config: Path) -> None:
     arguments = [*command, str(config), "--json", "--set", slow]
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, env=os.environ)
     (plan,) = read_sweep(read_config(config, [slow])).runs
-    checkpoint = Path(plan.folder) / "checkpoint.safetensors"
+    checkpoint = plan.folder / "checkpoint.safetensors"
     until = time.monotonic() + 120
     while not checkpoint.exists():
         assert process.poll() is None
@@ -217,18 +217,18 @@ def test_a_killed_sweep_goes_on_and_is_done_once(config: Path) -> None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert not plan.result.exists()
+    assert not (plan.folder / "result.json").exists()
     done = run("run", config, "--json", "--set", slow)
     assert done.exit_code == 0, done.stderr
     summary = json.loads(done.stdout)
     assert (summary["done"], summary["skipped"]) == ([plan.name], [])
-    result = json.loads(plan.result.read_text())
+    result = json.loads((plan.folder / "result.json").read_text())
     assert result["steps"] == 100
     assert {"rate_nats", "distortion_nats", "iwae_nats"} <= set(result["measures"])
-    stamp = plan.result.stat().st_mtime_ns
+    stamp = (plan.folder / "result.json").stat().st_mtime_ns
     again: dict[str, Any] = json.loads(run("run", config, "--json", "--set", slow).stdout)
     assert (again["done"], again["skipped"]) == ([], [plan.name])
-    assert plan.result.stat().st_mtime_ns == stamp
+    assert (plan.folder / "result.json").stat().st_mtime_ns == stamp
     changed = run("run", config, "--set", slow.replace("100", "101"))
     assert changed.exit_code == 1
     assert f"{plan.name} was made with other settings: loop.steps was 100" in changed.stderr

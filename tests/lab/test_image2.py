@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from laconic.lab.recipes.latent import make_trainer
+from laconic.lab.recipes import read_recipe
+from laconic.lab.runs import make_trainer
 from laconic.pretrained import load
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "image2" / "stretch.py"
@@ -59,7 +60,7 @@ def test_the_probe_is_part_of_the_plan(
 ) -> None:
     """With no time left one more step is planned."""
     monkeypatch.setattr(stretch, "PROBE_STEPS", 4)
-    trainer = make_trainer(config, resume=False)
+    trainer = make_trainer(read_recipe(config))
     planned = stretch.plan(trainer, 0.0, 0.5)
     assert planned == stretch.Schedule(0, 5, 3)
     assert trainer.step == 4

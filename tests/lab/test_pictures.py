@@ -3,19 +3,20 @@
 import json
 import math
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from torch import Tensor
 
 from laconic.data.exact_images import LeftOutWarning
 from laconic.errors import ConfigError, InputError
+from laconic.evaluation.models.laboratory import Readings
+from laconic.evaluation.models.measures import MeasureConfig
+from laconic.lab import pictures
 from laconic.lab.pictures import (
     CropConfig,
     Crops,
@@ -110,34 +111,6 @@ def test_models_that_measure_no_pictures_are_refused() -> None:
     check_model(Pyramid(), CropConfig(patch=64))
 
 
-@dataclass
-class Recorder:
-    """Measures the operating point."""
-
-    taken: list[float]
-
-    def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        return {"draws": 1} | dict(settings)
-
-    def rehearse(self, *_: object) -> None: ...
-
-    def take(
-        self,
-        model: object,
-        train: torch.Tensor,
-        test: torch.Tensor,
-        settings: Mapping[str, Any],
-        watch: Any,
-    ) -> SimpleNamespace:
-        assert (len(train), len(test)) == (0, 3)
-        assert not any(settings["code"].values())
-        beta = settings["measure"]["beta"]
-        self.taken.append(beta)
-        watch("rate_distortion", 1, 2)
-        measures = {"rate_nats": {"value": -beta, "error": 0.0}}
-        return SimpleNamespace(measures=measures, files={}, grids={"inputs": np.zeros(2)})
-
-
 WEIGHTS = Pretrained(Pyramid().eval(), "pyramid", b"0123456789abcdef", 7)
 
 
@@ -147,11 +120,26 @@ def quiet(result: object) -> None: ...
 def measure(
     crops: Crops, betas: list[float], out: Path, weights: Pretrained = WEIGHTS
 ) -> tuple[list[str], list[float], list[float]]:
-    """Points skipped, betas measured, and shares of the work that were told."""
-    recorder, shares = Recorder([]), []
-    told = lambda done, total: shares.append(done / total)  # noqa: E731
-    skipped = measure_pictures(weights, crops, betas, CONFIG, recorder, out, quiet, told)
-    return skipped, recorder.taken, shares
+    """Points skipped, betas measured, and shares of the work that were reported."""
+    taken: list[float] = []
+    shares: list[float] = []
+
+    def take(
+        model: object, train: Tensor, test: Tensor, config: MeasureConfig, ways: object, watch: Any
+    ) -> Readings:
+        assert (len(train), len(test), ways) == (0, 3, {})
+        taken.append(config.beta)
+        watch("rate_distortion", 1, 2)
+        measures = {"rate_nats": {"value": -config.beta, "error": 0.0}}
+        return Readings(measures, {}, {"inputs": np.zeros(2)})
+
+    def progress(done: int, total: int) -> None:
+        shares.append(done / total)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "take", take)
+        skipped = measure_pictures(weights, crops, betas, CONFIG, out, quiet, progress)
+    return skipped, taken, shares
 
 
 def test_every_operating_point_is_measured_once(crops: Crops, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from laconic.errors import ConfigError, InputError
-from laconic.lab.points import Instruments
+from laconic.lab.recipes import read_recipe
 from laconic.lab.sweep import Sweep, read_sweep
 from laconic.lab.workers import check
 
@@ -36,13 +36,13 @@ def test_every_family_at_every_beta_target_and_seed() -> None:
     assert len(sweep.runs) == len(set(names(sweep))) == 3 * 2 * (2 * 2 + 1)
     assert names(sweep)[:3] == ["----beta-0.1/seed-0", "----beta-1/seed-0", "----rate-5/seed-0"]
     run = next(run for run in sweep.runs if run.name == "-+v-beta-0.1-annealed/seed-3")
-    assert run.folder == "there/-+v-beta-0.1-annealed/seed-3"
-    assert run.title == "-+v beta 0.1 annealed seed 3"
-    assert run.training["model"]["family"] == "-+v"
-    assert run.training["loop"]["kl_warmup_steps"] == 3
-    assert run.training["loop"]["seed"] == 3
+    assert run.folder == Path("there/-+v-beta-0.1-annealed/seed-3")
+    assert run.recipe["name"] == "-+v beta 0.1 annealed seed 3"
+    assert run.recipe["model"]["family"] == "-+v"
+    assert run.recipe["loop"]["kl_warmup_steps"] == 3
+    assert run.recipe["loop"]["seed"] == 3
     plain = next(run for run in sweep.runs if run.name == "-+v-beta-0.1/seed-0")
-    assert plain.training["loop"]["kl_warmup_steps"] == 0
+    assert plain.recipe["loop"]["kl_warmup_steps"] == 0
 
 
 def test_overrides_change_what_they_name_and_later_ones_win() -> None:
@@ -55,7 +55,7 @@ def test_overrides_change_what_they_name_and_later_ones_win() -> None:
             ]
         }
     )
-    steps = {run.name: run.training["loop"]["steps"] for run in sweep.runs}
+    steps = {run.name: run.recipe["loop"]["steps"] for run in sweep.runs}
     assert steps == {
         "----beta-0.1/seed-0": 9,
         "----beta-1/seed-0": 9,
@@ -68,12 +68,12 @@ def test_chains_start_from_their_neighbours(sweep_config: dict[str, Any]) -> Non
     config = sweep_config | {"chain": True, "first": {"loop": {"steps": 20}}}
     sweep = plan(config)
     (chain,) = sweep.chains
-    assert [run.after for run in chain] == ["", chain[0].folder]
-    assert [run.training["loop"]["steps"] for run in chain] == [20, 12]
-    told = [run.training["starts_from"] for run in chain]
+    assert [run.recipe["after"] for run in chain] == ["", str(chain[0].folder)]
+    assert [run.recipe["loop"]["steps"] for run in chain] == [20, 12]
+    started = [run.recipe["starts_from"] for run in chain]
     changed = plan(config | {"first": {"loop": {"steps": 21}}})
-    assert told[0] == ""
-    assert changed.runs[1].training["starts_from"] != told[1]
+    assert started[0] == ""
+    assert changed.runs[1].recipe["starts_from"] != started[1]
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_chains_start_from_their_neighbours(sweep_config: dict[str, Any]) -> Non
         ({"model": {"name": "film"}}, "model.name: 'film'"),
         ({"model": {"name": "family", "size": 3}}, "model.size: unknown key"),
         ({"betas": []}, "both are empty"),
-        ({"betas": [0.0]}, "betas: 0.0 is no number above 0"),
-        ({"betas": [1, 1.0]}, "----beta-1/seed-0 occurs twice"),
+        ({"betas": [0.0]}, "betas: 0.0 is not a number above 0"),
+        ({"betas": [1, 1.0]}, "----beta-1/seed-0 is in the sweep twice"),
         ({"betas": 1.0}, "betas: expected tuple"),
         ({"anneal": [1]}, "anneal: expected true or false"),
         ({"anneal": [True], "loop": {}}, "anneal: true needs loop.kl_warmup_steps"),
@@ -103,6 +103,7 @@ def test_chains_start_from_their_neighbours(sweep_config: dict[str, Any]) -> Non
         ({"overrides": [{"families": ["---"], "seed": 1}]}, r"overrides\[0\].seed: unknown key"),
         ({"processes": 0}, "processes, threads: must be 1 or more"),
         ({"loop": 3}, "loop"),
+        ({"recipes": ["a.yaml"]}, "model: not in a sweep of recipes"),
     ],
 )
 def test_impossible_sweeps_are_refused_in_one_line(change: dict[str, Any], message: str) -> None:
@@ -111,17 +112,34 @@ def test_impossible_sweeps_are_refused_in_one_line(change: dict[str, Any], messa
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("_quick")
 def test_a_missing_data_set_is_known_before_anything_is_trained(
-    sweep_config: dict[str, Any], still: Instruments
+    sweep_config: dict[str, Any],
 ) -> None:
     config = sweep_config
     for change in ({"test": {"split": "exam"}}, {"data": config["data"] | {"folder": "nowhere"}}):
         with pytest.raises(InputError, match=r"exam|nowhere"):
-            check(plan(config | change), still)
+            check(plan(config | change))
     with pytest.raises(ConfigError, match=r"measure\.images"):
-        read_sweep(config | {"measure": {"images": 3}}, still.resolve)
+        read_sweep(config | {"measure": {"images": 3}})
     with pytest.raises(ConfigError, match="cannot be coded"):
-        check(plan(config | {"code": {"bits_back": ["dense"]}}), still)
+        check(plan(config | {"code": {"bits_back": ["dense"]}}))
     with pytest.raises(InputError, match=r"model\.side: it is 10, but the images have 8"):
-        check(plan(config | {"model": config["model"] | {"side": 10}}), still)
+        check(plan(config | {"model": config["model"] | {"side": 10}}))
     assert not Path(config["folder"]).exists()
+
+
+def test_a_sweep_of_recipes_has_a_run_for_each_seed(tmp_path: Path) -> None:
+    """Recipes of any kind."""
+    weights, latent = tmp_path / "weights.yaml", tmp_path / "latent.yaml"
+    weights.write_text("recipe: weights\nname: w\nnetwork: lenet-300-100\nmethod: l0\n")
+    latent.write_text("name: l\nmodel: {name: vae}\nloop: {steps: 3}\n")
+    sweep = plan({"recipes": [str(weights), str(latent)], "seeds": [0, 3], "folder": str(tmp_path)})
+    assert names(sweep) == ["w/0", "w/3", "l/0", "l/3"]
+    assert [run.folder for run in sweep.runs] == [tmp_path / name for name in names(sweep)]
+    read = [read_recipe(run.recipe) for run in sweep.runs]
+    seeds = [recipe.training().get("seed", recipe.training().get("loop")) for recipe in read]
+    assert (seeds[1], seeds[3].seed, seeds[3].steps) == (3, 3, 3)
+    weights.write_text("recipe: weights\nname: w\nnetwork: lenet-300-100\nmethod: l9\n")
+    with pytest.raises(ConfigError, match="method: 'l9' is not one of"):
+        plan({"recipes": [str(weights)]})

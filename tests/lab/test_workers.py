@@ -8,21 +8,20 @@ import sys
 import textwrap
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from laconic.lab import workers
-from laconic.lab.points import StageProgress
+from laconic.lab.contract import Recipe, StageProgress
 from laconic.lab.sweep import Run, Sweep
 from laconic.lab.workers import run_sweep
 
 WORKER = """
     import json, pathlib, sys, time
     run = json.loads(sys.stdin.readline())
-    folder = pathlib.Path(run["folder"])
+    folder = pathlib.Path(run["recipe"]["folder"])
     with (folder / "told").open("a") as file:
         file.write(run["name"] + "\\n")
     print(json.dumps(["train", 1, 2]), flush=True)
@@ -41,11 +40,11 @@ COMMAND = (sys.executable, "-c", textwrap.dedent(WORKER))
 
 @pytest.fixture
 def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "check", lambda sweep, instruments: list(sweep.runs))
+    monkeypatch.setattr(workers, "check", lambda sweep: list(sweep.runs))
 
 
 def run(folder: Path, name: str) -> Run:
-    return Run(name, name, str(folder / name), {}, {})
+    return Run(name, {"folder": str(folder / name)})
 
 
 def sweep(folder: Path, *chains: tuple[str, ...], processes: int = 2) -> Sweep:
@@ -57,13 +56,11 @@ def sweep(folder: Path, *chains: tuple[str, ...], processes: int = 2) -> Sweep:
 def work_off(plan: Sweep) -> tuple[workers.Outcome, list[tuple[str, str]], list[float]]:
     ended: list[tuple[str, str]] = []
     shares: list[float] = []
-    instruments: Any = SimpleNamespace()
     outcome = run_sweep(
         plan,
-        instruments,
-        COMMAND,
         lambda run, why: ended.append((run.name, why)),
         lambda done, count: shares.append(done / count),
+        COMMAND,
     )
     return outcome, ended, shares
 
@@ -89,7 +86,7 @@ def test_failures_are_told_and_the_others_go_on(tmp_path: Path) -> None:
 def test_what_is_finished_is_not_done_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "check", lambda sweep, instruments: list(sweep.runs[1:]))
+    monkeypatch.setattr(workers, "check", lambda sweep: list(sweep.runs[1:]))
     outcome, ended, _ = work_off(sweep(tmp_path, ("a", "b")))
     assert (outcome.skipped, outcome.done, ended) == (["a"], ["b"], [("b", "")])
 
@@ -101,20 +98,19 @@ def test_a_worker_stops_when_its_parent_is_gone(
     reader, writer = os.pipe()
     saved: list[str] = []
 
-    def complete(given: Run, instruments: object, progress: StageProgress) -> None:
+    def complete(given: Recipe, progress: StageProgress) -> None:
         progress("train", 1, 2)
         try:
             os.close(writer)
             time.sleep(30)
         finally:
-            saved.append(given.name)
+            saved.append(given.place.name)
 
     monkeypatch.setattr(workers, "complete", complete)
     told = io.StringIO()
-    os.write(writer, (json.dumps(run(tmp_path, "a").__dict__) + "\n").encode())
-    instruments: Any = SimpleNamespace()
+    os.write(writer, (json.dumps(asdict(run(tmp_path, "a"))) + "\n").encode())
     with os.fdopen(reader) as given, pytest.raises(KeyboardInterrupt):
-        workers.work(instruments, given, told)
+        workers.work(given, told)
     assert saved == ["a"]
     assert told.getvalue() == '["train", 1, 2]\n'
 
@@ -133,13 +129,13 @@ def test_an_interrupted_parent_lets_its_workers_save(
 
 def interrupt_when(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C, once, as soon as two workers are at it: a second one would cut the waiting short."""
-    hear = workers._Pool._hear
+    follow = workers._Pool._follow
     once = threading.Lock()
 
-    def heard(pool: workers._Pool, run: Run, line: str) -> None:
-        hear(pool, run, line)
+    def followed(pool: workers._Pool, run: Run, line: str) -> None:
+        follow(pool, run, line)
         both = all((folder / f"long-{index}" / "told").exists() for index in range(2))
         if both and once.acquire(blocking=False):
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(workers._Pool, "_hear", heard)
+    monkeypatch.setattr(workers._Pool, "_follow", followed)

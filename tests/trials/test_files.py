@@ -179,7 +179,7 @@ def test_line_01_a_trained_model_is_not_replaced(
     checkpoint.parent.mkdir()
     checkpoint.write_bytes(b"hours of training")
     config.write_text(f"folder: {checkpoint.parent}\n")
-    trains = "laconic.lab.recipes.latent.make_trainer"
+    trains = "laconic.lab.runs.make_trainer"
     monkeypatch.setattr(trains, lambda *given: pytest.fail("trains"))
     refused(run("train", config), f"{checkpoint} exists", "--resume", "--force", "--set folder")
     assert checkpoint.read_bytes() == b"hours of training"

@@ -1,7 +1,6 @@
 """`laconic rd`: the rate-distortion laboratory, sweeps of models, pictures, and their plane."""
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ from laconic.cli.common import extras, print_json, progress, warnings_for
 from laconic.cli.data import DataRoot
 from laconic.cli.lists import to_numbers
 from laconic.cli.outputs import Force, Writer, to_folder
+from laconic.cli.train import summary
 from laconic.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ app = typer.Typer(
 
 LABORATORY = ("the laboratory needs", "train,eval,flows")
 """What says which extras are missing."""
-
-WORKER = (sys.executable, "-c", "from laconic.cli import main; main()", "rd", "work")
-"""Code that starts a worker of a sweep."""
 
 
 @app.command("run")
@@ -48,21 +45,18 @@ def run(
     if not config.is_file():
         raise InputError(f"{config} is not a file; see experiments/rd for examples")
     with extras(*LABORATORY):
-        from laconic.evaluation.models.laboratory import Laboratory
         from laconic.lab.sweep import read_sweep
         from laconic.lab.workers import check, run_sweep
         from laconic.training.config import read_config
 
-    sweep = read_sweep(read_config(config, settings or []), Laboratory().resolve)
+    sweep = read_sweep(read_config(config, settings or []))
     if dry_run:
-        left = {run.name for run in check(sweep, Laboratory())}
+        left = {run.name for run in check(sweep)}
         _list(sweep, left, as_json)
         return
     with progress(f"{len(sweep.runs)} runs") as tick:
         outcome = run_sweep(
             sweep,
-            Laboratory(),
-            WORKER,
             lambda run, why: _report(run, why, as_json),
             lambda done, runs: tick(round(1000 * done), 1000 * runs),
         )
@@ -109,7 +103,6 @@ def measure(
     """Measure a released model of pictures at one or more operating points; trains nothing."""
     asked = to_numbers("--betas", betas) if betas else []
     with extras(*LABORATORY):
-        from laconic.evaluation.models.laboratory import Laboratory
         from laconic.lab import pictures
         from laconic.pretrained import load
 
@@ -123,12 +116,10 @@ def measure(
 
     def report(result: dict[str, Any]) -> None:
         found.append({key: result[key] for key in ("name", "objective", "data", "measures")})
-        typer.echo(f"{result['name']}  {_figures(result['measures'])}", err=as_json)
+        typer.echo(f"{result['name']}  {summary(result)}", err=as_json)
 
     with progress(f"{len(chosen)} operating points") as tick:
-        skipped = pictures.measure_pictures(
-            weights, crops, chosen, config, Laboratory(), where, report, tick
-        )
+        skipped = pictures.measure_pictures(weights, crops, chosen, config, where, report, tick)
     if as_json:
         print_json({"folder": str(where), "done": found, "skipped": skipped})
     else:
@@ -166,11 +157,10 @@ def plot(
 
 @app.command("work", hidden=True)
 def work() -> None:
-    """A worker of `rd run`: one run, which the parent describes on stdin."""
-    from laconic.evaluation.models.laboratory import Laboratory
+    """A worker of `rd run`: one run, which the parent writes on stdin."""
     from laconic.lab.workers import work
 
-    work(Laboratory(), sys.stdin, sys.stdout)
+    work(sys.stdin, sys.stdout)
 
 
 def _report(run: "Run", why: str, as_json: bool) -> None:
@@ -178,23 +168,11 @@ def _report(run: "Run", why: str, as_json: bool) -> None:
     if why:
         typer.echo(f"laconic: error: {run.name}: {why.removeprefix('laconic: error: ')}", err=True)
         return
+    from laconic.lab.recipes import read_recipe
     from laconic.lab.runs import read_result
 
-    typer.echo(f"{run.name}  {_figures((read_result(run) or {})['measures'])}", err=as_json)
-
-
-def _figures(measures: Mapping[str, Any]) -> str:
-    """Rate, distortion and their sum."""
-    figures = [
-        f"{label} {measures[key]['value']:.2f}"
-        for key, label in (
-            ("rate_nats", "R"),
-            ("distortion_nats", "D"),
-            ("negative_elbo_nats", "-ELBO"),
-        )
-        if key in measures
-    ]
-    return f"{'  '.join(figures)} nats"
+    result = read_result(read_recipe(run.recipe)) or {}
+    typer.echo(f"{run.name}  {summary(result)}", err=as_json)
 
 
 def _list(sweep: "Sweep", left: set[str], as_json: bool) -> None:

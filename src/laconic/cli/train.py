@@ -1,8 +1,9 @@
-"""`laconic train`: a model from a configuration file."""
+"""`laconic train`: run the recipe of a configuration file."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,20 +36,48 @@ def train(
     if not config.is_file():
         raise InputError(f"{config} is not a file; see experiments/embedded for an example")
     with extras("training needs", "train"):
-        from laconic.lab.recipes.latent import train_from_config
+        from laconic.lab import runs
+        from laconic.lab.recipes import read_recipe
+        from laconic.training.config import read_config
 
-    train_from_config(config, overrides, resume, show, force)
+    recipe = read_recipe(read_config(config, overrides))
+    result = runs.train(recipe, resume, force, show)
+    if result is not None:
+        typer.echo(f"{recipe.place}: {summary(result)}", err=True)
 
 
 def show(step: int, row: dict[str, float]) -> None:
-    """One row of the log on stderr."""
+    """Print one row of the log on stderr."""
     if "psnr_db" in row:
-        figures = f"{row['bits_per_pixel']:.3f} bits/pixel  {row['psnr_db']:.2f} dB"
+        shown = f"{row['bits_per_pixel']:.3f} bits/pixel  {row['psnr_db']:.2f} dB"
+    elif "rate_nats" in row:
+        shown = f"rate {row['rate_nats']:.2f}  distortion {row['distortion_nats']:.2f} nats/image"
     else:
-        figures = f"rate {row['rate_nats']:.2f}  distortion {row['distortion_nats']:.2f} nats/image"
+        shown = f"error {row['error_percent']:.2f} %"
+    per = "example" if "error_percent" in row else "pixel"
     print(
-        f"step {step}  loss {row['loss']:.4f} nats/pixel  {figures}  "
+        f"step {step}  loss {row['loss']:.4f} nats/{per}  {shown}  "
         f"{row['steps_per_second']:.1f} steps/s",
         file=sys.stderr,
         flush=True,
     )
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """The main figures of a result, on one line."""
+    measures = result.get("measures", {})
+    figures = [
+        f"{label} {measures[key]['value']:.2f}"
+        for key, label in (
+            ("rate_nats", "R"),
+            ("distortion_nats", "D"),
+            ("negative_elbo_nats", "-ELBO"),
+        )
+        if key in measures
+    ]
+    if figures:
+        return f"{'  '.join(figures)} nats"
+    found = [f"error {result['error_percent']:.2f} %"] if "error_percent" in result else []
+    if "file_bytes" in result:
+        found += [f"{result['file_bytes']:,} bytes", f"{result['file_ratio']:.0f} times smaller"]
+    return ", ".join(found)

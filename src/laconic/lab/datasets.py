@@ -17,7 +17,8 @@ from laconic.errors import ConfigError, InputError
 from laconic.training.ahead import Batches
 from laconic.training.classification import LabelledBatches
 
-KINDS = ("photos", "digits", "binary", "omniglot")
+SMALL_KINDS = ("digits", "binary", "omniglot")
+KINDS = ("photos", *SMALL_KINDS)
 BINARY_FILE = "binarized_mnist.npz"
 OMNIGLOT_FILE = "omniglot28.npz"
 

@@ -5,8 +5,8 @@
                          ├─ beta 2 ─► ...        nothing is trained; what is finished stays
 ```
 
-Lossy models have densities of pixels in [0, 1], so that their distortion may be below 0; lossless
-ones have probabilities of bytes. Such points say which, under "density".
+Lossy models give densities of pixels in [0, 1], so that their distortion may be below 0; lossless
+ones give probabilities of bytes. Such points say which, under "density".
 """
 
 import hashlib
@@ -25,14 +25,19 @@ from torch import Tensor
 from laconic.data.exact_images import NAMED_FILES, LeftOutWarning
 from laconic.data.folders import list_images, load_rgb
 from laconic.errors import ConfigError, InputError
-from laconic.lab.points import Instruments, read_point, refuse_changes, write_point
+from laconic.evaluation.models.laboratory import take
+from laconic.evaluation.models.measures import MeasureConfig
+from laconic.evaluation.plane.points import FORMAT
+from laconic.lab.contract import Findings, refuse_changes, written
+from laconic.lab.runs import read_document, write_result
 from laconic.models.base import LatentVariableModel
 from laconic.pretrained import Pretrained
+from laconic.training.config import build
 
 MEASURE = {
-    "train_images": 0,  # none were given
-    "iwae_draws": 8,  # each takes as long as rate and distortion together
-    "generated": 0,  # of thousands of latents, E and G are no information
+    "train_images": 0,  # there are none
+    "iwae_draws": 8,  # each as expensive as the whole rate and distortion
+    "generated": 0,  # of thousands of latents, E and G say nothing
     "batch": 8,
 }
 """Settings of what measures that differ from those of small images."""
@@ -41,7 +46,7 @@ SHARES = {"rate_distortion": (0.0, 0.1), "iwae": (0.1, 0.9)}
 """Where a stage of a point begins, and how much of the time it takes."""
 
 Report = Callable[[dict[str, Any]], None]
-"""Called after each finished point."""
+"""Called with a point that is finished."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Crops:
 
     @property
     def digest(self) -> str:
-        """Sixteen digits that identify these pixels."""
+        """Sixteen hexadecimal digits that identify these pixels."""
         return hashlib.sha256(self.pixels.numpy().tobytes()).hexdigest()[:16]
 
 
@@ -135,7 +140,7 @@ def choose_betas(
 
     Args:
         model: with the range of betas that it serves.
-        betas: the requested ones; empty for `count` of equal ratios over the whole range.
+        betas: those wanted; empty for `count` of equal ratios over the whole range.
         count: how many; a model with one beta has one in any case.
 
     Raises:
@@ -158,7 +163,6 @@ def measure_pictures(
     crops: Crops,
     betas: Sequence[float],
     config: CropConfig,
-    instruments: Instruments,
     out: Path,
     report: Report,
     progress: Callable[[int, int], None],
@@ -170,10 +174,9 @@ def measure_pictures(
         crops: by `read_crops`.
         betas: by `choose_betas`.
         config: of the crops.
-        instruments: what measures.
         out: folder of the points, one folder for each.
-        report: called after every measured point.
-        progress: called with the finished part and the whole.
+        report: called with every point that is measured.
+        progress: called with how much is done, and how much there is.
 
     Returns:
         Names of the points that had been measured before.
@@ -182,12 +185,17 @@ def measure_pictures(
         ConfigError: a point is there already, but of other weights, pictures or settings.
     """
     shown = {**asdict(config), "images": len(crops.pixels), "pictures": crops.digest}
-    left, skipped = [], []
+    left: list[tuple[float, Path, dict[str, Any]]] = []
+    skipped = []
     for beta in betas:
-        measure = instruments.resolve({**MEASURE, "seed": config.seed, "beta": beta})
-        wanted = {"weights": weights.fingerprint.hex(), "crops": shown, "measure": measure}
+        measure = build(MeasureConfig, {**MEASURE, "seed": config.seed, "beta": beta}, "measure")
+        wanted: dict[str, Any] = {
+            "weights": weights.fingerprint.hex(),
+            "crops": shown,
+            "measure": measure,
+        }
         folder = out / f"{weights.name}-beta-{beta:.12g}"
-        found = read_point(folder)
+        found = read_document(folder, FORMAT)
         if found is not None:
             remedy = f"remove {folder} to measure it again, or give another folder"
             refuse_changes(found.get("settings"), wanted, folder.name, remedy)
@@ -201,18 +209,15 @@ def measure_pictures(
             part = start + share * done / max(total, 1)
             progress(round(1000 * (index + part)), 1000 * len(left))
 
-        code = {"bits_back": False, "relative_entropy": False, "images": 0}
-        settings = {"measure": wanted["measure"], "code": code}
         pixels = crops.pixels
-        point = instruments.take(weights.model, pixels[:0], pixels, settings, watch)
+        taken = take(weights.model, pixels[:0], pixels, wanted["measure"], {}, watch)
         folder.mkdir(parents=True, exist_ok=True)
-        report(write_point(folder, _describe(weights, crops, beta, wanted), point))
+        facts = {**_describe(weights, crops, beta), **taken.results}
+        report(write_result(folder, FORMAT, Findings(facts, taken.grids), written(wanted)))
     return skipped
 
 
-def _describe(
-    weights: Pretrained, crops: Crops, beta: float, settings: dict[str, Any]
-) -> dict[str, Any]:
+def _describe(weights: Pretrained, crops: Crops, beta: float) -> dict[str, Any]:
     """Everything about a point but what was measured."""
     side = crops.pixels.shape[-1]
     return {
@@ -225,5 +230,4 @@ def _describe(
         "images": len(crops.pixels),
         "steps": weights.steps,
         "parameters": sum(p.numel() for p in weights.model.parameters()),
-        "settings": settings,
     }

@@ -1,7 +1,7 @@
 """A sweep's YAML into its runs: every family at every beta or target rate, each a recipe.
 
 ```yaml
-model: {name: family, preset: small}   # of small images; which "family", the sweep says
+model: {name: family, preset: small}   # of small images; `families` gives the family
 families: ["---", "-+v"]               # absent for other models
 betas: [0.1, 0.5, 1.0]                 # runs that minimise D + beta R
 targets_nats: [5.0, 20.0]              # runs that minimise D at a rate R
@@ -24,23 +24,29 @@ threads: 1                             # of each process
 seeds: [0]
 folder: runs/rd/mnist
 ```
+
+A sweep of recipes that are files of their own, of any kind, has one run for each and each seed:
+
+```yaml
+recipes: [experiments/miracle/lenet-300-100.yaml, experiments/miracle/lenet-5-caffe.yaml]
+seeds: [0, 1, 2]
+folder: runs/networks
+```
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from laconic.errors import ConfigError
-from laconic.lab.datasets import KINDS, DataConfig
-from laconic.lab.points import comparable
-from laconic.lab.recipes.latent import make_objective
+from laconic.lab.contract import Recipe, digest, written
+from laconic.lab.recipes import read_recipe
+from laconic.lab.recipes.latent import LatentRecipe
 from laconic.models import MODELS
-from laconic.training.config import build, plain
+from laconic.training.config import build, read_config
 from laconic.training.loop import LoopConfig
-from laconic.training.schedules import LearningRate
 
 SECTIONS = ("model", "loop", "rate")
 """Sections that an override changes key by key."""
@@ -74,11 +80,11 @@ class Axes:
 
 
 @dataclass(frozen=True)
-class CodeConfig:
+class CodeAxes:
     """Which families' images become real files.
 
     Attributes:
-        bits_back: patterns of families that are encoded by bits-back coding.
+        bits_back: patterns of families that are coded by bits-back coding.
         relative_entropy: the same for relative entropy coding.
         images: how many images.
     """
@@ -92,6 +98,7 @@ class CodeConfig:
 class SweepConfig:
     """What all runs share; see the module."""
 
+    recipes: tuple[str, ...] = ()
     families: tuple[str, ...] = ()
     overrides: tuple[Mapping[str, Any], ...] = ()
     seeds: tuple[int, ...] = (0,)
@@ -106,30 +113,22 @@ class SweepConfig:
 
 @dataclass(frozen=True)
 class Run:
-    """One point of the plane: a recipe, what is measured afterwards, and where both go.
+    """One run of a sweep.
 
     Attributes:
         name: in its sweep, also its folder's: "-+v-beta-0.5-annealed/seed-0".
-        title: for people: "-+v beta 0.5 annealed".
-        folder: where checkpoint, log and result go.
-        training: a recipe's sections, every default written out, and what the first weights are.
-        measuring: `images` (0 for all) of `test`, `measure` and `code`.
-        after: folder of the run whose weights are the first ones; empty for none.
+        recipe: JSON-able, see `laconic.lab.recipes.read_recipe`; every default written out.
         threads: of torch.
     """
 
     name: str
-    title: str
-    folder: str
-    training: dict[str, Any]
-    measuring: dict[str, Any]
-    after: str = ""
+    recipe: dict[str, Any]
     threads: int = 1
 
     @property
-    def result(self) -> Path:
-        """Written last."""
-        return Path(self.folder) / "result.json"
+    def folder(self) -> Path:
+        """Where checkpoint, log and result go."""
+        return Path(self.recipe["folder"])
 
 
 @dataclass(frozen=True)
@@ -152,44 +151,71 @@ class Sweep:
         return tuple(run for chain in self.chains for run in chain)
 
 
-Resolve = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""Writes out every default of the section `measure`, or raises `ConfigError`."""
-
-
-def read_sweep(config: Mapping[str, Any], resolve: Resolve = dict) -> Sweep:
-    """Every run of a configuration; nothing is read or trained.
+def read_sweep(config: Mapping[str, Any]) -> Sweep:
+    """Every run of a configuration; nothing is trained.
 
     Args:
         config: see the module.
-        resolve: of what measures.
 
     Raises:
         ConfigError: an unknown key or a value that cannot be, a pattern without families, or no
             run at all.
     """
-    known = [entry.name for kind in (SweepConfig, Axes) for entry in fields(kind)]
+    known = list(dict.fromkeys(e.name for kind in (SweepConfig, Axes) for e in fields(kind)))
     unknown = [str(key) for key in config if key not in known]
     if unknown:
         raise ConfigError(f"{unknown[0]}: unknown key; known are {', '.join(known)}")
     own = {entry.name for entry in fields(SweepConfig)}
     shared = build(SweepConfig, {k: v for k, v in config.items() if k in own}, "sweep")
-    shared = replace(shared, measure=resolve(_mapping(shared.measure, "measure")))
     if shared.processes < 1 or shared.threads < 1 or not shared.seeds:
         raise ConfigError("processes, threads: must be 1 or more, and seeds name one or more")
     axes = {key: value for key, value in config.items() if key not in own}
+    if shared.recipes:
+        if axes or shared.families:
+            raise ConfigError(f"{next(iter(axes), 'families')}: not in a sweep of recipes")
+        chains = _files(shared)
+    else:
+        chains = _grid(shared, axes)
+    names = [run.name for chain in chains for run in chain]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice or not names:
+        raise ConfigError(
+            f"{twice[0]} is in the sweep twice" if twice else "betas, targets_nats: both are empty"
+        )
+    return Sweep(tuple(chains), shared.processes, Path(shared.folder))
+
+
+def _files(shared: SweepConfig) -> list[tuple[Run, ...]]:
+    """A run for every recipe's file and every seed."""
+    chains: list[tuple[Run, ...]] = []
+    for path in map(Path, shared.recipes):
+        recipe = read_recipe(read_config(path))
+        chains += [(seeded(recipe, seed, shared.folder, shared.threads),) for seed in shared.seeds]
+    return chains
+
+
+def seeded(recipe: Recipe, seed: int, folder: str, threads: int = 1) -> Run:
+    """The run of a recipe with another seed, in FOLDER/NAME/SEED."""
+    name = f"{getattr(recipe, 'name', '') or recipe.place.name}/{seed}"
+    config = {"recipe": recipe.kind, **written(recipe), "folder": str(Path(folder) / name)}
+    if "loop" in config:
+        config["loop"]["seed"] = seed
+    else:
+        config |= {"seed": seed, "runs": folder}
+    run = Run(name, json.loads(json.dumps(config)), threads)
+    read_recipe(run.recipe).training()
+    return run
+
+
+def _grid(shared: SweepConfig, axes: Mapping[str, Any]) -> list[tuple[Run, ...]]:
+    """The runs of every family."""
     families = _families(shared, axes)
     _check_code(shared, families)
     overrides = _overrides(shared, families)
     chains: list[tuple[Run, ...]] = []
     for family in families:
         chains += _chains(shared, _axes(axes, overrides, family), family)
-    names = [run.name for chain in chains for run in chain]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice or not names:
-        raise ConfigError(
-            f"{twice[0]} occurs twice" if twice else "betas, targets_nats: both are empty"
-        )
-    return Sweep(tuple(chains), shared.processes, Path(shared.folder))
+    return chains
 
 
 def matches(pattern: str, family: str) -> bool:
@@ -238,7 +264,7 @@ def _check_patterns(patterns: Any, families: Sequence[str], where: str) -> None:
 
 
 def _check_code(shared: SweepConfig, families: Sequence[str]) -> None:
-    code = build(CodeConfig, shared.code, "code")
+    code = build(CodeAxes, shared.code, "code")
     for way in CODINGS:
         if patterns := getattr(code, way):
             _check_patterns(patterns, families, f"code.{way}")
@@ -290,71 +316,46 @@ def _run(
     before: Run | None,
 ) -> Run:
     first = _mapping(axes.first, "first") if axes.chain and before is None else {}
-    training = {
-        "model": _model(axes.model, family),
-        "data": _data(shared.data, "data"),
-        "objective": objective,
-        "loop": _loop(axes, first, anneal, seed),
-        "rate": plain(build(LearningRate, _section(axes.rate, first, "rate"), "rate")),
-        "starts_from": "" if before is None else digest(before),
-    }
-    make_objective(training)
-    test = {**shared.data, "hold_out": 0, **_mapping(shared.test, "test")}
-    measuring = {
-        "images": _count(test.pop("images", 0)),
-        "test": _data(test, "test"),
-        "measure": shared.measure,
-        "code": _code(shared, family),
-    }
     value = objective.get("beta", objective.get("rate_nats"))
     kind = "beta" if "beta" in objective else "rate"
     words = [family, kind, f"{value:.12g}", *["annealed"] * anneal]
     name = f"{'-'.join(words)}/seed-{seed}"
-    title = " ".join([*words, *([f"seed {seed}"] if len(shared.seeds) > 1 else [])])
-    folder = str(Path(shared.folder) / name)
-    after = "" if before is None else before.folder
-    training, measuring = json.loads(json.dumps([training, measuring]))
-    return Run(name, title, folder, training, measuring, after, shared.threads)
-
-
-def digest(run: Run) -> str:
-    """Sixteen digits that identify a run's training."""
-    text = json.dumps(comparable(run.training), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _model(given: Mapping[str, Any], family: str) -> dict[str, Any]:
-    sizes = dict(given)
-    name = sizes.pop("name")
-    if name == "family":
-        sizes["family"] = family
-    return {"name": name, **plain(build(MODELS[name][0], sizes, "model"))}
-
-
-def _data(given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    data = build(DataConfig, given, where)
-    kinds = [kind for kind in KINDS if kind != "photos"]
-    if data.kind not in kinds:
-        raise ConfigError(
-            f"{where}.kind: '{data.kind}' is not one of {', '.join(kinds)}, a sweep's small images"
-        )
-    return plain(data)
+    model = dict(axes.model)
+    recipe = LatentRecipe.read(
+        {
+            "model": {**model, "family": family} if model["name"] == "family" else model,
+            "data": shared.data,
+            "objective": objective,
+            "loop": _loop(axes, first, anneal, seed),
+            "rate": _section(axes.rate, first, "rate"),
+            "folder": str(Path(shared.folder) / name),
+            "after": "" if before is None else str(before.folder),
+            "starts_from": "" if before is None else digest(read_recipe(before.recipe)),
+            "name": " ".join([*words, *([f"seed {seed}"] if len(shared.seeds) > 1 else [])]),
+            "test": {"images": 0, **_mapping(shared.test, "test")},
+            "measure": shared.measure,
+            "code": _code(shared, family),
+        }
+    )
+    sections = {**recipe.training(), **recipe.measuring()}
+    resolved = {name: sections[name] for name in ("model", "data", "loop", "rate", "measure")}
+    config = {"recipe": recipe.kind, **written(recipe), **written(resolved)}
+    return Run(name, json.loads(json.dumps(config)), shared.threads)
 
 
 def _loop(axes: Axes, first: Mapping[str, Any], anneal: bool, seed: int) -> dict[str, Any]:
     given = {**_section(axes.loop, first, "loop"), "seed": seed}
     if not anneal:
         given["kl_warmup_steps"] = 0
-    loop = build(LoopConfig, given, "loop")
-    if anneal and loop.kl_warmup_steps < 1:
+    if anneal and build(LoopConfig, given, "loop").kl_warmup_steps < 1:
         raise ConfigError("anneal: true needs loop.kl_warmup_steps, the steps that annealing takes")
-    return plain(loop)
+    return given
 
 
 def _code(shared: SweepConfig, family: str) -> dict[str, Any]:
-    code = build(CodeConfig, shared.code, "code")
-    told = {way: any(matches(str(p), family) for p in getattr(code, way)) for way in CODINGS}
-    return {**told, "images": code.images}
+    code = build(CodeAxes, shared.code, "code")
+    wanted = {way: any(matches(str(p), family) for p in getattr(code, way)) for way in CODINGS}
+    return {**wanted, "images": code.images}
 
 
 def _section(given: Any, first: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -372,17 +373,11 @@ def _mapping(given: Any, where: str) -> Mapping[str, Any]:
     return given
 
 
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ConfigError(f"test.images: {value!r} is no number of images")
-    return value
-
-
 def _number(value: Any, where: str) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = -1.0
     if not 0 < number < float("inf") or isinstance(value, bool):
-        raise ConfigError(f"{where}: {value!r} is no number above 0")
+        raise ConfigError(f"{where}: {value!r} is not a number above 0")
     return number

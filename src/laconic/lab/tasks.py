@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from laconic.data.cifar import load_cifar
+from laconic.data.datasets import data_root
 from laconic.data.idx import load_digits
 from laconic.data.jpeg_pack import load_jpeg_pack
 from laconic.errors import ConfigError, InputError
@@ -80,7 +82,23 @@ TASKS: Mapping[str, Callable[[Path], Data]] = {
     "mnist-shifted": load_shifted_digits_task,
     "cifar10": load_cifar_task,
 }
-"""By the name in recipes; each takes the folder of all data sets."""
+"""By the name in recipes; each is given the folder of all data sets."""
+
+
+def task(name: str, hold_out: int) -> Data:
+    """A task in memory; the last one that was read stays there.
+
+    Args:
+        name: one of `TASKS`.
+        hold_out: training examples that take the place of the test set; 0 for none.
+    """
+    return _read_task(name, hold_out, data_root())
+
+
+@lru_cache(maxsize=1)
+def _read_task(name: str, hold_out: int, root: Path) -> Data:
+    data = TASKS[name](root)
+    return held_out(data, hold_out) if hold_out else data
 
 
 def held_out(data: Data, count: int) -> Data:

@@ -14,28 +14,27 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import IO
 
 import torch
 
-from laconic.errors import InputError
-from laconic.lab.datasets import DataConfig, shuffled
-from laconic.lab.points import Instruments
+from laconic.lab.recipes import read_recipe
 from laconic.lab.runs import complete, is_finished
 from laconic.lab.sweep import Run, Sweep
-from laconic.models import make_model
-from laconic.training.config import build
+
+COMMAND = (sys.executable, "-c", "from laconic.cli import main; main()", "rd", "work")
+"""Starts a worker of a sweep."""
 
 GRACE_SECONDS = 30.0
 """How long a stopped worker may take to save."""
 
 Report = Callable[[Run, str], None]
-"""Called with a run that has ended: an empty text, or why it failed."""
+"""Called with a run that has ended and an empty text, or why it failed."""
 
 
 @dataclass
@@ -53,57 +52,37 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def check(sweep: Sweep, instruments: Instruments) -> list[Run]:
+def check(sweep: Sweep) -> list[Run]:
     """Everything that can be known to fail before anything is trained; returns what is left to do.
 
     Raises:
         LaconicError: a setting, a data set or an extra is missing or impossible, or a run was made
             with other settings.
     """
-    checked: list[object] = []
+    checked: set[str] = set()
     for run in sweep.runs:
-        wanted = [run.training["model"], run.training["data"], run.measuring]
-        if wanted not in checked:
-            checked.append(wanted)
-            _check_images(run, instruments)
-    return [run for run in sweep.runs if not is_finished(run, instruments)]
-
-
-def _check_images(run: Run, instruments: Instruments) -> None:
-    train = shuffled(build(DataConfig, run.training["data"], "data"))
-    test = shuffled(build(DataConfig, run.measuring["test"], "test"))
-    side = run.training["model"].get("side", train.shape[-1])
-    if train.shape[1:] != test.shape[1:]:
-        raise InputError("test: its images are not of the size of those in data")
-    if side != train.shape[-1]:
-        raise InputError(f"model.side: it is {side}, but the images have {train.shape[-1]}")
-    if len(train) < run.training["data"]["batch"]:
-        raise InputError(f"data.batch: there are no more than {len(train)} images")
-    with torch.random.fork_rng(devices=[]):
-        model = make_model(run.training["model"]).eval()
-    instruments.rehearse(model, test[:2], run.measuring)
+        read_recipe(run.recipe).check(checked)
+    return [run for run in sweep.runs if not is_finished(read_recipe(run.recipe))]
 
 
 def run_sweep(
     sweep: Sweep,
-    instruments: Instruments,
-    command: Sequence[str],
     report: Report,
     progress: Callable[[float, int], None],
+    command: Sequence[str] = COMMAND,
 ) -> Outcome:
     """Do whatever is left of a sweep.
 
     Args:
         sweep: what to do.
-        instruments: what measures.
+        report: called with every run that has ended.
+        progress: called with how many runs are done, in fractions, and how many there are.
         command: starts a worker, which calls `work`.
-        report: called after every run that has ended.
-        progress: called with the number of finished runs, in fractions, and of all.
 
     Raises:
         LaconicError: something is wrong that can be known before anything is trained.
     """
-    left = {run.name for run in check(sweep, instruments)}
+    left = {run.name for run in check(sweep)}
     outcome = Outcome(skipped=[run.name for run in sweep.runs if run.name not in left])
     pool = _Pool(command, outcome, report, lambda done: progress(done, len(left)))
     chains = [[run for run in chain if run.name in left] for chain in sweep.chains]
@@ -170,12 +149,12 @@ class _Pool:
     def _work(self, run: Run) -> str:
         """Do one run in a process of its own; returns why it failed, or nothing."""
         try:
-            return self._start_and_listen(run)
+            return self._start_and_follow(run)
         except OSError as error:  # No folder, no process.
             return str(error)
 
-    def _start_and_listen(self, run: Run) -> str:
-        folder = Path(run.folder)
+    def _start_and_follow(self, run: Run) -> str:
+        folder = run.folder
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "worker.log").open("w+") as log, self._started(log) as worker:
             if worker is None:
@@ -184,12 +163,12 @@ class _Pool:
                 _pipe(worker.stdin).write(json.dumps(asdict(run)) + "\n")
                 _pipe(worker.stdin).flush()
             for line in _pipe(worker.stdout):
-                self._hear(run, line)
+                self._follow(run, line)
             if not worker.wait():
                 return ""
             log.seek(0)
-            told = [line.strip() for line in log if line.strip()]
-            return told[-1] if told else f"ended with status {worker.returncode}"
+            lines = [line.strip() for line in log if line.strip()]
+            return lines[-1] if lines else f"ended with status {worker.returncode}"
 
     @contextlib.contextmanager
     def _started(self, log: IO[str]) -> Iterator[subprocess.Popen[str] | None]:
@@ -216,7 +195,7 @@ class _Pool:
             with self.lock:
                 self.workers.discard(worker)
 
-    def _hear(self, run: Run, line: str) -> None:
+    def _follow(self, run: Run, line: str) -> None:
         with contextlib.suppress(ValueError, TypeError):
             stage, done, total = json.loads(line)
             with self.lock:
@@ -227,15 +206,15 @@ class _Pool:
         self.progress(sum(self.shares.values()))
 
 
-def work(instruments: Instruments, given: IO[str], told: IO[str]) -> None:
-    """A worker: read a run, do it, report its progress; stop when the parent is gone.
+def work(given: IO[str], answer: IO[str]) -> None:
+    """A worker: read a run, do it, report progress; stop when the parent is gone.
 
     Raises:
         LaconicError: the run failed.
         KeyboardInterrupt: the parent is gone.
     """
     run = Run(**json.loads(given.readline()))
-    # A shell's background jobs are born deaf to it, and so would be their children.
+    # A shell starts background jobs with SIGINT ignored, and their children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def watch() -> None:
@@ -244,11 +223,12 @@ def work(instruments: Instruments, given: IO[str], told: IO[str]) -> None:
 
     threading.Thread(target=watch, daemon=True).start()
 
-    def tell(stage: str, done: int, total: int) -> None:
-        with contextlib.suppress(OSError):  # The parent may be gone: `watch` sees to it.
-            print(json.dumps([stage, done, total]), file=told, flush=True)
+    def report(stage: str, done: int, total: int) -> None:
+        with contextlib.suppress(OSError):  # The parent may be gone: `watch` stops this process.
+            print(json.dumps([stage, done, total]), file=answer, flush=True)
 
-    complete(run, instruments, tell)
+    torch.set_num_threads(run.threads)
+    complete(read_recipe(run.recipe), report)
 
 
 def _pipe(pipe: IO[str] | None) -> IO[str]:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from laconic.errors import ConfigError
-from laconic.lab.recipes.latent import make_objective, one_pass
+from laconic.lab.recipes import read_recipe
+from laconic.lab.recipes.latent import one_pass
 from laconic.models import make_model
 from laconic.training.loop import LoopConfig
 from laconic.training.objectives.beta_range import LadderLoss
@@ -54,7 +55,9 @@ def test_wrong_sections_are_refused(section: Any, message: str) -> None:
 
 def test_a_target_and_a_warm_up_contradict_each_other() -> None:
     with pytest.raises(ConfigError, match="kl_warmup_steps"):
-        make_objective({"objective": {"name": "target-rate"}, "loop": {"kl_warmup_steps": 5}})
+        read_recipe(
+            {"model": DENSE, "objective": "target-rate", "loop": {"kl_warmup_steps": 5}}
+        ).training()
 
 
 def test_draws_and_paths() -> None:

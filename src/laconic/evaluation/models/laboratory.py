@@ -1,16 +1,15 @@
-"""The rate-distortion laboratory's instruments: one trained model -> one point of the plane."""
+"""One trained model -> one point of the rate-distortion plane: measures, files, pictures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor
 
-from laconic.codecs.lossless.chains.coded_length import WAYS, coded_bits
+from laconic.codecs.lossless.chains.coded_length import coded_bits
 from laconic.evaluation.models.estimates import Sampling, UnavailableMeasureError
-from laconic.evaluation.models.measures import MeasureConfig, Measures, grids, measure_model
+from laconic.evaluation.models.measures import MeasureConfig, Measures, Watch, grids, measure_model
 from laconic.models.base import LatentVariableModel
-from laconic.training.config import build
 
 SHOWN = 10
 """Pictures in a column of the grids."""
@@ -24,67 +23,69 @@ SHOWN_WINDOWS = 4
 
 @dataclass(frozen=True)
 class Readings:
-    """What was found; see `laconic.lab.runs.Point`."""
+    """What was found of one model.
+
+    Attributes:
+        measures: by name, each with its value and standard error, in nats per image.
+        files: real codes by the way they were made, in bits per image.
+        grids: arrays of pictures by name, uint8.
+    """
 
     measures: Measures
-    files: dict[str, dict[str, Any]]
-    grids: dict[str, Any]
+    files: Mapping[str, Mapping[str, Any]]
+    grids: Mapping[str, Any]
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """Measures and files, as `result.json` holds them."""
+        files = {"files": dict(self.files)} if self.files else {}
+        return {"measures": dict(self.measures), **files}
 
 
-class Laboratory:
-    """Measures, codes and draws, as a sweep's `measure` and `code` say."""
+def rehearse(model: LatentVariableModel, images: Tensor, ways: Mapping[str, int]) -> None:
+    """Code a few images with an untrained model, in every way that is wanted.
 
-    def resolve(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The section `measure` with every default.
+    Args:
+        model: untrained.
+        images: `(count, 1, height, width)` in [0, 1].
+        ways: see `take`.
 
-        Raises:
-            ConfigError: an unknown key or a value that cannot be.
-        """
-        return asdict(build(MeasureConfig, settings, "measure"))
+    Raises:
+        LaconicError: it cannot be done with this model.
+    """
+    for way in ways:
+        coded_bits(model, images, way, draws=1, verify=False)
 
-    def rehearse(
-        self, model: LatentVariableModel, images: Tensor, settings: Mapping[str, Any]
-    ) -> None:
-        """Code a few images with an untrained model, in every requested way.
 
-        Raises:
-            LaconicError: it cannot be done with this model.
-        """
-        for way in self._ways(settings):
-            coded_bits(model, images, way, draws=1, verify=False)
+def take(
+    model: LatentVariableModel,
+    train: Tensor,
+    test: Tensor,
+    config: MeasureConfig,
+    ways: Mapping[str, int],
+    watch: Watch,
+) -> Readings:
+    """Measure, code and draw: one trained model becomes one point of the plane.
 
-    def take(
-        self,
-        model: LatentVariableModel,
-        train: Tensor,
-        test: Tensor,
-        settings: Mapping[str, Any],
-        watch: Callable[[str, int, int], None],
-    ) -> Readings:
-        """Everything about one model.
-
-        Args:
-            model: trained.
-            train: images that it was trained on, `(count, 1, height, width)` in [0, 1].
-            test: images that it was not.
-            settings: the sections `measure` and `code` of this run.
-            watch: called with the stage, its finished part and the whole.
-        """
-        config = build(MeasureConfig, settings["measure"], "measure")
-        found = measure_model(model, test, config, train, watch)
-        files = {}
-        for way in self._ways(settings):
-            watch(way, 0, 1)
-            files[way] = asdict(coded_bits(model, test[: settings["code"]["images"]], way))
-        seen, sampling = _to_show(test, model.stride), Sampling(beta=config.beta or None)
-        try:
-            pictures: dict[str, Any] = dict(grids(model, seen, len(seen), sampling=sampling))
-        except UnavailableMeasureError:  # Some likelihoods cannot be drawn from.
-            pictures = {}
-        return Readings(found, files, pictures)
-
-    def _ways(self, settings: Mapping[str, Any]) -> list[str]:
-        return [way for way in WAYS if settings["code"][way]]
+    Args:
+        model: trained.
+        train: images that it was trained on, `(count, 1, height, width)` in [0, 1].
+        test: images that it was not trained on.
+        config: what is measured.
+        ways: how many images become files, by the way of coding them.
+        watch: called with the stage, how much of it is done, and how much there is.
+    """
+    found = measure_model(model, test, config, train, watch)
+    files = {}
+    for way, count in ways.items():
+        watch(way, 0, 1)
+        files[way] = asdict(coded_bits(model, test[:count], way))
+    seen, sampling = _to_show(test, model.stride), Sampling(beta=config.beta or None)
+    try:
+        pictures: dict[str, Any] = dict(grids(model, seen, len(seen), sampling=sampling))
+    except UnavailableMeasureError:  # Some likelihoods cannot be drawn from.
+        pictures = {}
+    return Readings(found, files, pictures)
 
 
 def _to_show(images: Tensor, stride: int) -> Tensor:

@@ -1,15 +1,23 @@
-"""Recipes of network compression -> rows of a table: train, convert, train, shrink, measure.
+"""Recipes of network compression: train, convert, train, shrink, measure.
+
+```yaml
+recipe: weights
+name: lenet-5-caffe-bc-gnj
+network: lenet-5-caffe
+method: bc-gnj
+pretrain: {epochs: 10, rate: 1.0e-3}              # the ordinary network, shared by recipes
+train: {epochs: 40, rate: 1.0e-3, cooldown: 0.4}  # the converted one
+```
 
 Three units that must never be mixed are always reported by name: weights that are not zero, bits by
 the accounting of Deep Compression (CSR and Huffman), and bytes of the .lac file.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -22,16 +30,31 @@ from laconic.codecs.network.posterior import is_drawn, shrink_posterior, steps_o
 from laconic.coding.tensors.sparse import count_sparse
 from laconic.errors import ConfigError
 from laconic.evaluation.networks.pruning import OperationsLog, clusters, read_operations
-from laconic.lab.tasks import NETWORKS, TASKS, Data
+from laconic.lab.contract import Choice, Findings, Parts, Recipe, StageProgress, StepProgress
+from laconic.lab.recipes.classifier import (
+    PLAIN,
+    ClassifierRecipe,
+    Stage,
+    check_names,
+    first_repr,
+    recorded,
+    settle,
+    shared_root,
+    stage_parts,
+    take_statistics,
+)
+from laconic.lab.tasks import NETWORKS, Data, task
 from laconic.progress import silent
 from laconic.training import checkpoints
-from laconic.training.classification import ClassifierLoss, LabelledBatches, error_percent
+from laconic.training.classification import ClassifierLoss, error_percent
 from laconic.training.config import build
-from laconic.training.loop import LoopConfig, Trainer
+from laconic.training.loop import CHECKPOINT, Trainer
 from laconic.training.schedules import LearningRate
-from laconic.weights import Penalty, convert, keep_largest, plain, smaller
-from laconic.weights.batch_norm import reestimate
+from laconic.weights import METHODS, Penalty, convert, keep_largest, plain, smaller
 from laconic.weights.integer.bit_operations import bit_operations
+
+FILE = "net.lac"
+"""Name of the compressed network in a run's folder."""
 
 GAP_BITS = {2: 5, 4: 8}
 """Of the accounting, by axes of the weight: linear and convolutional layers."""
@@ -39,67 +62,43 @@ GAP_BITS = {2: 5, 4: 8}
 INPUT_BITS = 8
 """Of a pixel, where bit operations are counted."""
 
-STATISTICS = 10_000
-"""Training examples, as they are, that batch norms take their final statistics from."""
-
 STEP_SCALES = tuple(2 ** (k / 2) for k in range(8, -17, -1))
-"""Factors on the steps that posteriors require, tried from the coarsest on."""
-
-StepProgress = Callable[[int, dict[str, float]], None]
+"""Factors on the posteriors' steps, tried from the coarsest on."""
 
 
+@final
 @dataclass(frozen=True)
-class Stage:
-    """One training run.
+class WeightsRecipe(Recipe):
+    """A network that is trained, converted, trained again and compressed.
 
     Attributes:
-        epochs: passes over the training set.
-        batch: examples in a batch.
-        rate: learning rate of Adam at the start.
-        cooldown: last share of the run over which the rate falls to zero.
-        penalty_start: epochs before the penalty begins to count.
-        penalty_warmup: epochs over which its weight rises to 1.
-        clip: norm that gradients are clipped to.
-        average: decay of the moving average of the weights that the run ends with; 0 for the last.
-        precision: "32-true" or "bf16-mixed", as Fabric names them; nothing but training minds.
-    """
-
-    epochs: int = 10
-    batch: int = 128
-    rate: float = 1e-3
-    cooldown: float = 1.0
-    penalty_start: float = 0.0
-    penalty_warmup: float = 0.0
-    clip: float = 1e6
-    average: float = 0.0
-    precision: str = "32-true"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How one row of a table is made.
-
-    Attributes:
-        name: of the row.
-        network: one of `NETWORKS`.
-        method: of `laconic.weights`.
-        data: one of `TASKS`.
+        name: of the row in tables.
+        network: one of `laconic.lab.tasks.NETWORKS`.
+        method: one of `laconic.weights.METHODS`.
+        data: one of `laconic.lab.tasks.TASKS`.
         source: the published figure beside ours, in words.
         settings: of the method.
-        pretrain: training of the ordinary network.
-        outputs: how many outputs layers keep, by name, when it is made smaller before conversion;
-            ratios count the whole network all the same.
+        pretrain: training of the ordinary network, which recipes with the same settings share.
+        outputs: how many outputs layers keep, by name, if the network is made smaller before
+            conversion; ratios count the whole network all the same.
         train: training after conversion.
-        allowed_points: percentage points by which coding may raise the training error: of the
-            factors `step_scales` the first that keeps to it is taken, or the last. The test set
-            has no say.
+        allowed_points: percentage points by which coding may raise the training error. Of the
+            factors `step_scales` the first that keeps to it is taken, or the last; the test set
+            is not looked at.
         step_scales: factors on the posteriors' steps, from the coarsest on; just 1 for methods
             whose grid is what was trained.
         watch: whether expected operations are written down after every pass.
-        block_bytes: for draws: what a block of weights takes.
+        block_bytes: for draws: the size of a block of weights.
         refine_steps: for draws: steps in which the rest is trained after each block.
         refine_rate: learning rate of these before the first block; it falls to zero by the last.
+        seed: of the first weights, the order of the data and the noise.
+        hold_out: training examples at the end that are tested on in place of the test set.
+        folder: the run's folder; by default NAME/SEED in `runs`.
+        runs: folder of runs without a folder of their own, and of the ordinary networks.
     """
+
+    kind: ClassVar[str] = "weights"
+    result_format: ClassVar[str] = "laconic network 1"
 
     name: str
     network: str
@@ -107,151 +106,135 @@ class Recipe:
     data: str = "mnist"
     source: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    pretrain: Stage = Stage()
+    pretrain: Stage = field(default_factory=Stage)
     outputs: Mapping[str, int] = field(default_factory=dict)
-    train: Stage = Stage()
+    train: Stage = field(default_factory=Stage)
     allowed_points: float = 0.05
     step_scales: Sequence[float] = STEP_SCALES
     watch: bool = False
     block_bytes: float = math.inf
     refine_steps: int = 0
     refine_rate: float = 5e-4
+    seed: int = 0
+    hold_out: int = 0
+    folder: str = ""
+    runs: str = "runs/networks"
 
+    @property
+    def place(self) -> Path:
+        """The run's folder."""
+        if self.folder:
+            return Path(self.folder)
+        return shared_root(self.runs, self.hold_out) / self.name / str(self.seed)
 
-def read_recipe(config: Mapping[str, Any]) -> Recipe:
-    """A recipe from a YAML mapping.
+    def training(self) -> dict[str, Any]:
+        """Network, data, method, both trainings, seed."""
+        check_names(self.network, self.data)
+        if self.method not in METHODS:
+            raise ConfigError(f"method: '{self.method}' is not one of {', '.join(METHODS)}")
+        return {
+            "network": self.network,
+            "data": self.data,
+            "method": Choice(self.method, build(METHODS[self.method], self.settings, "settings")),
+            "pretrain": self.pretrain,
+            "outputs": self.outputs,
+            "train": self.train,
+            "seed": self.seed,
+            **self.unusual("hold_out"),
+        }
 
-    Raises:
-        ConfigError: unknown keys, network or types.
-    """
-    values = dict(config)
-    values["pretrain"] = build(Stage, values.get("pretrain"), "pretrain")
-    values["train"] = build(Stage, values.get("train"), "train")
-    for name in ("name", "network", "method"):
-        if not isinstance(values.get(name), str):
-            raise ConfigError(f"{name}: a recipe must say it, in words")
-    if values["network"] not in NETWORKS:
-        known = ", ".join(NETWORKS)
-        raise ConfigError(f"network: '{values['network']}' is not one of {known}")
-    if values.get("data", "mnist") not in TASKS:
-        raise ConfigError(f"data: '{values['data']}' is not one of {', '.join(TASKS)}")
-    unknown = set(values) - set(Recipe.__dataclass_fields__)
-    if unknown:
-        raise ConfigError(f"{', '.join(sorted(unknown))}: unknown; see laconic.lab.recipes.weights")
-    return Recipe(**values)
+    def measuring(self) -> dict[str, Any]:
+        """How the file is made."""
+        names = ("allowed_points", "step_scales", "block_bytes", "refine_steps", "refine_rate")
+        return {"measure": "file", **self.unusual(*names)}
 
+    def before(self) -> ClassifierRecipe:
+        """The training of the ordinary network."""
+        return ClassifierRecipe(
+            network=self.network,
+            data=self.data,
+            train=self.pretrain,
+            seed=self.seed,
+            hold_out=self.hold_out,
+            runs=self.runs,
+        )
 
-def pretrained(recipe: Recipe, data: Data, seed: int, folder: Path, say: StepProgress) -> nn.Module:
-    """The ordinary network, trained once for all recipes that need the same."""
-    torch.manual_seed(seed)
-    net = NETWORKS[recipe.network]()
-    stage = recipe.pretrain
-    made_by = repr((recipe.network, recipe.data, stage))
-    name = f"{recipe.network}-{hashlib.sha256(made_by.encode()).hexdigest()[:8]}-{seed}"
-    place = folder / "pretrained" / name
-    _train(_trainer(net, None, stage, data, seed, place, made_by), say)
-    _take_statistics(net, data, stage)
-    checkpoints.save(place / "plain.safetensors", net.state_dict(), {})
-    return net
+    def check(self, checked: set[str]) -> None:
+        """Read the data."""
+        self.training()
+        if self.data not in checked:
+            checked.add(self.data)
+            task(self.data, self.hold_out)
 
+    def assemble(self, fresh: bool) -> Parts:
+        """The ordinary network, made narrower if `outputs` says so, converted."""
+        data = task(self.data, self.hold_out)
+        torch.manual_seed(self.seed)
+        net = self.before().trained()
+        if self.outputs:
+            keep_largest(net, self.outputs)
+            net = smaller(net, data.inputs[:2]).train()
+        penalty = convert(net, self.method, **self.settings)
+        return stage_parts(net, penalty, self.train, data, self.seed)
 
-def converted(
-    recipe: Recipe, data: Data, seed: int, folder: Path, say: StepProgress
-) -> tuple[nn.Module, Penalty]:
-    """The network after its second training; goes on where an earlier run stopped."""
-    net = pretrained(recipe, data, seed, folder, say)
-    if recipe.outputs:
-        keep_largest(net, recipe.outputs)
-        net = smaller(net, data.inputs[:2]).train()
-    penalty = convert(net, recipe.method, **recipe.settings)
-    made_by = repr((recipe.network, recipe.data, recipe.method, dict(recipe.settings),
-                    recipe.pretrain, recipe.train, *recipe.outputs.items()))  # fmt: skip
-    place = folder / recipe.name / str(seed)
-    trainer = _trainer(net, penalty, recipe.train, data, seed, place, made_by)
-    _train(trainer, _watched(net, data, place, trainer.step, say) if recipe.watch else say)
-    penalty.quantise()
-    _take_statistics(net, data, recipe.train)
-    return net.eval(), penalty
+    def observe(self, trainer: Trainer, say: StepProgress) -> StepProgress:
+        """Write expected operations down after every pass, if `watch` is set."""
+        if not self.watch:
+            return say
+        net, example = trainer.model.get_submodule("net"), task(self.data, self.hold_out).inputs[:1]
+        log = OperationsLog(net, example, self.place / "operations", trainer.step)
 
+        def watched(step: int, row: dict[str, float]) -> None:
+            say(step, {**row, "operations": log.write(step)})
 
-def _take_statistics(net: nn.Module, data: Data, stage: Stage) -> int:
-    """Batch norms' own, of the weights as they are now; returns how many there are."""
-    return reestimate(net, torch.split(data.inputs[:STATISTICS], stage.batch))
+        return watched
 
+    def evaluate(self, trainer: Trainer, watch: StageProgress) -> Findings:
+        """One row of a table, the file, and the network's weights in `plain.safetensors`."""
+        data = task(self.data, self.hold_out)
+        net, seconds = settle(trainer, self.train, data).eval(), trainer.seconds
+        loss = trainer.loss
+        assert isinstance(loss, ClassifierLoss)
+        assert isinstance(loss.penalty, Penalty)
+        before = {
+            "error_percent_before_coding": error_percent(net, data.test_inputs, data.test_labels),
+            "training_error_percent_before_coding": error_percent(net, data.inputs, data.labels),
+        }
+        file, scale = coded(self, net, loss.penalty, data)
+        row = {"seed": self.seed, **before, **measure_network(self, net, file, scale, data)}
+        checkpoints.save(self.place / PLAIN, plain(net).state_dict(), {})
+        shown = {
+            "clusters": clusters(net),
+            "operations": read_operations(self.place / "operations"),
+        }
+        row |= {"train_seconds": seconds, **{name: value for name, value in shown.items() if value}}
+        return Findings(row, files={FILE: file})
 
-def _watched(net: nn.Module, data: Data, place: Path, step: int, say: StepProgress) -> StepProgress:
-    """Progress that logs the expected operations, too."""
-    log = OperationsLog(net, data.inputs[:1], place / "operations", step)
-
-    def watched(step: int, row: dict[str, float]) -> None:
-        say(step, {**row, "operations": log.write(step)})
-
-    return watched
-
-
-@torch.no_grad()
-def _train(trainer: Trainer, say: StepProgress) -> None:
-    """To the end, and from there to the average of the weights if the stage has one."""
-    with torch.enable_grad():
-        trainer.run(say)
-    if trainer.config.average_decay:
-        pairs = zip(trainer.model.parameters(), trainer.average.parameters(), strict=True)
-        for last, average in pairs:
-            last.copy_(average)
-
-
-def _trainer(
-    net: nn.Module, penalty: Penalty | None, stage: Stage, data: Data, seed: int, folder: Path,
-    made_by: str,
-) -> Trainer:  # fmt: skip
-    """Goes on where an earlier run of the same recipe (`made_by`, all that counts) stopped."""
-    batches = LabelledBatches(data.inputs, data.labels, stage.batch, seed, data.augment)
-    steps = stage.epochs * batches.steps
-    loss = ClassifierLoss(
-        net, penalty, len(data.inputs), round(stage.penalty_warmup * batches.steps),
-        round(stage.penalty_start * batches.steps),
-    )  # fmt: skip
-    cooldown = max(1, round(stage.cooldown * steps))
-    rate = LearningRate(
-        peak=stage.rate, warmup_steps=1, decay_rate=1.0, cooldown_start=steps - cooldown,
-        cooldown_steps=cooldown,
-    )  # fmt: skip
-    config = LoopConfig(
-        steps=steps, precision=stage.precision, average_decay=stage.average, clip_norm=stage.clip,
-        seed=seed, slow_prefix="", log_steps=batches.steps,
-    )  # fmt: skip
-    parts: dict[str, nn.Module] = {"net": net}
-    if penalty is not None:
-        parts["prior"] = penalty.prior
-    factors = penalty.rate_factors if penalty is not None else {}
-    trainer = Trainer(
-        nn.ModuleDict(parts), loss, batches, rate, config, folder, {"made_by": made_by}, factors,
-        penalty.constrain if penalty is not None else None,
-    )  # fmt: skip
-    if trainer.checkpoint.exists():
-        if checkpoints.load(trainer.checkpoint)[1].get("made_by") != made_by:
-            raise ConfigError(f"{folder}: trained by another recipe; remove it, or rename yours")
-        trainer.resume()
-    return trainer
+    def recorded(self, meta: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The settings of a checkpoint or a result."""
+        parts = [repr(self.network), repr(self.data), repr(self.method), repr(dict(self.settings)),
+                 first_repr(self.pretrain), first_repr(self.train),
+                 *map(repr, self.outputs.items())]  # fmt: skip
+        return recorded(meta, f"({', '.join(parts)})", self.training())
 
 
 def coded(
-    recipe: Recipe, net: nn.Module, penalty: Penalty, data: Data, seed: int, folder: Path
+    recipe: WeightsRecipe, net: nn.Module, penalty: Penalty, data: Data
 ) -> tuple[bytes, float]:
-    """The file, and the factor on the posteriors' steps; draws leave `net` as they say.
+    """The file, and the factor on the posteriors' steps; draws leave `net` as the file has it.
 
     Batch norms, in `net` too, end with statistics of the weights as the file has them: those of
     the weights before, however near these are, cost a residual network many points.
     """
     if is_drawn(net):
-        refine = _refiner(recipe, net, penalty, data, seed, folder)
-        return shrink_drawn(net, refine, recipe.block_bytes, seed=seed), 1.0
+        refine = _refiner(recipe, net, penalty, data)
+        return shrink_drawn(net, refine, recipe.block_bytes, seed=recipe.seed), 1.0
     decoded = plain(net).eval()
     limit = error_percent(decoded, data.inputs, data.labels) + recipe.allowed_points
     for scale in recipe.step_scales:
         file = shrink_posterior(net, scale, {}, silent)
         expand_into(NetworkFile.open(file), decoded)
-        if _take_statistics(decoded, data, recipe.train):
+        if take_statistics(decoded, data, recipe.train):
             buffers = dict(decoded.named_buffers())
             net.load_state_dict(buffers, strict=False)
             file = shrink_posterior(net, scale, {}, silent)
@@ -261,21 +244,25 @@ def coded(
 
 
 def _refiner(
-    recipe: Recipe, net: nn.Module, penalty: Penalty, data: Data, seed: int, folder: Path
+    recipe: WeightsRecipe, net: nn.Module, penalty: Penalty, data: Data
 ) -> Callable[[str], None] | None:
-    """Trains on for some steps, each time from where the last one stopped.
+    """Trains on for some steps, each time from where the last call stopped.
 
-    The rate falls, because errors of late blocks can hardly be made up for.
+    The rate falls: an error that a late block makes can hardly be made up for.
     """
     if not recipe.refine_steps:
         return None
-    place = folder / recipe.name / str(seed) / "refine"
-    (place / "checkpoint.safetensors").unlink(missing_ok=True)
-    trainer = _trainer(net, penalty, recipe.train, data, seed + 1, place, "refinement")
-    trainer.rate = LearningRate(
-        peak=recipe.refine_rate, warmup_steps=1, decay_rate=1.0, cooldown_start=0,
+    place = recipe.place / "refine"
+    (place / CHECKPOINT).unlink(missing_ok=True)
+    parts = stage_parts(net, penalty, recipe.train, data, recipe.seed + 1)
+    rate = LearningRate(
+        peak=recipe.refine_rate,
+        warmup_steps=1,
+        decay_rate=1.0,
+        cooldown_start=0,
         cooldown_steps=recipe.refine_steps * count_blocks(net, recipe.block_bytes),
-    )  # fmt: skip
+    )
+    trainer = replace(parts, rate=rate).trainer(place, {})
 
     def refine(layer: str) -> None:
         net.train()
@@ -287,7 +274,7 @@ def _refiner(
 
 
 def measure_network(
-    recipe: Recipe, net: nn.Module, file: bytes, scale: float, data: Data
+    recipe: WeightsRecipe, net: nn.Module, file: bytes, scale: float, data: Data
 ) -> dict[str, Any]:
     """One row: errors of the file's network, and the three units.
 
@@ -348,27 +335,3 @@ def _sparse_bytes(net: nn.Module, steps: Mapping[str, float], scale: float) -> f
             q = q.reshape(values.shape) - int(np.argmin(np.abs(distinct)))
         bits += count_sparse(q, GAP_BITS.get(tensor.dim(), 5)).total
     return bits / 8
-
-
-def run_recipe(
-    recipe: Recipe, data: Data, seeds: Sequence[int], folder: Path, say: StepProgress
-) -> list[dict[str, Any]]:
-    """One row per seed; networks, files and checkpoints are kept in `folder`."""
-    rows = []
-    for seed in seeds:
-        net, penalty = converted(recipe, data, seed, folder, say)
-        before = {
-            "error_percent_before_coding": error_percent(net, data.test_inputs, data.test_labels),
-            "training_error_percent_before_coding": error_percent(net, data.inputs, data.labels),
-        }
-        file, scale = coded(recipe, net, penalty, data, seed, folder)
-        row = {**before, **measure_network(recipe, net, file, scale, data)}
-        place = folder / recipe.name / str(seed)
-        (place / "net.lac").write_bytes(file)
-        checkpoints.save(place / "plain.safetensors", plain(net).state_dict(), {})
-        row["train_seconds"] = checkpoints.load(place / "checkpoint.safetensors")[1]["seconds"]
-        if seed == seeds[0]:  # One is enough for a figure.
-            shown = {"clusters": clusters(net), "operations": read_operations(place / "operations")}
-            row |= {name: value for name, value in shown.items() if value}
-        rows.append({"seed": seed, **row})
-    return rows

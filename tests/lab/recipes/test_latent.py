@@ -12,9 +12,11 @@ from torch import Tensor
 from laconic.cli.train import show
 from laconic.errors import ConfigError
 from laconic.lab.datasets import DataConfig, make_batches
-from laconic.lab.recipes.latent import train_from_config
+from laconic.lab.recipes import read_recipe
+from laconic.lab.runs import train
 from laconic.pretrained import load, release
 from laconic.training import checkpoints
+from laconic.training.config import read_config
 
 SMALL = """
 model: {name: dense, side: 8, latents: 3, hidden: [16], planes: 2, width: 4, LIKELIHOOD}
@@ -74,7 +76,7 @@ def test_small_images_train_a_model(
     path = tmp_path / "config.yaml"
     text = SMALL.replace("LIKELIHOOD", likelihood).replace("KIND", kind)
     path.write_text(text + f"folder: {tmp_path / 'run'}\n")
-    train_from_config(path)
+    train(read_recipe(read_config(path)))
     release(tmp_path / "run" / "checkpoint.safetensors", tmp_path / "small.safetensors")
     released = load(tmp_path / "small.safetensors")
     assert released.steps == 3
@@ -92,7 +94,7 @@ def test_a_constrained_run_resumes_exactly(small: Tensor, tmp_path: Path) -> Non
     for name, sittings in (("whole", [6]), ("parts", [3, 6])):
         for index, steps in enumerate(sittings):
             settings = [f"folder={tmp_path / name}", f"loop.steps={steps}"]
-            train_from_config(config, settings, resume=index > 0)
+            train(read_recipe(read_config(config, settings)), resume=index > 0)
         found.append(checkpoints.load(tmp_path / name / "checkpoint.safetensors")[0])
     assert float(found[0]["state.multiplier"]) != 1.0
     assert found[0].keys() == found[1].keys()
@@ -106,7 +108,8 @@ def test_the_log_has_rate_and_distortion(small: Tensor, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(text)
     rows: list[dict[str, float]] = []
-    train_from_config(config, [f"folder={tmp_path}"], progress=lambda step, row: rows.append(row))
+    recipe = read_recipe(read_config(config, [f"folder={tmp_path}"]))
+    train(recipe, say=lambda step, row: rows.append(row))
     for row in rows:
         both = row["rate_nats"] + row["distortion_nats"]
         assert 64 * row["loss"] == pytest.approx(both, rel=1e-5)
