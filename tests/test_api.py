@@ -101,7 +101,7 @@ def test_import_is_light() -> None:
 @pytest.fixture
 def _stand_in(monkeypatch: pytest.MonkeyPatch, make_stand_in: Callable[..., GroupCoder]) -> None:
     monkeypatch.setattr(
-        "laconic.codecs.lossless.codec.make_coder", lambda model, threads=None: make_stand_in(2)
+        "laconic.codecs.lossless.file.make_coder", lambda model, threads=None: make_stand_in(2)
     )
 
 

@@ -30,8 +30,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import laconic
-from laconic.codecs.network.codec import NetworkFile, named
+from laconic.codecs.network.codec import named
 from laconic.codecs.network.codec import shrink as shrink_network
+from laconic.codecs.network.file import NetworkFile
 from laconic.codecs.network.manifest import Entry, Method
 from laconic.coding.queue.stream import QueueDecoder, QueueEncoder
 from laconic.coding.tensors import quantised
@@ -367,7 +368,7 @@ def main() -> None:
     for tolerance in (0.05, 0.2, 0.4):
         data = laconic.shrink(lenet_tensors, tolerance=tolerance)
         net.load_state_dict(laconic.expand(data))
-        file = NetworkFile.open(data)
+        file = NetworkFile.read(data)
         files.append({
             "tolerance": tolerance,
             "bytes": len(data),

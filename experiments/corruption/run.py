@@ -26,10 +26,10 @@ from PIL import Image
 from torch import nn
 
 import laconic
+from laconic.codecs.base import Decoding, open_file
 from laconic.codecs.image.codec import ImageCodec
-from laconic.codecs.info import open_image_file
+from laconic.codecs.image.file import ImageFile
 from laconic.coding.relative_entropy import CODERS
-from laconic.container import unpack
 from laconic.container.fields import FieldReader
 from laconic.errors import LaconicError
 from laconic.models.pyramid import Pyramid
@@ -136,11 +136,12 @@ def repair(data: bytes) -> bytes:
 
 def decode(data: bytes, codecs: dict[str, ImageCodec]) -> bytes:
     """Pixels of an image, bytes of all tensors; a model that is not there is the first one."""
-    if unpack(data).codec == "network":
-        tensors = laconic.expand(data).values()
+    file = open_file(data)
+    if not isinstance(file, ImageFile):
+        tensors = [tensor for _, tensor in file.decode(Decoding())]
         return b"".join(t.reshape(-1).view(torch.uint8).numpy().tobytes() for t in tensors)
-    model = open_image_file(data)[1].model
-    return codecs.get(model, codecs[MODELS[0]]).decode(data).tobytes()
+    codec = codecs.get(file.header.model.name, codecs[MODELS[0]])
+    return codec.decode(data).tobytes()
 
 
 def work(pipe: Connection) -> None:

@@ -23,7 +23,8 @@ from safetensors.torch import save_file
 import laconic
 from laconic.codecs.lossless.chains.bits_back import ChainCoder
 from laconic.codecs.lossless.chains.stacks import GroupShape
-from laconic.codecs.lossless.codec import Core, LosslessCodec, make_coder
+from laconic.codecs.lossless.codec import Core, LosslessCodec
+from laconic.codecs.lossless.file import make_coder
 from laconic.data.binary import read_binary
 from laconic.data.datasets import data_root
 from laconic.data.idx import load_digits

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from laconic.codecs.lossless.codec import Core, LosslessCodec, make_coder
+from laconic.codecs.lossless.codec import Core, LosslessCodec
+from laconic.codecs.lossless.file import make_coder
 from laconic.evaluation.images.lossless import measure_set
 from laconic.evaluation.images.results import finite
 from laconic.evaluation.models.measures import MeasureConfig, measure_model

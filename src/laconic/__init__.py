@@ -13,6 +13,7 @@ works.
 """
 
 from laconic.api import (
+    LaconicFile,
     LaconicImage,
     archive,
     compress,
@@ -44,6 +45,7 @@ __all__ = [
     "FileError",
     "InputError",
     "LaconicError",
+    "LaconicFile",
     "LaconicImage",
     "MissingPackageError",
     "UnreachableTargetError",

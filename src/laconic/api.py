@@ -22,8 +22,9 @@ from laconic.arguments import (
     to_picture,
     to_pictures,
 )
+from laconic.codecs.base import Codec, Content, Decoding, FileInfo, open_file
 from laconic.errors import InputError
-from laconic.loading import loader_for, loader_of_lossless, lossless_codec, model_name
+from laconic.loading import decoding, lossless_codec, model_name
 from laconic.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from laconic.arguments import Picture
-    from laconic.codecs.info import FileInfo
-    from laconic.codecs.lossless.info import LosslessInfo
 
 
 def compress(
@@ -91,8 +90,7 @@ def compress(
     elif frame is not None:
         raise InputError("frame is for files of several pictures; an array has one")
     if lossless:
-        exact = lossless_codec(loader_of_lossless(model), threads, progress, effort)
-        return exact.encode(given, strip)
+        return lossless_codec(model, threads, progress, effort).encode(given, strip)
     from laconic import pretrained
     from laconic.codecs.image.codec import ImageCodec
     from laconic.codecs.image.requests import RequestCodec
@@ -110,7 +108,7 @@ def compress(
     quality = 50 if quality is None else quality
     if coder is not None:
         return codec.encode(given, quality, bpp, strip=strip)
-    exact = lossless_codec(loader_of_lossless(None), threads, progress, effort)
+    exact = lossless_codec(None, threads, progress, effort)
     return RequestCodec(codec, exact).encode(given, quality, bpp, strip)
 
 
@@ -138,29 +136,10 @@ def decompress(
     Example:
         `laconic.decompress("photo.lac").save("photo.png")`
     """
-    from laconic.codecs.lossless.file import LosslessFile, is_lossless, refuse_archive
-
     check_counts(threads=threads)
-    data = to_bytes("source", source)
-    if is_lossless(data):
-        file = LosslessFile.open(data)
-        if file.is_archive:
-            raise refuse_archive(file.pictures)
-        return lossless_codec(loader_for(file, model), threads, progress).decode(file)
-    from laconic import pretrained
-    from laconic.codecs.image.codec import ImageCodec
-    from laconic.codecs.info import open_image_file
-
-    loaded = pretrained.load_for(open_image_file(data)[1].model, model_name(model))
-    codec = ImageCodec(
-        loaded.model,
-        loaded.name,
-        loaded.fingerprint,
-        dtype=dtype,
-        threads=threads,
-        progress=progress,
-    )
-    return codec.decode(data)
+    file = open_file(to_bytes("source", source))
+    file.expect(Content.PICTURE)
+    return _only_picture(file, decoding(model, threads, progress, dtype))
 
 
 def archive(
@@ -199,7 +178,7 @@ def archive(
 
     check_counts(threads=threads)
     sources = list_sources(to_pictures(inputs))
-    codec = lossless_codec(loader_of_lossless(model), threads, progress, effort)
+    codec = lossless_codec(model, threads, progress, effort)
     return codec.archive(sources, strip, skip_bad)
 
 
@@ -215,8 +194,8 @@ def unarchive(
 
     Args:
         source: path of the file, its bytes, or a binary file.
-        partial: of a truncated file, give the pictures before the cut; a `CorruptFileError` that
-            says how many are lost comes after them, not before.
+        partial: of a truncated file, decode the pictures before the cut; a `CorruptFileError` that
+            says how many are lost is raised after them, not before.
         model: name or path of the model that wrote it; None: the embedded one that the file names.
         threads: at most so many are used; None: as many as torch has.
         progress: called with tiles done and tiles in all.
@@ -228,11 +207,10 @@ def unarchive(
     Example:
         `for name, image in laconic.unarchive("set.lac"): image.save(name)`
     """
-    from laconic.codecs.lossless.file import LosslessFile
-
     check_counts(threads=threads)
-    file = LosslessFile.open(to_bytes("source", source), partial)
-    return lossless_codec(loader_for(file, model), threads, progress).unarchive(file)
+    file = open_file(to_bytes("source", source), partial)
+    file.expect(Content.ARCHIVE)
+    return file.decode(decoding(model, threads, progress))
 
 
 def shrink(
@@ -330,7 +308,7 @@ def expand(
     """
     from torch.nn import Module
 
-    from laconic.codecs.network.codec import NetworkFile
+    from laconic.codecs.network.file import NetworkFile
     from laconic.codecs.network.loading import expand_into
     from laconic.threads import using
 
@@ -339,47 +317,84 @@ def expand(
     if into is None and not strict:
         raise InputError("strict is for a network: give one with into, or leave strict out")
     with using():
-        file = NetworkFile.open(to_bytes("source", source))
+        file = NetworkFile.read(to_bytes("source", source))
         if into is not None:
             return expand_into(file, into, strict)
-        return {entry.name: tensor for entry, tensor in file.tensors()}
+        return dict(file.decode(Decoding()))
 
 
-class LaconicImage:
-    """A .lac file: what it says about itself at once, its picture on request.
+class LaconicFile:
+    """A .lac file of any kind: its description at once, its contents on first use.
 
     Attributes:
         data: the file's bytes.
+        info: sizes by section, model, coder and more, by kind of file; nothing is decoded for it.
     """
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.info  # noqa: B018 (a damaged file is refused here, not at first use)
-
-    @cached_property
-    def info(self) -> "FileInfo | LosslessInfo":
-        """Sizes by section and level, model, coder; no pixel is decoded for it."""
-        from laconic.codecs.info import describe_any
-
-        return describe_any(self.data)
+        self._file = open_file(data)
+        self.info: FileInfo = self._file.describe()
 
     @cached_property
     def image(self) -> Image.Image:
-        """The picture, decoded on first use."""
-        return decompress(self.data)
+        """The picture of a file of one picture, decoded on first use.
+
+        Raises:
+            UnsupportedFileError: the file is an archive or a network.
+        """
+        self._file.expect(Content.PICTURE)
+        return _only_picture(self._file, decoding())
+
+    def images(self) -> Iterator[tuple[str, Image.Image]]:
+        """Decode the pictures of an archive one by one, each with its name.
+
+        Raises:
+            UnsupportedFileError: the file is no archive.
+        """
+        self._file.expect(Content.ARCHIVE)
+        return self._file.decode(decoding())
+
+    @cached_property
+    def tensors(self) -> "dict[str, Tensor]":
+        """The tensors of a network by name, decoded on first use.
+
+        Raises:
+            UnsupportedFileError: the file holds pictures.
+        """
+        from laconic.threads import using
+
+        self._file.expect(Content.NETWORK)
+        with using():
+            return dict(self._file.decode(decoding()))
 
     def __repr__(self) -> str:
-        info = self.info
-        shown = f"{info.width}x{info.height} {info.mode}"
-        if info.width is None:
-            shown = f"archive of {info.pictures}"
-        return f"<LaconicImage {shown}, {len(self.data)} bytes>"
+        info, shown = self.info, self._file.words
+        if info.width is not None:
+            shown = f"{info.width}x{info.height} {info.mode}"
+        return f"<LaconicFile {shown}, {len(self.data)} bytes>"
 
 
-def open(source: Source) -> LaconicImage:
-    """Open a .lac file, given by path or as bytes; pixels are decoded when `.image` is read.
+LaconicImage = LaconicFile
+"""The name of `LaconicFile` when it was for pictures alone."""
+
+
+def open(source: Source) -> LaconicFile:
+    """Open a .lac file of any kind, given by path or as bytes.
+
+    Args:
+        source: path of the file, its bytes, or a binary file.
 
     Raises:
         FileError: the file is damaged or of a kind that this laconic cannot read.
+
+    Example:
+        `laconic.open("photo.lac").info.file_bits`
     """
-    return LaconicImage(to_bytes("source", source))
+    return LaconicFile(to_bytes("source", source))
+
+
+def _only_picture(file: Codec, how: Decoding) -> Image.Image:
+    """The picture of a file of one picture."""
+    image: Image.Image = next(image for _, image in file.decode(how))
+    return image

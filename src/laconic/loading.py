@@ -1,55 +1,50 @@
-"""Which model codes or decodes a file, loaded at the moment when a picture needs it."""
+"""Which model encodes or decodes a file; it is loaded when a picture needs it."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from laconic.arguments import PathLike, to_path
-from laconic.progress import Progress
+from laconic.codecs.base import Decoding
+from laconic.progress import Progress, silent
 
 if TYPE_CHECKING:
     from laconic.codecs.lossless.codec import LosslessCodec
-    from laconic.codecs.lossless.file import LosslessFile
     from laconic.pretrained import Pretrained
 
 
+def decoding(
+    model: PathLike | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    dtype: str = "float32",
+) -> Decoding:
+    """How a file is decoded: with the model of this name or path, or the one that it names."""
+
+    def load(written: str) -> "Pretrained":
+        from laconic import pretrained
+
+        return pretrained.load_for(written, model_name(model))
+
+    return Decoding(load, dtype, threads, progress or silent)
+
+
 def lossless_codec(
-    load: "Callable[[], Pretrained]",
+    model: PathLike | None,
     threads: int | None,
     progress: Progress | None,
     effort: int | None = None,
 ) -> "LosslessCodec":
-    """The lossless codec; the model is loaded when a picture needs it."""
-    from laconic.codecs.lossless import codec as lossless
+    """The codec that writes lossless files with the model of this name or path, or the default."""
+    from laconic.codecs.lossless.codec import Core, LosslessCodec
     from laconic.codecs.lossless.direct.choice import EFFORT
 
-    def core() -> lossless.Core:
-        loaded = load()
-        coder = lossless.make_coder(loaded.model, threads)
-        return lossless.Core(coder, loaded.name, loaded.fingerprint)
-
-    return lossless.LosslessCodec(core, progress, EFFORT if effort is None else effort)
-
-
-def loader_of_lossless(model: PathLike | None) -> "Callable[[], Pretrained]":
-    """Loads the model that new lossless files are written with."""
-
-    def load() -> "Pretrained":
+    def core() -> Core:
         from laconic import pretrained
+        from laconic.codecs.lossless.file import make_coder
 
-        return pretrained.load(model_name(model) or pretrained.LOSSLESS_DEFAULT)
+        loaded = pretrained.load(model_name(model) or pretrained.LOSSLESS_DEFAULT)
+        return Core(make_coder(loaded.model, threads), loaded.name, loaded.fingerprint)
 
-    return load
-
-
-def loader_for(file: "LosslessFile", model: PathLike | None) -> "Callable[[], Pretrained]":
-    """Loads the model that a lossless file was written with."""
-
-    def load() -> "Pretrained":
-        from laconic import pretrained
-
-        return pretrained.load_for(file.header.model or "", model_name(model))
-
-    return load
+    return LosslessCodec(core, progress, EFFORT if effort is None else effort)
 
 
 def model_name(model: PathLike | None) -> str | None:

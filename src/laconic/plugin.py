@@ -5,8 +5,10 @@ from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image, ImageFile
 
-from laconic.api import compress, decompress
+from laconic.api import compress
+from laconic.codecs.base import Codec, Content, open_file
 from laconic.errors import CorruptFileError, LaconicError
+from laconic.loading import decoding
 
 if TYPE_CHECKING:
     from laconic.codecs.image.metadata import Info
@@ -17,7 +19,7 @@ MAGIC = b"\x89LAC"
 
 
 def register_pillow() -> None:
-    """Teach Pillow the format: `Image.open("x.lac")` and `image.save("x.lac", quality=60)`.
+    """Register the format with Pillow: `Image.open("x.lac")` and `image.save("x.lac", quality=60)`.
 
     `import laconic` calls it: the one side effect that importing has.
     """
@@ -32,7 +34,7 @@ class LaconicImageFile(ImageFile.ImageFile):
 
     format = FORMAT
     format_description = "Laconic"
-    _data: bytes | None = None
+    _file: Codec | None = None
 
     def _open(self) -> None:
         """Read everything but the pixels.
@@ -41,23 +43,19 @@ class LaconicImageFile(ImageFile.ImageFile):
             SyntaxError: the file is damaged; `Image.open` then raises `UnidentifiedImageError`.
             OSError: the file is whole, and no picture that this laconic reads.
         """
-        from laconic.codecs.info import describe_any, describe_attachments
-        from laconic.codecs.lossless.file import refuse_archive
-
         assert self.fp is not None
-        self._data = self.fp.read()
         try:
-            info = describe_any(self._data)
-            if info.width is None or info.height is None or info.mode is None:
-                raise refuse_archive(info.pictures)
-            self.info |= describe_attachments(self._data)
+            self._file = open_file(self.fp.read())
+            self._file.expect(Content.PICTURE)
+            info = self._file.describe()
+            self.info |= self._file.attachments()
             self.info["laconic"] = info
         except CorruptFileError as error:
             raise SyntaxError(str(error)) from error
         except LaconicError as error:
             raise OSError(str(error)) from error
-        self._size = (info.width, info.height)
-        self._mode = info.mode
+        self._size = (info.width or 0, info.height or 0)
+        self._mode = info.mode or ""
         self.tile = [ImageFile._Tile("raw", (0, 0, *self.size), 0, self.mode)]
 
     def load(self) -> Any:
@@ -66,18 +64,18 @@ class LaconicImageFile(ImageFile.ImageFile):
         Raises:
             OSError: the pixels are damaged, or the model that wrote the file is missing.
         """
-        if self._data is not None:
+        if self._file is not None:
             try:
-                pixels = decompress(self._data).tobytes()
+                pixels = next(image.tobytes() for _, image in self._file.decode(decoding()))
             except LaconicError as error:
                 raise OSError(str(error)) from error
             if self.fp and self._exclusive_fp:
                 self.fp.close()
-            self.fp, self._data = BytesIO(pixels), None
+            self.fp, self._file = BytesIO(pixels), None
         return super().load()
 
     def load_seek(self, pos: int) -> None:
-        """Do nothing. That it is there keeps Pillow from mapping the compressed file as pixels."""
+        """Do nothing. Pillow maps the compressed file as pixels where this method is missing."""
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:

@@ -29,7 +29,7 @@ def _stand_in(monkeypatch: pytest.MonkeyPatch, make_stand_in: Callable[..., Grou
 
     monkeypatch.setattr(pretrained, "load", load)
     monkeypatch.setattr(
-        "laconic.codecs.lossless.codec.make_coder", lambda model, threads=None: make_stand_in(8)
+        "laconic.codecs.lossless.file.make_coder", lambda model, threads=None: make_stand_in(8)
     )
 
 

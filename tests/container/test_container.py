@@ -70,7 +70,7 @@ def test_every_flip_and_cut_is_found(
         unpack(bytes(flipped))
     with pytest.raises(FileError):
         unpack(data[: draw.draw(st.integers(0, len(data) - 1))])
-    with pytest.raises(CorruptFileError, match="foreign bytes"):
+    with pytest.raises(CorruptFileError, match="other bytes"):
         unpack(data + b"\x00")
 
 
@@ -126,6 +126,43 @@ def test_fields_round_trip(integers: list[int], words: list[str], raw: bytes) ->
     assert [reader.word() for _ in words] == words
     assert reader.raw(len(raw)) == raw
     reader.finish()
+
+
+@given(st.lists(st.integers(-(2**62), 2**62)), st.lists(st.booleans(), max_size=20))
+def test_signed_integers_and_flags_round_trip(integers: list[int], flags: list[bool]) -> None:
+    writer = FieldWriter()
+    writer.flags(*flags)
+    for value in integers:
+        writer.signed(value)
+    reader = FieldReader(writer.finish())
+    assert reader.flags(len(flags)) == tuple(flags)
+    assert [reader.signed() for _ in integers] == integers
+    reader.finish()
+
+
+def test_zigzag_and_flags_are_what_they_were() -> None:
+    writer = FieldWriter()
+    for value in (0, -1, 1, -2, 2):
+        writer.signed(value)
+    writer.flags(True, False, True)
+    assert writer.finish() == bytes([0, 1, 2, 3, 4, 5])
+    with pytest.raises(UnsupportedFileError, match="unknown flags 5"):
+        FieldReader(bytes([5])).flags(2)
+    with pytest.raises(UnsupportedFileError, match=r"revision 3.*up to 2; update"):
+        FieldReader(bytes([3])).revision(1, 2)
+
+
+def test_sections_are_there_as_often_as_expected() -> None:
+    file = unpack(
+        pack("image", b"head", [Section("a", b"1"), Section("b", b"2"), Section("b", b"3")])
+    )
+    assert file.only("a") == file.optional("a", True) == b"1"
+    assert file.optional("c", False) == b""
+    assert file.section_bits() == {"header": 8 * (file.size_bytes - 3), "a": 8, "b": 16}
+    for name, expected in (("b", True), ("b", False), ("a", False), ("c", True)):
+        with pytest.raises(CorruptFileError, match=repr(name)):
+            file.optional(name, expected)
+    file.check_whole()
 
 
 def test_words_are_unique_and_permanent() -> None:

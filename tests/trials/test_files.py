@@ -49,7 +49,7 @@ def _no_weights(monkeypatch: pytest.MonkeyPatch, make_stand_in: Callable[..., Gr
 
     monkeypatch.setattr(pretrained, "load", load)
     monkeypatch.setattr(
-        "laconic.codecs.lossless.codec.make_coder", lambda model, threads=None: make_stand_in(8)
+        "laconic.codecs.lossless.file.make_coder", lambda model, threads=None: make_stand_in(8)
     )
 
 

@@ -48,7 +48,7 @@ def _models_that_need_no_weights(
 
     monkeypatch.setattr(pretrained, "load", load)
     monkeypatch.setattr(
-        "laconic.codecs.lossless.codec.make_coder", lambda model, threads=None: make_stand_in(8)
+        "laconic.codecs.lossless.file.make_coder", lambda model, threads=None: make_stand_in(8)
     )
 
 

@@ -38,7 +38,7 @@ def _small_models(
     small = pretrained.Pretrained(Pyramid(), "pyramid", b"pyramid, sixteen", 0)
     monkeypatch.setattr(pretrained, "load", lambda name="default": small)
     monkeypatch.setattr(
-        "laconic.codecs.lossless.codec.make_coder", lambda model, threads=None: make_stand_in(2)
+        "laconic.codecs.lossless.file.make_coder", lambda model, threads=None: make_stand_in(2)
     )
 
 

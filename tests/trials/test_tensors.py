@@ -18,13 +18,14 @@ from typer.testing import CliRunner
 
 import laconic
 from laconic.cli import app
-from laconic.codecs.image.header import CoderSetting, ImageHeader, LevelCost
+from laconic.codecs.base import CoderSetting, ModelId
+from laconic.codecs.image.header import ImageHeader, LevelCost
 from laconic.codecs.image.tiles import TilePlan
 from laconic.codecs.lossless.names import check_names, read_names, write_names
 from laconic.codecs.network import codec as network
 from laconic.codecs.network import drawn, manifest
 from laconic.codecs.network import pipeline as ahead
-from laconic.codecs.network.codec import NetworkFile
+from laconic.codecs.network.file import NetworkFile
 from laconic.codecs.network.manifest import Entry, Method, read_manifest, write_manifest
 from laconic.coding.tensors import quantised
 from laconic.container import FieldReader, FieldWriter, Section, file, pack, unpack
@@ -59,7 +60,7 @@ def test_line_06_a_file_holds_more_than_16384_tensors() -> None:
     entries = [Entry(f"{k}", "U8", (1,), Method.LOSSLESS) for k in range(17_000)]
     sections = [Section("manifest", write_manifest(entries, {}))]
     sections += [Section("tensor", bytes([k % 256])) for k in range(17_000)]
-    opened = NetworkFile.open(pack("network", bytes([network.REVISION]), sections))
+    opened = NetworkFile.read(pack("network", bytes([network.REVISION]), sections))
     assert opened.entries == tuple(entries)
 
 
@@ -136,7 +137,7 @@ def test_line_06_draws_of_too_many_numbers_in_all_are_refused(
     writer = drawn.DrawsWriter(CODERS["importance"]())
     for name in ("a", "b"):
         writer.begin(name, (4, 2), 1.0)
-        writer.tell(Normal(torch.zeros(4, 2), torch.full((4, 2), 0.5)))
+        writer.encode(Normal(torch.zeros(4, 2), torch.full((4, 2), 0.5)))
     monkeypatch.setattr(drawn, "MOST_NUMBERS", 15)
     with pytest.raises(InputError, match="16 numbers"):
         writer.finish()
@@ -146,7 +147,7 @@ def test_line_06_draws_of_too_many_numbers_in_all_are_refused(
 def test_line_06_image_headers_are_read_or_not_written(levels: int, settings: int) -> None:
     config = {f"setting {k:02d}": k for k in range(settings)}
     header = ImageHeader(
-        model="m" * 128, fingerprint=bytes(8), plan=TilePlan(8, 8, 8, 8, 0), colour=0, alpha=False,
+        model=ModelId("m" * 128, bytes(8)), plan=TilePlan(8, 8, 8, 8, 0), colour=0, alpha=False,
         profile=False, reduced=False, quality_step=1000, seed=2**64 - 1,
         coders=(CoderSetting("c", config),) * levels, costs=(LevelCost(0, 0, {}),) * levels,
     )  # fmt: skip
@@ -156,7 +157,7 @@ def test_line_06_image_headers_are_read_or_not_written(levels: int, settings: in
     else:
         assert ImageHeader.read(header.write()) == header
         with pytest.raises(InputError, match="128 bytes"):
-            replace(header, model="m" * 129).write()
+            replace(header, model=ModelId("m" * 129, bytes(8))).write()
 
 
 @given(st.lists(st.text("ab1/", min_size=1, max_size=7), max_size=5), st.integers(4, 20))
@@ -259,11 +260,11 @@ def test_line_12_only_tensors_that_need_it_are_scaled() -> None:
     plain = torch.randn(40, 50, generator=generator)
     tensors = {"plain": plain, "columns": plain * torch.logspace(-3, 0, 50), "few": plain[:, :7]}
     tensors["few"] = tensors["few"] * torch.logspace(-3, 0, 40)[:, None]
-    entries = NetworkFile.open(laconic.shrink(tensors)).entries
+    entries = NetworkFile.read(laconic.shrink(tensors)).entries
     assert [(e.name, e.scaled) for e in entries] == [
         ("columns", True), ("few", False), ("plain", False),
     ]  # fmt: skip
-    assert not NetworkFile.open(laconic.shrink(tensors, tolerance=0.2)).entries[0].scaled
+    assert not NetworkFile.read(laconic.shrink(tensors, tolerance=0.2)).entries[0].scaled
 
 
 def test_line_12_a_spread_beyond_the_format_keeps_every_bit() -> None:
@@ -307,7 +308,7 @@ def test_line_28_long_rows_are_cut_into_blocks(
     )
     data = laconic.shrink(tensors, tolerance=tolerance)
     assert max(sizes) == 1000
-    assert all(entry.wide for entry in NetworkFile.open(data).entries)
+    assert all(entry.wide for entry in NetworkFile.read(data).entries)
     assert len(data) < 1.05 * len(whole) + 200
     stored = laconic.expand(data)
     assert torch.equal(stored["signs"], tensors["signs"])
@@ -366,7 +367,7 @@ def test_rare_types_are_kept_bit_for_bit(
         pytest.skip(f"this torch lacks {dtype}")
     tensor = rare(dtype)
     assert same(laconic.expand(laconic.shrink({"w": tensor}, **options)), {"w": tensor})
-    entry = NetworkFile.open(laconic.shrink({"w": tensor})).entries[0]
+    entry = NetworkFile.read(laconic.shrink({"w": tensor})).entries[0]
     assert (entry.dtype, entry.size_bytes) == (dtype, 768)
     layout = [("w", dtype, entry.shape, entry.size_bytes)]
     (tmp_path / "w.safetensors").write_bytes(b"".join(encode_weights(layout, [tensor], {})))
@@ -442,7 +443,7 @@ def test_threads_change_no_byte(tolerance: float) -> None:
     source = network.named(variety())
     files = [network.shrink(source, {}, tolerance, threads=threads) for threads in (1, 2, 5)]
     assert files[0] == files[1] == files[2]
-    opened = NetworkFile.open(files[0])
+    opened = NetworkFile.read(files[0])
     one, many = ({e.name: t for e, t in opened.tensors(threads)} for threads in (1, 4))
     assert same(one, many)
     assert tolerance or same(one, {name: variety()[name] for name in one})
@@ -496,7 +497,7 @@ def test_lossless_bf16_is_faster_than_20_megabytes_a_second() -> None:
     start = time.process_time()
     data = network.shrink(network.named({"w": weight}), {}, 0.0, threads=1)
     middle = time.process_time()
-    list(NetworkFile.open(data).tensors(threads=1))
+    list(NetworkFile.read(data).tensors(threads=1))
     end = time.process_time()
     assert megabytes / (middle - start) > 20
     assert megabytes / (end - middle) > 20

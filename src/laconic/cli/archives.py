@@ -4,33 +4,21 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from laconic.cli.common import Tick
 from laconic.cli.outputs import STDIO, Writer, make_folder, make_unique, say_renamed
 from laconic.errors import CorruptFileError, InputError
+
+if TYPE_CHECKING:
+    from laconic.codecs.base import Codec, Decoding
 
 SUFFIX = ".png"
 
 
-def is_archive(data: bytes) -> bool:
-    """Whether a file, which may be truncated, is an archive of lossless pictures."""
-    from laconic.codecs.lossless.header import CODEC, LosslessHeader
-    from laconic.container import unpack
-
-    container = unpack(data, partial=True)
-    return container.codec == CODEC and LosslessHeader.read(container.header).pictures is not None
-
-
 def unpack_archive(
-    source: Path,
-    data: bytes,
-    folder: Path,
-    writer: Writer,
-    tick: Tick,
-    options: dict[str, Any],
+    source: Path, file: "Codec", folder: Path, writer: Writer, how: "Decoding"
 ) -> dict[str, Any]:
     """Write the pictures of an archive as PNG files below a folder.
 
@@ -42,7 +30,6 @@ def unpack_archive(
             exist; then nothing is written.
         FileError: no picture can be read.
     """
-    import laconic
     from laconic.codecs.lossless.file import LosslessFile
     from laconic.data.writing import image_bytes
 
@@ -50,7 +37,8 @@ def unpack_archive(
     looks_like_file = folder.suffix.lower() in Image.registered_extensions()
     if folder == STDIO or os.path.isfile(folder) or (looks_like_file and not folder.is_dir()):
         raise InputError(f"{source} is an archive; name a folder with -o, not {folder}")
-    names = LosslessFile.open(data, partial=True).names
+    assert isinstance(file, LosslessFile)
+    names = file.names
     targets = dict(zip(names, png_names(names), strict=True))
     _check_all(folder, targets.values(), writer)
     renamed = {
@@ -59,7 +47,7 @@ def unpack_archive(
     say_renamed(renamed.items())
     error, written = "", set[tuple[int, int]]()
     try:
-        for name, image in laconic.unarchive(data, partial=True, **options, progress=tick):
+        for name, image in file.decode(how):
             target = folder / targets[name]
             make_folder(target.parent)
             _check_new(target, written)

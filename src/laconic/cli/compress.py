@@ -4,7 +4,7 @@ import os
 import time
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from laconic.cli.common import Tick, as_file, each, print_results, warn_if_large
 from laconic.cli.lists import Coder
 from laconic.cli.outputs import Force, Out, Writer, place_outputs, to_path
 from laconic.errors import InputError
+
+if TYPE_CHECKING:
+    from laconic.codecs.base import Codec
 
 
 def compress(
@@ -76,18 +79,19 @@ def compress(
 
     def work(source: Path, target: Path, tick: Tick) -> dict[str, Any]:
         import laconic
+        from laconic.codecs.base import open_file
 
         writer.check(target)
         start = time.perf_counter()
         if os.path.isdir(source):
-            data, more = _archive(source, skip_bad, common | {"progress": tick})
+            data, file, more = _archive(source, skip_bad, common | {"progress": tick})
         else:
             with as_file(source) as path:
                 data = laconic.compress(path, **common, **options, progress=tick)
-                more = {"input_bytes": path.stat().st_size}
+                file, more = open_file(data), {"input_bytes": path.stat().st_size}
         writer.write(target, data)
         warn_if_larger(data, more["input_bytes"])
-        return _result(source, target, data, start) | more
+        return _result(source, target, file, start) | more
 
     outputs = place_outputs(inputs, out, ".lac", as_json)
     results, good = each(inputs, outputs, work, "compressing")
@@ -96,8 +100,10 @@ def compress(
         raise typer.Exit(1)
 
 
-def _archive(source: Path, skip_bad: bool, options: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
-    """An archive of a folder, and the result of each of its inputs for `--json`."""
+def _archive(
+    source: Path, skip_bad: bool, options: dict[str, Any]
+) -> "tuple[bytes, Codec, dict[str, Any]]":
+    """An archive of a folder, the same opened, and what `--json` says of its inputs."""
     import laconic
     from laconic.codecs.lossless.codec import SkippedWarning
     from laconic.codecs.lossless.file import LosslessFile
@@ -110,11 +116,12 @@ def _archive(source: Path, skip_bad: bool, options: dict[str, Any]) -> tuple[byt
         warnings.warn(warning.message, stacklevel=2)
         if isinstance(warning.message, SkippedWarning):
             skipped.append(str(warning.message))
-    size = sum((source / name).stat().st_size for name in LosslessFile.open(data).names)
+    file = LosslessFile.read(data)
+    size = sum((source / name).stat().st_size for name in file.names)
     said = (
         {"skipped": skipped, "error": f"{len(skipped)} pictures were left out"} if skipped else {}
     )
-    return data, {"input_bytes": size, **said}
+    return data, file, {"input_bytes": size, **said}
 
 
 def _describe(result: dict[str, Any]) -> str:
@@ -127,16 +134,14 @@ def _describe(result: dict[str, Any]) -> str:
     )
 
 
-def _result(source: Path, target: Path, data: bytes, start: float) -> dict[str, Any]:
-    """The result of a file for `--json`; null where a number has no meaning."""
-    import laconic
-
-    values = laconic.open(data).info.to_dict()
+def _result(source: Path, target: Path, file: "Codec", start: float) -> dict[str, Any]:
+    """What `--json` says of a file; null where a number has no meaning."""
+    values = file.describe().to_dict()
     keys = ("width", "height", "pictures", "bpp", "quality", "ideal_bits", "theory_bits", "note")
     return {
         "input": str(source),
         "output": str(target),
-        "output_bytes": len(data),
+        "output_bytes": values["file_bits"] // 8,
         **{key: values.get(key) for key in keys},
         "seconds": time.perf_counter() - start,
     }

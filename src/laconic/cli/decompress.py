@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,9 @@ from laconic.cli.common import Tick, as_bytes, each, print_results
 from laconic.cli.outputs import STDIO, Force, Out, Writer, place_outputs, to_path
 from laconic.container.storage import is_special
 from laconic.errors import InputError
+
+if TYPE_CHECKING:
+    from laconic.codecs.base import Codec, Decoding
 
 
 def decompress(
@@ -42,22 +45,23 @@ def decompress(
     An archive becomes a folder of PNG files: the folder of -o, or one next to the archive. Existing
     files are replaced only with --force. - is stdout, where a picture is written as PNG.
     """
-    options: dict[str, Any] = {"model": model, "threads": threads}
-
-    from laconic.cli.archives import is_archive, unpack_archive
+    from laconic.codecs.base import Content, open_file
+    from laconic.loading import decoding
 
     inputs = list(dict.fromkeys(inputs))
     writer = Writer(inputs, force)
 
     def work(source: Path, target: Path, tick: Tick) -> dict[str, Any]:
-        data = as_bytes(source)
-        if is_archive(data):
-            if quality is not None:
-                raise InputError(f"{source} is an archive of PNG files; leave out --quality")
-            folder = out.path if out and len(inputs) == 1 else target.with_suffix("")
-            return unpack_archive(source, data, folder, writer, tick, options)
-        lossy = options | {"dtype": dtype}
-        return _decompress_one(source, data, target, quality, writer, tick, lossy)
+        file = open_file(as_bytes(source), partial=True)
+        how = decoding(model, threads, tick, dtype)
+        if file.content is not Content.ARCHIVE:
+            return _decompress_one(source, file, target, quality, writer, how)
+        if quality is not None:
+            raise InputError(f"{source} is an archive of PNG files; leave out --quality")
+        from laconic.cli.archives import unpack_archive
+
+        folder = out.path if out and len(inputs) == 1 else target.with_suffix("")
+        return unpack_archive(source, file, folder, writer, how)
 
     outputs = place_outputs(inputs, out, ".png", as_json)
     results, good = each(inputs, outputs, work, "decompressing")
@@ -76,23 +80,22 @@ def _describe(result: dict[str, Any]) -> str:
 
 def _decompress_one(
     source: Path,
-    data: bytes,
+    file: "Codec",
     target: Path,
     quality: int | None,
     writer: Writer,
-    tick: Tick,
-    options: dict[str, Any],
+    how: "Decoding",
 ) -> dict[str, Any]:
-    import laconic
-    from laconic.codecs.info import is_asked_exactly
+    from laconic.codecs.base import Content
     from laconic.data.writing import check_request, image_bytes
 
+    file.expect(Content.PICTURE)
     start = time.perf_counter()
-    format_name, exact = _format_of(target), is_asked_exactly(data)
-    check_request(format_name, target, quality, exact)
+    format_name = _format_of(target)
+    check_request(format_name, target, quality, file.is_exact)
     writer.check(target)
-    image = laconic.decompress(data, **options, progress=tick)
-    writer.write(target, image_bytes(image, format_name, target, quality, exact))
+    image = next(image for _, image in file.decode(how))
+    writer.write(target, image_bytes(image, format_name, target, quality, file.is_exact))
     return {
         "input": str(source),
         "output": str(target),

@@ -1,10 +1,10 @@
 """`laconic info`: what is inside a .lac file."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -13,8 +13,10 @@ from laconic.cli.outputs import to_path
 from laconic.cli.tables import table_lines
 
 if TYPE_CHECKING:
-    from laconic.codecs.info import FileInfo
+    from laconic.codecs.base import FileInfo
+    from laconic.codecs.image.file import ImageInfo
     from laconic.codecs.lossless.info import LosslessInfo
+    from laconic.codecs.network.file import NetworkInfo
 
 
 def info(
@@ -59,51 +61,51 @@ def _look(file: Path, as_list: bool) -> tuple[dict[str, Any], list[str]]:
     Raises:
         LaconicError: it cannot be read, or is no archive whose pictures could be listed.
     """
-    from laconic.codecs.info import FileInfo, describe_any
-    from laconic.codecs.lossless.info import list_pictures
-    from laconic.codecs.network import manifest
-    from laconic.codecs.network.codec import NetworkFile, summary
-    from laconic.container import unpack
+    from laconic.codecs.base import Content, open_file
+    from laconic.codecs.lossless.file import LosslessFile
 
-    data = as_bytes(file)
+    opened = open_file(as_bytes(file))
+    found = opened.describe()
+    values = found.to_dict()
     if as_list:
-        pictures = [asdict(picture) for picture in list_pictures(data)]
+        opened.expect(Content.ARCHIVE)
+        assert isinstance(opened, LosslessFile)
+        pictures = [asdict(picture) for picture in opened.list_pictures()]
         rows = [f"{p['width']:>7} x {p['height']:<7} {p['mode']:<5} {p['name']}" for p in pictures]
-        return describe_any(data).to_dict() | {"contents": pictures}, rows
-    name = shown(file)
-    if unpack(data).codec == manifest.CODEC:
-        values = summary(NetworkFile.open(data), len(data))
-        return values, _describe_network(name, values)
-    found = describe_any(data)
-    if isinstance(found, FileInfo):
-        return found.to_dict(), _describe(name, found)
-    return found.to_dict(), _describe_lossless(name, found)
+        return values | {"contents": pictures}, rows
+    return values, LINES.get(opened.id, _describe_any)(shown(file), found)
 
 
-def _describe_network(file: str, values: dict[str, Any]) -> list[str]:
+def _describe_any(file: str, found: "FileInfo") -> list[str]:
+    """The lines that people read of every kind of file."""
+    line = f"{file}: {found.file_bits // 8:,} bytes, codec {found.codec}"
+    return [line, *_list_sections(found.sections)]
+
+
+def _describe_network(file: str, found: "NetworkInfo") -> list[str]:
     """The lines that people read of a file of weights."""
-    sizes = values["file_bits"] // 8, values["raw_bits"] // 8
+    sizes = found.file_bits // 8, found.raw_bits // 8
     lines = [
-        f"{file}: {len(values['tensors'])} tensors, {values['numbers']:,} numbers",
+        f"{file}: {len(found.tensors)} tensors, {found.numbers:,} numbers",
         f"file  {sizes[0]:>14,} bytes, {sizes[0] / max(sizes[1], 1):.1%} of {sizes[1]:,}, "
-        f"{values['bits_per_number']:.3f} bits per number",
+        f"{found.bits_per_number:.3f} bits per number",
         "",
     ]
     rows = [
         (
-            f"{row['bytes']:,}",
-            row["method"],
-            row["dtype"],
-            "x".join(map(str, row["shape"])) or "scalar",
-            row["name"],
+            f"{row.bytes:,}",
+            row.method,
+            row.dtype,
+            "x".join(map(str, row.shape)) or "scalar",
+            row.name,
         )
-        for row in values["tensors"]
+        for row in found.tensors
     ]
     return lines + table_lines(("bytes", "kept", "type", "shape", "name"), rows)
 
 
-def _describe(file: str, found: "FileInfo") -> list[str]:
-    """The lines that people read."""
+def _describe_image(file: str, found: "ImageInfo") -> list[str]:
+    """The lines that people read of a lossy picture."""
     nats = found.ideal_bits * math.log(2)
     overhead = found.file_bits / found.ideal_bits - 1 if found.ideal_bits else math.nan
     lines = [
@@ -174,3 +176,11 @@ def _describe_lossless(file: str, found: "LosslessInfo") -> list[str]:
     ]
     heads = ("pictures", "width x height", "mode", "bits", "chains", "coded by")
     return lines + _list_sections(found.sections) + table_lines(heads, rows)
+
+
+LINES: Final[dict[str, Callable[[str, Any], list[str]]]] = {
+    "image": _describe_image,
+    "lossless": _describe_lossless,
+    "network": _describe_network,
+}
+"""What people read of a file, by codec."""

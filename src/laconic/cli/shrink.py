@@ -3,12 +3,11 @@
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from laconic.cli.common import (
-    Tick,
     as_bytes,
     as_file,
     naming,
@@ -19,13 +18,6 @@ from laconic.cli.common import (
 )
 from laconic.cli.lists import split_list
 from laconic.cli.outputs import Force, Out, Writer, place_outputs, to_path
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from torch import Tensor
-
-    from laconic.codecs.network.codec import NetworkFile
 
 
 def shrink(
@@ -129,14 +121,14 @@ def _measure(path: Path, data: bytes) -> list[dict[str, Any]]:
     """The error of every tensor, for `--json`."""
     from dataclasses import asdict
 
-    from laconic.codecs.network.codec import NetworkFile
+    from laconic.codecs.network.file import NetworkFile
     from laconic.codecs.network.tensor_errors import measure_errors
     from laconic.data.weights import open_weights
 
     with warnings.catch_warnings():  # Those of the file have been given when it was shrunk.
         warnings.simplefilter("ignore", UserWarning)
         source, _ = open_weights(path)
-    return [asdict(error) for error in measure_errors(source, NetworkFile.open(data))]
+    return [asdict(error) for error in measure_errors(source, NetworkFile.read(data))]
 
 
 def _lines(errors: list[dict[str, Any]]) -> list[str]:
@@ -183,13 +175,6 @@ def _tolerances(texts: list[str]) -> dict[str, float]:
     return found
 
 
-def _ticking(network: "NetworkFile", tick: Tick) -> "Iterator[Tensor]":
-    """The tensors; reports progress for each one that is read."""
-    for index, (_, tensor) in enumerate(network.tensors()):
-        tick(index, len(network.entries))
-        yield tensor
-
-
 def expand(
     file: Annotated[
         Path,
@@ -206,7 +191,8 @@ def expand(
     NET.lac becomes NET.safetensors in the same folder, unless -o names another place; - is stdout.
     An existing file, such as the original weights, is replaced only with --force.
     """
-    from laconic.codecs.network.codec import NetworkFile
+    from laconic.codecs.base import Decoding
+    from laconic.codecs.network.file import NetworkFile
     from laconic.data.weights import encode_weights
 
     start = time.perf_counter()
@@ -214,8 +200,8 @@ def expand(
     (target,) = place_outputs([file], out, ".safetensors", as_json)
     writer.check(target)
     with naming(file), progress("expanding") as tick:
-        network = NetworkFile.open(as_bytes(file))
-        tensors = _ticking(network, tick)
+        network = NetworkFile.read(as_bytes(file))
+        tensors = (tensor for _, tensor in network.decode(Decoding(progress=tick)))
         layout = [(e.name, e.dtype, e.shape, e.size_bytes) for e in network.entries]
         size = writer.write(target, encode_weights(layout, tensors, network.metadata))
     result = {

@@ -1,18 +1,20 @@
 """Bytes <-> named, checksummed sections: the .lac file (docs/format.md)."""
 
-from laconic.container.fields import FieldReader, FieldWriter
-from laconic.container.file import Container, Section, pack, unpack
+from laconic.container.fields import FieldReader, FieldWriter, join_flags, split_flags
+from laconic.container.file import LacFile, Section, pack, unpack
 from laconic.container.storage import read_bytes, write_atomically
 from laconic.container.words import WORDS
 
 __all__ = [
     "WORDS",
-    "Container",
     "FieldReader",
     "FieldWriter",
+    "LacFile",
     "Section",
+    "join_flags",
     "pack",
     "read_bytes",
+    "split_flags",
     "unpack",
     "write_atomically",
 ]

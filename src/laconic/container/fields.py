@@ -6,8 +6,12 @@ bytes    integer length, then the bytes
 word     integer k; k > 0: WORDS[k - 1]; k = 0: bytes follow, UTF-8
 ```
 
-Each value has exactly one spelling: a longer one than needed is refused.
+Each value has exactly one form: a longer one than needed is refused. Two forms of integers are used
+by several headers: a signed integer n is stored as 2n, or as -2n - 1 where it is negative (zigzag);
+flags are stored as the sum of 2^k over all k whose flag is set.
 """
+
+from collections.abc import Sequence
 
 from laconic.container.words import INDEX, WORDS
 from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
@@ -32,12 +36,20 @@ class FieldWriter:
             value >>= 7
         self._bytes.append(value)
 
+    def signed(self, value: int) -> None:
+        """Write an integer of either sign, below 2^63 in size."""
+        self.integer(2 * value if value >= 0 else -2 * value - 1)
+
+    def flags(self, *flags: bool) -> None:
+        """Write flags, the first in the lowest bit."""
+        self.integer(join_flags(flags))
+
     def raw(self, value: bytes) -> None:
         """Write bytes whose number the reader knows."""
         self._bytes += value
 
     def word(self, value: str) -> None:
-        """Write a word: one or two bytes when it is in `WORDS`, spelt out otherwise.
+        """Write a word: one or two bytes when it is in `WORDS`, its letters otherwise.
 
         Raises:
             InputError: it is too long, or has surrogates, which UTF-8 lacks.
@@ -62,7 +74,7 @@ class FieldWriter:
 
 
 class FieldReader:
-    """Reads fields back; never past the end, never more than requested.
+    """Reads fields, never past the end of the data.
 
     Args:
         data: the bytes that hold the fields.
@@ -92,6 +104,28 @@ class FieldReader:
                     raise CorruptFileError(f"{self._name}: {what} is {value}, above {limit}")
                 return value
         raise CorruptFileError(f"{self._name}: {what} is longer than {MAX_INTEGER_BYTES} bytes")
+
+    def signed(self, what: str = "an integer") -> int:
+        """Read an integer of either sign."""
+        value = self.integer(what=what)
+        return value >> 1 if value % 2 == 0 else -((value + 1) >> 1)
+
+    def flags(self, count: int) -> tuple[bool, ...]:
+        """Read flags; raises `UnsupportedFileError` where one above the first `count` is set."""
+        value = self.integer(what="the flags")
+        if value >> count:
+            raise UnsupportedFileError(f"{self._name} has unknown flags {value}; update laconic")
+        return split_flags(value, count)
+
+    def revision(self, *known: int) -> int:
+        """Read the revision of a header; raises `UnsupportedFileError` where it is not `known`."""
+        revision = self.integer(what="the revision")
+        if revision not in known:
+            raise UnsupportedFileError(
+                f"{self._name} has revision {revision}, this laconic reads up to {max(known)}; "
+                "update laconic"
+            )
+        return revision
 
     def raw(self, count: int) -> bytes:
         """Read `count` bytes; raises `CorruptFileError` when fewer are left."""
@@ -126,3 +160,21 @@ class FieldReader:
         """Raise `CorruptFileError` unless everything has been read."""
         if self.left:
             raise CorruptFileError(f"{self._name}: {self.left} bytes too many")
+
+
+def join_flags(flags: Sequence[bool]) -> int:
+    """Flags as one integer, the first in the lowest bit.
+
+    >>> join_flags([True, False, True])
+    5
+    """
+    return sum(1 << k for k, flag in enumerate(flags) if flag)
+
+
+def split_flags(value: int, count: int) -> tuple[bool, ...]:
+    """The lowest `count` bits of an integer as flags.
+
+    >>> split_flags(5, 4)
+    (True, False, True, False)
+    """
+    return tuple(bool(value >> k & 1) for k in range(count))

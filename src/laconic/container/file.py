@@ -33,7 +33,7 @@ class Section:
     Attributes:
         name: what the codec calls it.
         data: its bytes.
-        whole: False where a truncated file ends within it; its checksum says nothing then.
+        whole: False where a truncated file ends within it; its checksum is not checked then.
     """
 
     name: str
@@ -42,8 +42,8 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Container:
-    """What a .lac file holds.
+class LacFile:
+    """A .lac file, unpacked and checked.
 
     Attributes:
         codec: permanent name of the codec that reads `header` and `sections`.
@@ -62,6 +62,48 @@ class Container:
     def named(self, name: str) -> list[bytes]:
         """The data of all sections called `name`."""
         return [section.data for section in self.sections if section.name == name]
+
+    def only(self, name: str) -> bytes:
+        """The data of the one section called `name`.
+
+        Raises:
+            CorruptFileError: there is none, or there are several.
+        """
+        found = self.named(name)
+        if len(found) != 1:
+            raise CorruptFileError(f"the file has {len(found)} sections {name!r}, not one")
+        return found[0]
+
+    def optional(self, name: str, expected: bool) -> bytes:
+        """The data of the section called `name`; empty where none is expected.
+
+        Raises:
+            CorruptFileError: it is missing although it is expected, or the reverse.
+        """
+        if expected:
+            return self.only(name)
+        if self.named(name):
+            raise CorruptFileError(f"the file has a section {name!r} that nothing refers to")
+        return b""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the file, or of what is left of a truncated one."""
+        payload = sum(len(section.data) for section in self.sections)
+        return self.overhead_bytes + len(self.header) + payload
+
+    def section_bits(self) -> dict[str, int]:
+        """Bits by name of section; "header" is everything that no section holds."""
+        bits = {"header": 8 * (self.overhead_bytes + len(self.header))}
+        for section in self.sections:
+            bits[section.name] = bits.get(section.name, 0) + 8 * len(section.data)
+        return bits
+
+    def check_whole(self) -> None:
+        """Raise `CorruptFileError` where the file is truncated."""
+        if self.missing_bytes:
+            found = sum(len(section.data) for section in self.sections)
+            raise _wrong_length(found + self.missing_bytes, found)
 
 
 def pack(codec: str, header: bytes, sections: Sequence[Section]) -> bytes:
@@ -95,13 +137,13 @@ def pack(codec: str, header: bytes, sections: Sequence[Section]) -> bytes:
     return b"".join([head, _crc(head), *(section.data for section in sections)])
 
 
-def unpack(data: bytes, partial: bool = False) -> Container:
+def unpack(data: bytes, partial: bool = False) -> LacFile:
     """Read a .lac file.
 
     Args:
         data: the whole file.
-        partial: take a truncated file for what there is: its whole sections, each checked, and
-            the one that it ends within, which nothing vouches for.
+        partial: accept a truncated file: its whole sections, each checked against its checksum, and
+            the one that it ends within, whose checksum cannot be checked.
 
     Raises:
         CorruptFileError: it is no .lac file, or it is damaged, truncated or has bytes left over.
@@ -129,13 +171,18 @@ def unpack(data: bytes, partial: bool = False) -> Container:
     table = _read_table(fields)
     expected, found = sum(length for _, length, _ in table), len(data) - front.position
     if expected < found or (expected > found and not partial):
-        kind = "truncated" if found < expected else "followed by foreign bytes"
-        raise CorruptFileError(
-            f"the file is {kind}: its sections take {expected} bytes and {found} are there"
-        )
+        raise _wrong_length(expected, found)
     sections = _read_sections(table, data, front.position)
     payload = len(header) + sum(len(section.data) for section in sections)
-    return Container(codec, header, sections, len(data) - payload, expected - found)
+    return LacFile(codec, header, sections, len(data) - payload, expected - found)
+
+
+def _wrong_length(expected: int, found: int) -> CorruptFileError:
+    """What to raise where the sections do not have the bytes that the header says."""
+    kind = "truncated" if found < expected else "followed by other bytes"
+    return CorruptFileError(
+        f"the file is {kind}: its sections take {expected} bytes and {found} are there"
+    )
 
 
 def _read_table(fields: FieldReader) -> list[tuple[str, int, bytes]]:

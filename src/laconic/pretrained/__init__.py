@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from laconic.codecs.network.codec import NetworkFile
+from laconic.codecs.base import LoadedModel
+from laconic.codecs.network.file import NetworkFile
 from laconic.data.weights import open_weights
 from laconic.errors import ConfigError, LaconicError, UnsupportedFileError
 from laconic.models import make_model
-from laconic.models.base import LatentVariableModel
 
 DEFAULT = "default"
 """Name of the model that `laconic compress` uses."""
@@ -29,19 +29,13 @@ LOSSLESS_DEFAULT = "pixels"
 
 
 @dataclass(frozen=True)
-class Pretrained:
-    """A model with its identity.
+class Pretrained(LoadedModel):
+    """An embedded or released model; its fingerprint is the first 16 bytes of its file's SHA-256.
 
     Attributes:
-        model: ready for inference, in float32.
-        name: short name, written into files.
-        fingerprint: first 16 bytes of the SHA-256 of the weights' file.
         steps: training iterations behind the weights.
     """
 
-    model: LatentVariableModel
-    name: str
-    fingerprint: bytes
     steps: int
 
 
@@ -103,7 +97,7 @@ def _load(name: str) -> Pretrained:
 def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str, str]]:
     """Tensors in float32, and the file's notes."""
     if path.suffix == ".lac":
-        packed = NetworkFile.open(path.read_bytes())
+        packed = NetworkFile.read(path.read_bytes())
         return {entry.name: tensor.float() for entry, tensor in packed.tensors()}, packed.metadata
     source, notes = open_weights(path)
     return {name: fetch().float() for name, (_, fetch) in source.items()}, notes

@@ -1,7 +1,8 @@
-"""Conformance suites that ship with the package, for coders and weight methods from outside too.
+"""Conformance suites that ship with the package, for methods of other authors too.
 
 Subclass `CoderSuite`, say how to make the coder, and pytest finds the laws; likewise `ModelSuite`
-for latent-variable models and `WeightSuite` for methods of `laconic.weights`:
+for latent-variable models, `WeightSuite` for methods of `laconic.weights`, and `CodecSuite` for
+codecs of .lac files:
 
 ```
 class TestMine(CoderSuite):
@@ -26,12 +27,15 @@ from laconic.testing.checks import (
     standard_pair,
     transmit,
 )
+from laconic.testing.codecs import CodecCase, CodecSuite
 from laconic.testing.coders import CoderSuite
 from laconic.testing.models import ModelSuite
 from laconic.testing.weights import WeightSuite
 
 __all__ = [
     "FALSE_ALARM",
+    "CodecCase",
+    "CodecSuite",
     "CoderSuite",
     "ModelSuite",
     "WeightSuite",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from laconic.api import expand, shrink
-from laconic.codecs.network.codec import NetworkFile
+from laconic.codecs.network.file import NetworkFile
 from laconic.codecs.network.manifest import Method
 from laconic.codecs.network.posterior import steps_of, stored_names
 from laconic.errors import InputError
@@ -283,7 +283,7 @@ class WeightSuite(ABC):
         steps, stored = steps_of(bench.net), plain(bench.net).state_dict()
         data = shrink(bench.net)
         finished = {name: own for own, name in stored_names(bench.net, stored).items()}
-        for entry, tensor in NetworkFile.open(data).tensors():
+        for entry, tensor in NetworkFile.read(data).tensors():
             wanted = stored.pop(finished[entry.name])
             assert bool(tensor.isfinite().all()), entry.name
             if entry.method == Method.DRAWN:

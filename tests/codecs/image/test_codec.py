@@ -11,14 +11,13 @@ from PIL import Image
 
 from laconic.codecs.image import tiles
 from laconic.codecs.image.codec import ImageCodec, SmallFileWarning, quality_step
+from laconic.codecs.image.file import ImageFile
 from laconic.codecs.image.picture import LossyInputWarning
-from laconic.codecs.info import describe
 from laconic.coding.relative_entropy import CODERS
 from laconic.errors import (
     ConfigError,
     CorruptFileError,
     InputError,
-    LaconicError,
     UnreachableTargetError,
     UnsupportedFileError,
 )
@@ -63,7 +62,7 @@ def test_every_coder(make_codec: Make, name: str) -> None:
     image = scene(40, 48)
     data = make_codec(name).encode(image, quality=40)
     assert psnr(image, np.asarray(make_codec().decode(data))) > 20
-    info = describe(data)
+    info = ImageFile.read(data).describe()
     assert info.coder == ("importance+greedy" if name == "is-gs" else name)
     assert [level.coder for level in info.levels][-1] == ("greedy" if name == "is-gs" else name)
 
@@ -103,10 +102,10 @@ def test_sixteen_bits_are_reduced_with_a_warning(codec: ImageCodec) -> None:
         grey = codec.encode(Image.fromarray(deep), quality=100)
     with pytest.warns(LossyInputWarning, match="16 bits"):
         colour = codec.encode(np.stack([deep] * 3, 2), quality=100)
-    assert describe(grey).reduced
-    assert describe(colour).reduced
+    assert ImageFile.read(grey).describe().reduced
+    assert ImageFile.read(colour).describe().reduced
     assert codec.decode(grey).mode == "L"
-    assert not describe(codec.encode(scene(8, 8))).reduced
+    assert not ImageFile.read(codec.encode(scene(8, 8))).describe().reduced
 
 
 def test_orientation_is_applied(codec: ImageCodec) -> None:
@@ -179,7 +178,7 @@ def test_tiles(codec: ImageCodec, monkeypatch: pytest.MonkeyPatch) -> None:
     codec.progress = lambda done, total: steps.append((done, total))
     data = codec.encode(image, quality=90)
     codec.progress = lambda done, total: None
-    assert describe(data).tiles == 6
+    assert ImageFile.read(data).describe().tiles == 6
     assert steps == [(k + 1, 6) for k in range(6)]
     decoded = np.asarray(codec.decode(data))
     assert decoded.shape == image.shape
@@ -190,7 +189,7 @@ def test_tiles(codec: ImageCodec, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_info_adds_up(codec: ImageCodec) -> None:
     data = codec.encode(scene(64, 64), quality=80)
-    info = describe(data)
+    info = ImageFile.read(data).describe()
     assert info.file_bits == 8 * len(data) == sum(info.sections.values())
     assert info.ideal_bits == sum(level.ideal_bits for level in info.levels) > 0
     assert (info.width, info.height, info.mode, info.codec) == (64, 64, "RGB", "image")
@@ -200,7 +199,7 @@ def test_info_adds_up(codec: ImageCodec) -> None:
 
 
 def test_overhead_of_a_plain_file(codec: ImageCodec) -> None:
-    info = describe(codec.encode(scene(768 // 4, 512 // 4), quality=50))
+    info = ImageFile.read(codec.encode(scene(192, 128), quality=50)).describe()
     costs = 12 * len(info.levels)  # what the encoder records per level
     assert info.sections["header"] / 8 <= 60 + costs
 
@@ -220,30 +219,8 @@ def test_nan_is_a_corrupt_file(codec: ImageCodec, monkeypatch: pytest.MonkeyPatc
         return plain([latents[0] * float("nan"), latents[1]], context)  # type: ignore[arg-type]
 
     monkeypatch.setattr(broken, "likelihood", likelihood)
-    with pytest.raises(CorruptFileError, match="no numbers"):
+    with pytest.raises(CorruptFileError, match="NaN or infinite"):
         ImageCodec(broken, "pyramid", b"pyramid!", "importance").decode(data)
-
-
-def test_corruptions_raise_only_our_errors(codec: ImageCodec) -> None:
-    image = Image.fromarray(scene(24, 32)).convert("RGBA")
-    files = [codec.encode(image), codec.encode(scene(17, 9, 2), quality=5)]
-    generator = np.random.default_rng(7)
-    for trial in range(400):
-        data = bytearray(files[trial % 2])
-        kind, place = trial % 3, int(generator.integers(len(data)))
-        if kind == 0:
-            data[place] ^= 1 << int(generator.integers(8))
-        elif kind == 1:
-            del data[place:]
-        else:
-            other = files[(trial + 1) % 2]
-            data[place:] = other[int(generator.integers(len(other))) :]
-        try:
-            decoded = codec.decode(bytes(data))
-        except LaconicError:
-            continue
-        assert bytes(data) in files, "an altered file decoded"
-        assert decoded.size in (image.size, (9, 17))
 
 
 GOLDEN = {

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from laconic.codecs.image.decoder import DTYPES, Runtime
 from laconic.codecs.image.latents import decode_latents, encode_latents
-from laconic.codecs.runtime import DTYPES, Runtime
 from laconic.coding.queue.stream import QueueDecoder, QueueEncoder
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy import ladder_coders

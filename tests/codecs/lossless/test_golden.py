@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from laconic.codecs.lossless.chains import stacks as lanes
-from laconic.codecs.lossless.codec import Core, LosslessCodec, make_coder
-from laconic.codecs.lossless.file import LosslessFile
+from laconic.codecs.lossless.codec import Core, LosslessCodec
+from laconic.codecs.lossless.file import LosslessFile, make_coder
 from laconic.models import make_model
 from laconic.models.base import LatentVariableModel
 
@@ -93,7 +93,7 @@ def test_released_lossless_files_decode_for_ever(
         sources = [(f"{k:03d}.png", lambda p=p: p) for k, p in enumerate(pictures)]
         path.write_bytes(codec.encode(pictures[0]) if count == 1 else codec.archive(sources))
         pytest.fail(f"wrote {path.name}: review it, then run again without WRITE_GOLDEN")
-    file = LosslessFile.open(path.read_bytes())
+    file = LosslessFile.read(path.read_bytes())
     back: list[Image.Image]
     back = [codec.decode(file)] if count == 1 else [image for _, image in codec.unarchive(file)]
     for expected, image in zip(pictures, back, strict=True):

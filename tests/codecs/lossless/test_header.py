@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from laconic.codecs.base import ModelId
 from laconic.codecs.lossless.grid import Grid
 from laconic.codecs.lossless.header import (
     Bundle,
@@ -65,7 +66,7 @@ def test_headers_come_back(
     bundle: Bundle, profiles: bool, ideal: int, net: int, pictures: int | None
 ) -> None:
     single = bundle if pictures is None else None
-    header = LosslessHeader("pixels", b"12345678", pictures, profiles, ideal, net, single)
+    header = LosslessHeader(ModelId("pixels", b"12345678"), pictures, profiles, ideal, net, single)
     assert LosslessHeader.read(header.write()) == header
 
 
@@ -114,7 +115,7 @@ def test_newer_files_are_named() -> None:
     for kind in (5, 7, 256):
         with pytest.raises(UnsupportedFileError, match="update"):
             Bundle.read(fields(1, kind, 4, 4), archive=True, limit=1)
-    good = LosslessHeader("pixels", b"12345678", 3, False, 0, 0, None).write()
+    good = LosslessHeader(ModelId("pixels", b"12345678"), 3, False, 0, 0, None).write()
     for place, value in ((0, 3), (10, 64)):
         data = bytearray(good)
         data[place] = value

@@ -14,8 +14,9 @@ from torch.distributions import Normal
 
 import laconic
 from laconic.codecs.network import drawn
-from laconic.codecs.network.codec import NetworkFile, named, shrink, summary
+from laconic.codecs.network.codec import named, shrink
 from laconic.codecs.network.drawn import MOST_BITS, DrawsWriter
+from laconic.codecs.network.file import NetworkFile
 from laconic.codecs.network.manifest import DRAWN, Entry, Method, read_manifest, write_manifest
 from laconic.codecs.network.miracle import CODER, count_blocks, shrink_drawn
 from laconic.coding.relative_entropy import CODERS, Receipt
@@ -42,12 +43,12 @@ def written(blocks: int = 1, coder: TrellisCoder = QUICK) -> tuple[bytes, Tensor
     entry = writer.begin("w", (60, 80), 0.1, blocks)
     size = 60 // blocks
     parts = [
-        writer.tell(Normal(q.loc[first : first + size], q.scale[first : first + size]))
+        writer.encode(Normal(q.loc[first : first + size], q.scale[first : first + size]))
         for first in range(0, 60, size)
     ]
     draw = torch.cat([part for part, _ in parts])
     data = shrink(named({"other": torch.ones(3)}), {"note": "x"}, 0.0, draws=writer.finish())
-    assert NetworkFile.open(data).entries[0] == entry
+    assert NetworkFile.read(data).entries[0] == entry
     return data, draw, parts[0][1]
 
 
@@ -79,7 +80,7 @@ def test_another_process_reads_the_same(tmp_path: Path) -> None:
 def test_the_section_is_as_long_as_the_kl_says() -> None:
     """4 % more by choice, the coder's name, and not a map for every tile."""
     data, _, receipt = written()
-    section = NetworkFile.open(data).container.named(DRAWN)[0]
+    section = NetworkFile.read(data).file.named(DRAWN)[0]
     assert receipt.ideal_bits > 4000
     assert 8 * len(section) == pytest.approx(1.04 * receipt.ideal_bits, rel=0.01, abs=240)
     assert receipt.bits == pytest.approx(1.04 * receipt.ideal_bits, rel=0.01, abs=40)
@@ -103,7 +104,7 @@ def test_draws_are_not_biased_outwards() -> None:
     """
     writer = DrawsWriter(CODER)
     writer.begin("w", (4000,), 1.0)
-    draw, _ = writer.tell(Normal(torch.full((4000,), 0.8), 0.35))
+    draw, _ = writer.encode(Normal(torch.full((4000,), 0.8), 0.35))
     assert float(draw.mean()) == pytest.approx(0.8, abs=0.02)
     assert float(draw.std()) == pytest.approx(0.35, rel=0.05)
 
@@ -112,7 +113,7 @@ def test_draws_are_not_biased_outwards() -> None:
 def test_other_coders_tell_too(name: str) -> None:
     writer, q = DrawsWriter(CODERS[name]()), posterior(9, 20)
     writer.begin("w", (9, 20), 0.1)
-    draw, _ = writer.tell(q)
+    draw, _ = writer.encode(q)
     back = laconic.expand(shrink({}, {}, 0.0, draws=writer.finish()))
     assert torch.equal(back["w"], draw)
 
@@ -131,7 +132,7 @@ def test_impossible_tensors_are_refused() -> None:
             writer.begin("w", shape, scale, blocks)
     writer.begin("w", (3, 2), 0.1)
     with pytest.raises(InputError, match="'w'"):
-        writer.tell(Normal(torch.full((3, 2), float("nan")), 1.0, validate_args=False))
+        writer.encode(Normal(torch.full((3, 2), float("nan")), 1.0, validate_args=False))
 
 
 def test_very_many_numbers_in_few_bytes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,11 +149,11 @@ def test_hardly_any_or_very_many_bits() -> None:
     """A posterior that is its prior costs nothing to speak of; one of 30 bits a weight arrives."""
     writer = DrawsWriter(QUICK)
     writer.begin("free", (40, 50), 0.1)
-    _, receipt = writer.tell(Normal(torch.zeros(40, 50), 0.1))
+    _, receipt = writer.encode(Normal(torch.zeros(40, 50), 0.1))
     assert receipt.bits < 40
     writer.begin("dear", (40,), 0.1)
     sharp = Normal(torch.linspace(-0.3, 0.3, 40), 1e-7)
-    draw, _ = writer.tell(sharp)
+    draw, _ = writer.encode(sharp)
     assert float((draw - sharp.loc).abs().max()) < 2e-3
     assert MOST_BITS > 8
     back = laconic.expand(shrink({}, {}, 0.0, draws=writer.finish()))
@@ -162,11 +163,11 @@ def test_hardly_any_or_very_many_bits() -> None:
 @pytest.mark.slow
 def test_damage_ends_in_a_laconic_error() -> None:
     """100 flips, cuts and splices with checksums mended."""
-    file = NetworkFile.open(written(3)[0])
+    file = NetworkFile.read(written(3)[0])
     generator = np.random.default_rng(0)
-    names = [section.name for section in file.container.sections]
+    names = [section.name for section in file.file.sections]
     for trial in range(100):
-        sections = [bytearray(section.data) for section in file.container.sections]
+        sections = [bytearray(section.data) for section in file.file.sections]
         part = sections[trial % 2]
         if part is sections[0]:
             whole = bytearray(zlib.decompress(bytes(part)))
@@ -179,19 +180,19 @@ def test_damage_ends_in_a_laconic_error() -> None:
             del part[int(generator.integers(len(part))) :]
         damaged = [Section(n, bytes(d)) for n, d in zip(names, sections, strict=True)]
         try:
-            tensors = laconic.expand(pack("network", file.container.header, damaged))
+            tensors = laconic.expand(pack("network", file.file.header, damaged))
         except LaconicError:
             continue
         assert all(tensor.numel() < 2**24 for tensor in tensors.values())
 
 
 def test_lists_and_sections_must_agree() -> None:
-    file = NetworkFile.open(written()[0])
-    sections = {section.name: section for section in file.container.sections}
-    header = file.container.header
+    file = NetworkFile.read(written()[0])
+    sections = {section.name: section for section in file.file.sections}
+    header = file.file.header
     manifest, draws, other = sections.values()
     for wrong in ([manifest, other], [manifest, draws, draws, other]):
-        with pytest.raises(CorruptFileError, match="draws"):
+        with pytest.raises(CorruptFileError, match="'drawn'"):
             laconic.expand(pack("network", header, wrong))
     newer = Section(DRAWN, draws.data.replace(bytes([23]), bytes([0, 3]) + b"new", 1))
     with pytest.raises(UnsupportedFileError, match="'new'"):
@@ -214,7 +215,7 @@ def test_lists_and_sections_must_agree() -> None:
 
 def test_files_without_draws_stay_as_they_were() -> None:
     data = shrink(named({"w": torch.ones(3)}), {}, 0.0)
-    assert [section.name for section in NetworkFile.open(data).container.sections] == [
+    assert [section.name for section in NetworkFile.read(data).file.sections] == [
         "manifest",
         "tensor",
     ]
@@ -261,14 +262,14 @@ def test_a_network_is_told_block_by_block(block_bytes: float) -> None:
     assert back.keys() == own.keys()
     assert all(torch.equal(back[name], tensor) for name, tensor in own.items())
     assert set(costs) == {"0.weight", "0.bias", "3.weight", "3.bias"}
-    file = NetworkFile.open(data)
-    section = file.container.named(DRAWN)[0]
+    file = NetworkFile.read(data)
+    section = file.file.named(DRAWN)[0]
     assert 8 * len(section) == pytest.approx(sum(costs.values()), abs=250)
     assert float(penalty.prior.kl_bytes) == pytest.approx(sum(costs.values()) / 8, rel=1e-3)
     entries = {entry.name: entry.blocks for entry in file.entries}
     assert len(calls) == entries["0.weight"] + entries["3.weight"] - 1 == planned - 1
     assert (entries["3.weight"] > 1) == (block_bytes < 1000)
-    assert summary(file, len(data))["sections"][DRAWN] == 8 * len(section)
+    assert file.describe().sections[DRAWN] == 8 * len(section)
     assert file.metadata == {"a": "b"}
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from laconic.codecs.base import ModelId
 from laconic.codecs.image.alpha import decode_alpha, encode_alpha
 from laconic.codecs.image.header import CoderSetting, ImageHeader, LevelCost
 from laconic.codecs.image.tiles import MAX_TILE_PIXELS, Canvas, TilePlan, plan_tiles, ramp
@@ -103,7 +104,8 @@ def headers(draw: st.DrawFn) -> ImageHeader:
     height, width = draw(st.integers(1, 5000)), draw(st.integers(1, 5000))
     flags = [draw(st.booleans()) for _ in range(3)]
     return ImageHeader(
-        draw(words), draw(st.binary(min_size=8, max_size=8)), plan_tiles(height, width, 16),
+        ModelId(draw(words), draw(st.binary(min_size=8, max_size=8))),
+        plan_tiles(height, width, 16),
         draw(st.integers(0, 2)), *flags, draw(st.integers(0, 1000)), draw(numbers),
         tuple(draw(st.lists(coder_settings, min_size=levels, max_size=levels))),
         tuple(draw(st.lists(cost, min_size=levels, max_size=levels))),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import laconic
-from laconic.codecs.network.codec import NetworkFile
+from laconic.codecs.network.file import NetworkFile
 from laconic.distributions.relaxed_grid import Rounding
 from laconic.errors import InputError
 from laconic.weights import convert, plain, smaller, widths
@@ -74,7 +74,7 @@ def test_a_fresh_network_answers_like_the_finished_one(settings: dict[str, Any])
 
 def test_steps_are_told_behind_roundings_too() -> None:
     net = trained(fresh(), weight_bits=12, activation_bits=3)
-    entries = {entry.name: entry for entry in NetworkFile.open(laconic.shrink(net)).entries}
+    entries = {entry.name: entry for entry in NetworkFile.read(laconic.shrink(net)).entries}
     for name in ("0.weight", "4.weight", "4.bias", "6.weight"):
         assert entries[name].step > 0, name
 

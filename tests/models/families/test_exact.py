@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from laconic.codecs.lossless.codec import Core, LosslessCodec, make_coder
+from laconic.codecs.lossless.codec import Core, LosslessCodec
+from laconic.codecs.lossless.file import make_coder
 from laconic.errors import ConfigError
 from laconic.evaluation.images.lossless import measure_set
 from laconic.models.base import Condition, Context

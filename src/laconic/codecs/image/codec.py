@@ -9,50 +9,32 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
-from laconic.codecs.image.alpha import decode_alpha, encode_alpha
+from laconic.codecs.base import CoderSetting, ModelId
+from laconic.codecs.image.alpha import encode_alpha
+from laconic.codecs.image.decoder import Runtime, picture_model
+from laconic.codecs.image.file import ALPHA, LATENTS, PROFILE, ImageFile
 from laconic.codecs.image.file_size import SizeCurve, largest_below
-from laconic.codecs.image.header import (
-    CODEC,
-    FINGERPRINT_BYTES,
-    QUALITY_STEPS,
-    CoderSetting,
-    ImageHeader,
-    LevelCost,
-)
-from laconic.codecs.image.latents import decode_latents, encode_latents
+from laconic.codecs.image.header import QUALITY_STEPS, ImageHeader, LevelCost
+from laconic.codecs.image.latents import encode_latents
 from laconic.codecs.image.metadata import METADATA, write_metadata
-from laconic.codecs.image.picture import Colour, Picture, put_together, take_apart
-from laconic.codecs.image.tiles import MAX_PIXELS, MAX_SIDE, Canvas, Tile, plan_tiles
-from laconic.codecs.info import PROFILE, open_image_file, read_attachments
-from laconic.codecs.runtime import Runtime
-from laconic.coding.queue.stream import QueueDecoder, QueueEncoder
+from laconic.codecs.image.picture import Picture, take_apart
+from laconic.codecs.image.tiles import MAX_PIXELS, MAX_SIDE, plan_tiles
+from laconic.coding.queue.stream import QueueEncoder
 from laconic.coding.random import SharedRandomness
-from laconic.coding.relative_entropy import CODERS, DEFAULT_CODER, ladder_coders
-from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
-from laconic.container import Container, Section, pack
-from laconic.errors import (
-    ConfigError,
-    CorruptFileError,
-    InputError,
-    UnreachableTargetError,
-    UnsupportedFileError,
-)
-from laconic.models.base import Context, LatentVariableModel, NormalLadder
+from laconic.coding.relative_entropy import DEFAULT_CODER, ladder_coders
+from laconic.coding.relative_entropy.base import Receipt
+from laconic.container import Section, pack
+from laconic.errors import InputError, UnreachableTargetError
+from laconic.models.base import LatentVariableModel
 from laconic.progress import Progress, silent
-from laconic.threads import each, using
 
 SEED = 0
 SIZES: Final = SizeCurve(QUALITY_STEPS, math.log(20) / 1000, math.log, QUALITY_STEPS // 2)
 """File sizes grow nearly exponentially with the quality step."""
 
 SHORT: Final = 0.1
-"""A file this much below the requested size causes a warning."""
-
-TILES_AT_ONCE: Final = 2
-"""Tiles that are decoded side by side: each takes as much memory as the networks do."""
-LATENTS, ALPHA = "latents", "alpha"
+"""A file this much below the requested size is reported in a warning."""
 
 
 class ImageCodec:
@@ -78,18 +60,11 @@ class ImageCodec:
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        if not (isinstance(model, NormalLadder) and model.shows_pictures):
-            raise ConfigError(
-                f"the model {model_name!r} shows no pictures of its own: it is for lossless "
-                "compression (--lossless) or for the laboratory"
-            )
-        self.progress: Progress = progress or silent
-        self.model_name = model_name
-        self.fingerprint = fingerprint[:FINGERPRINT_BYTES]
-        if len(self.fingerprint) != FINGERPRINT_BYTES:
-            raise ValueError(f"a fingerprint has at least {FINGERPRINT_BYTES} bytes")
-        self.coders = ladder_coders(coder, model.levels)
-        self.runtime = Runtime(model, dtype, threads)
+        self.model_id = ModelId.of(model_name, fingerprint)
+        self.progress = progress or silent
+        ladder = picture_model(model, model_name)
+        self.coders = ladder_coders(coder, ladder.levels)
+        self.runtime = Runtime(ladder, dtype, threads)
 
     def encode(
         self,
@@ -159,34 +134,9 @@ class ImageCodec:
             CorruptFileError: the file is damaged.
             UnsupportedFileError: it needs another model, another coder or a newer laconic.
         """
-        container, header = open_image_file(data)
-        self._check_model(header)
-        streams = container.named(LATENTS)
-        if len(streams) != header.plan.count:
-            raise CorruptFileError(
-                f"the file has {len(streams)} tiles, its header says {header.plan.count}"
-            )
-        alpha = _read_alpha(container, header)
-        profile, metadata = read_attachments(container, header)
-        coders = _find_coders(header.coders)
-        canvas = Canvas(header.plan)
-        tiles = list(zip(header.plan, streams, strict=True))
-        alone = len(tiles) == 1
-
-        def read(index: int) -> NDArray[np.float32]:
-            with self.runtime.running(alone):
-                return self._read_tile(*tiles[index], coders, header, index)
-
-        with using(self.runtime.threads, alone):
-            for first in range(0, len(tiles), TILES_AT_ONCE):
-                some = range(first, min(first + TILES_AT_ONCE, len(tiles)))
-                for index, values in zip(some, each(read, some), strict=True):
-                    canvas.add(tiles[index][0], values)
-                    self.progress(index + 1, len(tiles))
-        colour = Colour(header.colour)
-        return put_together(
-            Picture(canvas.pixels, colour, alpha, profile, header.reduced, metadata)
-        )
+        file = ImageFile.read(data)
+        file.header.model.check(self.model_id)
+        return file.render(self.runtime, self.progress)
 
     def _write(self, picture: Picture, extra: Sequence[Section], step: int, seed: int) -> bytes:
         """The whole file at one quality step."""
@@ -201,8 +151,7 @@ class ImageCodec:
                 receipts.append(costs)
                 self.progress(index + 1, plan.count)
         header = ImageHeader(
-            model=self.model_name,
-            fingerprint=self.fingerprint,
+            model=self.model_id,
             plan=plan,
             colour=picture.colour,
             alpha=picture.alpha is not None,
@@ -210,16 +159,16 @@ class ImageCodec:
             reduced=picture.reduced,
             quality_step=step,
             seed=seed,
-            coders=tuple(CoderSetting(coder.id, coder.config()) for coder in self.coders),
+            coders=tuple(map(CoderSetting.of, self.coders)),
             costs=_add_costs(receipts),
             metadata=bool(picture.metadata),
         )
-        return pack(CODEC, header.write(), [*sections, *extra])
+        return pack(ImageFile.id, header.write(), [*sections, *extra])
 
     def _write_tile(
         self, pixels: NDArray[np.uint8], step: int, shared: SharedRandomness
     ) -> tuple[bytes, list[Receipt]]:
-        context = self._context(pixels.shape[0], pixels.shape[1], step)
+        context = self.runtime.context(pixels.shape[0], pixels.shape[1], step)
         below, right = context.shape[0] - pixels.shape[0], context.shape[1] - pixels.shape[1]
         padded = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="symmetric")
         x = torch.from_numpy(padded).to(context.log_beta).permute(2, 0, 1)[None] / 255
@@ -228,59 +177,22 @@ class ImageCodec:
         _, receipts = encode_latents(model, prior, self.coders, x, context, stream, shared)
         return stream.finish(), receipts
 
-    def _read_tile(
-        self,
-        tile: Tile,
-        data: bytes,
-        coders: Sequence[RelativeEntropyCoder],
-        header: ImageHeader,
-        index: int,
-    ) -> NDArray[np.float32]:
-        context = self._context(tile.height, tile.width, header.quality_step)
-        shared = SharedRandomness(header.seed).child(index)
-        stream = QueueDecoder(data)
-        latents = decode_latents(self.runtime.exact_prior, coders, context, stream, shared)
-        shown: Tensor = self.runtime.model.likelihood(latents, context).mean
-        picture = shown[0, :, : tile.height, : tile.width].permute(1, 2, 0).float()
-        values: NDArray[np.float32] = picture.cpu().numpy()
-        if not np.isfinite(values).all():
-            raise CorruptFileError("the file decodes to values that are no numbers; it is damaged")
-        return values.clip(0, 1)
-
-    def _context(self, height: int, width: int, step: int) -> Context:
-        runtime = self.runtime
-        return runtime.model.context(
-            (height, width), step, QUALITY_STEPS, runtime.dtype, runtime.device
-        )
-
-    def _check_model(self, header: ImageHeader) -> None:
-        if header.fingerprint != self.fingerprint:
-            raise UnsupportedFileError(
-                f"the file was written with the model {header.model!r} "
-                f"({header.fingerprint.hex()}), this is {self.model_name!r} "
-                f"({self.fingerprint.hex()}); decode it with the model that wrote it"
-            )
-        if len(header.coders) != self.runtime.model.levels:
-            raise CorruptFileError(
-                f"the file has {len(header.coders)} levels, its model {self.runtime.model.levels}"
-            )
-
 
 class SmallFileWarning(UserWarning):
-    """The finest file takes fewer bits than requested."""
+    """The finest file takes fewer bits than were requested."""
 
 
 def is_short(data: bytes, bpp: float, pixels: int) -> bool:
-    """Whether a file takes fewer bits per pixel than requested, beyond what steps allow."""
+    """Whether a file takes clearly fewer bits per pixel than were requested."""
     return 8 * len(data) < bpp * pixels * (1 - SHORT)
 
 
 def warn_if_short(data: bytes, bpp: float, pixels: int) -> None:
-    """Warn that the finest file takes fewer bits than requested."""
+    """Warn that the finest file takes fewer bits than were requested."""
     if is_short(data, bpp, pixels):
         warnings.warn(
             f"the finest file takes {8 * len(data) / pixels:.3g} bits per pixel, fewer than the "
-            f"{bpp:.3g} requested",
+            f"requested {bpp:.3g}",
             SmallFileWarning,
             stacklevel=4,
         )
@@ -310,24 +222,6 @@ def _extra_sections(picture: Picture) -> list[Section]:
     if picture.metadata:
         sections.append(Section(METADATA, write_metadata([picture.metadata])))
     return sections
-
-
-def _read_alpha(container: Container, header: ImageHeader) -> NDArray[np.uint8] | None:
-    alphas = container.named(ALPHA)
-    if len(alphas) != header.alpha:
-        raise CorruptFileError("the file's sections do not match its header")
-    return decode_alpha(alphas[0], header.plan.height, header.plan.width) if alphas else None
-
-
-def _find_coders(settings: Sequence[CoderSetting]) -> list[RelativeEntropyCoder]:
-    coders: list[RelativeEntropyCoder] = []
-    for setting in settings:
-        if setting.id not in CODERS:
-            raise UnsupportedFileError(
-                f"the file needs the coder {setting.id!r}, which this laconic lacks; update it"
-            )
-        coders.append(CODERS[setting.id].from_config(setting.config))
-    return coders
 
 
 def _add_costs(tiles: Sequence[Sequence[Receipt]]) -> tuple[LevelCost, ...]:

@@ -146,7 +146,7 @@ def _from_cicp(numbers: tuple[int, ...], grey: bool) -> bytes | None:
 
 
 def _from_gamma(gamma: Any, chromaticity: Any, grey: bool) -> bytes:
-    """A profile of the chunks gAMA and cHRM; empty, with a warning, where they say nothing."""
+    """A profile of the chunks gAMA and cHRM; empty, with a warning, where they are invalid."""
     try:
         curve = SRGB if gamma is None or abs(gamma - SRGB_GAMMA) < 1e-3 else Curve(1 / gamma)
         primaries = BT_709

@@ -1,24 +1,25 @@
-"""Reach an asked-for file size by trying steps of a scale from coarse to fine."""
+"""Reach a requested file size by trying quality steps from coarse to fine."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 TOLERANCE: Final = 0.005
-"""A file this close below the asked-for size is good enough to stop."""
+"""The search ends at a file this close below the requested size."""
 
 FLATTEST: Final = 1 / 20
-"""Of the slope that is expected: lines are not taken to be flatter."""
+"""Smallest slope of a line between two sizes, as a share of the expected slope."""
 
 
 @dataclass(frozen=True)
 class SizeCurve:
-    """What file sizes do from step to step.
+    """How file sizes grow from step to step.
 
     Attributes:
         steps: the finest one; the coarsest is 0.
         slope: by how much a file grows with a step, until two sizes are known.
-        linearise: of a file's bits: what grows in proportion to the steps, as their logarithm.
+        linearise: maps a file's bits to a number that grows linearly with the steps, e.g. their
+            logarithm.
         start: the step that is tried first.
     """
 
@@ -36,7 +37,7 @@ class Found:
     step: int
 
     def falls_short(self, target_bits: float, curve: SizeCurve) -> bool:
-        """Whether the finest file is smaller than the request."""
+        """Whether the finest file is smaller than the requested size."""
         return self.step == curve.steps and 8 * len(self.data) < target_bits * (1 - TOLERANCE)
 
 
@@ -73,7 +74,7 @@ def largest_below(
 
 
 def _guess(sizes: dict[int, float], step: int, aim: float, slope: float) -> int:
-    """Where the line through the two sizes nearest to the aim meets it."""
+    """The step at which the line through the two sizes nearest to the target reaches it."""
     if len(sizes) > 1:
         first, second = sorted(sizes, key=lambda known: abs(sizes[known] - aim))[:2]
         slope = max((sizes[second] - sizes[first]) / (second - first), slope * FLATTEST)

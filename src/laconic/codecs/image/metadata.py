@@ -155,7 +155,7 @@ def _read_exif(image: Image.Image) -> bytes:
         tags = Image.Exif()
         tags.load(data)
         found = set(tags)
-    except Exception as error:  # Pillow raises whatever it meets in damaged tags.
+    except Exception as error:  # Damaged tags raise errors of many kinds in Pillow.
         warnings.warn(
             f"the EXIF data are damaged and are left out: {error}",
             DamagedMetadataWarning,

@@ -1,9 +1,9 @@
-"""A lossy request, answered with a lossless file where that is better.
+"""A lossy request; the file is lossless where that is better.
 
-A drawing or a text often takes fewer bytes exactly than nearly so. And the finest qualities promise
-a picture that looks like the original, which a model of photographs cannot keep for everything: at
-quality `FAITHFUL` and above the lossy file is read back, and a lossless one takes its place where
-it is too far off. The lossless file records the request and why it is lossless.
+A lossless file of a drawing or a text often takes fewer bytes than a lossy one. And the finest
+qualities promise a picture that looks like the original, which a model of photographs cannot keep
+for every picture: at quality `FAITHFUL` and above the lossy file is decoded, and a lossless file is
+written instead where the error is too large. The lossless file notes the request and the reason.
 """
 
 from typing import Any, Final
@@ -28,7 +28,7 @@ FAR: Final = 64
 MOST_FAR: Final = 0.001
 """At most this share of its samples is off by more than `FAR`."""
 HOPELESS: Final = 0.1
-"""Of the sketch's residual bits: where a lossy file takes less, no lossless one is tried."""
+"""Share of the sketch's residual bits: where a lossy file takes less, no lossless one is tried."""
 
 
 class RequestCodec:

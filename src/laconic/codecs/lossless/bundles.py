@@ -32,7 +32,7 @@ from laconic.errors import CorruptFileError, UnsupportedFileError
 GROUP_SAMPLES: Final = 1 << 24
 """Samples of a group at most, unless one tile has more: memory grows with it."""
 RUN_BYTES: Final = 1 << 12
-"""A checksum of four bytes vouches for about so many: a thousandth of the file."""
+"""A checksum of four bytes covers about so many: checksums take a thousandth of the file."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def join_direct(
 def read_bundle(
     coder: GroupCoder | None, bundle: Bundle, data: bytes, profile: bytes, tick: Tick
 ) -> Iterator[tuple[ExactPicture, bool]]:
-    """Decode pictures one by one, each with whether a checksum vouches for it.
+    """Decode pictures one by one, each with whether its checksum was compared.
 
     Of a cut bundle, one with fewer bytes than its `size`, come the pictures before the cut; only
     there a picture may lack its checksum, since that covers others that are lost.

@@ -22,7 +22,7 @@ class BundleWriter:
 
     Args:
         coder: gives the coder of the file's model; called where the model is needed.
-        effort: 0 to 9, see `codecs.direct.choice`.
+        effort: 0 to 9, see `laconic.codecs.lossless.direct.choice`.
     """
 
     def __init__(self, coder: Callable[[], GroupCoder], effort: int) -> None:

@@ -1,56 +1,38 @@
 """The lossless codec: pictures <-> .lac files, exactly, one alone or many as an archive.
 
-What turns samples into bits is a `GroupCoder` that the codec is given; `codecs.bundles` gathers
-equal pictures for it, cuts large ones into tiles, and checks what comes back. Pictures that take
-fewer bytes without the model are left to the methods of `codecs.direct`.
+A `GroupCoder`, which the codec is given, turns samples into bits; `codecs.lossless.bundles` gathers
+equal pictures for it, cuts large ones into tiles, and checks what it decodes. Pictures that take
+fewer bytes without the model are coded by the methods of `codecs.lossless.direct`.
 """
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 from PIL import Image
 
-from laconic.codecs.image.header import FINGERPRINT_BYTES
+from laconic.codecs.base import Content, ModelId
 from laconic.codecs.image.metadata import Metadata
 from laconic.codecs.image.tiles import MAX_PIXELS, MAX_SIDE
-from laconic.codecs.lossless.bundles import Common, WrittenBundle, read_bundle, write_bundle
+from laconic.codecs.lossless.bundles import Common, WrittenBundle, write_bundle
 from laconic.codecs.lossless.chosen_bundles import BundleWriter
-from laconic.codecs.lossless.core import GroupCoder, Tick
+from laconic.codecs.lossless.core import GroupCoder, Tick, TileCounter
 from laconic.codecs.lossless.direct import MODEL
 from laconic.codecs.lossless.direct.choice import check_effort
-from laconic.codecs.lossless.file import LosslessFile, pack_file, refuse_archive
+from laconic.codecs.lossless.file import LosslessFile, pack_file
 from laconic.codecs.lossless.header import MAX_PICTURES, LosslessHeader
 from laconic.codecs.lossless.names import check_names
 from laconic.codecs.lossless.note import Note
-from laconic.codecs.lossless.picture import ExactPicture, put_together, take_apart
-from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
+from laconic.codecs.lossless.picture import ExactPicture, take_apart
+from laconic.errors import InputError
 from laconic.progress import Progress, silent
-
-if TYPE_CHECKING:
-    from laconic.models.base import LatentVariableModel
 
 Picture = Image.Image | NDArray[Any]
 Source = tuple[str, Callable[[], Picture]]
 """A picture's name, and how to read it; it is read twice."""
-
-
-def make_coder(model: "LatentVariableModel", threads: int | None = None) -> GroupCoder:
-    """What codes groups with a model.
-
-    Args:
-        model: a lossless model.
-        threads: parts of a batch that are handled side by side; None: as many as torch has.
-
-    Raises:
-        ConfigError: it is a model for lossy compression.
-    """
-    from laconic.codecs.lossless.chains.bits_back import ChainCoder
-
-    return ChainCoder(model.exact_ladder(), threads=threads)
 
 
 @dataclass(frozen=True)
@@ -68,9 +50,12 @@ class Core:
     fingerprint: bytes
 
     def __post_init__(self) -> None:
-        if len(self.fingerprint) < FINGERPRINT_BYTES:
-            raise ValueError(f"a fingerprint has at least {FINGERPRINT_BYTES} bytes")
-        object.__setattr__(self, "fingerprint", self.fingerprint[:FINGERPRINT_BYTES])
+        ModelId.of(self.model_name, self.fingerprint)
+
+    @property
+    def model_id(self) -> ModelId:
+        """The model's identity, as files have it."""
+        return ModelId.of(self.model_name, self.fingerprint)
 
 
 class SkippedWarning(UserWarning):
@@ -83,8 +68,8 @@ class LosslessCodec:
     Args:
         core: the model, or a function that loads it and that is called when it is needed.
         progress: called with tiles done and tiles in all.
-        effort: 0 (fastest) to 9 (smallest): which of the methods of `codecs.direct` are tried
-            beside the model, see there; None: none, the model codes all pictures.
+        effort: 0 (fastest) to 9 (smallest): which methods of `laconic.codecs.lossless.direct` are
+            tried beside the model, see there; None: none, the model codes all pictures.
 
     Raises:
         InputError: the effort is none of these.
@@ -97,7 +82,7 @@ class LosslessCodec:
         effort: int | None = None,
     ) -> None:
         self._given = core
-        self.progress: Progress = progress or silent
+        self.progress = progress or silent
         self.effort = None if effort is None else check_effort(effort)
 
     @cached_property
@@ -112,7 +97,7 @@ class LosslessCodec:
             image: a Pillow image; or an array, `(h, w)` or `(h, w, 1)`: bool, uint8 or uint16,
                 `(h, w, 2 to 4)`: uint8.
             strip: leave out EXIF and XMP data and dots per inch; the orientation stays.
-            note: why the file is lossless, if a lossy one was requested.
+            note: why the file is lossless, where a lossy one was requested.
 
         Raises:
             InputError: the image cannot be kept exactly.
@@ -120,7 +105,7 @@ class LosslessCodec:
         picture = take_apart(image, strip)
         _check_size(picture)
         common = Common.of(picture)
-        counter = _Counter(self.progress, common.grid.count)
+        counter = TileCounter(self.progress, common.grid.count)
         number = 0 if picture.profile else None
         parts = self._write([picture], common, number, counter.add)
         profiles = [picture.profile] if picture.profile else []
@@ -159,7 +144,7 @@ class LosslessCodec:
         _settle_faults(faults, len(sources), skip_bad)
         profiles = list(dict.fromkeys(common.profile for common in alike if common.profile))
         tiles = sum(common.grid.count * len(group) for common, group in alike.items())
-        counter = _Counter(self.progress, tiles)
+        counter = TileCounter(self.progress, tiles)
         written, names, metadata = [], [], []
         for common, group in alike.items():
             number = profiles.index(common.profile) if common.profile else None
@@ -179,10 +164,8 @@ class LosslessCodec:
             CorruptFileError: the file is damaged.
             UnsupportedFileError: it needs another model or a newer laconic, or is an archive.
         """
-        if file.is_archive:
-            raise refuse_archive(file.pictures)
-        self._check_model(file)
-        return next(image for _, image in self._read_all(file))
+        file.expect(Content.PICTURE)
+        return next(image for _, image in self._read(file))
 
     def unarchive(self, file: LosslessFile) -> Iterator[tuple[str, Image.Image]]:
         """Read the pictures of an archive one by one, with their names.
@@ -193,12 +176,15 @@ class LosslessCodec:
             CorruptFileError: the file is damaged.
             UnsupportedFileError: it needs another model, or is no archive.
         """
-        if not file.is_archive:
-            raise UnsupportedFileError(
-                "the file is no archive but one picture; laconic.decompress reads it"
-            )
-        self._check_model(file)
-        return self._read_all(file)
+        file.expect(Content.ARCHIVE)
+        return self._read(file)
+
+    def _read(self, file: LosslessFile) -> Iterator[tuple[str, Image.Image]]:
+        """Every picture with its name, decoded with the codec's own model."""
+        if file.header.model is None:
+            return file.render(None, self.progress)
+        file.header.model.check(self.core.model_id)
+        return file.render(self.core.coder, self.progress)
 
     def _write(
         self,
@@ -227,8 +213,7 @@ class LosslessCodec:
         bundles = [part.bundle for part in written]
         needs_model = any(bundle.method == MODEL for bundle in bundles)
         header = LosslessHeader(
-            model=self.core.model_name if needs_model else None,
-            fingerprint=self.core.fingerprint if needs_model else b"",
+            model=self.core.model_id if needs_model else None,
             pictures=None if names is None else len(names),
             profiles=bool(profiles),
             ideal_bits=round(sum(part.costs.ideal_bits for part in written)),
@@ -241,37 +226,6 @@ class LosslessCodec:
         listed = [] if names is None else bundles
         return pack_file(header, listed, names or [], profiles, metadata, pixels)
 
-    def _read_all(self, file: LosslessFile) -> Iterator[tuple[str, Image.Image]]:
-        """Every picture with its name, "" where it has none; after a cut, what is missing."""
-        coder = None if file.header.model is None else self.core.coder
-        total = sum(bundle.pictures * bundle.grid.count for bundle in file.bundles)
-        counter = _Counter(self.progress, total)
-        done = unchecked = 0
-        for bundle, data in file.parts():
-            profile = b"" if bundle.profile is None else file.profiles[bundle.profile]
-            for picture, good in read_bundle(coder, bundle, data, profile, counter.add):
-                if file.metadata:
-                    picture = replace(picture, metadata=file.metadata[done])
-                yield file.names[done] if file.names else "", put_together(picture)
-                done += 1
-                unchecked += not good
-            if len(data) < bundle.size:
-                break
-        if file.missing_bytes:
-            doubt = f", the last {unchecked} without a checksum" if unchecked else ""
-            raise CorruptFileError(
-                f"the file is truncated: {done} of {file.pictures} pictures recovered{doubt}"
-            )
-
-    def _check_model(self, file: LosslessFile) -> None:
-        header = file.header
-        if header.model is not None and header.fingerprint != self.core.fingerprint:
-            raise UnsupportedFileError(
-                f"the file was written with the model {header.model!r} "
-                f"({header.fingerprint.hex()}), this is {self.core.model_name!r} "
-                f"({self.core.fingerprint.hex()}); decode it with the model that wrote it"
-            )
-
 
 def _settle_faults(faults: Sequence[InputError], count: int, skip_bad: bool) -> None:
     """Refuse with the faults of all pictures, or warn of each."""
@@ -283,17 +237,6 @@ def _settle_faults(faults: Sequence[InputError], count: int, skip_bad: bool) -> 
     elif faults:
         said = "; ".join(map(str, faults))
         raise InputError(f"{len(faults)} of {count} pictures cannot be archived: {said}")
-
-
-class _Counter:
-    """Counts tiles for a progress bar."""
-
-    def __init__(self, progress: Progress, total: int) -> None:
-        self.progress, self.total, self.done = progress, total, 0
-
-    def add(self, count: int) -> None:
-        self.done += count
-        self.progress(self.done, self.total)
 
 
 def _read(source: Source, strip: bool) -> ExactPicture:

@@ -1,4 +1,4 @@
-"""What a lossless codec asks of its core: equally large pictures to bytes and back.
+"""What the lossless codec requires of its core: equally large pictures to bytes and back.
 
 A *group* is N equally large pictures of one kind: pictures of an archive, or tiles of one picture.
 Their samples are `bool` for bilevel pictures, `uint8`, or `uint16` for grey with 16 bits, shape
@@ -68,7 +68,24 @@ class EncodedGroup:
 
 
 def silent(done: int) -> None:
-    """A `Tick` that reports nothing."""
+    """A `Tick` that does nothing."""
+
+
+class TileCounter:
+    """Counts tiles for a progress bar.
+
+    Args:
+        progress: called with tiles done and tiles in all.
+        total: tiles in all.
+    """
+
+    def __init__(self, progress: Callable[[int, int], None], total: int) -> None:
+        self.progress, self.total, self.done = progress, total, 0
+
+    def add(self, count: int) -> None:
+        """Tiles just done."""
+        self.done += count
+        self.progress(self.done, self.total)
 
 
 class GroupCoder(Protocol):

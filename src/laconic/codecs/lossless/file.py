@@ -1,9 +1,12 @@
-"""A lossless file taken apart: everything but the pixels, read without a model."""
+"""A lossless file: everything but its pixels, read without a model, and its decoding."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Final, Self, final
 
+from PIL import Image
+
+from laconic.codecs.base import Codec, Content, Decoding
 from laconic.codecs.deflated import deflate, inflate
 from laconic.codecs.image.metadata import (
     METADATA,
@@ -13,19 +16,25 @@ from laconic.codecs.image.metadata import (
     read_metadata,
     write_metadata,
 )
+from laconic.codecs.lossless.bundles import read_bundle
+from laconic.codecs.lossless.core import GroupCoder, TileCounter
 from laconic.codecs.lossless.direct.base import MODEL
 from laconic.codecs.lossless.header import (
-    CODEC,
     MAX_BUNDLES,
     Bundle,
     LosslessHeader,
     read_bundles,
     write_bundles,
 )
+from laconic.codecs.lossless.info import KindInfo, LosslessInfo, PictureInfo
 from laconic.codecs.lossless.names import read_names, write_names
-from laconic.codecs.lossless.picture import describe
-from laconic.container import Container, FieldReader, FieldWriter, Section, pack, unpack
-from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
+from laconic.codecs.lossless.picture import describe, put_together
+from laconic.container import FieldReader, FieldWriter, LacFile, Section, pack
+from laconic.errors import CorruptFileError, InputError
+from laconic.progress import Progress
+
+if TYPE_CHECKING:
+    from laconic.models.base import LatentVariableModel
 
 MANIFEST, PROFILES, PIXELS = "manifest", "icc", "pixels"
 MAX_MANIFEST_BYTES: Final = 1 << 28
@@ -34,92 +43,180 @@ SECTION_BYTES: Final = 1 << 20
 """A section of pixels ends with the bundle that brings it to this size."""
 
 
+def make_coder(model: "LatentVariableModel", threads: int | None = None) -> GroupCoder:
+    """The coder of groups of pictures that uses a model.
+
+    Args:
+        model: a lossless model.
+        threads: parts of a batch that are coded side by side; None: as many as torch has.
+
+    Raises:
+        ConfigError: it is a model for lossy compression.
+    """
+    from laconic.codecs.lossless.chains.bits_back import ChainCoder
+
+    return ChainCoder(model.exact_ladder(), threads=threads)
+
+
+@final
 @dataclass(frozen=True)
-class LosslessFile:
-    """What a lossless file holds.
+class LosslessFile(Codec):
+    """A lossless file, opened: one picture, or an archive of pictures with names.
 
     Attributes:
+        file: its sections.
         header: the codec's own header.
         bundles: what pictures there are and how their bytes follow each other.
         names: of the pictures; empty where the file is no archive.
         profiles: colour profiles that bundles refer to.
         metadata: of the pictures; empty where none has any.
         pixels: the bytes of all bundles, or those before the cut.
-        missing_bytes: that a truncated file lacks.
-        sections: bytes by section; "header" is everything that no section holds.
     """
 
+    id: ClassVar[str] = "lossless"
+    truncatable: ClassVar[bool] = True
+
+    file: LacFile
     header: LosslessHeader
     bundles: tuple[Bundle, ...]
     names: tuple[str, ...]
     profiles: tuple[bytes, ...]
     metadata: tuple[Metadata, ...]
     pixels: bytes
-    missing_bytes: int
-    sections: dict[str, int]
-
-    @property
-    def is_archive(self) -> bool:
-        """Whether the pictures have names, however many there are."""
-        return self.header.pictures is not None
-
-    @property
-    def pictures(self) -> int:
-        """How many there are, or were before the cut."""
-        return 1 if self.header.pictures is None else self.header.pictures
 
     @classmethod
-    def open(cls, data: bytes, partial: bool = False) -> "LosslessFile":
-        """Check a file and read everything but its pixels.
-
-        Args:
-            data: the whole file.
-            partial: take a truncated archive for what there is.
-
-        Raises:
-            CorruptFileError: the file is damaged, or truncated before its pixels.
-            UnsupportedFileError: it holds no lossless pictures, or is newer than this laconic.
-        """
-        container = unpack(data, partial)
-        if container.codec != CODEC:
-            raise UnsupportedFileError(
-                f"the file holds no lossless pictures, its codec is {container.codec!r}"
-            )
-        header = LosslessHeader.read(container.header)
-        if container.missing_bytes:
-            _check_front(container, header)
+    def open(cls, file: LacFile) -> Self:
+        """Read everything but the pixels; a truncated archive may end within its pixels."""
+        header = LosslessHeader.read(file.header)
+        if file.missing_bytes:
+            _check_front(file, header)
         names: Sequence[str] = ()
         bundles: tuple[Bundle, ...] = ()
         if header.pictures is not None:
-            bundles, names = _read_manifest(container, header.pictures)
+            bundles, names = _read_manifest(file, header.pictures)
         elif header.single is not None:
             bundles = (header.single,)
-        profiles = _read_profiles(container, header)
-        metadata = _read_metadata(container, header)
-        pixels = b"".join(container.named(PIXELS))
-        if sum(bundle.size for bundle in bundles) - len(pixels) != container.missing_bytes:
+        profiles = _read_profiles(file, header)
+        metadata: tuple[Metadata, ...] = ()
+        if header.metadata:
+            count = 1 if header.pictures is None else header.pictures
+            metadata = read_metadata(file.only(METADATA), count)
+        pixels = b"".join(file.named(PIXELS))
+        if sum(bundle.size for bundle in bundles) - len(pixels) != file.missing_bytes:
             raise CorruptFileError("the file's sections do not match its list of pictures")
         if header.model is None and any(bundle.method == MODEL for bundle in bundles):
             raise CorruptFileError("the file names no model, and one of its pictures needs one")
         used = [bundle.profile for bundle in bundles if bundle.profile is not None]
         if used and max(used) >= len(profiles):
             raise CorruptFileError("a picture refers to a colour profile that is not there")
-        sections = {"header": container.overhead_bytes + len(container.header)}
-        for section in container.sections:
-            sections[section.name] = sections.get(section.name, 0) + len(section.data)
-        missing = container.missing_bytes
-        return cls(header, bundles, tuple(names), profiles, metadata, pixels, missing, sections)
+        return cls(file, header, bundles, tuple(names), profiles, metadata, pixels)
 
-    def describe_single(self) -> Info:
-        """What `Image.info` has of the picture of a file that is no archive."""
-        if self.header.single is None:
-            raise refuse_archive(self.pictures)
-        bundle = self.header.single
+    @property
+    def content(self) -> Content:
+        """An archive where the pictures have names, however many there are."""
+        return Content.PICTURE if self.header.pictures is None else Content.ARCHIVE
+
+    @property
+    def words(self) -> str:
+        """What the file holds, for messages."""
+        if self.content is Content.PICTURE:
+            return self.content.words
+        return f"an archive of {self.pictures} pictures"
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether lossless coding was requested, rather than chosen in place of a lossy file."""
+        return self.header.note is None
+
+    @property
+    def pictures(self) -> int:
+        """How many there are, or were before the cut."""
+        return 1 if self.header.pictures is None else self.header.pictures
+
+    def attachments(self) -> Info:
+        """What `Image.info` has of the only picture; no pixel is decoded for it."""
+        self.expect(Content.PICTURE)
+        (bundle,) = self.bundles
         profile = b"" if bundle.profile is None else self.profiles[bundle.profile]
         metadata = self.metadata[0] if self.metadata else NONE
         return describe(profile, bundle.orientation, metadata)
 
-    def parts(self) -> Iterator[tuple[Bundle, bytes]]:
+    def list_pictures(self) -> list[PictureInfo]:
+        """The pictures of an archive, in the order of the file.
+
+        Raises:
+            UnsupportedFileError: it is no archive.
+        """
+        self.expect(Content.ARCHIVE)
+        bundles = [bundle for bundle in self.bundles for _ in range(bundle.pictures)]
+        return [
+            PictureInfo(name, one.grid.width, one.grid.height, one.mode, one.orientation)
+            for name, one in zip(self.names, bundles, strict=True)
+        ]
+
+    def describe(self) -> LosslessInfo:
+        """Everything that the file says about itself."""
+        header, bundles, single = self.header, self.bundles, self.header.single
+        groups = [group for bundle in bundles for group in bundle.groups]
+        start = sum(group.start for group in groups)
+        return LosslessInfo(
+            file_bits=8 * self.file.size_bytes,
+            ideal_bits=header.ideal_bits,
+            theory_bits=header.net_bits,
+            codec=self.id,
+            model=header.model.name if header.model else None,
+            fingerprint=header.model.fingerprint.hex() if header.model else None,
+            pictures=self.pictures,
+            archive=self.content is Content.ARCHIVE,
+            width=single.grid.width if single else None,
+            height=single.grid.height if single else None,
+            mode=single.mode if single else None,
+            samples=sum(bundle.samples for bundle in bundles),
+            start_bits=8 * start,
+            chain_bits=8 * (sum(group.size for group in groups) - start),
+            alpha_bits=8 * sum(sum(bundle.alphas) for bundle in bundles),
+            direct_bits=8 * sum(sum(bundle.sizes) for bundle in bundles),
+            sections=self.file.section_bits(),
+            kinds=tuple(map(KindInfo.of, bundles)),
+            quality=header.note.quality if header.note else None,
+            note=str(header.note) if header.note else None,
+        )
+
+    def decode(self, how: Decoding) -> Iterator[tuple[str, Image.Image]]:
+        """Decode the pictures one by one, each with its name, "" where the file is no archive.
+
+        Of a truncated archive the pictures before the cut are decoded; then a `CorruptFileError`
+        says how many.
+        """
+        coder = None
+        if self.header.model is not None:
+            coder = make_coder(how.model(self.header.model).model, how.threads)
+        return self.render(coder, how.progress)
+
+    def render(
+        self, coder: GroupCoder | None, progress: Progress
+    ) -> Iterator[tuple[str, Image.Image]]:
+        """Decode the pictures with the model that wrote them, None where none is needed."""
+        total = sum(bundle.pictures * bundle.grid.count for bundle in self.bundles)
+        counter = TileCounter(progress, total)
+        done = unchecked = 0
+        for bundle, data in self._parts():
+            profile = b"" if bundle.profile is None else self.profiles[bundle.profile]
+            for picture, good in read_bundle(coder, bundle, data, profile, counter.add):
+                if self.metadata:
+                    picture = replace(picture, metadata=self.metadata[done])
+                yield self.names[done] if self.names else "", put_together(picture)
+                done += 1
+                unchecked += not good
+            if len(data) < bundle.size:
+                break
+        if self.file.missing_bytes:
+            doubt = f", the last {unchecked} without a checksum" if unchecked else ""
+            raise CorruptFileError(
+                f"the file is truncated: {done} of {self.pictures} pictures recovered{doubt}"
+            )
+
+    def _parts(self) -> Iterator[tuple[Bundle, bytes]]:
         """Every bundle with its bytes; fewer than its `size` where the file is cut."""
         start = 0
         for bundle in self.bundles:
@@ -170,7 +267,7 @@ def pack_file(
     if header.metadata:
         sections.append(Section(METADATA, write_metadata(metadata)))
     sections += [Section(PIXELS, part) for part in _gather(pixels)]
-    return pack(CODEC, header.write(), sections)
+    return pack(LosslessFile.id, header.write(), sections)
 
 
 def _gather(pixels: Sequence[bytes]) -> Iterator[bytes]:
@@ -186,22 +283,9 @@ def _gather(pixels: Sequence[bytes]) -> Iterator[bytes]:
         yield b"".join(gathered)
 
 
-def is_lossless(data: bytes) -> bool:
-    """Whether a file, which must not be damaged, holds lossless pictures."""
-    return unpack(data).codec == CODEC
-
-
-def refuse_archive(pictures: int) -> UnsupportedFileError:
-    """What to raise if one picture is requested and the file is an archive."""
-    return UnsupportedFileError(
-        f"the file is an archive of {pictures} pictures; unpack it with `laconic decompress FILE "
-        "-o FOLDER` or laconic.unarchive"
-    )
-
-
-def _check_front(container: Container, header: LosslessHeader) -> None:
+def _check_front(file: LacFile, header: LosslessHeader) -> None:
     """Raise `CorruptFileError` where too little of a truncated file is there."""
-    whole = {section.name for section in container.sections if section.whole}
+    whole = {section.name for section in file.sections if section.whole}
     if header.pictures is None:
         raise CorruptFileError("the file is truncated, and its only picture is not whole")
     needed = {MANIFEST} | ({PROFILES} if header.profiles else set())
@@ -211,8 +295,8 @@ def _check_front(container: Container, header: LosslessHeader) -> None:
         )
 
 
-def _read_manifest(container: Container, pictures: int) -> tuple[tuple[Bundle, ...], Sequence[str]]:
-    data = _only(container, MANIFEST)
+def _read_manifest(file: LacFile, pictures: int) -> tuple[tuple[Bundle, ...], Sequence[str]]:
+    data = file.only(MANIFEST)
     fields = FieldReader(inflate(data, MAX_MANIFEST_BYTES, "list of pictures"), "the list")
     bundles = read_bundles(fields, pictures)
     names = read_names(fields, pictures)
@@ -220,10 +304,10 @@ def _read_manifest(container: Container, pictures: int) -> tuple[tuple[Bundle, .
     return bundles, names
 
 
-def _read_profiles(container: Container, header: LosslessHeader) -> tuple[bytes, ...]:
+def _read_profiles(file: LacFile, header: LosslessHeader) -> tuple[bytes, ...]:
     if not header.profiles:
         return ()
-    data = _only(container, PROFILES)
+    data = file.only(PROFILES)
     fields = FieldReader(inflate(data, MAX_PROFILE_BYTES, "colour profiles"), "the profiles")
     count = fields.integer(MAX_PROFILE_BYTES, "the number of profiles")
     profiles = tuple(
@@ -231,17 +315,3 @@ def _read_profiles(container: Container, header: LosslessHeader) -> tuple[bytes,
     )
     fields.finish()
     return profiles
-
-
-def _read_metadata(container: Container, header: LosslessHeader) -> tuple[Metadata, ...]:
-    if not header.metadata:
-        return ()
-    count = 1 if header.pictures is None else header.pictures
-    return read_metadata(_only(container, METADATA), count)
-
-
-def _only(container: Container, name: str) -> bytes:
-    found = container.named(name)
-    if len(found) != 1:
-        raise CorruptFileError(f"the file has {len(found)} sections {name!r}, not one")
-    return found[0]

@@ -1,4 +1,4 @@
-"""What a lossless file says before its pictures: one picture, or the list of an archive's.
+"""The headers of lossless files: of the file, and of the bundles of pictures in it.
 
 Pictures follow each other in *bundles*: several pictures of one size and kind that are one group,
 or one picture of one or more groups (docs/format.md, "Lossless").
@@ -8,17 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from laconic.codecs.image.header import FINGERPRINT_BYTES
+from laconic.codecs.base import ModelId
 from laconic.codecs.image.tiles import MAX_SIDE, Tile
 from laconic.codecs.lossless.direct.base import MODEL
 from laconic.codecs.lossless.grid import Grid
 from laconic.codecs.lossless.note import Note, Reason
 from laconic.codecs.lossless.picture import Kind
-from laconic.container import FieldReader, FieldWriter
+from laconic.container import FieldReader, FieldWriter, join_flags, split_flags
 from laconic.errors import CorruptFileError, UnsupportedFileError
 from laconic.orientation import ORIENTATIONS, UPRIGHT
 
-CODEC: Final = "lossless"
 REVISION: Final = 1
 MODEL_FREE_REVISION: Final = 2
 """Of a file whose pictures are all coded without a model: its header names none."""
@@ -27,13 +26,9 @@ MAX_BUNDLES: Final = 1 << 18
 MAX_RUN_SAMPLES: Final = 1 << 26
 """Samples under one checksum, where it covers several pictures."""
 CHECK_BYTES: Final = 4
-FLAG_ARCHIVE: Final = 1
-FLAG_PROFILES: Final = 2
-FLAG_METADATA: Final = 4
-FLAG_NOTE: Final = 8
-MAX_ASKED: Final = 1 << 32
+MAX_REQUEST: Final = 1 << 32
 _KIND_BITS: Final = 3
-_FLAGS: Final = 31
+_FLAG_BITS: Final = 5
 
 
 class ChainEntry(NamedTuple):
@@ -110,13 +105,13 @@ class Bundle:
         return self.pictures * self.grid.height * self.grid.width * (channels + bool(self.alphas))
 
     def write(self, writer: FieldWriter, archive: bool) -> None:
-        """Write the fields; how many pictures and runs is only said in archives."""
+        """Write the fields; the numbers of pictures and of runs are in archives alone."""
         grid, several = self.grid, self.grid.count > 1
         if archive:
             writer.integer(self.pictures)
         tags = (bool(self.alphas), self.profile is not None, self.orientation != UPRIGHT)
         flags = (*tags, several, self.method != MODEL)
-        writer.integer(self.kind + (_sum_flags(flags) << _KIND_BITS))
+        writer.integer(self.kind + (join_flags(flags) << _KIND_BITS))
         writer.integer(grid.height)
         writer.integer(grid.width)
         if several:
@@ -145,11 +140,11 @@ class Bundle:
             raise CorruptFileError("a bundle of no pictures")
         code = reader.integer(what="the kind of picture")
         kind, flags = code & ((1 << _KIND_BITS) - 1), code >> _KIND_BITS
-        if kind > max(Kind) or flags > _FLAGS:
+        if kind > max(Kind) or flags >> _FLAG_BITS:
             raise UnsupportedFileError(
                 f"the file has pictures of unknown kind {code}; update laconic"
             )
-        has_alpha, has_profile, turned, several, direct = (bool(flags >> k & 1) for k in range(5))
+        has_alpha, has_profile, turned, several, direct = split_flags(flags, _FLAG_BITS)
         height, width = (reader.integer(MAX_SIDE, "a side") for _ in range(2))
         tiles = [reader.integer(MAX_SIDE, "the number of tiles") for _ in range(2 * several)]
         grid = Grid.whole(height, width) if direct else Grid(height, width, *tiles)
@@ -185,19 +180,17 @@ class LosslessHeader:
     """The codec's own header.
 
     Attributes:
-        model: name of the model that wrote the file, or None where no picture needs one.
-        fingerprint: 8 bytes that identify its weights; empty without a model.
+        model: the model that wrote the file, or None where no picture needs one.
         pictures: how many, or None where the file is no archive.
         profiles: whether a section holds colour profiles.
         ideal_bits: negative evidence lower bound of all pictures, rounded.
         net_bits: what the coder makes of it without initial bits, rounded.
         single: the picture, where the file is no archive.
         metadata: whether a section holds metadata.
-        note: why the file is lossless, if a lossy one was requested.
+        note: why the file is lossless, where a lossy one was requested.
     """
 
-    model: str | None
-    fingerprint: bytes
+    model: ModelId | None
     pictures: int | None
     profiles: bool
     ideal_bits: int
@@ -209,22 +202,16 @@ class LosslessHeader:
     def write(self) -> bytes:
         """The header's bytes, the same for equal headers."""
         writer = FieldWriter()
-        tags = (self.pictures is not None, self.profiles, self.metadata, self.note is not None)
-        flags = _sum_flags(tags)
-        if self.model is None:
-            writer.integer(MODEL_FREE_REVISION)
-            writer.integer(flags)
-        else:
-            writer.integer(REVISION)
-            writer.word(self.model)
-            writer.raw(self.fingerprint)
-            writer.integer(flags)
+        writer.integer(MODEL_FREE_REVISION if self.model is None else REVISION)
+        if self.model is not None:
+            self.model.write(writer)
+        writer.flags(self.pictures is not None, self.profiles, self.metadata, self.note is not None)
+        if self.model is not None:
             writer.integer(self.ideal_bits)
-            excess = self.net_bits - self.ideal_bits
-            writer.integer(2 * excess if excess >= 0 else -2 * excess - 1)
+            writer.signed(self.net_bits - self.ideal_bits)
         if self.note is not None:
             writer.integer(self.note.reason)
-            writer.integer(self.note.asked)
+            writer.integer(self.note.request)
         if self.pictures is not None:
             writer.integer(self.pictures)
         if self.single is not None:
@@ -235,37 +222,21 @@ class LosslessHeader:
     def read(cls, data: bytes) -> "LosslessHeader":
         """Read a header; raises `CorruptFileError` or `UnsupportedFileError` on anything absurd."""
         reader = FieldReader(data, "the lossless header")
-        revision = reader.integer(what="the revision")
-        if revision not in (REVISION, MODEL_FREE_REVISION):
-            raise UnsupportedFileError(
-                f"the lossless header has revision {revision}, above {MODEL_FREE_REVISION}; "
-                "update laconic"
-            )
-        model, fingerprint = None, b""
-        if revision == REVISION:
-            model = reader.word("the model's name")
-            fingerprint = reader.raw(FINGERPRINT_BYTES)
-        flags = reader.integer(what="the flags")
-        if flags > FLAG_ARCHIVE + FLAG_PROFILES + FLAG_METADATA + FLAG_NOTE:
-            raise UnsupportedFileError(
-                f"the lossless header has unknown flags {flags}; update laconic"
-            )
+        revision = reader.revision(REVISION, MODEL_FREE_REVISION)
+        model = ModelId.read(reader) if revision == REVISION else None
+        is_archive, profiles, metadata, has_note = reader.flags(4)
         ideal = net = 0
-        if revision == REVISION:
+        if model is not None:
             ideal = reader.integer(what="ideal bits")
-            zigzag = reader.integer(what="net bits")
-            net = ideal + (zigzag >> 1 if zigzag % 2 == 0 else -((zigzag + 1) >> 1))
-        note = _read_note(reader) if flags & FLAG_NOTE else None
+            net = ideal + reader.signed("net bits")
+        note = _read_note(reader) if has_note else None
         pictures = single = None
-        if flags & FLAG_ARCHIVE:
+        if is_archive:
             pictures = reader.integer(MAX_PICTURES, "the number of pictures")
         else:
             single = Bundle.read(reader, archive=False, limit=1)
         reader.finish()
-        has_profiles, has_metadata = bool(flags & FLAG_PROFILES), bool(flags & FLAG_METADATA)
-        return cls(
-            model, fingerprint, pictures, has_profiles, ideal, net, single, has_metadata, note
-        )
+        return cls(model, pictures, profiles, ideal, net, single, metadata, note)
 
 
 def write_bundles(bundles: Sequence[Bundle], writer: FieldWriter) -> None:
@@ -319,10 +290,10 @@ def _write_group(group: GroupEntry, writer: FieldWriter) -> None:
 
 def _read_note(reader: FieldReader) -> Note:
     reason = reader.integer(what="the reason")
-    asked = reader.integer(MAX_ASKED, "the request")
+    request = reader.integer(MAX_REQUEST, "the request")
     if reason not in Reason.__members__.values():
         raise UnsupportedFileError(f"the file notes an unknown reason {reason}; update laconic")
-    return Note(Reason(reason), asked)
+    return Note(Reason(reason), request)
 
 
 def _read_sizes(reader: FieldReader, count: int, what: str) -> tuple[int, ...]:
@@ -348,7 +319,3 @@ def _read_groups(reader: FieldReader, grid: Grid, pictures: int) -> tuple[GroupE
     if pictures > 1 and (len(groups) > 1 or not grid.even):
         raise CorruptFileError("a bundle of several pictures is not one group of equal tiles")
     return tuple(groups)
-
-
-def _sum_flags(flags: Sequence[bool]) -> int:
-    return sum(1 << k for k, flag in enumerate(flags) if flag)

@@ -1,4 +1,4 @@
-"""Names of an archive's pictures: relative paths, each coded relative to the one before.
+"""Names of an archive's pictures: relative paths, each stored as its difference from the last.
 
 ```
 integer 2 d       the name before, the number that its last digits spell raised by d + 1, at least

@@ -19,30 +19,30 @@ class Reason(IntEnum):
 
 @dataclass(frozen=True)
 class Note:
-    """The request, and why the file is lossless.
+    """What was requested, and why the file is lossless.
 
     Attributes:
         reason: why.
-        asked: the quality step 0 to 1000; for `Reason.FITS` thousandths of bits per pixel.
+        request: the quality step 0 to 1000; for `Reason.FITS` thousandths of bits per pixel.
     """
 
     reason: Reason
-    asked: int
+    request: int
 
     @property
     def quality(self) -> float | None:
-        """1 to 100, or None if a size was requested."""
+        """1 to 100, or None where a size was requested."""
         if self.reason is Reason.FITS:
             return None
-        return round(1 + 99 * self.asked / QUALITY_STEPS, 3)
+        return round(1 + 99 * self.request / QUALITY_STEPS, 3)
 
     def __str__(self) -> str:
         """A sentence for people."""
         if self.reason is Reason.FITS:
-            size = self.asked / THOUSANDTHS
-            return f"lossless, since that fits the {size:g} bits per pixel requested"
+            size = self.request / THOUSANDTHS
+            return f"lossless, since that fits the requested {size:g} bits per pixel"
         why = {
             Reason.SMALLER: "that takes no more bytes than a lossy file",
             Reason.FAITHFUL: "a lossy file is too far from the picture",
         }[self.reason]
-        return f"lossless, since {why} of the requested quality {self.quality:.3g}"
+        return f"lossless, since {why}; the requested quality was {self.quality:.3g}"

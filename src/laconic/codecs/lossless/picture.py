@@ -7,7 +7,7 @@
 | grey of 16 bits (I;16 in any byte order) | grey of 16 bits | I;16 |
 | bilevel (1) | bilevel | 1 |
 | alpha (LA, RGBA) | colour as above, alpha losslessly | LA, RGBA |
-| palette (P, PA) | as the RGB or RGBA of its colours | RGB, RGBA |
+| palette (P, PA) | as its RGB or RGBA colours | RGB, RGBA |
 | a transparent colour (L, 1, RGB) | as LA or RGBA | LA, RGBA |
 
 Colour below transparent pixels is kept. A colour profile is kept byte for byte, whatever its size;

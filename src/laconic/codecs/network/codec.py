@@ -1,51 +1,43 @@
-"""The network codec: the tensors of a safetensors file <-> a .lac file.
+"""The network codec: the tensors of a safetensors file to a .lac file.
 
-Every tensor is one section (`codecs.tensors`), coded one after the other. A tensor that occurs
-twice is coded once.
+Every tensor is one section (`codecs.network.tensors`), coded one after the other. A tensor that
+occurs twice is coded once.
 """
 
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from laconic.codecs.image.file_size import SizeCurve, largest_below
-from laconic.codecs.network.drawn import Draws, DrawsReader
+from laconic.codecs.network.drawn import Draws
+from laconic.codecs.network.file import REVISION, NetworkFile
 from laconic.codecs.network.manifest import (
-    CODEC,
     DRAWN,
-    IN_STEPS,
     MANIFEST,
     TENSOR,
     Entry,
     Method,
     check_entry,
     check_texts,
-    read_manifest,
     write_manifest,
 )
 from laconic.codecs.network.pipeline import run_ahead
-from laconic.codecs.network.tensors import NAMES, Plan, Wanted, decode, decode_exact, plan, words_of
+from laconic.codecs.network.tensors import NAMES, Plan, Wanted, plan, words_of
 from laconic.coding.tensors import quantised
-from laconic.container import Container, FieldWriter, Section, pack, unpack
-from laconic.errors import (
-    CorruptFileError,
-    InputError,
-    UnreachableTargetError,
-    UnsupportedFileError,
-)
+from laconic.container import FieldWriter, Section, pack
+from laconic.errors import InputError, UnreachableTargetError
 from laconic.progress import Progress, silent
 from laconic.threads import thread_count
 from laconic.types import NUMBER_BITS, shape_in_numbers
 from laconic.weights.methods.kmeans import MOST_VALUES
 
-REVISION: Final = 1
 COARSEST: Final = 0.98
 FINEST: Final = 1e-6
 """Tolerances that a search for a size tries."""
@@ -113,7 +105,7 @@ def shrink(
     """Write a .lac file.
 
     Args:
-        source: the tensors; each is fetched when its turn comes, and let go.
+        source: the tensors; each is fetched when it is encoded, and freed afterwards.
         metadata: free text by name, kept.
         tolerance: largest relative error ||w - w'|| / ||w|| of any large tensor of floats with
             two or more axes; 0: every bit is kept, as where that costs no more. Or such numbers by
@@ -121,7 +113,7 @@ def shrink(
             none: every bit is kept.
         progress: called with tensors done and tensors in all.
         steps: the quantiser's step of single tensors by name, whatever their size and error.
-        draws: tensors that are already encoded; they come first.
+        draws: tensors that are encoded already; they come first.
         threads: tensors that are worked on at once; None: as many as torch has threads. The bytes
             are the same for any number.
         values: most values of any large tensor of floats with two or more axes, beside the exact
@@ -150,8 +142,8 @@ def shrink(
     header = FieldWriter()
     header.integer(REVISION)
     manifest = Section(MANIFEST, write_manifest(entries, metadata))
-    told = [Section(DRAWN, draws.data)] if draws.entries else []
-    return pack(CODEC, header.finish(), [manifest, *told, *sections])
+    drawn = [Section(DRAWN, draws.data)] if draws.entries else []
+    return pack(NetworkFile.id, header.finish(), [manifest, *drawn, *sections])
 
 
 def _plans(
@@ -182,145 +174,6 @@ def _plans(
         del tensor
 
 
-@dataclass(frozen=True)
-class NetworkFile:
-    """A .lac file of tensors, checked but not yet decoded.
-
-    Attributes:
-        entries: what is in it, in order.
-        metadata: free text by name.
-        sizes: bytes of each entry's own section, 0 for one that is the same as another, and for
-            draws, which share a section.
-        container: the file.
-    """
-
-    entries: tuple[Entry, ...]
-    metadata: Mapping[str, str]
-    sizes: tuple[int, ...]
-    container: Container
-
-    @classmethod
-    def open(cls, data: bytes) -> "NetworkFile":
-        """Check a file.
-
-        Raises:
-            CorruptFileError: it is damaged.
-            UnsupportedFileError: it holds no network, or is newer than this laconic.
-        """
-        container = unpack(data)
-        if container.codec != CODEC:
-            raise UnsupportedFileError(
-                f"the file holds no network, its codec is {container.codec!r}"
-            )
-        if container.header != bytes([REVISION]):
-            raise UnsupportedFileError("the network is in a newer form; update laconic")
-        manifests, streams = container.named(MANIFEST), container.named(TENSOR)
-        if len(manifests) != 1:
-            raise CorruptFileError("the file has no list of its tensors")
-        entries, metadata = read_manifest(manifests[0])
-        own = [entry.method not in (Method.SAME, Method.DRAWN) for entry in entries]
-        if sum(own) != len(streams):
-            raise CorruptFileError(
-                f"the file has {len(streams)} tensors, its list has {sum(own)} of their own"
-            )
-        if len(container.named(DRAWN)) != any(entry.method == Method.DRAWN for entry in entries):
-            raise CorruptFileError("the file's draws are not those of its list")
-        lengths = iter(streams)
-        sizes = tuple(len(next(lengths)) if there else 0 for there in own)
-        return cls(entries, metadata, sizes, container)
-
-    def tensors(self, threads: int | None = None) -> Iterator[tuple[Entry, Tensor]]:
-        """Decode tensor by tensor, in order; one that is the same as an earlier one is repeated.
-
-        Args:
-            threads: tensors that are worked on at once, of those that are kept bit for bit; None:
-                as many as torch has threads.
-
-        Raises:
-            CorruptFileError: a tensor is damaged.
-        """
-        wanted = {entry.same_as for entry in self.entries if entry.method == Method.SAME}
-        kept: dict[int, Tensor] = {}
-        contexts, draws = quantised.Contexts(), self._draws()
-        ahead = run_ahead(self._jobs(), threads or thread_count())
-        for index, (entry, found) in enumerate(zip(self.entries, ahead, strict=True)):
-            if isinstance(found, Tensor):
-                tensor = found
-            elif entry.method == Method.SAME:
-                tensor = kept[entry.same_as].clone()
-            elif draws is not None and entry.method == Method.DRAWN:
-                tensor = _fitting(entry, draws.read, entry)
-            else:
-                tensor = _fitting(entry, decode, entry, found, contexts)
-            if index in wanted:
-                kept[index] = tensor
-            yield entry, tensor
-
-    def _jobs(self) -> Iterator[tuple[int, Callable[[], Tensor | bytes]]]:
-        """Of each entry the memory that it needs, and what gives its tensor.
-
-        A tensor whose counts are shared with others waits for its turn: its job gives its section.
-        """
-        streams = iter(self.container.named(TENSOR))
-        for entry in self.entries:
-            own = entry.method not in (Method.SAME, Method.DRAWN)
-            data = next(streams) if own else b""
-            if entry.method == Method.LOSSLESS:
-                yield entry.size_bytes, partial(_fitting, entry, decode_exact, entry, data)
-            else:
-                yield 0, partial(bytes, data)
-
-    def _draws(self) -> DrawsReader | None:
-        drawn = [entry.count for entry in self.entries if entry.method == Method.DRAWN]
-        return DrawsReader(self.container.named(DRAWN)[0], sum(drawn)) if drawn else None
-
-    @property
-    def numbers(self) -> int:
-        """Numbers in all tensors."""
-        return sum(entry.count for entry in self.entries)
-
-
-def _fitting(entry: Entry, read: Callable[..., Tensor], *arguments: object) -> Tensor:
-    """Read a tensor; one that is too large for the memory is a fault of the file."""
-    try:
-        return read(*arguments)
-    except MemoryError as error:
-        raise CorruptFileError(
-            f"tensor {entry.name!r} of {entry.count} numbers does not fit in memory"
-        ) from error
-
-
-def summary(file: NetworkFile, size_bytes: int) -> dict[str, Any]:
-    """Plain values, as `laconic info --json` prints them."""
-    rows = [
-        {
-            "name": entry.name,
-            "dtype": entry.dtype,
-            "shape": list(entry.shape),
-            "method": entry.method.name.lower(),
-            "step": entry.step if entry.method in IN_STEPS else None,
-            "bytes": size,
-        }
-        for entry, size in zip(file.entries, file.sizes, strict=True)
-    ]
-    raw = sum(entry.size_bytes for entry in file.entries)
-    sections = {"header": size_bytes - sum(len(one.data) for one in file.container.sections)}
-    for one in file.container.sections:
-        sections[one.name] = sections.get(one.name, 0) + len(one.data)
-    return {
-        # What every file's description has; a network has no prior, no model and no sides.
-        **dict.fromkeys(("ideal_bits", "theory_bits", "coder", "model", "width", "height")),
-        "codec": CODEC,
-        "file_bits": 8 * size_bytes,
-        "sections": {name: 8 * size for name, size in sections.items()},
-        "raw_bits": 8 * raw,
-        "numbers": file.numbers,
-        "bits_per_number": 8 * size_bytes / max(file.numbers, 1),
-        "metadata": dict(file.metadata),
-        "tensors": rows,
-    }
-
-
 def shrink_to(
     source: Source,
     metadata: Mapping[str, str],
@@ -343,7 +196,7 @@ def shrink_to(
         return first if step == START else shrink(source, metadata, _tolerance(step), progress)
 
     first = shrink(source, metadata, _tolerance(START), progress)
-    numbers = max(NetworkFile.open(first).numbers, 1)
+    numbers = max(NetworkFile.read(first).numbers, 1)
     # Halving the tolerance costs nearly one bit a number, whatever the number of bits.
     sizes = SizeCurve(STEPS, numbers * math.log2(COARSEST / FINEST) / STEPS, float, START)
     found = largest_below(write, bits_per_number * numbers, sizes)

@@ -1,15 +1,14 @@
-"""Tensors that are encoded as one draw from their posterior: one section for all of them.
+"""Tensors that are stored as one draw from their posterior: one section for all of them.
 
-The receiver knows the prior N(0, s²) of each tensor and shares randomness with the sender; a
-relative entropy coder encodes the draw in about KL(posterior || prior) bits. A tensor is cut
-into blocks of rows, encoded one after the other. The bits of a block are one number:
-the KL of single weights is unlike, but a search over a shuffled block evens that out.
+The decoder knows the prior N(0, s²) of each tensor and has the same shared randomness as the
+encoder; a relative entropy coder encodes the draw in about KL(posterior || prior) bits. A tensor is
+cut into blocks of rows, which are encoded one after the other. The bits of a block are stored as
+one number: the KL differs from weight to weight, but a search over a shuffled block averages that.
 
 Source: Havasi, Peharz & Hernández-Lobato 2018 (MIRACLE); Flamich 1.7.3.
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
@@ -18,19 +17,18 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+from laconic.codecs.base import CoderSetting
 from laconic.codecs.network.manifest import Entry, Method
 from laconic.coding.queue.stream import QueueDecoder, QueueEncoder
 from laconic.coding.random import SharedRandomness
-from laconic.coding.relative_entropy import CODERS, Receipt, RelativeEntropyCoder
+from laconic.coding.relative_entropy import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.standardise import standardise
 from laconic.container import FieldReader, FieldWriter
 from laconic.distributions.rated import RatedNormal
-from laconic.errors import CodingError, CorruptFileError, InputError, UnsupportedFileError
-
-MAX_SETTINGS: Final = 32
+from laconic.errors import CodingError, CorruptFileError, InputError
 
 NUMBERS_PER_BYTE: Final = 1 << 15
-"""Most numbers per byte of a section of draws, so that short files cannot need much memory."""
+"""Numbers that a byte of the section may hold, so that a short file cannot need much memory."""
 
 MOST_NUMBERS: Final = 1 << 31
 MOST_BITS: Final = 32
@@ -39,10 +37,10 @@ MOST_BITS: Final = 32
 
 @dataclass(frozen=True)
 class Draws:
-    """What was encoded.
+    """The encoded draws.
 
     Attributes:
-        entries: of the tensors, in coding order.
+        entries: of the tensors, in the order of encoding.
         data: the section; empty where there are none.
     """
 
@@ -57,7 +55,7 @@ def block_rows(entry: Entry) -> list[slice]:
 
 
 def _prior(count: int, scale: float, bits: int) -> RatedNormal:
-    """A block's prior, which expects `bits` bits spread evenly, in whole 1/256 bits a number."""
+    """A block's prior, with an expected rate of `bits` bits, spread evenly in units of 1/256."""
     base, extra = divmod(256 * bits, count)
     steps = torch.arange(count + 1) * extra // count
     zeros = torch.zeros(count, dtype=torch.float64)
@@ -68,7 +66,7 @@ class DrawsWriter:
     """Encodes tensors one after the other, each block by block.
 
     Args:
-        coder: how.
+        coder: of the draws.
         seed: of the shared randomness; block k uses its child k.
     """
 
@@ -87,7 +85,7 @@ class DrawsWriter:
             shape: of the tensor; one axis or more.
             prior_scale: of the prior N(0, s²) for all its numbers; the entry has its first eight
                 bits, since more would take bytes and save none.
-            blocks: number of draws that encode it, at most its rows.
+            blocks: draws that it is made of, at most its rows.
 
         Raises:
             InputError: the tensor is empty, or the scale is 0, NaN or infinite.
@@ -102,14 +100,14 @@ class DrawsWriter:
         self._entries.append(entry)
         return entry
 
-    def tell(self, target: Normal) -> tuple[Tensor, Receipt]:
+    def encode(self, target: Normal) -> tuple[Tensor, Receipt]:
         """Write one draw of the next block of the tensor begun last.
 
         Args:
             target: the posterior of the block's rows, in their shape.
 
         Returns:
-            The draw as the receiver will see it, float32; what it cost.
+            The draw as it will be decoded, float32; what it cost.
 
         Raises:
             InputError: a mean or scale is NaN, infinite or absurd.
@@ -128,28 +126,21 @@ class DrawsWriter:
         except CodingError as error:
             raise InputError(f"tensor {entry.name!r} cannot be drawn: {error}") from error
         self._done += 1
-        told = {"block sizes": self._stream.bits - before - receipt.bits}
-        receipt = replace(receipt, parts={**receipt.parts, **told})
+        sizes = {"block sizes": self._stream.bits - before - receipt.bits}
+        receipt = replace(receipt, parts={**receipt.parts, **sizes})
         return draw.float().reshape(loc.shape), receipt
 
     def finish(self) -> Draws:
-        """All that was encoded.
+        """All encoded draws.
 
         Raises:
-            InputError: very many numbers take hardly any bits, which no reader would accept.
+            InputError: there are more numbers in a byte than a reader accepts.
         """
         if not self._entries:
             return Draws()
         fields = FieldWriter()
-        fields.word(self.coder.id)
-        config = self.coder.config()
-        fields.integer(len(config))
-        for key in sorted(config):
-            fields.word(key)
-            fields.integer(config[key])
+        CoderSetting.of(self.coder).write(fields)
         fields.integer(self.seed)
-        if len(config) > MAX_SETTINGS:
-            raise InputError(f"a coder of {len(config)} parameters is one that no reader accepts")
         data = fields.finish() + self._stream.finish()
         count = sum(entry.count for entry in self._entries)
         if count > min(MOST_NUMBERS, NUMBERS_PER_BYTE * len(data)):
@@ -173,7 +164,7 @@ class DrawsReader:
         if count > min(MOST_NUMBERS, NUMBERS_PER_BYTE * len(data)):
             raise CorruptFileError(f"{count} numbers are drawn in {len(data)} bytes: too many")
         fields = FieldReader(data, "the section of draws")
-        self.coder = _find(fields.word("a coder's name"), _read_config(fields))
+        self.coder = CoderSetting.read(fields).make()
         self.seed = fields.integer(what="the seed")
         self._stream = QueueDecoder(fields.raw(fields.left))
         self._done = 0
@@ -196,19 +187,3 @@ class DrawsReader:
         shared = SharedRandomness(self.seed).child(self._done)
         self._done += 1
         return self.coder.decode(prior, self._stream, shared).float()
-
-
-def _read_config(fields: FieldReader) -> dict[str, int]:
-    config = {}
-    for _ in range(fields.integer(MAX_SETTINGS, "the number of a coder's parameters")):
-        key = fields.word("a coder's parameter")
-        config[key] = fields.integer(what=key)
-    return config
-
-
-def _find(name: str, config: Mapping[str, int]) -> RelativeEntropyCoder:
-    if name not in CODERS:
-        raise UnsupportedFileError(
-            f"the file needs the coder {name!r}, which this laconic lacks; update it"
-        )
-    return CODERS[name].from_config(config)

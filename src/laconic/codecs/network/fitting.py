@@ -37,10 +37,10 @@ DEPENDENT_STEP: Final = 0.6
 SAMPLE: Final = 1 << 16
 SAMPLE_ROUNDS: Final = 3
 SAMPLE_MARGIN: Final = 0.997
-"""Numbers of a large tensor that its step is sought on, how often, and what is left for chance."""
+"""Of a large tensor: numbers that its step is fitted to, how often, and a factor for safety."""
 
 SINGLE: Final = (1e-35, 1e35)
-"""Between these lie the steps that single precision, in which they are stored, holds well."""
+"""Steps are stored in single precision, which is accurate between these two values."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class InSteps:
     Attributes:
         entry: with its method and step.
         blocks: the integers, block by block.
-        scales: of rows and columns, where some are quantised more finely.
+        scales: of rows and columns, where some have finer steps.
     """
 
     entry: Entry
@@ -84,7 +84,7 @@ class _Way:
 
 @dataclass(frozen=True)
 class _Tried:
-    """Integers, block by block, and the squared error of their values."""
+    """Integers, block by block, and the squared error of the values that they decode to."""
 
     blocks: list[Blocks]
     error: float
@@ -104,12 +104,16 @@ def take_steps(entry: Entry, tensor: Tensor, step: float) -> InSteps:
         InputError: the step is too coarse or too fine for a file.
     """
     if not 0 < step < SINGLE[1]:
-        raise InputError(f"tensor {entry.name!r}: steps of {step:g} are too coarse for a file")
+        raise InputError(
+            f"tensor {entry.name!r} cannot be quantised in steps of {step:g}: too coarse"
+        )
     step = float(np.float32(step))
     matrix, parts = tensor.reshape(entry.matrix), parts_of(entry)
     way = _Way(step, Method.QUANTISED, None)
     if not step or _largest(matrix, parts, way) > step * quantised.LARGEST / 2:
-        raise InputError(f"tensor {entry.name!r}: steps of {step:g} are too fine for a file")
+        raise InputError(
+            f"tensor {entry.name!r} cannot be quantised in steps of {step:g}: too fine"
+        )
     blocks, exact = list[Blocks](), True
     for part in parts:
         values = to_doubles(matrix[part])
@@ -125,7 +129,7 @@ def take_steps(entry: Entry, tensor: Tensor, step: float) -> InSteps:
 
 
 def fit(entry: Entry, tensor: Tensor, tolerance: float) -> InSteps | None:
-    """Integers in steps as large as a tolerance bears; None if no such step can be stored.
+    """Integers in the largest steps that a tolerance allows; None where no step can be stored.
 
     Args:
         entry: of the tensor.
@@ -185,7 +189,7 @@ def _largest(matrix: Tensor, parts: list[Part], way: _Way) -> float:
 
 
 def _sample(entry: Entry) -> tuple[slice, slice]:
-    """Rows of a large matrix that represent all; of long rows, columns."""
+    """A sample of the rows of a large matrix; of long rows, a sample of the columns."""
     every = slice(None, None, max(1, entry.count // SAMPLE))
     return (slice(None), every) if entry.wide else (every, slice(None))
 

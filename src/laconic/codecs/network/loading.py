@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from laconic.codecs.network.codec import NetworkFile
+from laconic.codecs.network.file import NetworkFile
 from laconic.errors import InputError
 from laconic.types import shape_in_torch
 from laconic.weights.methods.relaxed_quantization import STEP_NAME, add_roundings
@@ -63,7 +63,7 @@ def expand_into(file: NetworkFile, net: nn.Module, strict: bool = True) -> dict[
 
 
 def original_name(name: str, rounded: Container[str]) -> str:
-    """What a tensor of a layer is called without the rounding before the layer.
+    """The name of a layer's tensor before a rounding of inputs was put in front of the layer.
 
     Args:
         name: such as "x.layer.weight", which becomes "x.weight".
@@ -100,7 +100,7 @@ def match_names(
 
 
 def _by_key(names: Sequence[str], rounded: Container[str]) -> dict[str, str]:
-    """Names by what is left of them without wrappers; those that would meet are left out."""
+    """Names by their keys, which lack the prefixes of wrappers; equal keys are left out."""
     keys = [_key(name, rounded) for name in names]
     counts = Counter(keys)
     return {key: name for key, name in zip(keys, names, strict=True) if counts[key] == 1}

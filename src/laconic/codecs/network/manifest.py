@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
+from laconic.codecs.deflated import inflate
 from laconic.coding.tensors.planes import Layout
 from laconic.container import FieldReader, FieldWriter
 from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
 from laconic.types import NUMBER_BITS
 
-CODEC: Final = "network"
 MANIFEST: Final = "manifest"
 TENSOR: Final = "tensor"
 DRAWN: Final = "drawn"
@@ -103,7 +103,7 @@ class Entry:
         step: of the quantiser, a float32.
         same_as: index of the entry that it repeats.
         prior_scale: s of the prior N(0, s²) that it was drawn under, a float32.
-        blocks: draws that encode it, one after the other.
+        blocks: draws that it is made of, one after the other.
         wide: its rows are cut into blocks.
         scaled: some of its rows and columns have finer steps.
     """
@@ -244,13 +244,7 @@ def write_manifest(entries: Sequence[Entry], metadata: Mapping[str, str]) -> byt
 
 def read_manifest(data: bytes) -> tuple[tuple[Entry, ...], dict[str, str]]:
     """Read what `write_manifest` wrote; anything absurd raises `CorruptFileError`."""
-    inflater = zlib.decompressobj()
-    try:
-        plain = inflater.decompress(data, MAX_MANIFEST_BYTES)
-    except zlib.error as error:
-        raise CorruptFileError(f"the list of tensors is damaged: {error}") from error
-    if not inflater.eof or inflater.unused_data:
-        raise CorruptFileError("the list of tensors is damaged: it does not end where it should")
+    plain = inflate(data, MAX_MANIFEST_BYTES, "list of tensors")
     fields = FieldReader(plain, "the list of tensors")
     entries: list[Entry] = []
     for _ in range(fields.integer(MAX_TENSORS, "the number of tensors")):

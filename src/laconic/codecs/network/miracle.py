@@ -1,7 +1,7 @@
-"""MIRACLE's coding: block by block, the rest trained on after each.
+"""MIRACLE's coding: block by block, the other weights trained further after each block.
 
-A block of weights is encoded as a draw from its posterior, and then stays fixed; the weights
-that are not yet encoded are trained further.
+A block of weights is encoded as a draw from its posterior, and is frozen at that draw; the weights
+that are not encoded yet keep training.
 
 Source: Havasi, Peharz & Hernández-Lobato 2018, there with blocks of equal KL, a dozen bits each,
 drawn by chance from all layers; Flamich 1.7.3.
@@ -46,16 +46,16 @@ def shrink_drawn(
 
     The network is changed in place: at the end its weights are those of the file, bit for bit.
     Tensors that are no weights of converted layers are kept bit for bit. If anything fails, such as
-    `refine`, the network is put back as it was.
+    `refine`, the network is restored.
 
     Args:
         net: the converted network.
-        refine: trains the weights that are not yet encoded, some steps; called after each block
-            but a layer's bias with the name of the layer; not after the last. Encoded numbers take
-            no gradients. None: no training.
+        refine: trains the weights that are not encoded yet, some steps; called with the name of the
+            layer after each block of its weights, but the last. Encoded numbers take no gradients.
+            None: no training.
         block_bytes: KL of the blocks that weights are cut into, as nearly as whole rows allow.
-        order: names of all converted layers in coding order; none: the network's order.
-        coder: encodes the draws.
+        order: names of all converted layers in the order of encoding; none: as in the network.
+        coder: of the draws.
         seed: of the shared randomness; another one gives another draw.
         metadata: free text by name, kept in the file.
         report: called for every tensor with its name and what it cost.
@@ -64,7 +64,7 @@ def shrink_drawn(
         The file; `laconic.expand` gives the `state_dict` of `plain(net)`.
 
     Raises:
-        InputError: the network was made probabilistic by another method, was encoded before, has
+        InputError: the network was made probabilistic by another method, is encoded already, has
             NaN weights, or `order` does not name every layer once.
     """
     writer = DrawsWriter(coder, seed)
@@ -72,21 +72,21 @@ def shrink_drawn(
     with restored_on_failure([net]):
         for place, (layer, part, tensor) in enumerate(parts):
             rest = parts[place + 1 :]
-            for receipt in _tell(writer, f"{layer}.{part}", tensor, block_bytes):
+            for receipt in _encode(writer, f"{layer}.{part}", tensor, block_bytes):
                 report(f"{layer}.{part}", receipt)
                 if refine is not None and part == "weight" and (rest or not tensor.encoded.all()):
                     refine(layer)
         draws = writer.finish()
-        told = {entry.name for entry in draws.entries}
-        others = {key: value for key, value in plain(net).state_dict().items() if key not in told}
+        drawn = {entry.name for entry in draws.entries}
+        others = {key: value for key, value in plain(net).state_dict().items() if key not in drawn}
         return shrink(named(others), metadata or {}, 0.0, draws=draws)
 
 
 def count_blocks(net: nn.Module, block_bytes: float) -> int:
-    """In how many blocks `shrink_drawn` would encode a network's weights at its present KL.
+    """In how many blocks `shrink_drawn` would encode a network's weights, at their present KL.
 
     Args:
-        net: the converted network, not yet encoded.
+        net: the converted network, not encoded yet.
         block_bytes: as `shrink_drawn` takes it.
 
     Raises:
@@ -103,7 +103,7 @@ def _blocks(tensor: DrawnTensor, block_bytes: float) -> int:
 
 
 def _parts(net: nn.Module, order: Sequence[str]) -> list[tuple[str, str, DrawnTensor]]:
-    """Layer, "bias" or "weight", and tensor; biases first, for weights can make up for them."""
+    """Layer, "bias" or "weight", and tensor; biases first: weights can compensate for them."""
     layers = {n: m for n, m in net.named_modules() if isinstance(m, ProbabilisticLayer)}
     order = tuple(order) or tuple(layers)
     if not layers or sorted(order) != sorted(layers):
@@ -115,12 +115,12 @@ def _parts(net: nn.Module, order: Sequence[str]) -> list[tuple[str, str, DrawnTe
             raise InputError(f'{name!r} was not converted by the method "miracle"')
         for part, tensor in sorted(posterior.drawn.items()):
             if bool(tensor.encoded.any()):
-                raise InputError(f"{name}.{part} was encoded before: convert and train again")
+                raise InputError(f"{name}.{part} is encoded already: convert and train anew")
             parts.append((name, part, tensor))
     return parts
 
 
-def _tell(
+def _encode(
     writer: DrawsWriter, name: str, tensor: DrawnTensor, block_bytes: float
 ) -> Iterator[Receipt]:
     """Encode a tensor; after each block, between two steps of the iterator, it may be trained."""
@@ -129,6 +129,6 @@ def _tell(
     for block in block_rows(entry):
         target = tensor.target
         q = Normal(target.loc[block], target.scale[block], validate_args=False)
-        draw, receipt = writer.tell(q)
+        draw, receipt = writer.encode(q)
         tensor.fix(draw, receipt.bits, entry.prior_scale)
         yield receipt

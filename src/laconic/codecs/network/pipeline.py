@@ -24,14 +24,14 @@ def run_ahead(jobs: Iterable[tuple[int, Callable[[], Result]]], threads: int) ->
     """Results of jobs in order; while one is taken, those behind it run on other threads.
 
     Args:
-        jobs: memory that each needs, in bytes, and what to do. They are read one by one, as
+        jobs: memory that each needs, in bytes, and what to do. They are taken one by one, as
             memory allows. What to do must not depend on other jobs.
         threads: how many jobs run at once; 1: each when its turn comes, on the calling thread.
     """
     if threads == 1:
         for _, work in jobs:
             result = work()
-            del work  # It holds its tensor, and the next one is read before it would be let go.
+            del work  # It holds its tensor, which must be freed before the next one is read.
             yield result
             del result
         return

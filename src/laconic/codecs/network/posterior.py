@@ -18,7 +18,7 @@ from laconic.weights.layers import ProbabilisticLayer
 from laconic.weights.methods.miracle import MiraclePosterior
 
 SHARE_OF_DEVIATION = 0.25
-"""Steps where a method says nothing, in root mean squares of what is not zero: 5 bits or so."""
+"""Step where a method gives none, in root mean squares of the nonzero values: about 5 bits."""
 
 
 def is_converted(net: nn.Module) -> bool:
@@ -27,7 +27,7 @@ def is_converted(net: nn.Module) -> bool:
 
 
 def is_drawn(net: nn.Module) -> bool:
-    """Whether a network's weights are to be encoded as draws."""
+    """Whether a network's weights are stored as draws."""
     return any(isinstance(module, MiraclePosterior) for module in net.modules())
 
 
@@ -36,10 +36,10 @@ def shrink_posterior(
 ) -> bytes:
     """The .lac file of a converted network: its `plain` copy's tensors, as `net` named them before.
 
-    Weights and biases are stored in the steps that their posteriors bear; where a method says
-    nothing, bit for bit if they have few distinct values, else in a quarter of their root mean
-    square. Weights of the method "miracle" are encoded as draws. All other tensors are kept bit for
-    bit.
+    Weights and biases are quantised in the steps that their posteriors allow. Where a method gives
+    no step, they are kept bit for bit if they have few distinct values, and otherwise the step is a
+    quarter of their root mean square. Weights of the method "miracle" are stored as draws. All
+    other tensors are kept bit for bit.
 
     Args:
         net: a converted network.
@@ -85,7 +85,7 @@ def stored_names(net: nn.Module, names: Iterable[str]) -> dict[str, str]:
 
 
 def steps_of(net: nn.Module) -> dict[str, float]:
-    """The quantiser's step of every weight and bias with a posterior; 0: keep all."""
+    """The quantiser's step of every weight and bias that has a posterior; 0: keep every bit."""
     steps = {}
     for name, module in stored_layers(net).items():
         point = module.point()

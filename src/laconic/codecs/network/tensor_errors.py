@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from laconic.codecs.network.blocks import is_wide, parts_of, to_doubles
-from laconic.codecs.network.codec import NetworkFile, Source
+from laconic.codecs.network.codec import Source
+from laconic.codecs.network.file import NetworkFile
 from laconic.codecs.network.manifest import FLOATS, Entry
 from laconic.codecs.network.step_scales import Powers
 from laconic.codecs.network.tensors import words_of

@@ -46,7 +46,7 @@ NAMES: Final[Mapping[torch.dtype, str]] = {dtype: name for name, dtype in TORCH_
 """Types as safetensors files name them."""
 
 NUMBERS_PER_BYTE: Final = 1 << 15
-"""More than any tensor holds in a byte of its section: counts never reach certainty."""
+"""More than a byte of a section can hold: no count makes a value certain."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +77,16 @@ class Plan:
     """How a tensor is kept: all that can be found without the tensors before it.
 
     Attributes:
-        entry: what the list says of it.
+        entry: its entry in the list of tensors.
         exact: its section, where it is kept bit for bit.
-        integers: its integers, if it is quantised.
+        integers: its integers, where it is quantised.
         book: its values, where they are few.
         words: its bits, where it has such a codebook.
     """
 
     entry: Entry
     exact: bytes = b""
-    told: InSteps | None = None
+    integers: InSteps | None = None
     book: Codebook | None = None
     words: Words | None = None
 
@@ -99,8 +99,8 @@ class Plan:
         entry, stream = self.entry, QueueEncoder()
         if self.book is not None and self.words is not None:
             _write_codebook(stream, entry, self.book, self.words, contexts)
-        elif self.told is not None:
-            entry = _write_in_steps(stream, self.told, contexts)
+        elif self.integers is not None:
+            entry = _write_in_steps(stream, self.integers, contexts)
         data = self.exact or stream.finish()
         if not _is_dense(entry, data):
             raise InputError(f"tensor {entry.name!r} takes too few bytes for a reader; split it")
@@ -121,9 +121,9 @@ def plan(entry: Entry, tensor: Tensor, wanted: Wanted) -> Plan:
     book = _codebook(cut, tensor, wanted, words)
     if book is not None:
         return Plan(replace(cut, method=Method.CODEBOOK), book=book, words=words)
-    told = _told_in_steps(cut, tensor, wanted, words)
-    if told is not None:
-        return Plan(told.entry, told=told)
+    integers = _in_steps(cut, tensor, wanted, words)
+    if integers is not None:
+        return Plan(integers.entry, integers=integers)
     stream = QueueEncoder()
     planes.write(stream, words, LAYOUTS[entry.dtype])
     return Plan(entry, exact=stream.finish())
@@ -138,14 +138,14 @@ def _write_codebook(
         quantised.write(stream, book.indices(numbers[part]), contexts)
 
 
-def _write_in_steps(stream: QueueEncoder, told: InSteps, contexts: quantised.Contexts) -> Entry:
-    """Write integers and what scales them; returns how the tensor is kept."""
-    entry = told.entry
-    if told.scales is not None:
-        told.scales.write(stream)
-    if not entry.wide and quantised.signs_are_predictable(told.blocks[0], entry.kernel):
+def _write_in_steps(stream: QueueEncoder, integers: InSteps, contexts: quantised.Contexts) -> Entry:
+    """Write integers and the scales of their rows and columns; returns the tensor's entry."""
+    entry = integers.entry
+    if integers.scales is not None:
+        integers.scales.write(stream)
+    if not entry.wide and quantised.signs_are_predictable(integers.blocks[0], entry.kernel):
         entry = replace(entry, method=FORESEEN[entry.method])
-    for block in told.blocks:
+    for block in integers.blocks:
         quantised.write(stream, block, contexts, _foreseen(entry))
     return entry
 
@@ -182,7 +182,7 @@ def _share_values(tensor: Tensor, most: int) -> Tensor:
 
 
 def _codebook(entry: Entry, tensor: Tensor, wanted: Wanted, words: Words) -> Codebook | None:
-    """The tensor's values, if there are few and steps would not throw some of them together."""
+    """The tensor's values, if they are few and quantising would merge none of them."""
     if entry.dtype not in FLOATS or wanted.step:
         return None
     book = Codebook.of(words, lambda some: to_doubles(to_floats(some, entry.dtype)))
@@ -191,17 +191,17 @@ def _codebook(entry: Entry, tensor: Tensor, wanted: Wanted, words: Words) -> Cod
     return book
 
 
-def _told_in_steps(entry: Entry, tensor: Tensor, wanted: Wanted, words: Words) -> InSteps | None:
-    """Integers block by block; None where every bit is wanted, or costs no more than steps."""
+def _in_steps(entry: Entry, tensor: Tensor, wanted: Wanted, words: Words) -> InSteps | None:
+    """Integers block by block; None where every bit is kept, or costs no more than integers."""
     if wanted.step:
         return take_steps(entry, tensor, wanted.step)
     if not wanted.tolerance:
         return None
-    told = fit(entry, tensor, wanted.tolerance)
-    if told is None:
+    integers = fit(entry, tensor, wanted.tolerance)
+    if integers is None:
         return None
     exact_bits = planes.bits_per_number(words, LAYOUTS[entry.dtype])
-    return told if told.bits_per_number < exact_bits else None
+    return integers if integers.bits_per_number < exact_bits else None
 
 
 def decode(entry: Entry, data: bytes, contexts: quantised.Contexts) -> Tensor:
@@ -240,7 +240,7 @@ def _check_section(entry: Entry, data: bytes) -> None:
     if not _is_dense(entry, data):
         raise CorruptFileError(
             f"tensor {entry.name!r} has {entry.count} numbers in {len(data)} bytes: "
-            "no such file is ever written"
+            "the file is damaged"
         )
 
 

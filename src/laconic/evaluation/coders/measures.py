@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from laconic.codecs.image.codec import ImageCodec
-from laconic.codecs.info import describe
+from laconic.codecs.image.file import ImageFile
 from laconic.coding.queue.stream import QueueDecoder, QueueEncoder
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy import CODERS
@@ -301,7 +301,7 @@ def _measure_picture(
     encoded = time.perf_counter()
     shown = np.array(codec.decode(data).convert("RGB"))
     decoded = time.perf_counter()
-    info, model = describe(data), codec.runtime.model
+    info, model = ImageFile.read(data).describe(), codec.runtime.model
     exact = [
         psnr(pixels, exact_draw(model, pixels, quality, torch.Generator().manual_seed(seed)))
         for seed in range(2)

@@ -13,7 +13,6 @@ from PIL import Image
 
 from laconic.codecs.lossless.codec import LosslessCodec
 from laconic.codecs.lossless.file import LosslessFile
-from laconic.codecs.lossless.info import describe_lossless
 from laconic.data.plugins import load_plugin
 from laconic.errors import CodingError
 
@@ -90,16 +89,16 @@ def measure_set(pictures: Sequence[Picture], codec: LosslessCodec, singles: int 
     sources = [(f"{k:05d}.png", partial(_itself, picture)) for k, picture in enumerate(pictures)]
     data, encode_seconds = timed(lambda: codec.archive(sources))
     back, decode_seconds = timed(
-        lambda: {n: np.asarray(image) for n, image in codec.unarchive(LosslessFile.open(data))}
+        lambda: {n: np.asarray(image) for n, image in codec.unarchive(LosslessFile.read(data))}
     )
     # The file groups pictures by kind, so grey ones may have changed places.
     check_equal(pictures, [back[name] for name, _ in sources])
-    info = describe_lossless(data)
+    info = LosslessFile.read(data).describe()
     chosen = pictures[:: max(1, len(pictures) // singles)][:singles] if singles else []
     files = [codec.encode(picture) for picture in chosen]
     alone = sum(picture.size for picture in chosen)
-    told = [describe_lossless(file) for file in files]
-    payload = sum(one.start_bits + one.chain_bits for one in told)
+    alone_infos = [LosslessFile.read(file).describe() for file in files]
+    payload = sum(one.start_bits + one.chain_bits for one in alone_infos)
     return SetResult(
         file_bytes=len(data),
         ideal_bytes=info.ideal_bits / 8,

@@ -8,9 +8,9 @@ import torch
 from torch.distributions import Normal
 
 from laconic.codecs.image.codec import ImageCodec, quality_step
+from laconic.codecs.image.file import ImageFile, ImageInfo
 from laconic.codecs.image.header import QUALITY_STEPS
 from laconic.codecs.image.latents import sender_walk
-from laconic.codecs.info import FileInfo, describe
 from laconic.evaluation.images.results import CodeLength, LevelBits
 from laconic.metrics.images import Image8
 from laconic.models.base import Context, NormalLadder
@@ -35,7 +35,7 @@ class OurCodec:
     def description(self) -> str:
         """The model and the coders, by name."""
         coders = "+".join(dict.fromkeys(coder.id for coder in self.codec.coders))
-        return f"model {self.codec.model_name}, coder {coders}; setting = quality"
+        return f"model {self.codec.model_id.name}, coder {coders}; setting = quality"
 
     def encode(self, pixels: Image8, setting: float) -> bytes:
         """The complete .lac file at one quality."""
@@ -47,10 +47,10 @@ class OurCodec:
 
     def explain(self, data: bytes) -> CodeLength:
         """The code lengths that the file records."""
-        return code_length(describe(data))
+        return code_length(ImageFile.read(data).describe())
 
 
-def code_length(info: FileInfo) -> CodeLength:
+def code_length(info: ImageInfo) -> CodeLength:
     """The three lengths of a file, level by level."""
     levels = tuple(
         LevelBits(

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from laconic.codecs.network.codec import NetworkFile
+from laconic.codecs.network.file import NetworkFile
 from laconic.codecs.network.loading import expand_into
 from laconic.codecs.network.miracle import count_blocks, shrink_drawn
 from laconic.codecs.network.posterior import is_drawn, shrink_posterior, steps_of
@@ -233,7 +233,7 @@ def coded(
     limit = error_percent(decoded, data.inputs, data.labels) + recipe.allowed_points
     for scale in recipe.step_scales:
         file = shrink_posterior(net, scale, {}, silent)
-        expand_into(NetworkFile.open(file), decoded)
+        expand_into(NetworkFile.read(file), decoded)
         if take_statistics(decoded, data, recipe.train):
             buffers = dict(decoded.named_buffers())
             net.load_state_dict(buffers, strict=False)
@@ -286,7 +286,7 @@ def measure_network(
         data: errors are measured on both of its parts.
     """
     decoded = plain(net).eval()
-    expand_into(NetworkFile.open(file), decoded)
+    expand_into(NetworkFile.read(file), decoded)
     weights = {
         name: module.weight.detach()
         for name, module in decoded.named_modules()

@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 from laconic.codecs.lossless.core import Samples
 
 MODEL: Final = 0
-"""The number of the file's model."""
+"""The number of the file's model, beside those of the methods."""
 MAX_STREAM_PIXELS: Final = 1 << 26
 """Pillow refuses to read much larger pictures, so WebP and PNG streams are not written for them."""
 
