@@ -2,10 +2,12 @@
 
 import ast
 import inspect
+import io
 import json
 import re
 import subprocess
 import sys
+import tokenize
 import tomllib
 from collections import Counter
 from importlib import metadata, resources
@@ -25,6 +27,12 @@ SLOW_PAGES = {"README.md", "tutorial.md", "weights.md"}
 """Pages whose examples compute for seconds."""
 FENCE = re.compile(r"(<!-- not run: .+? -->\n)?^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 MACHINE_PATH = re.compile(r"/(root|home/[a-z]\w*|work/(main|shared)|tmp/[a-z]\w*|opt/[a-z]\w*)\b")
+RIDDLES = re.compile(
+    r"\b(told|tells?|telling|hears?|heard|hearing|foresee[ns]?|wish(es)?|mends?|climbs|nobody"
+    r"|whoever|asked for|asks? for)\b",
+    re.IGNORECASE,
+)
+"""Words that used to stand for encoded, sent, predicted, required ... See CONTRIBUTING.md."""
 EXTRAS = [
     "lightning", "tensorboard", "yaml", "scipy", "matplotlib", "zuko", "pillow_heif", "pillow_jxl",
 ]  # fmt: skip
@@ -174,6 +182,33 @@ def test_no_folder_or_function_is_too_large() -> None:
                 if body and (body[-1].end_lineno or 0) - body[0].lineno >= 40:
                     grown.append(f"{path.name}: {node.name}")
     assert grown == []
+
+
+def prose_of(path: Path) -> list[tuple[int, str]]:
+    """Lines of a page without its code; or of a module's docstrings, comments and messages."""
+    text = path.read_text()
+    if path.suffix == ".md":
+        return list(enumerate(text.splitlines(), 1))
+    kinds = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", -1)}
+    return [
+        (token.start[0] + offset, line)
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type in kinds and not token.string.isidentifier()
+        for offset, line in enumerate(token.string.splitlines())
+    ]
+
+
+def test_prose_uses_plain_words() -> None:
+    """Docstrings, comments, messages and pages say encode, store, request; results.md is made."""
+    pages = [page for page in PAGES if page.name not in ("README.md", "results.md")]
+    files = [*sorted((REPOSITORY / "src").rglob("*.py")), *pages, REPOSITORY / "CONTRIBUTING.md"]
+    found = [
+        f"{path.relative_to(REPOSITORY)}:{number}: {hit[0]}"
+        for path in files
+        for number, line in prose_of(path)
+        if (hit := RIDDLES.search(re.sub(r"`[^`]*`", "", line)))
+    ]
+    assert found == []
 
 
 def test_sample_is_a_photograph_with_a_licence() -> None:

@@ -46,7 +46,7 @@ def elbo(model: LatentVariableModel, crops: Sequence[Tensor]) -> list[float]:
         total = 0.0
         for x in crops:
             context = model.context(x.shape[2:], step, 1000)
-            rungs = model.climb(x, context)
+            rungs = model.draw_rungs(x, context)
             total += sum(float(kl_normal(rung.posterior, rung.prior).sum()) for rung in rungs)
             mean = model.likelihood([rung.latent for rung in rungs], context).mean
             error = float((mean - x).square().sum())
@@ -105,7 +105,7 @@ def curve(model: LatentVariableModel, folder: Path) -> np.ndarray:
             pixels = load_rgb(path)
             x = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
             context = model.context(pixels.shape[:2], step, 1000)
-            rungs = model.climb(x, context)
+            rungs = model.draw_rungs(x, context)
             nats = sum(float(kl_normal(rung.posterior, rung.prior).sum()) for rung in rungs)
             mean = model.likelihood([rung.latent for rung in rungs], context).mean.clamp(0, 1)
             shown = (mean[0] * 255).round().permute(1, 2, 0).numpy().astype(np.uint8)

@@ -55,15 +55,17 @@ def train(noise: str) -> None:
     if noise == "uniform":
         model = trainer.model
 
-        def climb(
+        def draw_rungs(
             x: Tensor, log_beta: Tensor
         ) -> tuple[Sequence[uniform.UniformRung], Distribution]:
             assert isinstance(model, SlicedLadder)
             context = Context(x.shape[2:], Condition(log_beta))
-            rungs = uniform.climb(model, x, context)
+            rungs = uniform.draw_rungs(model, x, context)
             return rungs, model.likelihood([rung.latent for rung in rungs], context)
 
-        trainer.loss = LadderLoss(climb, uniform.UniformElbo(), model.beta_range, trainer.config)
+        trainer.loss = LadderLoss(
+            draw_rungs, uniform.UniformElbo(), model.beta_range, trainer.config
+        )
     trainer.run(
         lambda step, row: print(noise, {k: round(v, 4) for k, v in row.items()}, flush=True)
     )

@@ -81,7 +81,7 @@ def centroid(middle: Tensor, prior: Normal) -> Tensor:
     return (prior.loc + prior.scale * side * mean).to(middle.dtype)
 
 
-def climb(model: SlicedLadder, x: Tensor, context: Context) -> list[UniformRung]:
+def draw_rungs(model: SlicedLadder, x: Tensor, context: Context) -> list[UniformRung]:
     """Draw every level once, top first."""
     features = model.encode(x, context)
     rungs: list[UniformRung] = []
@@ -123,7 +123,7 @@ class UniformCodec:
     """Real bytes from the uniform ladder.
 
     Attributes:
-        model: trained with `climb`.
+        model: trained with `draw_rungs`.
         dithered: shared dither, or none.
     """
 

@@ -82,7 +82,7 @@ def latent_numbers(
     exact: ExactLadder, x: Tensor, size: Shape
 ) -> Iterator[Tensor | PixelParameters]:
     """Every number of a descent with the posteriors' means for latents."""
-    features, state = exact.climb(x), exact.start(size.batch, *x.shape[2:])
+    features, state = exact.encode(x), exact.start(size.batch, *x.shape[2:])
     for level in range(exact.levels):
         known = exact.prior(level, state)
         mean, log_scale = exact.posterior(level, known, features)

@@ -43,7 +43,7 @@ def test_lower_posterior_is_narrower_than_both_that_it_combines() -> None:
     model = PLN(TINY)
     x, context = picture_and_context()
     scale = model.encode(x, context)[3]
-    lower = model.climb(x, context)[1]
+    lower = model.draw_rungs(x, context)[1]
     assert (lower.posterior.scale < scale).all()
     assert (lower.posterior.scale < lower.prior.scale).all()
 
@@ -84,7 +84,7 @@ def test_sizes_of_the_source() -> None:
         model = PLN(PLN_PRESETS["source"])
     x = torch.rand(1, 3, 512, 768, device="meta")
     context = Context((512, 768), Condition(torch.zeros(1, device="meta")))
-    rungs = model.climb(x, context)
+    rungs = model.draw_rungs(x, context)
     assert [tuple(rung.latent.shape) for rung in rungs] == [(1, 24, 16, 24), (1, 128, 32, 48)]
     convolutions = [
         module for module in model.modules() if isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
@@ -109,7 +109,7 @@ def test_unbounded_log_scales_are_bounded() -> None:
     x, context = picture_and_context()
     for head in (model.analysis.head, model.top_synthesis.head):
         nn.init.constant_(head.scale.layer.bias, 1e4)  # type: ignore[arg-type]
-    for rung in model.climb(x, context):
+    for rung in model.draw_rungs(x, context):
         assert rung.posterior.scale.isfinite().all()
         assert rung.prior.scale.isfinite().all()
 
@@ -119,7 +119,7 @@ def test_bf16_autocast_keeps_distributions_in_full_precision() -> None:
     x, context = picture_and_context()
     context = Context(context.shape, Condition(context.log_beta.float()))
     with torch.autocast("cpu", torch.bfloat16):
-        rungs = model.climb(x.float(), context)
+        rungs = model.draw_rungs(x.float(), context)
         likelihood = model.likelihood([rung.latent for rung in rungs], context)
     for rung in rungs:
         assert rung.posterior.loc.dtype == rung.prior.scale.dtype == torch.float32

@@ -39,7 +39,7 @@ def context_for(x: Tensor, log_beta: float = -3.0) -> Context:
 
 
 def total_loss(model: LatentVariableModel, x: Tensor, context: Context) -> Tensor:
-    rungs = model.climb(x, context)
+    rungs = model.draw_rungs(x, context)
     remaining = -model.likelihood([rung.latent for rung in rungs], context).log_prob(x).sum()
     return remaining + sum(kl_divergence(rung.posterior, rung.prior).sum() for rung in rungs)
 
@@ -50,7 +50,7 @@ def test_shapes_at_every_multiple_of_the_stride(
 ) -> None:
     x = torch.rand(2, 3, rows * model.stride, columns * model.stride)
     context = context_for(x)
-    rungs = model.climb(x, context)
+    rungs = model.draw_rungs(x, context)
     assert len(rungs) == model.levels
     for rung in rungs:
         for distribution in (rung.prior, rung.posterior):
@@ -81,7 +81,7 @@ def test_the_sender_alone_sees_the_picture(name: str) -> None:
     model = build(name)
     x = torch.rand(1, 3, 64, 64)
     context = context_for(x)
-    rungs = model.climb(x, context)
+    rungs = model.draw_rungs(x, context)
     above: list[Tensor] = []
     for level, rung in enumerate(rungs):
         again = model.prior(level, above, context)
@@ -129,7 +129,7 @@ def test_images_of_a_batch_do_not_touch(model: LatentVariableModel) -> None:
 def test_kl_of_every_level_matches_monte_carlo(model: LatentVariableModel) -> None:
     """False-alarm rate 1e-3 per level: |mean - KL| below 3.3 standard errors of 4,000 draws."""
     x = torch.rand(1, 3, model.stride, model.stride)
-    for rung in model.climb(x, context_for(x)):
+    for rung in model.draw_rungs(x, context_for(x)):
         exact = kl_divergence(rung.posterior, rung.prior).sum()
         z = rung.posterior.sample(torch.Size([4000]))
         ratio = rung.posterior.log_prob(z) - rung.prior.log_prob(z)

@@ -40,7 +40,7 @@ class LinearGaussian:
         mean = (z @ self.weight.T).reshape(-1, 1, 2, 2)
         return Independent(Normal(mean, NOISE), 3)
 
-    def climb(self, x: Tensor, pathwise: bool = True) -> tuple[list[Rung], Distribution]:
+    def draw_rungs(self, x: Tensor, pathwise: bool = True) -> tuple[list[Rung], Distribution]:
         q = self.posterior(x)
         z = q.rsample() if pathwise else q.sample()
         return [Rung(q, self.prior(len(x)), z)], self.likelihood(z)

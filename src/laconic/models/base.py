@@ -194,7 +194,7 @@ class LatentVariableModel(nn.Module, ABC):
         """The state of a walk before its first level (`models.walk`)."""
         return ModelWalk(self, context)
 
-    def climb(self, x: Tensor, context: Context, pathwise: bool = True) -> list[Rung]:
+    def draw_rungs(self, x: Tensor, context: Context, pathwise: bool = True) -> list[Rung]:
         """Draw every level once, top first; `pass_through` without the likelihood."""
         return self.draw_latents(self.encode(x, context), context, pathwise)[0]
 

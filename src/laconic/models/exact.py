@@ -114,7 +114,7 @@ class ExactLadder(Protocol):
     colours: int
     stride: int
 
-    def climb(self, pixels: Tensor) -> Any:
+    def encode(self, pixels: Tensor) -> Any:
         """Bottom-up features of padded images `(batch, colours, h, w)`, float64, in steps."""
         ...
 
@@ -163,7 +163,7 @@ class StandardCells:
         return Known(state, loc, torch.ones_like(loc))
 
     def posterior(self, level: int, known: Known, features: Any) -> tuple[Tensor, Tensor]:
-        """Mean and log-scale of the latent, both in units of 2^-16, as `climb` returns them."""
+        """Mean and log-scale of the latent, both in units of 2^-16, as `encode` returns them."""
         mean, log_scale = features.chunk(2, dim=1)
         return mean, log_scale
 

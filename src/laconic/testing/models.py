@@ -115,7 +115,7 @@ class ModelSuite(ABC):
         """The latents alone, without the example, give the same priors."""
         model, x, context = self._setting()
         with torch.no_grad():
-            rungs = model.climb(x, context)
+            rungs = model.draw_rungs(x, context)
             found: list[Distribution] = []
 
             def step(level: int, prior: Distribution) -> Tensor:
@@ -158,7 +158,7 @@ class ModelSuite(ABC):
         pixels = torch.round(255 * x).double()
         context = Context(x.shape[2:], Condition(torch.zeros(len(x))))
         with torch.no_grad():
-            features, integer_features = model.encode(x, context), exact.climb(pixels)
+            features, integer_features = model.encode(x, context), exact.encode(pixels)
             floats = model.begin(context)
             state = exact.start(len(x), *x.shape[2:]) if exact.levels else None
             for level in range(exact.levels):

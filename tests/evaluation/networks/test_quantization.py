@@ -60,7 +60,7 @@ def test_files_weigh_what_the_rate_says(
     context = context_of(model, 96, 128, 60)
     x = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
     with torch.inference_mode():
-        rungs = uniform.climb(model, x, context)
+        rungs = uniform.draw_rungs(model, x, context)
         shown = model.likelihood([rung.latent for rung in rungs], context).mean
     ideal = sum(float(rung.rate_nats.sum()) for rung in rungs) / math.log(2.0)
     assert abs(8 * len(data) / ideal - 1) < 0.1

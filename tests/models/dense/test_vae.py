@@ -135,7 +135,7 @@ class Passed:
             pixels.double(), (0, columns - width, 0, rows - height), mode="replicate"
         )
         known = exact.prior(0, exact.start(batch, rows, columns))
-        self.mean, self.log_scale = exact.posterior(0, known, exact.climb(padded))
+        self.mean, self.log_scale = exact.posterior(0, known, exact.encode(padded))
         state = exact.take_in(0, known, torch.floor(known.loc + known.scale * self.mean + 0.5))
         self.likelihood = exact.likelihood(state, Shape(batch, 1, height, width))
         self.parameters = self.likelihood.given(pixels)
@@ -164,9 +164,9 @@ def test_numbers_do_not_depend_on_batch_or_threads(likelihood: str) -> None:
 
 def test_samples_of_sixteen_bits_keep_their_fractions() -> None:
     exact, x = make("mixture").exact_ladder(), pictures("mixture")
-    fine = exact.climb((x + 3 / 256).clamp_max(255).double())
+    fine = exact.encode((x + 3 / 256).clamp_max(255).double())
     assert torch.equal(fine, torch.round(fine))
-    assert not torch.equal(fine, exact.climb(x.double()))
+    assert not torch.equal(fine, exact.encode(x.double()))
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
@@ -213,7 +213,7 @@ def test_bits_back_returns_pictures_and_bits(likelihood: str) -> None:
     def posterior(symbols: IntArray) -> NormalBins:
         pixels = torch.from_numpy(symbols * unit).double().reshape(1, 1, 8, 8)
         known = exact.prior(0, exact.start(1, 8, 8))
-        mean, log_scale = exact.posterior(0, known, exact.climb(pixels))
+        mean, log_scale = exact.posterior(0, known, exact.encode(pixels))
         means, log_scales = (part.flatten().long().numpy() for part in (mean, log_scale))
         return NormalBins(means, log_scales, BITS)
 

@@ -54,7 +54,7 @@ def test_integers_are_the_floats_rounded(preset: str) -> None:
     context = Context((28, 28), Condition(torch.zeros(2, dtype=torch.float64)))
     known = exact.prior(0, exact.start(2, 28, 28))
     mean, scale = model.encode(x, context)
-    told = exact.posterior(0, known, exact.climb(255 * x))
+    told = exact.posterior(0, known, exact.encode(255 * x))
     assert float((told[0].flatten(1) / ONE - mean).abs().max()) < 1e-3
     assert float((told[1].flatten(1) / ONE - scale.log()).abs().max()) < 1e-3
     z = torch.floor(ONE * mean)
@@ -71,10 +71,10 @@ def test_a_picture_says_the_same_in_any_batch_and_as_a_cell_of_a_larger_one() ->
     exact = small().exact_ladder()
     assert isinstance(exact, ExactLadder)
     x = 255 * pictures(3, 16, 24)
-    told = exact.climb(x)
+    told = exact.encode(x)
     assert told.shape == (3, 12, 2, 3)
-    assert torch.equal(exact.climb(x[1:2]), told[1:2])
-    assert torch.equal(exact.climb(x[:, :, 8:, 8:16])[..., 0, 0], told[..., 1, 1])
+    assert torch.equal(exact.encode(x[1:2]), told[1:2])
+    assert torch.equal(exact.encode(x[:, :, 8:, 8:16])[..., 0, 0], told[..., 1, 1])
     z = torch.floor(ONE * torch.randn(3, 6, 2, 3, dtype=torch.float64))
     whole = exact.likelihood(z, Shape(3, 1, 15, 24)).given(x)
     cell = exact.likelihood(z[2:, :, 1:, 1:2], Shape(1, 1, 7, 8)).given(x)

@@ -79,7 +79,7 @@ def test_rates_are_averages_of_the_kl_and_never_negative_on_average(name: str) -
     model = tiny(name)
     x = pictures(1).expand(4_000, -1, -1, -1)
     with torch.no_grad():
-        (rung,) = model.climb(x, context(4_000))
+        (rung,) = model.draw_rungs(x, context(4_000))
         told = rate(rung.posterior, rung.prior, rung.latent)
     assert told.mean() > -4 * told.std() / math.sqrt(len(told))
     assert told.std() > 0
@@ -132,7 +132,7 @@ def test_pseudo_inputs_can_begin_as_data() -> None:
 
 
 def test_gaussian_and_other_parts_by_name() -> None:
-    posterior = tiny("-++").climb(pictures(2), context(2))[0]
+    posterior = tiny("-++").draw_rungs(pictures(2), context(2))[0]
     assert isinstance(posterior.posterior, Normal)
     assert isinstance(posterior.prior, TransformedDistribution)
     assert not isinstance(tiny("---"), NormalLadder)

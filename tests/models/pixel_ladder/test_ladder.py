@@ -106,7 +106,7 @@ class Descent:
         self.numbers: list[torch.Tensor] = []
         self.latents: list[torch.Tensor] = []
         batch, colours, height, width = pixels.shape
-        features = exact.climb(pixels.double())
+        features = exact.encode(pixels.double())
         self.state = exact.start(batch, height, width)
         for level in range(exact.levels):
             known = exact.prior(level, self.state)

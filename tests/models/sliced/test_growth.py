@@ -93,7 +93,7 @@ def test_growing_keeps_the_function(small_ladder: Small, taste: float) -> None:
     context = small.context((HEIGHT, WIDTH), 300, 1000, taste=taste)
     assert context.condition.taste is not None
     assert float(context.condition.taste) == taste
-    rungs, features = small.climb(x, context), grown.encode(x, context)
+    rungs, features = small.draw_rungs(x, context), grown.encode(x, context)
     top, *slices = [rung.latent for rung in rungs]
     parts = [top, *parts_of(grown, slices)]
     for before, after in zip(small.encode(x, context), features, strict=True):
@@ -123,7 +123,7 @@ def test_everything_grown_learns(small_ladder: Small) -> None:
     condition = Condition(torch.full((2,), math.log(0.01)), taste=torch.tensor([0.0, 0.9]))
     context = Context((HEIGHT, WIDTH), condition)
     for _ in range(6):
-        rungs = model.climb(torch.rand(2, 3, HEIGHT, WIDTH), context)
+        rungs = model.draw_rungs(torch.rand(2, 3, HEIGHT, WIDTH), context)
         likelihood = model.likelihood([rung.latent for rung in rungs], context)
         rate = sum(kl_normal(rung.posterior, rung.prior).sum() for rung in rungs)
         optimizer.zero_grad()

@@ -27,7 +27,7 @@ def context(height: int = 16, width: int = 24, beta: float = 0.01, batch: int = 
 
 def test_shapes_climb_to_the_picture() -> None:
     model, where = tiny(), context()
-    rungs = model.climb(torch.rand(2, 3, 16, 24), where)
+    rungs = model.draw_rungs(torch.rand(2, 3, 16, 24), where)
     shapes = [tuple(rung.latent.shape) for rung in rungs]
     assert shapes == [(2, 4, 2, 3), (2, 3, 4, 6), (2, 9, 4, 6), (2, 36, 4, 6)]
     assert model.levels == 4
@@ -72,7 +72,7 @@ def test_the_ladder_is_the_optimal_test_channel() -> None:
 def test_priors_do_not_see_the_image() -> None:
     """Two images with the same latents above have the same prior."""
     model, where = tiny(), context()
-    above = [rung.latent for rung in model.climb(torch.rand(2, 3, 16, 24), where)]
+    above = [rung.latent for rung in model.draw_rungs(torch.rand(2, 3, 16, 24), where)]
     for level in range(model.levels):
         first = model.prior(level, above[:level], where)
         torch.testing.assert_close(first.loc, model.prior(level, above[:level], where).loc)
@@ -86,7 +86,7 @@ def test_every_parameter_learns() -> None:
     model, where = tiny(), context()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
     for _ in range(6):
-        rungs = model.climb(torch.rand(2, 3, 16, 24), where)
+        rungs = model.draw_rungs(torch.rand(2, 3, 16, 24), where)
         likelihood = model.likelihood([rung.latent for rung in rungs], where)
         rate = sum(kl_normal(rung.posterior, rung.prior).sum() for rung in rungs)
         optimizer.zero_grad()
@@ -104,6 +104,6 @@ def test_finer_operating_points_spend_more_bits() -> None:
     x = torch.rand(1, 3, 16, 16)
     rates = []
     for beta in (0.02, 0.002, 0.0002):
-        rungs = model.climb(x, context(16, 16, beta, batch=1))
+        rungs = model.draw_rungs(x, context(16, 16, beta, batch=1))
         rates.append(sum(float(kl_normal(r.posterior, r.prior).detach().sum()) for r in rungs))
     assert rates == sorted(rates)

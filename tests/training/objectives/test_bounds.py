@@ -16,7 +16,7 @@ from laconic.training.objectives.elbo import elbo
 def bound(gaussian: Any, x: Tensor, draws: int) -> Tensor:
     """`(copies, 1)` -> `(batch,)` nats, an estimate of a bound on -log p(x)."""
     copies = x.repeat_interleave(draws, 0)
-    rungs, likelihood = gaussian.climb(copies)
+    rungs, likelihood = gaussian.draw_rungs(copies)
     loss: Tensor = Iwae(draws)(copies, rungs, likelihood, torch.zeros(len(copies))).loss
     assert loss.shape == (6 * draws,)
     return loss.detach().reshape(6, draws)[:, 0]
@@ -27,7 +27,7 @@ def test_one_draw_is_the_elbo_of_the_draw(gaussian: Any, x: Tensor) -> None:
     torch.manual_seed(0)
     told = torch.stack([bound(gaussian, x, 1) for _ in range(500)])
     exact = gaussian.distortion(x, gaussian.posterior(x)).detach()
-    rungs, likelihood = gaussian.climb(x)
+    rungs, likelihood = gaussian.draw_rungs(x)
     exact += elbo(x, rungs, likelihood, torch.zeros(6)).rate_nats
     error = told.std(0) / 500**0.5
     assert bool(((told.mean(0) - exact).abs() < 4 * error).all())

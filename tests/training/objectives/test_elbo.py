@@ -80,7 +80,7 @@ def test_warmup() -> None:
 
 def test_rate_and_distortion_add_up_to_the_loss(gaussian: Any, x: Tensor) -> None:
     """In nats per image; the warm-up raises the rate's weight from 0 to beta."""
-    rungs, likelihood = gaussian.climb(x)
+    rungs, likelihood = gaussian.draw_rungs(x)
     terms = RateDistortion(beta=0.3)(x, rungs, likelihood, torch.zeros(6), warmup=0.5)
     torch.testing.assert_close(terms.loss, terms.distortion_nats + 0.5 * 0.3 * terms.rate_nats)
     torch.testing.assert_close(terms.distortion_nats, -likelihood.log_prob(x))

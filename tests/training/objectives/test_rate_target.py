@@ -50,7 +50,7 @@ class Scalars(nn.Module):
         torch.manual_seed(0)
         self.encoder, self.decoder = nn.Linear(4, 4), nn.Linear(2, 4)
 
-    def climb(self, x: Tensor, log_beta: Tensor) -> Any:
+    def draw_rungs(self, x: Tensor, log_beta: Tensor) -> Any:
         loc, log_scale = self.encoder(x.flatten(1)).chunk(2, 1)
         q = torch.distributions.Normal(loc, log_scale.exp())
         z = q.rsample()
@@ -69,7 +69,7 @@ def trainer(folder: Path, steps: int, objective: Objective | None = None) -> Tra
     net = Scalars()
     chosen = TargetRate(TargetRateConfig(2.0, dual_rate=0.05)) if objective is None else objective
     config = LoopConfig(steps=steps, precision="32-true", log_steps=5)
-    loss = LadderLoss(net.climb, chosen, (1.0, 1.0), config)
+    loss = LadderLoss(net.draw_rungs, chosen, (1.0, 1.0), config)
     rate = LearningRate(peak=1e-2, warmup_steps=1)
     return Trainer(net, loss, Drawn(), rate, config, folder, {}, state=chosen.state)
 
@@ -98,7 +98,7 @@ def test_another_objectives_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_looking_does_not_change_the_state(gaussian: Any, x: Tensor) -> None:
     objective = TargetRate()
-    rungs, likelihood = gaussian.climb(x)
+    rungs, likelihood = gaussian.draw_rungs(x)
     before = {name: value.clone() for name, value in objective.state_dict().items()}
     objective(x, rungs, likelihood, torch.zeros(6))
     for name, value in objective.state_dict().items():
@@ -109,7 +109,7 @@ def test_looking_does_not_change_the_state(gaussian: Any, x: Tensor) -> None:
 
 def test_a_step_that_is_not_finite_is_passed_over(gaussian: Any, x: Tensor) -> None:
     objective = TargetRate()
-    rungs, likelihood = gaussian.climb(x)
+    rungs, likelihood = gaussian.draw_rungs(x)
     broken = Rung(
         torch.distributions.Normal(x.flatten(1)[:, :2] * torch.nan, 1.0, validate_args=False),
         gaussian.prior(6),
@@ -118,12 +118,12 @@ def test_a_step_that_is_not_finite_is_passed_over(gaussian: Any, x: Tensor) -> N
     objective(x, [broken], likelihood, torch.zeros(6))
     objective.after_step()
     assert float(objective.multiplier) == 1.0
-    rungs, likelihood = gaussian.climb(x)
+    rungs, likelihood = gaussian.draw_rungs(x)
     assert bool(objective(x, rungs, likelihood, torch.zeros(6)).loss.isfinite().all())
 
 
 def test_a_warm_up_is_refused(gaussian: Any, x: Tensor) -> None:
-    rungs, likelihood = gaussian.climb(x)
+    rungs, likelihood = gaussian.draw_rungs(x)
     with pytest.raises(ConfigError, match="kl_warmup_steps"):
         TargetRate()(x, rungs, likelihood, torch.zeros(6), warmup=0.5)
 

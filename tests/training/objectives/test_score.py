@@ -27,7 +27,7 @@ def reinforced(gaussian: Any, x: Tensor, **settings: Any) -> Callable[[], Tensor
     copies = x.repeat_interleave(objective.draws, 0)
 
     def loss() -> Tensor:
-        rungs, likelihood = gaussian.climb(copies, pathwise=False)
+        rungs, likelihood = gaussian.draw_rungs(copies, pathwise=False)
         found: Tensor = objective(copies, rungs, likelihood, torch.zeros(len(copies))).loss.mean()
         objective.after_step()
         return found
@@ -39,7 +39,7 @@ def pathwise(gaussian: Any, x: Tensor, draws: int) -> Callable[[], Tensor]:
     copies = x.repeat_interleave(draws, 0)
 
     def loss() -> Tensor:
-        rungs, likelihood = gaussian.climb(copies)
+        rungs, likelihood = gaussian.draw_rungs(copies)
         log_beta = torch.zeros(len(copies))
         return RateDistortion(BETA)(copies, rungs, likelihood, log_beta).loss.mean()
 
@@ -89,7 +89,7 @@ def test_a_running_baseline_takes_variance_away(gaussian: Any, x: Tensor) -> Non
 
 
 def test_the_loss_shown_is_the_cost(gaussian: Any, x: Tensor) -> None:
-    rungs, likelihood = gaussian.climb(x.repeat_interleave(4, 0), pathwise=False)
+    rungs, likelihood = gaussian.draw_rungs(x.repeat_interleave(4, 0), pathwise=False)
     x = x.repeat_interleave(4, 0)
     terms = Reinforce(ReinforceConfig(beta=BETA))(x, rungs, likelihood, torch.zeros(len(x)))
     torch.testing.assert_close(terms.loss, terms.distortion_nats + BETA * terms.rate_nats)

@@ -62,13 +62,13 @@ def test_the_model_is_given_the_taste() -> None:
     x, likelihood, _ = case()
     seen = []
 
-    def climb(
+    def draw_rungs(
         x: torch.Tensor, log_beta: torch.Tensor, taste: torch.Tensor
     ) -> tuple[list[object], Normal]:
         seen.append(taste)
         return [], likelihood
 
-    loss = LadderLoss(climb, Taste(0.0, 0.0), (1e-3, 1e-2), LoopConfig())  # type: ignore[arg-type]
+    loss = LadderLoss(draw_rungs, Taste(0.0, 0.0), (1e-3, 1e-2), LoopConfig())  # type: ignore[arg-type]
     for step in (7, 7, 8):
         loss([x], step)
     assert torch.equal(seen[0], seen[1])

@@ -314,7 +314,7 @@ def grids(
         for part in split(shown, sampling.batch):
             x = part.to(device(model))
             context = make_context(model, x.shape[-2:], x, len(x), sampling.beta)
-            rungs = model.climb(x, context, pathwise=False)
+            rungs = model.draw_rungs(x, context, pathwise=False)
             latents = [rung.latent for rung in rungs]
             reconstructions.append(_several(model, latents, x, samples, sampling))
             generations.append(_several(model, generate(model, context), x, samples, sampling))

@@ -47,7 +47,7 @@ class IntegerDenseVAE(StandardCells):
             parts = means, log_scales.clamp_min(LEAST_LOG_SCALE)
             self.components = [to_integers(from_float(part.detach())) for part in parts]
 
-    def climb(self, pixels: Tensor) -> Tensor:
+    def encode(self, pixels: Tensor) -> Tensor:
         """Means and log-scales, `(batch, 2 latents, rows, columns)` of cells."""
         return self.networks.posteriors((pixels - CENTRE) * (_ONE / CENTRE))
 

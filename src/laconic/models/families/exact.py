@@ -55,7 +55,7 @@ class IntegerFamily(StandardCells):
         super().__init__(side, sizes.latents)
         self._encoder, self._decoder = to_fixed_point(encoder), to_fixed_point(decoder)
 
-    def climb(self, pixels: Tensor) -> Tensor:
+    def encode(self, pixels: Tensor) -> Tensor:
         """Means and log-scales, `(batch, 2 latents, rows, columns)` of cells."""
         mean, variance = self._encoder(cut(from_float((pixels - _MIDDLE) / _MIDDLE), self.stride))
         cells = torch.cat([mean, log_scale()(variance)], 1)

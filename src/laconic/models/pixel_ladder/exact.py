@@ -29,7 +29,7 @@ class IntegerPixelLadder:
         self.levels, self.stride = networks.levels, networks.stride
         self.rungs = self.networks.ladder if self.levels else []
 
-    def climb(self, pixels: Tensor) -> Any:
+    def encode(self, pixels: Tensor) -> Any:
         """Bottom-up features of padded images, three colours or one, steps of 8 bits."""
         return self.networks.climber(centred(pixels)) if self.levels else []
 

@@ -1,7 +1,7 @@
 """Codecs of one picture per chain, for `coding.bits_back`: of its latents and of its pixels.
 
-All of them act on several stacks at once (`Lanes`), so that the networks see a batch. The codecs of
-one picture share an `IntegerWalk`: whoever pops the latents walks it, the others find it walked.
+All of them act on several stacks at once (`Lanes`), so that networks run on a batch. The codecs of
+one picture share an `IntegerWalk`: the one that pops the latents walks it, the others read it.
 """
 
 from collections.abc import Callable

@@ -155,7 +155,7 @@ class IntegerWalk:
             return None
         down, right = self.rows - self.shape.height, self.columns - self.shape.width
         padded = torch.nn.functional.pad(steps, (0, right, 0, down), mode="replicate")
-        return self.model.climb(padded)
+        return self.model.encode(padded)
 
     def prior(self, level: int) -> Known:
         """What both sides know before `level`."""
