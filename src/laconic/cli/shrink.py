@@ -67,7 +67,7 @@ def shrink(
     tolerances = _tolerances(tolerance or [])
     requests = (bool(tolerances), bits_per_weight is not None, lossless, codebook is not None)
     if sum(requests) > 1:
-        raise typer.BadParameter("give one of --tolerance, --bits-per-weight, --lossless, --codebook")
+        raise typer.BadParameter("--tolerance, --bits-per-weight, --lossless, --codebook: give one")
     import laconic
     from laconic.data.shards import find_shards
 
