@@ -78,6 +78,15 @@ class TestPixelsWithContext(Made):
     settings: ClassVar = TestPixels.settings | {"context_width": 8}
 
 
+class TestMarkov(Made):
+    """Its files have another first prior: tests/models/markov compares the integers."""
+
+    settings: ClassVar = {"name": "markov", "strides": (4, 2), "latents": (4, 4), "width": 8}
+
+    def test_integers_are_the_floats_rounded(self) -> None:
+        assert self.make().exact_ladder().levels == 1
+
+
 class TestDense(Made):
     has_integers = True
     settings: ClassVar = {

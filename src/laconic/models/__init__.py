@@ -9,6 +9,8 @@ from laconic.models.dense.networks import DenseConfig
 from laconic.models.dense.vae import DenseVAE
 from laconic.models.families.family import Family
 from laconic.models.families.networks import FamilyConfig
+from laconic.models.markov.ladder import MarkovLadder
+from laconic.models.markov.networks import MarkovConfig
 from laconic.models.pixel_ladder.ladder import PixelLadder
 from laconic.models.pixel_ladder.networks import PixelLadderConfig
 from laconic.models.pln import PLN, PLNConfig
@@ -22,6 +24,7 @@ MODELS: dict[str, tuple[type[Any], type[LatentVariableModel]]] = {
     "pln": (PLNConfig, PLN),
     "sliced": (SlicedConfig, SlicedLadder),
     "pixels": (PixelLadderConfig, PixelLadder),
+    "markov": (MarkovConfig, MarkovLadder),
     "dense": (DenseConfig, DenseVAE),
     "family": (FamilyConfig, Family),
 }

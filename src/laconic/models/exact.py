@@ -139,6 +139,31 @@ class ExactLadder(Protocol):
         ...
 
 
+@runtime_checkable
+class SwapLadder(ExactLadder, Protocol):
+    """A ladder in integers whose latents depend on their neighbours alone, for Bit-Swap.
+
+    As an `ExactLadder` it has one level, z_1 under N(0, 1); the levels above it are swaps.
+
+    Attributes:
+        swaps: levels above z_1.
+    """
+
+    swaps: int
+
+    def shapes(self, height: int, width: int) -> list[torch.Size]:
+        """Of z_1, z_2, ... without the batch, for padded sizes."""
+        ...
+
+    def rise(self, swap: int, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-scale of z_(swap + 2) given z_(swap + 1), all in units of 2^-16."""
+        ...
+
+    def fall(self, swap: int, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-scale of z_(swap + 1) given z_(swap + 2), all in units of 2^-16."""
+        ...
+
+
 class StandardCells:
     """What ladders of one level under N(0, I) share: a latent vector for each cell of the picture.
 

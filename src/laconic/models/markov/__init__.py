@@ -1,0 +1,1 @@
+"""A ladder of latents with inference from below, for Bit-Swap, in floats and in integers."""
