@@ -30,7 +30,7 @@ class IntegerMarkovLadder:
         self.networks = to_fixed_point(networks)
         self.stride, self.swaps = networks.stride, len(networks.config.strides) - 1
 
-    def climb(self, pixels: Tensor) -> Any:
+    def encode(self, pixels: Tensor) -> Any:
         """Mean and log-scale of z_1 given padded images, three colours or one, steps of 8 bits."""
         return self.networks.upward[0].normal(self.networks.seen(centred(pixels)))
 
