@@ -62,7 +62,7 @@ def measures(tables: Tables, joint: Tensor) -> dict[str, list[float]]:
         "rate": tables.rate(source),
         "distortion": tables.distortion(source),
         "information_x_z": information(tables.joint(source)),
-        "information_cause_z": information(tables.told(joint)),
+        "information_cause_z": information(tables.joint_with(joint)),
         "divergence_generated": divergence(source, tables.generated()),
         "divergence_reconstructed": divergence(source, tables.reconstructed(source)),
         "divergence_marginal": divergence(tables.aggregate(source), tables.marginal),
@@ -140,7 +140,7 @@ def draw_data(axes: "Axes", tables: Tables, joint: Tensor) -> None:
 def draw_latents(axes: "Axes", tables: Tables, joint: Tensor) -> None:
     """m(z), e(z), and what of it comes from either cause."""
     source, symbols = joint.sum(0), range(tables.marginal.shape[1])
-    first, second = tables.told(joint)[0]
+    first, second = tables.joint_with(joint)[0]
     axes.bar(symbols, first.tolist(), 1.0, color=COLOURS[0], alpha=0.6, label="e(z0)")
     axes.bar(
         symbols, second.tolist(), 1.0, first.tolist(), color=COLOURS[1], alpha=0.6, label="e(z1)"

@@ -20,9 +20,6 @@ Images: TypeAlias = Float[Tensor, "batch 3 _height _width"]
 FeatureMap: TypeAlias = Float[Tensor, "batch _channels _height _width"]
 """Maps between convolutions, and latents."""
 
-PerImage: TypeAlias = Float[Tensor, " batch"]
-"""One number for each image of a batch, such as log beta."""
-
 Embedding: TypeAlias = Float[Tensor, "batch _width"]
 """One vector for each image of a batch, such as the embedded log beta."""
 

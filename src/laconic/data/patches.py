@@ -1,6 +1,6 @@
 """Random square patches from folders of photographs, for training."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -107,12 +107,6 @@ class PatchSampler:
         chosen = rng.choice(len(self.images), self.batch_size, p=self.probabilities)
         patches = np.stack([self._patch(self.images[i], rng) for i in chosen])
         return torch.from_numpy(patches).permute(0, 3, 1, 2).float().div_(255)
-
-    def iterate(self, start: int) -> Iterator[Tensor]:
-        """All batches from number `start` on; endless."""
-        while True:
-            yield self.batch(start)
-            start += 1
 
     def _patch(self, image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
         top = int(rng.integers(image.shape[0] - self.size + 1))

@@ -1,7 +1,7 @@
-"""What a lossless codec asks of a model: a ladder whose every number is an integer.
+"""The contract of lossless codecs with models: a ladder whose every number is an integer.
 
 Sender and receiver run both the prior and the posterior, since bits-back gives the posterior's bits
-back; a single unit of difference would garble everything after it. Numbers are therefore integers
+back; one unit of difference would make everything after it unreadable. So numbers are integers
 in float64 tensors (`networks.fixed_point`), in units of 2^-16 unless said otherwise, and do not
 depend on batch, threads, device or library version.
 
@@ -79,7 +79,7 @@ class ExactLikelihood(Protocol):
     """
 
     def given(self, pixels: Tensor) -> Sequence[PixelParameters]:
-        """The sender's way: per image, parameters of all pixels, in `order`.
+        """For the sender: per image, parameters of all pixels, in `order`.
 
         Args:
             pixels: `(batch, colours, h, w)` float64, steps of 8 bits, 0 to below 256 (samples of 16
@@ -92,7 +92,7 @@ class ExactLikelihood(Protocol):
         ...
 
     def read(self) -> Iterator[Sequence[PixelParameters]]:
-        """The receiver's way: per wave and image its parameters; call `put` before the next."""
+        """For the receiver: per wave and image its parameters; call `put` before the next."""
         ...
 
     def put(self, values: Sequence[NDArray[np.float64]]) -> None:
@@ -165,7 +165,7 @@ class SwapLadder(ExactLadder, Protocol):
 
 
 class StandardCells:
-    """What ladders of one level under N(0, I) share: a latent vector for each cell of the picture.
+    """A base for ladders of one level under N(0, I), with a latent vector for each cell.
 
     Args:
         stride: side of a cell in pixels.
@@ -193,7 +193,7 @@ class StandardCells:
         return mean, log_scale
 
     def take_in(self, level: int, known: Known, latent: Tensor) -> Any:
-        """The latent is all there is."""
+        """The latent is the whole state."""
         return latent
 
 

@@ -46,8 +46,8 @@ def test_the_source_tells_half_a_nat_of_its_coin(joint: Tensor) -> None:
     assert joint.shape == (2, 30)
 
 
-def test_more_than_the_coins_entropy_cannot_be_told() -> None:
-    with pytest.raises(ConfigError, match="cannot hold"):
+def test_more_information_than_the_entropy_of_the_coin_is_refused() -> None:
+    with pytest.raises(ConfigError, match="is not between"):
         solve_scale(0.62)
 
 

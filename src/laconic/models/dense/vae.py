@@ -6,9 +6,9 @@
      every pixel: log odds of 1, or weights of shared logistics  ◄─ shuffle ─ 3x3 ─ planes at half
 ```
 
-Dense layers know where in the picture they are, which suits centred digits; two convolutions at
-half resolution say what the pixels of a neighbourhood have in common. Larger pictures are tiles of
-cells that know nothing of each other.
+Dense layers depend on the place in the picture, which suits centred digits; two convolutions at
+half resolution model what the pixels of a neighbourhood share. Larger pictures are tiles of
+cells, coded independently.
 Source: BB-ANS's models, Townsend, Bird, Barber 2019, with a likelihood of our own for grey.
 """
 

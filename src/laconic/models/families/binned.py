@@ -46,7 +46,7 @@ class BinnedMixture:
 
 
 def solve_scale(nats: float, share: float = 0.7, bins: int = 30, reach: float = 3.0) -> float:
-    """The scale at which x holds this much information about its cause, exactly, by bisection.
+    """The scale at which x has so much information about its cause, by bisection.
 
     Args:
         nats: I(x; z*); it falls as the scale grows.
@@ -55,16 +55,20 @@ def solve_scale(nats: float, share: float = 0.7, bins: int = 30, reach: float = 
         reach: of the ruler.
 
     Raises:
-        ConfigError: no scale between 0.01 and 100 gives this much.
+        ConfigError: no scale between 0.01 and 100 gives so much information.
     """
     low, high = 0.01, 100.0
 
-    def told(scale: float) -> float:
+    def nats_at(scale: float) -> float:
         return float(information(BinnedMixture(scale, share, bins, reach).joint()))
 
-    if not told(high) < nats < told(low):
-        raise ConfigError(f"{nats} nats: a coin of {share} in {bins} bins cannot hold that")
+    least, most = nats_at(high), nats_at(low)
+    if not least < nats < most:
+        raise ConfigError(
+            f"nats: {nats} is not between {least:.3g} and {most:.3g}, which is what "
+            f"a coin of {share} in {bins} bins can give"
+        )
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if told(middle) > nats else (low, middle)
+        low, high = (middle, high) if nats_at(middle) > nats else (low, middle)
     return (low + high) / 2

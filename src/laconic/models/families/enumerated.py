@@ -62,14 +62,14 @@ class Tables:
 
     def distortion(self, source: Tensor) -> Tensor:
         """D, in nats, `(runs,)`.  Source: Alemi, eq. 3."""
-        told = torch.xlogy(self.encoder, self.decoder.mT)
-        return -(source.unsqueeze(-1) * told).sum((-2, -1))
+        nats = torch.xlogy(self.encoder, self.decoder.mT)
+        return -(source.unsqueeze(-1) * nats).sum((-2, -1))
 
     def joint(self, source: Tensor) -> Tensor:
         """p_e(x, z) = p*(x) e(z | x), x first."""
         return source.unsqueeze(-1) * self.encoder
 
-    def told(self, hidden: Tensor) -> Tensor:
+    def joint_with(self, hidden: Tensor) -> Tensor:
         """Joint of a hidden cause of x and z, `(runs, causes, K)`.
 
         Args:

@@ -12,10 +12,9 @@
 With no levels it is a PixelCNN; with levels and no context a hierarchical VAE, fully convolutional;
 with both their combination.
 
-Prior and posterior share what the posterior's scale is. The encoder measures each latent through
-unit noise, the prior has scale s, so the posterior has variance s² / (1 + s²) by the ladder's
-combination rule: both sides know it, and with it the bits that a dimension should cost,
-½ log2(1 + s²) on average.
+Both sides know the posterior's scale. The encoder measures each latent through unit noise and the
+prior has scale s, so the posterior has variance s² / (1 + s²) by the ladder's combination rule.
+With it both sides know the bits that a dimension should cost, ½ log2(1 + s²) on average.
 Source: ladder: Flamich 3.2.2; autoregressive and latent-variable lossless models: Lecture.
 """
 

@@ -118,8 +118,8 @@ class Level(Network):
 
     def prior(self, state: State) -> tuple[Tensor, Tensor]:
         """Mean, and scale as a float: what both sides know."""
-        told = self.arithmetic.apply(self.prior_head, state.hidden, True, False)
-        loc, log_scale = told.chunk(2, dim=1)
+        moments = self.arithmetic.apply(self.prior_head, state.hidden, True, False)
+        loc, log_scale = moments.chunk(2, dim=1)
         return loc, self.arithmetic.exp(log_scale, LOG_SCALE_LIMIT)
 
     def distance(self, state: State, feature: Feature, prior_loc: Tensor) -> Tensor:
@@ -242,5 +242,5 @@ class PixelNetworks(Network):
         """Pivots, and parameters or the causal network's features, of every pixel."""
         stride = self.config.strides[-1]
         hidden = self.arithmetic.apply(self.leave, self.last(state.hidden), True, False)
-        told = functional.pixel_shuffle(hidden, stride)
-        return _enlarge(state.base, stride) + told[:, :3] * 2.0**FINE_BITS, told[:, 3:]
+        shuffled = functional.pixel_shuffle(hidden, stride)
+        return _enlarge(state.base, stride) + shuffled[:, :3] * 2.0**FINE_BITS, shuffled[:, 3:]

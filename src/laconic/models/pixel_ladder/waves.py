@@ -21,7 +21,7 @@ class CausalLikelihood:
 
     A kernel of side k looks (k - 1) / 2 columns to the right in rows above. Pixels with equal
     column + (k + 1) / 2 row form a wave: all that they see lies in waves before theirs.
-    Activations of every layer are kept, so that a pixel's share of the network runs once.
+    Activations of every layer are kept, so that every layer runs once for every pixel.
 
     Args:
         context: the causal network in integers.
@@ -70,7 +70,7 @@ class CausalLikelihood:
             ]
 
     def put(self, values: Sequence[NDArray[np.float64]]) -> None:
-        """Take in the pixels of the wave just read."""
+        """Continue from the pixels of the wave just read."""
         self._reader.learn(torch.from_numpy(np.stack(values)))
 
 

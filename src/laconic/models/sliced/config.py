@@ -23,7 +23,7 @@ class SlicedConfig:
         taste: whether the operating point has a second coordinate, from squared error (0) to
             MS-SSIM (1).
         passes: of each slice, 1 or 2; in two passes the even places of a checkerboard come first,
-            a level of their own, and the odd ones' prior sees them. Empty: one pass each.
+            a level of their own, and the odd ones' prior depends on them. Empty: one pass each.
         refiner_width: channels of the second network of each slice's prior; 0 for none.
         refiner_blocks: gated blocks of each.
         encoder_widths: channels of the encoder's second branch at 1/4, 1/8 and 1/16 of the size.

@@ -1,7 +1,7 @@
-"""What a sliced ladder can be grown by: everything here starts as a correction of zero.
+"""Optional parts of a sliced ladder; each starts as a correction of zero.
 
 A ladder that is built with growth and given the weights of one without computes what that one
-computes, so that the training behind them is kept. `SlicedConfig` names what grows.
+computes, so that its training is not lost. `SlicedConfig` selects the parts.
 """
 
 from collections.abc import Sequence

@@ -9,13 +9,11 @@
                     └ residual network at 1/16, then 1/8 size ┘
 ```
 
-With a Gaussian likelihood of variance beta, sigma = sqrt(beta): coefficients are measured in units
-of the noise that
-the operating point tolerates. For a Gaussian coefficient of variance S the rate-distortion optimal
-test channel is then
-the ladder's own combination rule with a unit encoder scale and a prior variance of S/beta - 1
-(reverse water-filling), so that
-the untrained network is already a sensible linear codec and training starts from there.
+With a Gaussian likelihood of variance beta, sigma = sqrt(beta): coefficients have units of the
+noise of the operating point. For a Gaussian coefficient of variance S the rate-distortion optimal
+test channel is then the ladder's own combination rule with a unit encoder scale and a prior
+variance of S/beta - 1 (reverse water-filling). So the untrained network is a linear codec, and
+training starts from there.
 
 Source: the ladder is Flamich 3.2.2; slices, linear start and steering are ours.
 """

@@ -124,7 +124,7 @@ class IntegerPrior:
         if level == 0:
             size = (context.batch, self.config.top, *context.grid(2 * self.config.block))
             loc = torch.zeros(size, dtype=torch.float64, device=device)
-            # Its expected rates would be all alike and say less than a map of the channels does.
+            # No rates: they would be equal everywhere, less informative than a map of the channels.
             return Normal(loc, torch.ones_like(loc), validate_args=False)
         position, side = (
             torch.full((1,), place, dtype=torch.float64, device=device)

@@ -73,7 +73,7 @@ class FixedConvolution:
 
     def _prepare(self, flat: Tensor, before: bool) -> None:
         """Activate and limit in place, run by run."""
-        run = _run(len(flat))
+        run = _run(len(flat), flat)
         for first in range(0, flat.shape[1], run):
             part = flat[:, first : first + run]
             if before:
@@ -82,7 +82,7 @@ class FixedConvolution:
 
     def _convolve(self, flat: Tensor, out: Tensor, wide: int, after: bool) -> None:
         starts = [(row + self.margin) * wide + column + self.margin for row, column in self.offsets]
-        total, run = out.shape[1], _run(self.outputs)
+        total, run = out.shape[1], _run(self.outputs, flat)
         for first in range(0, total, run):
             last = min(first + run, total)
             sums = self.bias[:, None].expand(-1, last - first)
@@ -112,13 +112,13 @@ class FixedConvolution:
         return self.combine(flat.index_select(0, places).reshape(len(positions), -1))
 
     def combine(self, seen: Tensor) -> Tensor:
-        """What the taps see, `(n, taps * in)`, at most +-LIMIT -> `(n, out)`."""
+        """Inputs of the taps, `(n, taps * in)`, at most +-LIMIT -> `(n, out)`."""
         return shift_(torch.addmm(self.bias, seen, self.gathered), WEIGHT_BITS)
 
 
-def _run(channels: int) -> int:
-    """Columns that are handled together."""
-    return max(64, CACHE // channels)
+def _run(channels: int, flat: Tensor) -> int:
+    """Columns that are handled together: on a CPU as many as its cache holds, else all."""
+    return max(64, CACHE // channels) if flat.device.type == "cpu" else flat.shape[1]
 
 
 def _taps(layer: nn.Conv2d | CausalConvolution) -> tuple[Tensor, list[Offset]]:
