@@ -11,9 +11,9 @@ from torch import Tensor
 from laconic.codecs.lossless.chains.bits_back import ChainCoder
 from laconic.codecs.lossless.chains.codecs import LatentPosterior, LatentPrior, Pixels, chained
 from laconic.codecs.lossless.chains.stacks import GroupShape, IntegerWalk, Lane, Lanes
-from laconic.codecs.lossless.codec import Core, LosslessCodec, make_coder
+from laconic.codecs.lossless.codec import Core, LosslessCodec
 from laconic.codecs.lossless.core import Samples
-from laconic.codecs.lossless.file import LosslessFile
+from laconic.codecs.lossless.file import LosslessFile, make_coder
 from laconic.coding.bits_back import BitsBack
 from laconic.coding.stack.ans import StackEmpty
 from laconic.distributions.divergence import density
@@ -125,7 +125,7 @@ def test_an_archive_by_bit_swap_takes_its_ideal_length() -> None:
     codec, samples = LosslessCodec(core), pictures(40, 16, 16)
     sources = [(f"{k}.png", lambda k=k: samples[k]) for k in range(len(samples))]
     data = codec.archive(sources)
-    file = LosslessFile.parse(data)
+    file = LosslessFile.read(data)
     assert 8 * len(data) == pytest.approx(file.header.net_bits, rel=0.05)
     assert file.header.ideal_bits == pytest.approx(file.header.net_bits, rel=0.02)
     for (name, image), (wanted, _), pixels in zip(
