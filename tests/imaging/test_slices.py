@@ -75,7 +75,7 @@ def test_gradients_are_those_of_finite_differences() -> None:
         return slices.project(v, rotations.from_angles(a), t, wide=False)
 
     leaves = tuple(leaf.requires_grad_() for leaf in (volume, angles, shifts))
-    assert torch.autograd.gradcheck(images, leaves, atol=1e-6)
+    assert torch.autograd.gradcheck(images, leaves, atol=1e-5, fast_mode=True)
 
 
 def test_torchs_operations_give_the_same_slices_and_gradients() -> None:

@@ -13,7 +13,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.coding.compiled import compiled
+from laconic.compiled import compiled
 
 _MASK64 = (1 << 64) - 1
 _TAIL_CELLS = 256

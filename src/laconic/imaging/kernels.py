@@ -13,10 +13,12 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.compiled import compiled
+
 Array = NDArray[Any]
 
 _inline = numba.njit(inline="always", error_model="numpy")
-_loop = numba.njit(nogil=True, error_model="numpy")
+_loop = compiled(nogil=True, error_model="numpy")
 
 
 @_inline

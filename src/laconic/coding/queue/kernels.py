@@ -23,7 +23,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from laconic.coding.compiled import compiled
+from laconic.compiled import compiled
 
 Int: TypeAlias = int | np.int64
 Word: TypeAlias = np.uint64

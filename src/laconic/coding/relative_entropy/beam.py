@@ -8,12 +8,12 @@ import numpy as np
 from torch import Tensor
 from torch.distributions import Normal
 
-from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import FloatArray, SharedRandomness
 from laconic.coding.relative_entropy import rate_map, standardise
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.standardise import DoubleArray
+from laconic.compiled import compiled
 from laconic.threads import each
 
 _OUTLIER_BITS = 12

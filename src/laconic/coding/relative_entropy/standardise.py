@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Normal
 
-from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import FloatArray, SharedRandomness
+from laconic.compiled import compiled
 from laconic.errors import CodingError, CorruptFileError, UnsupportedFileError
 
 DoubleArray = NDArray[np.float64]

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from laconic.coding.compiled import compiled
+from laconic.compiled import compiled
 
 PRECISION = 28
 """Probabilities are integers that add up to 2^PRECISION; none is zero."""

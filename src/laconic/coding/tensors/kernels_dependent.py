@@ -16,8 +16,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from laconic.coding.compiled import compiled
 from laconic.coding.tensors.kernels_matrix import DoubleArray, IntArray
+from laconic.compiled import compiled
 
 STATES = 8
 

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from laconic.coding.compiled import compiled
+from laconic.compiled import compiled
 
 Int: TypeAlias = int | np.int64
 

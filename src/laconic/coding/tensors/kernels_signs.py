@@ -14,7 +14,6 @@ a helper that returns them makes writing a tenth slower.
 import numpy as np
 from numba import njit
 
-from laconic.coding.compiled import compiled
 from laconic.coding.queue.kernels import (
     NO_CODE,
     PRECISION,
@@ -26,6 +25,7 @@ from laconic.coding.queue.kernels import (
     carry,
     next_word,
 )
+from laconic.compiled import compiled
 
 OCTAVES = 14
 """Octaves of the product, from 2^-6 of the mean square on."""

@@ -7,7 +7,6 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import IntArray
 from laconic.coding.random import FloatArray, SharedRandomness, quantile_table
 from laconic.coding.relative_entropy import standardise
@@ -24,6 +23,7 @@ from laconic.coding.relative_entropy.bisection.tree import (
     residual_mass,
 )
 from laconic.coding.relative_entropy.standardise import DoubleArray
+from laconic.compiled import compiled
 
 
 @compiled()

@@ -15,12 +15,12 @@ import numpy as np
 from torch import Tensor
 from torch.distributions import Normal
 
-from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import FloatArray, SharedRandomness, quantile_table, word_at
 from laconic.coding.relative_entropy import rate_map, standardise
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.standardise import DoubleArray
+from laconic.compiled import compiled
 
 MAX_DEPTH = 30
 """Nodes at this depth hold four words: they are not split, and a search ends there."""

@@ -6,7 +6,6 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import IntArray
 from laconic.coding.random import FloatArray, quantile_table
 from laconic.coding.relative_entropy.blocks.planner import BlockCoder
@@ -20,6 +19,7 @@ from laconic.coding.relative_entropy.blocks.search import (
     zipf_bits,
 )
 from laconic.coding.relative_entropy.standardise import DoubleArray
+from laconic.compiled import compiled
 
 
 @compiled()

@@ -8,7 +8,6 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import IntArray
 from laconic.coding.random import FloatArray, quantile_table
 from laconic.coding.relative_entropy.blocks.planner import BlockCoder
@@ -29,6 +28,7 @@ from laconic.coding.relative_entropy.blocks.survival import (
     tabulate,
 )
 from laconic.coding.relative_entropy.standardise import DoubleArray, Standardised
+from laconic.compiled import compiled
 
 # Gauss and Legendre's four points on (0, 1).
 _POINTS = (0.06943184420297371, 0.33000947820757187, 0.6699905217924281, 0.9305681557970263)

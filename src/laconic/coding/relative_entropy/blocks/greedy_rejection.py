@@ -7,7 +7,6 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import IntArray
 from laconic.coding.random import FloatArray, quantile_table
 from laconic.coding.relative_entropy.blocks.planner import BlockCoder
@@ -28,6 +27,7 @@ from laconic.coding.relative_entropy.blocks.survival import (
     tabulate,
 )
 from laconic.coding.relative_entropy.standardise import DoubleArray, Standardised
+from laconic.compiled import compiled
 
 
 @compiled()

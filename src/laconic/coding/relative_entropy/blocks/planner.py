@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Normal
 
-from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import (
     FloatArray,
@@ -43,6 +42,7 @@ from laconic.coding.relative_entropy.blocks.search import (
     reach,
 )
 from laconic.coding.relative_entropy.standardise import DoubleArray, Standardised
+from laconic.compiled import compiled
 
 BLOCK_LIMIT = 1024
 """Most dimensions of a block: 2^8 groups of four normals."""

@@ -6,7 +6,6 @@ from functools import cached_property
 
 import numpy as np
 
-from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import IntArray
 from laconic.coding.random import (
     FloatArray,
@@ -17,6 +16,7 @@ from laconic.coding.random import (
     word_at,
 )
 from laconic.coding.relative_entropy.standardise import DoubleArray, Standardised
+from laconic.compiled import compiled
 
 Name = tuple[np.uint64, np.uint64]
 

@@ -24,9 +24,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.coding.compiled import compiled
 from laconic.coding.relative_entropy.rejection import masses
 from laconic.coding.relative_entropy.standardise import DoubleArray, Standardised
+from laconic.compiled import compiled
 
 NODES = 192
 _LOWEST = -15.0

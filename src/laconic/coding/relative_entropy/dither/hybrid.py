@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import FloatArray, SharedRandomness, quantile_table, word_at
 from laconic.coding.relative_entropy import standardise, tile_map
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.coding.relative_entropy.standardise import DoubleArray
+from laconic.compiled import compiled
 
 _MAX_CELL_BITS = 15
 _MAX_PLACES = 4096

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Normal
 
-from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import AdaptiveModel, IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import FloatArray, SharedRandomness
 from laconic.coding.relative_entropy import standardise
@@ -19,6 +18,7 @@ from laconic.coding.relative_entropy.dither import classes as dither
 from laconic.coding.relative_entropy.dither import preamble
 from laconic.coding.relative_entropy.dither.step_map import StepMap
 from laconic.coding.relative_entropy.standardise import DoubleArray
+from laconic.compiled import compiled
 from laconic.errors import UnsupportedFileError
 
 ONE = 1 << 23

@@ -8,7 +8,6 @@ import numpy as np
 from torch import Tensor
 from torch.distributions import Normal
 
-from laconic.coding.compiled import compiled
 from laconic.coding.queue.stream import IntArray, QueueDecoder, QueueEncoder
 from laconic.coding.random import FloatArray, SharedRandomness, UInt32Array
 from laconic.coding.relative_entropy import standardise
@@ -17,6 +16,7 @@ from laconic.coding.relative_entropy.dither import classes as dither
 from laconic.coding.relative_entropy.dither import preamble
 from laconic.coding.relative_entropy.dither.step_map import StepMap
 from laconic.coding.relative_entropy.standardise import DoubleArray
+from laconic.compiled import compiled
 
 
 @compiled()

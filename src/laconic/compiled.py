@@ -2,7 +2,8 @@
 
 Numba's own cache compares the caller's file only. After an edit of a callee, or of a constant in
 another file, it would run old machine code, and a codec would decode a wrong picture. Here the key
-covers the sources of all of `laconic.coding` and the versions of the compiler.
+covers all sources of the function's package (`laconic.coding`, `laconic.imaging`) and the versions
+of the compiler.
 
 Machine code is kept in NUMBA_CACHE_DIR if that is set, else beside the source, else in numba's
 folder for this user. If none of them is writable, it stays in memory, without a message.
@@ -29,11 +30,11 @@ from numba.core.caching import (
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-ROOM = Path(__file__).parent
+ROOT = Path(__file__).parent
 
 
 def compiled(**options: Any) -> Callable[[Function], Function]:
-    """`numba.njit` with these options; the machine code is kept until a source of `coding` changes.
+    """`numba.njit` with these options; machine code is kept until a source of the package changes.
 
     Use it for functions that Python calls. A helper that only compiled loops call needs no copy of
     its own on disk: decorate it with `njit`.
@@ -58,11 +59,15 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
 
 
 @cache
-def source_stamp() -> str:
-    """SHA-256 of the sources of `laconic.coding` and of the compiler's versions, in hex."""
+def source_stamp(package: str) -> str:
+    """SHA-256 of a package's sources, of this file and of the compiler's versions, in hex.
+
+    Args:
+        package: a folder of `laconic`.
+    """
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
-    for path in sorted(ROOM.rglob("*.py")):
-        digest.update(f"\n{path.relative_to(ROOM).as_posix()} {path.stat().st_size}\n".encode())
+    for path in [Path(__file__), *sorted((ROOT / package).rglob("*.py"))]:
+        digest.update(f"\n{path.relative_to(ROOT).as_posix()} {path.stat().st_size}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -117,7 +122,8 @@ class _Cache(FunctionCache):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
-        self._cache_file = _Files(self._cache_path, self._impl.filename_base, source_stamp())
+        package = Path(function.__code__.co_filename).relative_to(ROOT).parts[0]
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, source_stamp(package))
 
     def save_overload(self, sig: Any, data: Any) -> None:
         with suppress(OSError):  # The folder went read-only or the disk is full: kept in memory.

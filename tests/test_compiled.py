@@ -1,4 +1,4 @@
-"""Machine code that is kept on disk is never older than the sources of `laconic.coding`."""
+"""Machine code that is kept on disk is never older than the sources of its package."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from laconic.coding import compiled
+from laconic import compiled
 
 CALLEE = """
 from numba import njit
@@ -23,7 +23,7 @@ def scale(x):
 
 CALLER = """
 from laconic.coding.callee import scale
-from laconic.coding.compiled import compiled
+from laconic.compiled import compiled
 
 @compiled()
 def answer():
@@ -38,7 +38,7 @@ def copied(repository: Path, tmp_path: Path) -> Path:
     """A folder with a copy of the decorator, and two files whose functions call each other."""
     room = tmp_path / "laconic" / "coding"
     room.mkdir(parents=True)
-    shutil.copy(repository / "src" / "laconic" / "coding" / "compiled.py", room)
+    shutil.copy(repository / "src" / "laconic" / "compiled.py", room.parent)
     for folder in (room, room.parent):
         (folder / "__init__.py").touch()
     (room / "callee.py").write_text(CALLEE)
