@@ -28,7 +28,7 @@ import torch
 import laconic
 from laconic.cli import app
 from laconic.codecs.network.manifest import FLOATS
-from laconic.data.weights import encode_weights
+from laconic.data.weights.tensors import encode_weights
 from laconic.evaluation.report.markdown import markdown_table
 from laconic.evaluation.report.provenance import describe_run
 from laconic.types import NUMBER_BITS, TORCH_DTYPES, view_as

@@ -253,8 +253,8 @@ def shrink(
 
     from laconic.codecs.network import codec as network
     from laconic.codecs.network import posterior
-    from laconic.data.safetensors_file import BytesInMemory
-    from laconic.data.weights import open_weights
+    from laconic.data.weights.safetensors_file import BytesInMemory
+    from laconic.data.weights.tensors import open_weights
     from laconic.threads import using
 
     check_numbers(bits_per_weight=bits_per_weight, step_scale=step_scale)

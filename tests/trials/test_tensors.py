@@ -29,7 +29,7 @@ from laconic.codecs.network.file import NetworkFile
 from laconic.codecs.network.manifest import Entry, Method, read_manifest, write_manifest
 from laconic.coding.tensors import quantised
 from laconic.container import FieldReader, FieldWriter, Section, file, pack, unpack
-from laconic.data.weights import encode_weights, open_weights
+from laconic.data.weights.tensors import encode_weights, open_weights
 from laconic.errors import InputError
 from laconic.types import TORCH_DTYPES, shape_in_torch, view_as
 

@@ -69,7 +69,7 @@ def shrink(
     if sum(requests) > 1:
         raise typer.BadParameter("--tolerance, --bits-per-weight, --lossless, --codebook: give one")
     import laconic
-    from laconic.data.shards import find_shards
+    from laconic.data.weights.shards import find_shards
 
     start = time.perf_counter()
     files = find_shards(weights).files
@@ -121,7 +121,7 @@ def _measure(path: Path, data: bytes) -> list[dict[str, Any]]:
 
     from laconic.codecs.network.file import NetworkFile
     from laconic.codecs.network.tensor_errors import measure_errors
-    from laconic.data.weights import open_weights
+    from laconic.data.weights.tensors import open_weights
 
     with warnings.catch_warnings():  # Those of the file have been given when it was shrunk.
         warnings.simplefilter("ignore", UserWarning)
@@ -191,7 +191,7 @@ def expand(
     """
     from laconic.codecs.base import Decoding
     from laconic.codecs.network.file import NetworkFile
-    from laconic.data.weights import encode_weights
+    from laconic.data.weights.tensors import encode_weights
 
     start = time.perf_counter()
     writer = Writer([file], force)

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from laconic.codecs.base import LoadedModel
 from laconic.codecs.network.file import NetworkFile
-from laconic.data.weights import open_weights
+from laconic.data.weights.tensors import open_weights
 from laconic.errors import ConfigError, LaconicError, UnsupportedFileError
 from laconic.models import make_model
 

@@ -216,7 +216,7 @@ def test_order_does_not_matter_and_bytes_repeat() -> None:
 def test_safetensors_come_back_byte_for_byte(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_file(weights(), path, metadata={"format": "pt", "note": "ä"})
-    from laconic.data.weights import encode_weights
+    from laconic.data.weights.tensors import encode_weights
 
     file = NetworkFile.read(laconic.shrink(path, lossless=True))
     layout = [(e.name, e.dtype, e.shape, e.size_bytes) for e in file.entries]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from laconic.data.safetensors_file import StoredTensor, read_header
+from laconic.data.weights.safetensors_file import StoredTensor, read_header
 from laconic.errors import InputError
 
 ENDING: Final = ".safetensors"

@@ -9,8 +9,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from laconic.data.safetensors_file import NOTES, BytesInMemory, read_header
-from laconic.data.shards import read_shards
+from laconic.data.weights.safetensors_file import NOTES, BytesInMemory, read_header
+from laconic.data.weights.shards import read_shards
 from laconic.errors import InputError
 from laconic.types import NUMBER_BITS
 
@@ -24,7 +24,7 @@ def open_weights(
 
     Args:
         path: the path of a safetensors file, of an index of shards, or of a folder of them (see
-            `laconic.data.shards`); or the bytes of a file.
+            `laconic.data.weights.shards`); or the bytes of a file.
 
     Raises:
         InputError: a file is missing, damaged or not a safetensors file, an index does not fit its

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from laconic.data.foreign_weights import describe
+from laconic.data.weights.foreign import describe
 from laconic.errors import InputError
 from laconic.types import NUMBER_BITS, TORCH_DTYPES, view_as
 
