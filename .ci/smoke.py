@@ -1,7 +1,7 @@
 """Run every command of an installed laconic once, in an empty folder far from the checkout.
 
     PYTHON .ci/smoke.py core     # the distribution without extras
-    PYTHON .ci/smoke.py extras   # with the extras train, eval and flows
+    PYTHON .ci/smoke.py extras   # with the extras train, eval, flows and cryoem
 
 PYTHON is that of the environment. Prints a line for each command; the exit status is 1 where one
 of them fails. "core" also checks that commands that need an extra name it in one line.
@@ -37,6 +37,12 @@ data: {kind: binary, folder: small, split: train, batch: 4}
 loop: {steps: 8, log_steps: 2, precision: 32-true}
 folder: run
 """
+
+
+MODEL = "".join(
+    f"ATOM  {k:5d}  CA  ALA A{k:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           C\n"
+    for k, (x, y, z) in enumerate([(0, 0, 0), (12, 3, -4), (-9, 8, 10), (5, -14, 6)], 1)
+)
 
 
 def laconic(*arguments: object, status: int = 0) -> str:
@@ -83,6 +89,7 @@ def write_inputs() -> None:
     np.savez("data/small/binarized_mnist.npz", train=packed, test=packed[:5])
     Path("recipe.yaml").write_text(RECIPE)
     Path("sweep.yaml").write_text(SWEEP)
+    Path("model.pdb").write_text(MODEL)
 
 
 def check_core() -> None:
@@ -109,10 +116,11 @@ def check_core() -> None:
     refused_without("eval", "demo", "-o", "demo")
     refused_without("train", "train", "recipe.yaml", "--data", "data")
     refused_without("train", "rd", "run", "sweep.yaml", "--data", "data")
+    refused_without("cryoem", "fsc", "a.mrc", "b.mrc")
 
 
 def check_extras() -> None:
-    """The commands that need the extras train, eval and flows."""
+    """The commands that need the extras train, eval, flows and cryoem."""
     laconic("evaluate", "folder", "--quality", "50", "--against", "jpeg", "--html", "page.html")
     check("</html>" in Path("page.html").read_text(), "evaluate writes a page")
     laconic("demo", "-o", "demo")
@@ -121,6 +129,10 @@ def check_extras() -> None:
     laconic("rd", "run", "sweep.yaml", "--data", "data")
     laconic("rd", "plot", "sweep", "-o", "plane")
     check(Path("plane/report.html").exists(), "rd plot writes a page")
+    small = ("--box", "16", "--pixel-size", "4", "--number", "40")
+    laconic("simulate", "model.pdb", "-o", "p.mrcs", "--star", "p.star", *small)
+    laconic("reconstruct", "p.star", "-o", "map.mrc", "--half-maps", "--ignore-ctf")
+    check("0.143" in laconic("fsc", "map-half1.mrc", "map-half2.mrc"), "fsc names a resolution")
     laconic("bench", "rec", "--quick", "--coder", "greedy", "--json", "rec.json")
 
 
