@@ -72,7 +72,7 @@ def test_json_and_info(weights: Path) -> None:
         (["--tolerance", "0.1", "--lossless"], 2, "one of"),
         (["--codebook", "8", "--lossless"], 2, "one of"),
         (["--codebook", "300"], 1, "from 1 to 255"),
-        (["--tolerance", "many"], 2, "no number"),
+        (["--tolerance", "many"], 2, "not a number"),
         (["--tolerance", "2"], 1, "tolerance is 2"),
         (["--tolerance", "b.*=0.1"], 1, "b.*"),
         (["--bits-per-weight", "0.01"], 1, "is the least"),

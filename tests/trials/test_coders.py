@@ -172,7 +172,7 @@ def test_line_25_a_size_above_the_finest_file_gives_that_file_with_a_warning() -
         data = laconic.compress(image, bpp=1)
     assert same(laconic.decompress(data), image)
     note = laconic.open(data).info.to_dict()["note"]
-    assert "fits the 1 bits per pixel" in note
+    assert "fits the requested 1 bits per pixel" in note
 
 
 @pytest.mark.slow

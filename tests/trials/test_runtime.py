@@ -77,8 +77,8 @@ def test_line_17_a_read_only_installation_without_a_home_works(
     """Folders named `__pycache__` cannot be made (not even by root), nor one for the user."""
     room = tmp_path / "laconic" / "coding"
     room.mkdir(parents=True)
-    for name in ("compiled.py", "random.py", "__init__.py"):
-        shutil.copy(repository / "src" / "laconic" / "coding" / name, room / name)
+    for name in ("compiled.py", "coding/random.py", "coding/__init__.py"):
+        shutil.copy(repository / "src" / "laconic" / name, room.parent / name)
     (tmp_path / "laconic" / "__init__.py").touch()
     (room / "__pycache__").touch()
     (tmp_path / "laconic" / "__pycache__").touch()
@@ -364,7 +364,7 @@ def test_line_31_other_lists_take_both_forms() -> None:
     assert split_list(["a", "b,c", " d , ", ""]) == ["a", "b", "c", "d"]
     got = CliRunner().invoke(app, ["bench", "rec", "--coder", "greedy,nonsense"])
     assert got.exit_code == 1
-    assert "no coder is called 'nonsense'" in got.stderr
+    assert "no coder is named 'nonsense'" in got.stderr
 
 
 def test_line_31_too_few_points_are_said(evaluate: Callable[..., Result]) -> None:

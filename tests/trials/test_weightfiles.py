@@ -79,7 +79,7 @@ def test_line_21_a_tensor_called_metadata_is_kept_or_named(tmp_path: Path) -> No
     (tmp_path / "net.lac").write_bytes(data)
     result = run("expand", tmp_path / "net.lac")
     assert result.exit_code == 1
-    assert "a tensor called '__metadata__'" in result.stderr
+    assert "a tensor named '__metadata__'" in result.stderr
     assert "laconic.expand" in result.stderr
     assert not (tmp_path / "net.safetensors").exists()
 

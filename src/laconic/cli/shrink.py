@@ -67,7 +67,9 @@ def shrink(
     tolerances = _tolerances(tolerance or [])
     requests = (bool(tolerances), bits_per_weight is not None, lossless, codebook is not None)
     if sum(requests) > 1:
-        raise typer.BadParameter("--tolerance, --bits-per-weight, --lossless, --codebook: give one")
+        raise typer.BadParameter(
+            "give only one of --tolerance, --bits-per-weight, --lossless, --codebook"
+        )
     import laconic
     from laconic.data.weights.shards import find_shards
 

@@ -143,7 +143,7 @@ def test_target_size(codec: ImageCodec) -> None:
         assert 0.97 * bpp < 8 * len(data) / 96**2 <= bpp
     with pytest.raises(UnreachableTargetError, match="smallest file"):
         codec.encode(image, bpp=0.001)
-    with pytest.warns(SmallFileWarning, match="fewer than the 500"):
+    with pytest.warns(SmallFileWarning, match="fewer than the requested 500"):
         data = codec.encode(image, bpp=500.0)
     assert data == codec.encode(image, quality=100)
     with pytest.raises(InputError, match="above 0"):

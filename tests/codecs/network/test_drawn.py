@@ -278,7 +278,7 @@ def test_wrong_networks_are_refused() -> None:
     with pytest.raises(InputError, match="order"):
         shrink_drawn(net, order=["0"])
     shrink_drawn(net, order=["3", "0"], coder=QUICK)
-    with pytest.raises(InputError, match="before"):
+    with pytest.raises(InputError, match="encoded already"):
         shrink_drawn(net)
     other = nn.Sequential(nn.Linear(3, 3))
     with pytest.raises(InputError, match="no layers"):

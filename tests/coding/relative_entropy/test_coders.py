@@ -146,5 +146,5 @@ def test_ladders() -> None:
     assert [c.id for c in ladder_coders("is-gs", 3)] == ["importance", "importance", "greedy"]
     assert [c.id for c in ladder_coders(DEFAULT_CODER, 2)] == [DEFAULT_CODER] * 2
     assert ladder_coders("is-gs", 0) == []
-    with pytest.raises(ConfigError, match="no coder is called"):
+    with pytest.raises(ConfigError, match="no coder is named"):
         ladder_coders("nonsense", 2)

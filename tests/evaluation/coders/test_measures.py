@@ -18,7 +18,7 @@ SMALL = Plan((0.1, 1.0), 4, (4, 8), 2, (0.3,), 2, 2, (50,), 60.0)
 @pytest.mark.parametrize("kl", [0.1, 1.0, 4.0])
 def test_homogeneous_latents_have_the_kl_that_was_asked_for(kl: float) -> None:
     level = coders.homogeneous_level(kl, 64)
-    row = coders.measure(CODERS["greedy"](), level)
+    row = coders.measure_message(CODERS["greedy"](), level)
     # The KL per dimension has variance (1 - 4^-kl)² / (2 ln² 2): below 1.05.
     assert row["kl_per_dim"] == pytest.approx(kl, abs=4 * np.sqrt(1.05 / row["dims"]))
 
@@ -31,7 +31,7 @@ def test_the_ladder_level_is_smoothed_like_scipys() -> None:
 
 
 def test_exact_draws_lose_nothing() -> None:
-    row = coders.measure(CODERS["rejection"](), coders.ladder_level(0.3, 32))
+    row = coders.measure_message(CODERS["rejection"](), coders.ladder_level(0.3, 32))
     assert abs(row["bias"]) < 4 * np.sqrt(2 / row["dims"])
     assert abs(row["loss_db"]) < 0.1
     assert row["round_trip"]

@@ -201,7 +201,7 @@ def test_what_cannot_be_annealed_says_so(linear_gaussian: Model, choices: Model)
     model.levels = 2
     with pytest.raises(UnavailableMeasureError, match="2 levels"):
         annealed(model, model.draw(3))
-    with pytest.raises(UnavailableMeasureError, match="no real numbers"):
+    with pytest.raises(UnavailableMeasureError, match="only latents that are real numbers"):
         annealed(choices(), choices().all_images)
 
 
