@@ -68,7 +68,7 @@ def shrink(
     requests = (bool(tolerances), bits_per_weight is not None, lossless, codebook is not None)
     if sum(requests) > 1:
         raise typer.BadParameter(
-            "give only one of --tolerance, --bits-per-weight, --lossless, --codebook"
+            "give one of --tolerance, --bits-per-weight, --lossless, --codebook"
         )
     import laconic
     from laconic.data.weights.shards import find_shards
