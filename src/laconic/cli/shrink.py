@@ -19,6 +19,8 @@ from laconic.cli.common import (
 from laconic.cli.lists import split_list
 from laconic.cli.outputs import Force, Out, Writer, place_outputs, to_path
 
+ONLY_ONE = "give only one of --tolerance, --bits-per-weight, --lossless, --codebook"
+
 
 def shrink(
     weights: Annotated[
@@ -67,9 +69,7 @@ def shrink(
     tolerances = _tolerances(tolerance or [])
     requests = (bool(tolerances), bits_per_weight is not None, lossless, codebook is not None)
     if sum(requests) > 1:
-        raise typer.BadParameter(
-            "give one of --tolerance, --bits-per-weight, --lossless, --codebook"
-        )
+        raise typer.BadParameter(ONLY_ONE)
     import laconic
     from laconic.data.weights.shards import find_shards
 
