@@ -54,14 +54,24 @@ def draw_binary(path: Path, split: str) -> Tensor:
     Raises:
         InputError: the file is missing or damaged, or the array does not hold square images.
     """
-    grey = _read_array(path, split)
-    if grey.dtype != np.uint8 or grey.ndim < 3 or grey.shape[-1] != grey.shape[-2]:
-        raise InputError(f"{path}: '{split}' does not hold square images of bytes")
+    grey = read_greys(path, split)
     words = np.random.Philox(key=0).random_raw(-(-grey.size // 4))
     drawn = words.astype("<u8").view("<u2")[: grey.size].astype(np.uint32)
     threshold = (drawn * 255 >> 16).reshape(grey.shape)  # Uniform on 0 ... 254.
     bits = (grey > threshold).astype(np.uint8)
     return torch.from_numpy(bits.reshape(-1, 1, *grey.shape[-2:]))
+
+
+def read_greys(path: Path, split: str) -> NDArray[np.uint8]:
+    """Grey square images of an .npz file, such as Omniglot's, `(..., side, side)`.
+
+    Raises:
+        InputError: the file is missing or damaged, or the array does not hold square images.
+    """
+    grey = _read_array(path, split)
+    if grey.dtype != np.uint8 or grey.ndim < 3 or grey.shape[-1] != grey.shape[-2]:
+        raise InputError(f"{path}: '{split}' does not hold square images of bytes")
+    return grey
 
 
 def _read_array(path: Path, name: str) -> NDArray[Any]:

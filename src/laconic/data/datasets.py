@@ -159,6 +159,21 @@ BROUGHT: Final = (
         ),
     ),
     DataSet(
+        "svhn",
+        "house numbers, 32x32, pictures that CIFAR-10's classifiers should be uncertain on",
+        instructions="copy pictures of the test set into the folder.",
+    ),
+    DataSet(
+        "tiny-imagenet",
+        "photographs of objects, as `svhn`; brought to 32x32 when read",
+        instructions="copy pictures of the validation set into the folder.",
+    ),
+    DataSet(
+        "isun",
+        "photographs of scenes, as `svhn`; brought to 32x32 when read",
+        instructions="copy pictures into the folder.",
+    ),
+    DataSet(
         "anchors",
         "published rate-distortion tables of other codecs on Kodak",
         marker="kodak-rd",

@@ -11,6 +11,7 @@ from laconic.data.cifar import load_cifar
 from laconic.data.datasets import data_root
 from laconic.data.idx import load_digits
 from laconic.data.jpeg_pack import load_jpeg_pack
+from laconic.data.outliers import CIFAR, MNIST, load_outliers
 from laconic.errors import ConfigError, InputError
 from laconic.networks.lenet import lenet_5_caffe, lenet_300_100
 from laconic.networks.resnet import ResNet
@@ -38,6 +39,8 @@ class Data:
         test_inputs: as `inputs`.
         test_labels: as `labels`.
         augment: what training does to a batch's inputs.
+        mean: subtracted from pixels in [0, 1], by channel.
+        scale: of the channels, by which the rest was divided.
     """
 
     inputs: Tensor
@@ -45,6 +48,14 @@ class Data:
     test_inputs: Tensor
     test_labels: Tensor
     augment: Augment | None = None
+    mean: Tensor | None = None
+    scale: Tensor | None = None
+
+    def to_inputs(self, pictures: Tensor) -> Tensor:
+        """Pictures of other sets, with pixels in [0, 1], as the task's own are given."""
+        if self.mean is None or self.scale is None:
+            return pictures
+        return (pictures - self.mean) / self.scale
 
 
 def load_digits_task(root: Path) -> Data:
@@ -74,7 +85,8 @@ def load_cifar_task(root: Path) -> Data:
     else:
         raise InputError(f"{archive} is missing; `laconic data fetch cifar10` downloads it")
     mean, scale = (part[:, None, None] for part in (x.mean((0, 2, 3)), x.std((0, 2, 3))))
-    return Data((x - mean) / scale, y, (test_x - mean) / scale, test_y, shift_and_mirror)
+    inputs = ((x - mean) / scale, y, (test_x - mean) / scale, test_y)
+    return Data(*inputs, shift_and_mirror, mean, scale)
 
 
 TASKS: Mapping[str, Callable[[Path], Data]] = {
@@ -83,6 +95,30 @@ TASKS: Mapping[str, Callable[[Path], Data]] = {
     "cifar10": load_cifar_task,
 }
 """By the name in recipes; each is given the folder of all data sets."""
+
+
+OUTLIERS: Mapping[str, tuple[str, ...]] = {
+    "mnist": MNIST,
+    "mnist-shifted": MNIST,
+    "cifar10": CIFAR,
+}
+"""Sets that a task's classifiers should be uncertain on, of `laconic.data.outliers`."""
+
+
+def outliers(name: str, set_name: str, count: int = 10_000, seed: int = 0) -> Tensor:
+    """Pictures of another set, as inputs of a task's classifiers.
+
+    Args:
+        name: of the task.
+        set_name: one of `laconic.data.outliers.NAMES`; `OUTLIERS` has those of each task.
+        count: most pictures.
+        seed: of noise, crops and choices.
+    """
+    data = task(name, 0)
+    channels, height, width = data.test_inputs.shape[1:]
+    return data.to_inputs(
+        load_outliers(set_name, data_root(), (channels, height, width), count, seed)
+    )
 
 
 def task(name: str, hold_out: int) -> Data:
@@ -111,4 +147,6 @@ def held_out(data: Data, count: int) -> Data:
         raise ConfigError(f"{count} examples cannot be held out of {len(data.inputs)}")
     first = len(data.inputs) - count
     x, y = data.inputs, data.labels
-    return Data(x[:first], y[:first], x[first:], y[first:], data.augment)
+    return replace(
+        data, inputs=x[:first], labels=y[:first], test_inputs=x[first:], test_labels=y[first:]
+    )
