@@ -67,7 +67,7 @@ def results_page(found: Mapping[Path, Mapping[str, Any]], root: Path) -> str:
 
 
 def readme_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
-    """The README's table: the figures that a user asks for, each beside the best alternative."""
+    """The README's table: the figures that a user needs, each beside the best alternative."""
     documents = {path.parts[1]: document for path, document in found.items()
                  if path.parts[0] == "experiments" and len(path.parts) == 3}  # fmt: skip
     nncodec = found.get(Path("benchmarks/network/results.json"), {}).get("whole_tool", [])
@@ -200,7 +200,7 @@ PLANE_HEAD = (
 def _plane_row(point: Mapping[str, Any]) -> list[str]:
     value = {name: one.get("value") for name, one in point["measures"].items()}
     bits_back = point["files"].get("bits_back", {})
-    told = point["files"].get("relative_entropy", {})
+    drawn = point["files"].get("relative_entropy", {})
     return [
         f"`{point['name']}`",
         number(value.get("rate_nats"), 2),
@@ -209,7 +209,7 @@ def _plane_row(point: Mapping[str, Any]) -> list[str]:
         number(value.get("iwae_nats"), 2),
         number(bits_back.get("bits_per_image"), 1),
         number(bits_back.get("ideal_bits_per_image"), 1),
-        number(told.get("bits_per_image"), 1),
+        number(drawn.get("bits_per_image"), 1),
     ]
 
 

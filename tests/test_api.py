@@ -171,6 +171,6 @@ def test_cut_archives() -> None:
         list(pictures)
 
 
-def test_lossless_asks_for_a_lossless_model(image: Image.Image) -> None:
+def test_lossless_needs_a_lossless_model(image: Image.Image) -> None:
     with pytest.raises(laconic.ConfigError, match="lossy"):
         laconic.compress(image, lossless=True, effort=9)

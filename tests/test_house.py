@@ -28,7 +28,7 @@ SLOW_PAGES = {"README.md", "tutorial.md", "weights.md"}
 FENCE = re.compile(r"(<!-- not run: .+? -->\n)?^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 MACHINE_PATH = re.compile(r"/(root|home/[a-z]\w*|work/(main|shared)|tmp/[a-z]\w*|opt/[a-z]\w*)\b")
 RIDDLES = re.compile(
-    r"\b(told|tells?|telling|hears?|heard|hearing|foresee[ns]?|wish(es)?|mends?|climbs|nobody"
+    r"\b(told|tells?|telling|hears?|heard|hearing|foresee[ns]?|foresaw|wish(es)?|mends?|climbs|nobody"
     r"|whoever|asked for|asks? for)\b",
     re.IGNORECASE,
 )
@@ -185,26 +185,30 @@ def test_no_folder_or_function_is_too_large() -> None:
 
 
 def prose_of(path: Path) -> list[tuple[int, str]]:
-    """Lines of a page without its code; or of a module's docstrings, comments and messages."""
+    """Lines of a page; or a module's docstrings, comments, messages and own names."""
     text = path.read_text()
     if path.suffix == ".md":
         return list(enumerate(text.splitlines(), 1))
     kinds = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", -1)}
-    return [
-        (token.start[0] + offset, line)
-        for token in tokenize.generate_tokens(io.StringIO(text).readline)
-        if token.type in kinds and not token.string.isidentifier()
-        for offset, line in enumerate(token.string.splitlines())
-    ]
+    found, attribute = [], False
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.NAME and not attribute:  # `file.tell` is Python's name.
+            found.append((token.start[0], token.string.replace("_", " ")))
+        elif token.type in kinds:
+            found += [(token.start[0] + i, s) for i, s in enumerate(token.string.splitlines())]
+        attribute = token.string == "."
+    return found
 
 
 def test_prose_uses_plain_words() -> None:
-    """Docstrings, comments, messages and pages say encode, store, request; results.md is made."""
+    """Words and names say encode, store, request; results.md is made from results."""
     pages = [page for page in PAGES if page.name not in ("README.md", "results.md")]
-    files = [*sorted((REPOSITORY / "src").rglob("*.py")), *pages, REPOSITORY / "CONTRIBUTING.md"]
+    folders = ("src", "tests", "experiments", "benchmarks")
+    modules = [path for name in folders for path in sorted((REPOSITORY / name).rglob("*.py"))]
+    modules.remove(Path(__file__).resolve())  # It lists the words.
     found = [
         f"{path.relative_to(REPOSITORY)}:{number}: {hit[0]}"
-        for path in files
+        for path in [*modules, *pages, REPOSITORY / "CONTRIBUTING.md"]
         for number, line in prose_of(path)
         if (hit := RIDDLES.search(re.sub(r"`[^`]*`", "", line)))
     ]

@@ -41,7 +41,7 @@ def test_parts_run_side_by_side_on_one_thread_of_torch_each() -> None:
 
 
 def test_nothing_runs_side_by_side_below_each() -> None:
-    """Whatever asks for threads there: a pool that waits for itself would wait for ever."""
+    """Whatever starts threads there: a pool that waits for itself would wait for ever."""
 
     def work(_: int) -> list[int]:
         with using(3, alone=True):

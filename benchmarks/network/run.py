@@ -48,7 +48,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "uniform, qp -32": {"use_dq": False, "qp": -32},
     "uniform, qp -24": {"use_dq": False, "qp": -24},
 }
-"""What NNCodec is asked for; its defaults are qp -32 and a trellis (dependent quantisation)."""
+"""NNCodec's settings; its defaults are qp -32 and a trellis (dependent quantisation)."""
 
 
 def digits(root: Path, part: str) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,7 @@ def load_nncodec() -> Any:
     """Its entry for networks.
 
     It imports torchvision, which it needs for its own examples alone. A torchvision that was built
-    for another torch lacks operators; declaring those that it asks for is enough for the import.
+    for another torch lacks operators; declaring those that it needs is enough for the import.
     """
     library = torch.library.Library("torchvision", "FRAGMENT")
     while True:

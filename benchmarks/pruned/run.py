@@ -3,7 +3,7 @@
     python benchmarks/pruned/run.py [--weights NAME=plain.safetensors]
 
 Channels are switched off at random until the sizes are the sources' for group normal-Jeffreys,
-8-13-88-13, and group horseshoe, 5-10-76-16; speed asks for sizes only. Trained networks are state
+8-13-88-13, and group horseshoe, 5-10-76-16; speed depends on sizes only. Trained networks are state
 dicts with exact zeros where they are pruned, such as `plain.safetensors` in the folder of a run of
 network compression. A network and what is left of it take turns, so that whatever else the machine
 does meets both.

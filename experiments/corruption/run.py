@@ -68,7 +68,7 @@ def make_network() -> bytes:
 
 
 def make_drawn() -> bytes:
-    """A file of weights that are told as draws."""
+    """A file of weights that are encoded as draws."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 10))
     convert(net, "miracle")

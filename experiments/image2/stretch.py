@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    # Transforms and heads ask for full precision: coefficients span five orders of magnitude.
+    # Transforms and heads need full precision: coefficients span five orders of magnitude.
     torch.backends.cudnn.allow_tf32 = False
     config = read_config(HERE / "config.yaml", [f"start_from={options.weights}", *options.set])
     if not run(config, options.minutes, options.cooldown, options.weights):

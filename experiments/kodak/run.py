@@ -113,9 +113,9 @@ def samples(codec: OurCodec, folder: Path, config: Config) -> Rows:
 def lengths(point: Point) -> dict[str, Any]:
     """Bits per pixel of one setting over all pictures, in all and by level and part."""
     pixels = sum(image.width * image.height for image in point.images)
-    told = [image.code_length for image in point.images if image.code_length]
+    known = [image.code_length for image in point.images if image.code_length]
     levels = []
-    for group in zip(*(length.levels for length in told), strict=True):
+    for group in zip(*(length.levels for length in known), strict=True):
         parts: dict[str, float] = {}
         for level in group:
             for name, bits in level.parts.items():
@@ -127,17 +127,17 @@ def lengths(point: Point) -> dict[str, Any]:
         levels.append(
             {"ideal": ideal, "theory": theory, "written": written, "ratio": ratio, "parts": parts}
         )
-    ideal = sum(length.ideal_bits for length in told)
-    file = sum(length.file_bits for length in told)
+    ideal = sum(length.ideal_bits for length in known)
+    file = sum(length.file_bits for length in known)
     return {
         "quality": point.setting,
         "bpp": point.mean("bpp"),
         "ideal": ideal / pixels,
-        "theory": sum(length.theory_bits for length in told) / pixels,
+        "theory": sum(length.theory_bits for length in known) / pixels,
         "file": file / pixels,
-        "header": sum(length.overhead_bits for length in told) / pixels,
+        "header": sum(length.overhead_bits for length in known) / pixels,
         "file_over_ideal": file / ideal,
-        "worst_file_over_ideal": max(one.file_bits / one.ideal_bits for one in told),
+        "worst_file_over_ideal": max(one.file_bits / one.ideal_bits for one in known),
         "levels": levels,
     }
 

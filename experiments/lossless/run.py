@@ -251,7 +251,7 @@ def targets(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def measure(root: Path, names: list[str]) -> None:
-    """Make tables anew; those not asked for stay as they are."""
+    """Make tables anew; those not named stay as they are."""
     path = HERE / "results.json"
     document = json.loads(path.read_text()) if path.exists() else {}
     document["title"] = "Lossless files of real pictures"

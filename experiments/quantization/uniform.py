@@ -8,7 +8,7 @@ z = l + S/(S + 1) (o - l), as the Gaussian ladder's posterior does. Rate: -log2 
 N(l, S) in the cell,
 Φ((o - l + w/2)/√S) - Φ((o - l - w/2)/√S).
 
-- dithered: the receiver knows U, the sender tells k = round(y/w - U) (Agustsson & Theis 2020);
+- dithered: the receiver knows U, the sender encodes k = round(y/w - U) (Agustsson & Theis 2020);
 - rounded: U = 0, at coding time alone (Balle et al. 2018); decoded to the cell's mean instead.
 
 Both choose their frequency tables by the receiver's floats: real bytes, decoded here, but not

@@ -104,7 +104,7 @@ LOOP = (
     "laconic.lab.sweep", "laconic.lab.workers", "laconic.lab.runs", "laconic.lab.contract",
     "laconic.lab.recipes", "laconic.lab.recipes.latent", "laconic.training.loop",
 )  # fmt: skip
-"""What is imported anew, so that it asks for lightning."""
+"""What is imported anew, so that it imports lightning."""
 
 
 @pytest.mark.parametrize("name", ["zuko.nn", "lightning.fabric", "yaml", "matplotlib.figure"])
@@ -113,9 +113,9 @@ def test_a_missing_extra_is_one_line_before_anything_is_done(
 ) -> None:
     folder, report = config.with_name("point"), config.with_name("report")
     folder.mkdir()
-    told = {f"{key}_nats": {"value": 0.0, "error": 0.0} for key in ("rate", "distortion")}
+    measures = {f"{key}_nats": {"value": 0.0, "error": 0.0} for key in ("rate", "distortion")}
     point = {"format": "laconic rd point 1", "name": "a", "family": "a", "data": "d"}
-    (folder / "result.json").write_text(json.dumps(point | {"measures": told}))
+    (folder / "result.json").write_text(json.dumps(point | {"measures": measures}))
     for module in LOOP if name == "lightning.fabric" else ():
         importlib.import_module(module)
         monkeypatch.delitem(sys.modules, module)

@@ -27,7 +27,7 @@ class Upstream:
     Attributes:
         url: of the file.
         cut: bytes after which the next answer breaks off; 0: never.
-        ranges: what each request asked for.
+        ranges: the range of each request.
         knows_ranges: whether parts are served.
         status: of every answer, where it is an error.
     """

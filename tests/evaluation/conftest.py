@@ -199,8 +199,8 @@ class LinearGaussian(NormalLadder):
     @property
     def information(self) -> float:
         """I(X; Z) under the encoder, of the images that `draw` gives."""
-        told = self.reader.T @ self.covariance @ self.reader
-        whole = torch.diag(self.scale.square()) + told
+        explained = self.reader.T @ self.covariance @ self.reader
+        whole = torch.diag(self.scale.square()) + explained
         return float(0.5 * torch.logdet(whole) - self.scale.log().sum())
 
 

@@ -35,7 +35,7 @@ CONFIG = CropConfig(patch=16, images=3)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Five pictures whose pixels tell their row and column, and one that is too small."""
+    """Five pictures whose pixels hold their row and column, and one that is too small."""
     found = tmp_path / "holiday"
     found.mkdir()
     rows, columns = np.mgrid[:24, :30].astype(np.uint8)
@@ -179,7 +179,7 @@ def test_other_weights_or_pictures_are_never_mixed(crops: Crops, tmp_path: Path)
     assert not (tmp_path / "pyramid-beta-0.02").exists()
 
 
-def test_lossless_models_tell_no_densities(crops: Crops, tmp_path: Path) -> None:
+def test_lossless_models_have_no_densities(crops: Crops, tmp_path: Path) -> None:
     sizes = {"strides": [4], "latents": [2], "widths": [4]}
     model = make_model({"name": "pixels", **sizes})
     assert isinstance(model, PixelLadder)

@@ -58,8 +58,8 @@ def test_a_run_leaves_its_point(sweep_config: dict[str, Any]) -> None:
     run = plan(sweep_config)[0]
     result = finish(run)
     assert result == read_result(run)
-    told = {key: result[key] for key in ("format", "name", "family", "data", "seed", "steps")}
-    assert told == {
+    facts = {key: result[key] for key in ("format", "name", "family", "data", "seed", "steps")}
+    assert facts == {
         "format": "laconic rd point 1",
         "name": "dense beta 0.5",
         "family": "dense",

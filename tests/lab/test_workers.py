@@ -1,4 +1,4 @@
-"""Several processes: each run is done once, failures are told, nothing outlives its parent."""
+"""Several processes: each run is done once, failures are reported, nothing outlives its parent."""
 
 import io
 import json
@@ -22,7 +22,7 @@ WORKER = """
     import json, pathlib, sys, time
     run = json.loads(sys.stdin.readline())
     folder = pathlib.Path(run["recipe"]["folder"])
-    with (folder / "told").open("a") as file:
+    with (folder / "record").open("a") as file:
         file.write(run["name"] + "\\n")
     print(json.dumps(["train", 1, 2]), flush=True)
     print("no JSON", flush=True)
@@ -66,7 +66,7 @@ def work_off(plan: Sweep) -> tuple[workers.Outcome, list[tuple[str, str]], list[
 
 
 @pytest.mark.usefixtures("_unchecked")
-def test_failures_are_told_and_the_others_go_on(tmp_path: Path) -> None:
+def test_failures_are_reported_and_the_others_go_on(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     plan = sweep(tmp_path, ("a", "b"), ("c", "bad", "d", "e"), ("mute",), ("file",))
     outcome, ended, shares = work_off(plan)
@@ -78,8 +78,8 @@ def test_failures_are_told_and_the_others_go_on(tmp_path: Path) -> None:
     assert dict(ended) == outcome.failed | dict.fromkeys(outcome.done, "")
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
-    assert (tmp_path / "a" / "told").read_text() == "a\n"
-    assert not (tmp_path / "d" / "told").exists()
+    assert (tmp_path / "a" / "record").read_text() == "a\n"
+    assert not (tmp_path / "d" / "record").exists()
 
 
 @pytest.mark.usefixtures("_unchecked")
@@ -107,12 +107,12 @@ def test_a_worker_stops_when_its_parent_is_gone(
             saved.append(given.place.name)
 
     monkeypatch.setattr(workers, "complete", complete)
-    told = io.StringIO()
+    reports = io.StringIO()
     os.write(writer, (json.dumps(asdict(run(tmp_path, "a"))) + "\n").encode())
     with os.fdopen(reader) as given, pytest.raises(KeyboardInterrupt):
-        workers.work(given, told)
+        workers.work(given, reports)
     assert saved == ["a"]
-    assert told.getvalue() == '["train", 1, 2]\n'
+    assert reports.getvalue() == '["train", 1, 2]\n'
 
 
 @pytest.mark.usefixtures("_unchecked")
@@ -134,7 +134,7 @@ def interrupt_when(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def followed(pool: workers._Pool, run: Run, line: str) -> None:
         follow(pool, run, line)
-        both = all((folder / f"long-{index}" / "told").exists() for index in range(2))
+        both = all((folder / f"long-{index}" / "record").exists() for index in range(2))
         if both and once.acquire(blocking=False):
             os.kill(os.getpid(), signal.SIGINT)
 

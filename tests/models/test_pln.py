@@ -1,4 +1,4 @@
-"""The two-level ladder: who tells whom, and the source's sizes. Common laws: test_vae.py."""
+"""The two-level ladder: the order of levels, the source's sizes. Common laws: test_vae.py."""
 
 import pytest
 import torch

@@ -108,7 +108,7 @@ def test_untrained_steering_changes_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["vae, steered", "pln, steered"])
-def test_trained_steering_tells_qualities_apart(name: str) -> None:
+def test_trained_steering_separates_qualities(name: str) -> None:
     model = build(name)
     x = torch.rand(1, 3, 64, 64)
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-6)

@@ -31,7 +31,7 @@ def test_place_by_place_says_what_all_at_once_says(config: PixelCNNConfig) -> No
     z = torch.randn(2, 3).double()
     whole, walk = network(x, z), PixelCNNWalk(network, z)
     for row, column in product(range(config.grid), repeat=2):
-        told = walk.logits((row, column))
-        assert torch.allclose(told, whole[:, :, row, column], atol=1e-9), (row, column)
+        logits = walk.logits((row, column))
+        assert torch.allclose(logits, whole[:, :, row, column], atol=1e-9), (row, column)
         top, left = row * config.patch, column * config.patch
         walk.put((row, column), x[:, :, top : top + config.patch, left : left + config.patch])

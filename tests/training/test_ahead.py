@@ -1,4 +1,4 @@
-"""Batches prepared ahead are those that were asked for."""
+"""Batches prepared ahead are those that were requested."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from laconic.training.ahead import Ahead
 
 
 class Numbers:
-    """Batch number `index` holds `index`; it notes what was asked for."""
+    """Batch number `index` holds `index`; it notes what was requested."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []

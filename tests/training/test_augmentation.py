@@ -47,7 +47,7 @@ def window(picture: torch.Tensor, down: int, right: int) -> torch.Tensor:
     return picture[:, down : down + 5, right : right + 7]
 
 
-def test_batches_are_changed_the_same_way_whenever_they_are_asked_for() -> None:
+def test_batches_are_changed_the_same_way_whenever_they_are_requested() -> None:
     x, y = torch.rand(40, 1, 6, 6), torch.arange(40)
     batches = LabelledBatches(x, y, 10, seed=3, augment=shift_and_mirror)
     first, labels = batches.batch(2)

@@ -652,7 +652,7 @@ def test_list_the_contents_of_an_archive(tmp_path: Path) -> None:
     refused(run("info", folder / "a.lac", "--list"), "a.lac", "no archive")
 
 
-def test_a_result_that_is_larger_than_its_input_is_told(
+def test_a_result_that_is_larger_than_its_input_is_reported(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     board, weights = tmp_path / "board.png", tmp_path / "net.safetensors"

@@ -112,7 +112,7 @@ def test_line_04_transparent_grey_of_few_bits_stays_transparent(
 
 
 def test_line_04_transparency_and_profile_of_16_bit_grey_are_kept(tmp_path: Path) -> None:
-    path, profile = tmp_path / "deep.png", b"a profile that nobody can read"
+    path, profile = tmp_path / "deep.png", b"a profile without a meaning"
     Image.fromarray(DEEP).save(path, transparency=int(DEEP[3, 3]), icc_profile=profile)
     with pytest.warns(LossyInputWarning, match="16 bits"):
         picture = take_apart(read_image(path))
@@ -470,7 +470,7 @@ def test_line_32_text_above_the_limit_is_dropped_with_a_warning(tmp_path: Path) 
     path, notes = tmp_path / "talkative.png", PngImagePlugin.PngInfo()
     notes.add_text("long", "x" * (PngImagePlugin.MAX_TEXT_CHUNK + 1), zip=True)
     notes.add_itxt("long too", "y" * (PngImagePlugin.MAX_TEXT_CHUNK + 1), zip=True)
-    notes.add_text("Author", "A. Nobody")
+    notes.add_text("Author", "A. Writer")
     Image.fromarray(DEEP).save(path, pnginfo=notes)
     with pytest.raises(ValueError, match="too large"):
         Image.open(path)
@@ -478,7 +478,7 @@ def test_line_32_text_above_the_limit_is_dropped_with_a_warning(tmp_path: Path) 
         with pytest.warns(MetadataWarning, match="text"):
             image = read(path)
         assert np.array_equal(np.asarray(image), DEEP)
-        assert image.info["Author"] == "A. Nobody"
+        assert image.info["Author"] == "A. Writer"
     with pytest.warns(MetadataWarning, match="text"):  # An archive reads its pictures twice.
         data = laconic.archive([path.read_bytes()])
     assert np.array_equal(np.asarray(dict(laconic.unarchive(data))["00000.png"]), DEEP)

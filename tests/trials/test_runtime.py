@@ -379,7 +379,7 @@ def test_line_31_too_few_points_are_said(evaluate: Callable[..., Result]) -> Non
 
 
 @pytest.mark.slow
-def test_line_31_the_page_shows_every_codec_that_was_asked_for(
+def test_line_31_the_page_shows_every_codec_that_was_requested(
     evaluate: Callable[..., Result], tmp_path: Path
 ) -> None:
     """AVIF as its very file, JPEG 2000, which browsers cannot show, through WebP."""

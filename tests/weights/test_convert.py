@@ -23,7 +23,7 @@ def test_other_modules_are_named() -> None:
 
 
 class Upwards(nn.Module):
-    """A transposed convolution that is told the size of its output."""
+    """A transposed convolution that is given the size of its output."""
 
     def __init__(self) -> None:
         super().__init__()

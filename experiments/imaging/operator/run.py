@@ -110,7 +110,7 @@ def speed(size: int, images: int) -> dict[str, float]:
 
 
 def targets(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was asked for beside what was found."""
+    """The targets beside what was measured."""
     near = found["errors"]["0.2"]
     worst = {p: max(sizes[p] for sizes in near.values()) for p in ("padding 2", "padding 3")}
     fast = found["speed"].get("128")

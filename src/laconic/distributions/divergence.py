@@ -28,8 +28,8 @@ def density(distribution: Distribution, value: Tensor) -> Tensor:
     Returns:
         `(batch,)`: the sum over all axes but the first.
     """
-    told: Tensor = distribution.log_prob(value)
-    return told.reshape(len(value), -1).sum(1)
+    log_density: Tensor = distribution.log_prob(value)
+    return log_density.reshape(len(value), -1).sum(1)
 
 
 def rate(posterior: Distribution, prior: Distribution, draw: Tensor) -> Tensor:

@@ -59,8 +59,8 @@ class ShiftStep(nn.Module):
 
     def shift(self, z: Tensor) -> Tensor:
         """The shift of `z`, `(batch, features)`; that of a feature depends on earlier ones only."""
-        told: Tensor = self.network(z)
-        return told.to(z.dtype)
+        output: Tensor = self.network(z)
+        return output.to(z.dtype)
 
     def invert(self, z: Tensor) -> Tensor:
         """The vector that the step maps to `z`, one feature after the other."""

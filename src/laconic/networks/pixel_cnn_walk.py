@@ -95,8 +95,8 @@ class PixelCNNWalk:
         """Logits `(batch, outputs)` of the patch at (row, column); `put` all earlier ones first."""
         row, column = place
         hidden = self.patches.at(place) + self.start[:, :, row, column, None, None]
-        told: Tensor = self.network.head(self._visit(0, place, hidden))
-        return told[:, :, 0, 0]
+        output: Tensor = self.network.head(self._visit(0, place, hidden))
+        return output[:, :, 0, 0]
 
     def put(self, place: tuple[int, int], patch: Tensor) -> None:
         """Store the patch drawn at (row, column), `(batch, 1, patch, patch)`, 0 or 1."""

@@ -93,8 +93,10 @@ class CoderSuite(ABC):
             target, prior = ladder_pair(shape)
             check_round_trip(self.make(), target, rated(prior))
         target, prior = ladder_pair((1, 16, 32, 32))
-        plain, told = (len(transmit(self.make(), target, p)[2]) for p in (prior, rated(prior)))
-        assert told <= 1.01 * plain
+        plain, with_rates = (
+            len(transmit(self.make(), target, p)[2]) for p in (prior, rated(prior))
+        )
+        assert with_rates <= 1.01 * plain
 
     def test_another_process_reads_and_writes_the_same(self) -> None:
         """A receiver with three threads of torch, OpenMP and numba; as a sender, the same bytes."""

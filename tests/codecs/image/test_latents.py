@@ -1,4 +1,4 @@
-"""The one loop: what is told is heard, to the last bit, whatever the receiver computes in."""
+"""The one loop: what is encoded is decoded, to the last bit, whatever the receiver computes in."""
 
 from collections.abc import Callable
 

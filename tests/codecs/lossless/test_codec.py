@@ -75,7 +75,7 @@ def recovered(codec: LosslessCodec, data: bytes) -> tuple[dict[str, np.ndarray],
 
 
 def header_bytes(data: bytes) -> int:
-    """Everything but what tells pixels, alpha and profiles."""
+    """Everything but what encodes pixels, alpha and profiles."""
     info = LosslessFile.read(data).describe()
     return len(data) - (info.start_bits + info.chain_bits + info.alpha_bits) // 8
 
@@ -423,7 +423,7 @@ def test_same_bytes_every_time(make: MakeCodec) -> None:
 
 
 def test_hostile_lists_with_right_checksums_raise_only_our_errors(codec: LosslessCodec) -> None:
-    """Whoever can write a file can write checksums: the fields alone must be safe."""
+    """An attacker who can write a file can write checksums: the fields alone must be safe."""
     many = unpack(codec.archive(sources([noise(5, 6), noise(5, 6, 4), noise(7, 6, 3)])))
     single = unpack(codec.encode(noise(9, 9, 4)))
     generator = np.random.default_rng(3)

@@ -17,8 +17,8 @@ from laconic.codecs.network import codec as network
 from laconic.codecs.network import tensors
 from laconic.codecs.network.file import NetworkFile
 from laconic.codecs.network.manifest import (
-    FORESEEN,
     LAYOUTS,
+    PREDICTED,
     Entry,
     Method,
     read_manifest,
@@ -228,9 +228,9 @@ def test_safetensors_come_back_byte_for_byte(tmp_path: Path) -> None:
 
 
 def test_progress_counts_the_tensors() -> None:
-    told: list[tuple[int, int]] = []
-    laconic.shrink(weights(), progress=lambda done, total: told.append((done, total)))
-    assert told == [(index, len(weights())) for index in range(len(weights()))]
+    ticks: list[tuple[int, int]] = []
+    laconic.shrink(weights(), progress=lambda done, total: ticks.append((done, total)))
+    assert ticks == [(index, len(weights())) for index in range(len(weights()))]
 
 
 def test_info_adds_up() -> None:
@@ -292,7 +292,7 @@ def test_absurd_lists_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     integer = Entry("a", "I64", (3, 4), Method.QUANTISED, 0.5)
     eight = Entry("a", "F8_E4M3", (3, 4), Method.QUANTISED, 0.5)
     empty = Entry("a", "F32", (3, 0), Method.QUANTISED, 0.5)
-    flat = [[Entry("a", "F32", (3, 4), kind, 0.5)] for kind in FORESEEN.values()]
+    flat = [[Entry("a", "F32", (3, 4), kind, 0.5)] for kind in PREDICTED.values()]
     wrong = [[good, repeated], [huge], [integer], [eight], [empty], *flat]
     lists = [write_manifest(entries, {}) for entries in wrong]
     for data in (twice, *lists, b"", b"no zlib", write_manifest([], {})[:-1]):
@@ -335,7 +335,7 @@ def kernels_file() -> bytes:
     return laconic.shrink(tensors, tolerance=0.1)
 
 
-def test_kernels_are_told_apart_from_noise() -> None:
+def test_kernels_are_separated_from_noise() -> None:
     file = NetworkFile.read(kernels_file())
     methods = {entry.name: entry.method for entry in file.entries}
     smooth, noise = Method.DEPENDENT_KERNELS, Method.DEPENDENT
@@ -356,7 +356,7 @@ def steps_file() -> bytes:
     return network.shrink(network.named(tensors), {}, 0.0, steps=steps)
 
 
-def test_values_on_a_path_are_told_as_its_indices() -> None:
+def test_values_on_a_path_are_encoded_as_its_indices() -> None:
     file = NetworkFile.read(steps_file())
     methods = {entry.name: entry.method for entry in file.entries}
     expected = Method.KERNELS, Method.QUANTISED, Method.DEPENDENT
@@ -497,7 +497,7 @@ def test_given_steps_are_taken_for_tensors_of_any_size() -> None:
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf"), 1e300])
-def test_scales_of_steps_that_no_file_could_tell_are_refused(scale: float) -> None:
+def test_scales_of_steps_that_no_file_could_store_are_refused(scale: float) -> None:
     net = torch.nn.Sequential(torch.nn.Linear(30, 30), torch.nn.Linear(30, 3))
     convert(net, "sparse-vd")
     with pytest.raises(InputError, match="steps"):

@@ -30,7 +30,7 @@ QUICK = TrellisCoder(state_bits=10, outlier_bits=20)
 
 
 def posterior(rows: int = 60, columns: int = 80, seed: int = 0) -> Normal:
-    """Most weights near their prior N(0, 0.1²), some told to several bits."""
+    """Most weights near their prior N(0, 0.1²), some encoded with several bits."""
     generator = torch.Generator().manual_seed(seed)
     mean = 0.1 * torch.randn(rows, columns, generator=generator)
     precise = torch.rand(rows, columns, generator=generator) ** 3
@@ -110,7 +110,7 @@ def test_draws_are_not_biased_outwards() -> None:
 
 
 @pytest.mark.parametrize("name", ["importance", "beam", "a-star-bisecting"])
-def test_other_coders_tell_too(name: str) -> None:
+def test_other_coders_work_too(name: str) -> None:
     writer, q = DrawsWriter(CODERS[name]()), posterior(9, 20)
     writer.begin("w", (9, 20), 0.1)
     draw, _ = writer.encode(q)
@@ -240,8 +240,8 @@ def sharpen(part: DrawnTensor) -> None:
 
 
 @pytest.mark.parametrize("block_bytes", [1e9, 60.0])
-def test_a_network_is_told_block_by_block(block_bytes: float) -> None:
-    """The file's weights are the network's own; what was told never moves again."""
+def test_a_network_is_encoded_block_by_block(block_bytes: float) -> None:
+    """The file's weights are the network's own; what was encoded never moves again."""
     net, penalty = network()
     calls: list[str] = []
     costs: dict[str, float] = {}

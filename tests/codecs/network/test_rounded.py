@@ -57,7 +57,7 @@ def trained(net: nn.Module, **settings: Any) -> nn.Module:
     ],
 )
 def test_a_fresh_network_answers_like_the_finished_one(settings: dict[str, Any]) -> None:
-    """To the bit; at 0 weight bits weights are told in steps, so that grids alone are compared."""
+    """To the bit; at 0 weight bits weights are stored in steps, so that only grids are compared."""
     net = trained(fresh(), **settings)
     data, back = laconic.shrink(net), fresh(1)
     laconic.expand(data, into=back)
@@ -72,7 +72,7 @@ def test_a_fresh_network_answers_like_the_finished_one(settings: dict[str, Any])
     assert torch.equal(back(pictures()), expected(pictures()))
 
 
-def test_steps_are_told_behind_roundings_too() -> None:
+def test_steps_are_encoded_behind_roundings_too() -> None:
     net = trained(fresh(), weight_bits=12, activation_bits=3)
     entries = {entry.name: entry for entry in NetworkFile.read(laconic.shrink(net)).entries}
     for name in ("0.weight", "4.weight", "4.bias", "6.weight"):
@@ -172,5 +172,5 @@ def test_integers_can_be_made_from_the_file(bits: int) -> None:
     """The file need not say the weights' steps: the weights do."""
     net, back = trained(fresh(), weight_bits=bits, activation_bits=bits), fresh(1)
     laconic.expand(laconic.shrink(net), into=back)
-    direct, told = integer_network(net), integer_network(back)
-    assert torch.equal(direct(pictures()), told(pictures()))
+    direct, decoded = integer_network(net), integer_network(back)
+    assert torch.equal(direct(pictures()), decoded(pictures()))

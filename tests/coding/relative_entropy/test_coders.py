@@ -28,7 +28,7 @@ EXCESS = {"rejection": 0.05, "importance": 0.1, "greedy": 0.3, "trellis": 0.1}
 class TestRejection(CoderSuite):
     max_ratio = RATIOS["rejection"]
     max_excess = EXCESS["rejection"]
-    # Harsha's bound is told without its constant, and holds from 1.3 bits per dimension.
+    # Harsha's bound is given without its constant, and holds from 1.3 bits per dimension.
     theory_is_bound = True
     theory_gains = (10.0, 100.0)
 

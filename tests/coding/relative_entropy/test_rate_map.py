@@ -1,4 +1,4 @@
-"""The map of rates: what is told is what is heard, and it adds up to what was wanted."""
+"""The map of rates: what is encoded is decoded, and it adds up to what was wanted."""
 
 import numpy as np
 import pytest
@@ -26,10 +26,10 @@ def test_both_sides_have_the_same_rates(
     prior = rated(plain) if says else plain
     bits = generator.exponential(size=shape) * 10.0 ** generator.integers(-5, 3)
     stream = QueueEncoder()
-    told = rate_map.write(stream, bits, budget, prior)
-    assert told.shape == (bits.size,)
-    assert bool((told >= 0).all())
-    assert np.array_equal(rate_map.read(QueueDecoder(stream.finish()), prior), told)
+    written = rate_map.write(stream, bits, budget, prior)
+    assert written.shape == (bits.size,)
+    assert bool((written >= 0).all())
+    assert np.array_equal(rate_map.read(QueueDecoder(stream.finish()), prior), written)
 
 
 @pytest.mark.parametrize("gain", [0.1, 0.5, 1.0, 1.5])
@@ -37,8 +37,8 @@ def test_factors_add_up_to_the_wanted_bits(gain: float) -> None:
     """Within 1 %, whatever the quarter octaves of single classes."""
     prior = rated(ladder_pair((1, 16, 32, 32))[1])
     expected = prior.rates.numpy() / 256
-    told = rate_map.write(QueueEncoder(), gain * expected, 0.0, prior)
-    assert told.sum() / 256 == pytest.approx(gain * expected.sum(), rel=0.01)
+    written = rate_map.write(QueueEncoder(), gain * expected, 0.0, prior)
+    assert written.sum() / 256 == pytest.approx(gain * expected.sum(), rel=0.01)
 
 
 def test_factors_cost_little() -> None:

@@ -19,7 +19,7 @@ Array = np.ndarray
 def pop_known(
     heads: Array, words: Array, count: int, inside: Array, starts: Array, sizes: Array
 ) -> int:
-    """Take intervals that are known; `inside` tells whether the head's place was in each."""
+    """Take intervals that are known; `inside` says whether the head's place was in each."""
     head = 0
     for i in range(inside.size):
         offset = place_of(heads, head) - starts[i]

@@ -113,8 +113,8 @@ def test_a_normal_costs_its_density(kind: type[LatticeNormal | DrawnNormal]) -> 
     ideal = codec.nats(points).sum() / np.log(2) + lattice.bits * points.size
     assert length == pytest.approx(ideal, rel=1e-3)
     z = lattice.values(points)
-    told = -torch.distributions.Normal(torch.tensor(means), torch.tensor(scales)).log_prob(z)
-    assert codec.nats(points) == pytest.approx(told.sum(1).numpy())
+    nats = -torch.distributions.Normal(torch.tensor(means), torch.tensor(scales)).log_prob(z)
+    assert codec.nats(points) == pytest.approx(nats.sum(1).numpy())
 
 
 def test_draws_stay_near_their_mean() -> None:
@@ -147,9 +147,9 @@ def test_a_mixture_costs_its_density() -> None:
         net = check_inverse(codec, point[None], stack)
         z = lattice.values(point).numpy()
         each = (-0.5 * ((z - means) / scales) ** 2 - np.log(scales * np.sqrt(2 * np.pi))).sum(1)
-        told = -logsumexp(np.log(weights) + each)
-        assert codec.nats(point[None])[0] == pytest.approx(told)
-        gaps.append(net - (told / np.log(2) + lattice.bits * DIMS))
+        nats = -logsumexp(np.log(weights) + each)
+        assert codec.nats(point[None])[0] == pytest.approx(nats)
+        gaps.append(net - (nats / np.log(2) + lattice.bits * DIMS))
     assert np.abs(gaps).max() < 0.35
     assert abs(np.mean(gaps)) < 0.01
 

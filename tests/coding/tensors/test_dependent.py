@@ -45,8 +45,8 @@ def test_the_best_path_is_that_of_enumeration(seed: int, state: int, scale: floa
 
     def cost(indices: list[int]) -> float:
         stood = np.array(slow_values(indices, state)[0])
-        told = price[contexts, np.minimum(np.abs(indices), 4)]
-        return float(((stood - values.reshape(-1)) ** 2).sum() + told.sum())
+        rate_bits = price[contexts, np.minimum(np.abs(indices), 4)]
+        return float(((stood - values.reshape(-1)) ** 2).sum() + rate_bits.sum())
 
     best = np.inf
     for farther in product((0, 1), repeat=6):

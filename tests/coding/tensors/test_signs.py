@@ -30,15 +30,15 @@ def slow(q: np.ndarray) -> bytes:
                 left = row[x - 1] if x else 0
                 above = kernel[y - 1][x] if y else 0
                 corner = kernel[y - 1][x - 1] if x and y else 0
-                foreseen = 2 * (left + above) - corner
-                if value and not foreseen:
+                predicted = 2 * (left + above) - corner
+                if value and not predicted:
                     stream.uniform([int(value < 0)], 2)
                 elif value:
-                    sizes = min(abs(foreseen), 1 << 20) * min(abs(value), 1 << 20)
+                    sizes = min(abs(predicted), 1 << 20) * min(abs(value), 1 << 20)
                     z = sizes * 2**14 // 2 ** (mean * mean).bit_length()
                     own = counts[min(OCTAVES - 1, int(math.log2(z)) if z > 1 else 0)]
                     share = own[0] * (2**24 // sum(own))
-                    differs = int((value < 0) != (foreseen < 0))
+                    differs = int((value < 0) != (predicted < 0))
                     split(stream, differs, share)
                     full = sum(own) >= 256
                     own[differs] += 2
@@ -108,12 +108,12 @@ def test_signs_of_smooth_kernels_cost_less_and_noise_is_left_alone() -> None:
     q = smooth(4096, 3, 1.0)
     matrix, kernel = q.reshape(64, -1), (3, 3)
     assert quantised.signs_are_predictable(matrix, kernel)
-    told = int(np.count_nonzero(q))
-    assert fast(q).bits < 0.8 * told
-    plain, foreseen = QueueEncoder(), QueueEncoder()
+    signs = int(np.count_nonzero(q))
+    assert fast(q).bits < 0.8 * signs
+    plain, predicted = QueueEncoder(), QueueEncoder()
     quantised.write(plain, matrix, quantised.Contexts())
-    quantised.write(foreseen, matrix, quantised.Contexts(), kernel)
-    assert foreseen.bits - plain.bits == pytest.approx(fast(q).bits - told, abs=1)
+    quantised.write(predicted, matrix, quantised.Contexts(), kernel)
+    assert predicted.bits - plain.bits == pytest.approx(fast(q).bits - signs, abs=1)
     noise = np.random.default_rng(0).integers(-3, 4, matrix.shape)
     assert not quantised.signs_are_predictable(noise, kernel)
     assert not quantised.signs_are_predictable(matrix, (1, 1))

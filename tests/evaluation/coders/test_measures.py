@@ -16,7 +16,7 @@ SMALL = Plan((0.1, 1.0), 4, (4, 8), 2, (0.3,), 2, 2, (50,), 60.0)
 
 
 @pytest.mark.parametrize("kl", [0.1, 1.0, 4.0])
-def test_homogeneous_latents_have_the_kl_that_was_asked_for(kl: float) -> None:
+def test_homogeneous_latents_have_the_kl_that_was_requested(kl: float) -> None:
     level = coders.homogeneous_level(kl, 64)
     row = coders.measure_message(CODERS["greedy"](), level)
     # The KL per dimension has variance (1 - 4^-kl)² / (2 ln² 2): below 1.05.

@@ -44,7 +44,7 @@ def test_an_untrained_encoder_leaves_much(name: str) -> None:
     assert found.error < found.value
 
 
-def test_nothing_is_left_where_the_latents_tell_nothing() -> None:
+def test_nothing_is_left_where_the_latents_carry_nothing() -> None:
     """A decoder that ignores z has the marginal as its best posterior, which is where it starts."""
     model = family("---")
     for parameter in (*model.decoder.start.parameters(), *model.encoder.mean.parameters()):

@@ -28,7 +28,7 @@ def pictures() -> list[np.ndarray]:
     return coloured
 
 
-def test_a_set_is_told_once_as_an_archive_and_some_pictures_alone() -> None:
+def test_a_set_is_measured_once_as_an_archive_and_some_pictures_alone() -> None:
     torch.manual_seed(0)
     coder = ChainCoder(PixelLadder(CONFIG).exact_ladder())
     result = measure_set(pictures(), LosslessCodec(Core(coder, "made", b"fingerprint")), singles=2)

@@ -131,11 +131,11 @@ def test_marginals_with_flows(linear_gaussian: Model, flowed: Model, inverse: bo
     context = make_context(model, (2, 3), x, 2, None)
     line = torch.linspace(-12, 12, 241).double()
     grid = torch.cartesian_prod(line, line)
-    told = model.prior(0, [], context).log_prob(grid[:, None].expand(-1, 2, 2))[:, 0]
+    prior = model.prior(0, [], context).log_prob(grid[:, None].expand(-1, 2, 2))[:, 0]
     mean = grid @ model.plain.weight.T
     seen = Normal(mean[:, None], model.plain.noise).log_prob(x.flatten(1)).sum(2)
     cell = 2 * math.log(float(line[1] - line[0]))
-    truth = (told[:, None] + seen).logsumexp(0) + cell
+    truth = (prior[:, None] + seen).logsumexp(0) + cell
     context = make_context(model, (2, 3), x, 6, None)
     for start in ("posterior", "marginal"):
         with torch.no_grad():

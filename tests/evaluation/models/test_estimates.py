@@ -54,12 +54,14 @@ def test_measuring_leaves_mode_gradients_and_random_numbers_alone(tiny_model) ->
     tiny_model.eval()
 
 
-def test_batches_tell_sizes_and_the_operating_point(tiny_model) -> None:  # noqa: ANN001
-    told: list[tuple[int, int]] = []
+def test_batches_have_sizes_and_the_operating_point(tiny_model) -> None:  # noqa: ANN001
+    ticks: list[tuple[int, int]] = []
     images = torch.rand(5, 3, 16, 8)
-    found = list(batches(tiny_model, images, Sampling(2, beta=0.01), lambda *one: told.append(one)))
+    found = list(
+        batches(tiny_model, images, Sampling(2, beta=0.01), lambda *one: ticks.append(one))
+    )
     assert [len(x) for x, _ in found] == [2, 2, 1]
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert ticks == [(1, 3), (2, 3), (3, 3)]
     _, context = found[0]
     assert context.shape == (16, 8)
     assert torch.allclose(context.log_beta.exp(), torch.tensor(0.01))

@@ -107,10 +107,10 @@ def test_what_is_turned_off_is_absent(choices: Model) -> None:
     assert set(found) == (ALWAYS - {"iwae_nats"}) | {"train_rate_nats", "train_distortion_nats"}
 
 
-def test_progress_is_told_by_name(digits: Tensor) -> None:
-    told: list[tuple[str, int, int]] = []
-    measure_model(dense("bernoulli"), digits, QUICK, digits, lambda *one: told.append(one))
-    names = {name for name, done, total in told if done == total}
+def test_progress_is_reported_by_name(digits: Tensor) -> None:
+    ticks: list[tuple[str, int, int]] = []
+    measure_model(dense("bernoulli"), digits, QUICK, digits, lambda *one: ticks.append(one))
+    names = {name for name, done, total in ticks if done == total}
     assert names == {
         *("rate_distortion", "train_rate_distortion", "iwae", "ais", "information", "generative")
     }

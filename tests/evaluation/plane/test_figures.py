@@ -106,7 +106,7 @@ def test_files_beside_their_ideal(points: list[PlanePoint]) -> None:
         assert file[1] == ideal[1]
 
 
-def test_families_can_be_told_apart() -> None:
+def test_families_have_different_marks() -> None:
     for theme in (LIGHT, DARK):
         styles = family_styles([*FAMILIES, "dense", "vae"], theme)
         assert len({tuple(style.values()) for style in styles.values()}) == 14

@@ -102,9 +102,9 @@ def test_densities_have_a_plane_of_their_own(write_run: Write, tmp_path: Path) -
     for beta, rate, distortion in ((0.01, 300.0, -10_000.0), (0.001, 3000.0, -20_000.0)):
         write_run("default", beta, rate, distortion, data="kodak", density=True)
     write_run("pixels", 1.0, 0.0, 27_000.0, data="kodak", density=False)
-    told: list[tuple[int, int]] = []
+    ticks: list[tuple[int, int]] = []
     written = write_report(
-        [tmp_path], tmp_path / "out", progress=lambda done, total: told.append((done, total))
+        [tmp_path], tmp_path / "out", progress=lambda done, total: ticks.append((done, total))
     )
     _, text = read(written[0])
     lossless, dense = text.split("<section>")[1:]
@@ -114,7 +114,7 @@ def test_densities_have_a_plane_of_their_own(write_run: Write, tmp_path: Path) -
     assert "densities of pixels" in dense
     for absent in ("Claims of the source", "claims that hold", "H − D, at most", "entropy H is"):
         assert absent not in dense
-    assert told == [(done, 4) for done in range(1, 5)]
+    assert ticks == [(done, 4) for done in range(1, 5)]
     names = {path.name for path in written}
     assert {"kodak_plane.png", "kodak-densities_plane.png"} <= names
 

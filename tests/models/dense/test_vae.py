@@ -142,8 +142,8 @@ class Passed:
 
     def picture(self, number: int) -> list[np.ndarray[Any, Any]]:
         """All numbers of one picture."""
-        told = [part for part in self.parameters[number] if part is not None]
-        return [self.mean[number].numpy(), self.log_scale[number].numpy(), *told]
+        parts = [part for part in self.parameters[number] if part is not None]
+        return [self.mean[number].numpy(), self.log_scale[number].numpy(), *parts]
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)

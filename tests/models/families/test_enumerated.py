@@ -21,7 +21,7 @@ from laconic.models.families.enumerated import (
 )
 
 SCALE = 0.59842196907015
-"""At which 30 bins tell 0.5 nats of the coin."""
+"""At which 30 bins carry 0.5 nats of the coin."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def random_tables(seed: int, symbols: int = 5) -> Tables:
     return tables
 
 
-def test_the_source_tells_half_a_nat_of_its_coin(joint: Tensor) -> None:
+def test_the_source_carries_half_a_nat_of_its_coin(joint: Tensor) -> None:
     assert solve_scale(0.5) == pytest.approx(SCALE, abs=1e-12)
     assert float(information(joint)) == pytest.approx(0.5, abs=1e-12)
     torch.testing.assert_close(joint.sum(1), torch.tensor([0.7, 0.3]).double())
@@ -88,9 +88,9 @@ def test_the_sandwich_holds(seed: int) -> None:
     source /= source.sum()
     tables = random_tables(seed)
     rate, distortion = tables.rate(source), tables.distortion(source)
-    told = information(tables.joint(source))
-    assert bool((entropy(source) - distortion <= told + 1e-12).all())
-    assert bool((told <= rate + 1e-12).all())
+    mutual = information(tables.joint(source))
+    assert bool((entropy(source) - distortion <= mutual + 1e-12).all())
+    assert bool((mutual <= rate + 1e-12).all())
     gap = rate + distortion - entropy(source)
     assert bool((divergence(source, tables.generated()) <= gap + 1e-12).all())
 

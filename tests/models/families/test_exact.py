@@ -54,9 +54,9 @@ def test_integers_are_the_floats_rounded(preset: str) -> None:
     context = Context((28, 28), Condition(torch.zeros(2, dtype=torch.float64)))
     known = exact.prior(0, exact.start(2, 28, 28))
     mean, scale = model.encode(x, context)
-    told = exact.posterior(0, known, exact.encode(255 * x))
-    assert float((told[0].flatten(1) / ONE - mean).abs().max()) < 1e-3
-    assert float((told[1].flatten(1) / ONE - scale.log()).abs().max()) < 1e-3
+    found = exact.posterior(0, known, exact.encode(255 * x))
+    assert float((found[0].flatten(1) / ONE - mean).abs().max()) < 1e-3
+    assert float((found[1].flatten(1) / ONE - scale.log()).abs().max()) < 1e-3
     z = torch.floor(ONE * mean)
     logits = model.likelihood([z / ONE], context).base_dist.logits  # type: ignore[attr-defined]
     state = exact.take_in(0, known, z[:, :, None, None])
@@ -71,10 +71,10 @@ def test_a_picture_says_the_same_in_any_batch_and_as_a_cell_of_a_larger_one() ->
     exact = small().exact_ladder()
     assert isinstance(exact, ExactLadder)
     x = 255 * pictures(3, 16, 24)
-    told = exact.encode(x)
-    assert told.shape == (3, 12, 2, 3)
-    assert torch.equal(exact.encode(x[1:2]), told[1:2])
-    assert torch.equal(exact.encode(x[:, :, 8:, 8:16])[..., 0, 0], told[..., 1, 1])
+    found = exact.encode(x)
+    assert found.shape == (3, 12, 2, 3)
+    assert torch.equal(exact.encode(x[1:2]), found[1:2])
+    assert torch.equal(exact.encode(x[:, :, 8:, 8:16])[..., 0, 0], found[..., 1, 1])
     z = torch.floor(ONE * torch.randn(3, 6, 2, 3, dtype=torch.float64))
     whole = exact.likelihood(z, Shape(3, 1, 15, 24)).given(x)
     cell = exact.likelihood(z[2:, :, 1:, 1:2], Shape(1, 1, 7, 8)).given(x)
@@ -85,9 +85,9 @@ def test_a_picture_says_the_same_in_any_batch_and_as_a_cell_of_a_larger_one() ->
 def test_log_scales_follow_the_encoders_formula() -> None:
     """½ ln(softplus(x) + 1e-6), constant beyond +-24."""
     x = torch.linspace(-24, 24, 997, dtype=torch.float64)
-    told = log_scale()(torch.floor(ONE * x)) / ONE
+    found = log_scale()(torch.floor(ONE * x)) / ONE
     own = 0.5 * torch.log(torch.nn.functional.softplus(x) + 1e-6)
-    assert float((told - own).abs().max()) < 5e-5
+    assert float((found - own).abs().max()) < 5e-5
     far = log_scale()(torch.tensor([-1e9, 1e9], dtype=torch.float64)) / ONE
     assert far.tolist() == pytest.approx([0.5 * math.log(1e-6), 0.5 * math.log(24)], abs=1e-4)
 

@@ -52,11 +52,11 @@ def test_every_family_makes_one_pass_with_gradients(name: str) -> None:
     model = tiny(name)
     x = pictures(3)
     (rung,), likelihood = model.pass_through(x, context(3))
-    told = rate(rung.posterior, rung.prior, rung.latent)
+    known = rate(rung.posterior, rung.prior, rung.latent)
     remaining = -likelihood.log_prob(x)
     assert rung.latent.shape == (3, 6)
-    assert told.shape == remaining.shape == (3,)
-    (told + remaining).sum().backward()
+    assert known.shape == remaining.shape == (3,)
+    (known + remaining).sum().backward()
     unused = [key for key, value in model.named_parameters() if value.grad is None]
     assert not unused
 
@@ -80,9 +80,9 @@ def test_rates_are_averages_of_the_kl_and_never_negative_on_average(name: str) -
     x = pictures(1).expand(4_000, -1, -1, -1)
     with torch.no_grad():
         (rung,) = model.draw_rungs(x, context(4_000))
-        told = rate(rung.posterior, rung.prior, rung.latent)
-    assert told.mean() > -4 * told.std() / math.sqrt(len(told))
-    assert told.std() > 0
+        known = rate(rung.posterior, rung.prior, rung.latent)
+    assert known.mean() > -4 * known.std() / math.sqrt(len(known))
+    assert known.std() > 0
 
 
 def mass_on_a_grid(distribution: Distribution) -> float:

@@ -194,7 +194,7 @@ def test_nothing_depends_on_batch_or_threads(kind: str) -> None:
         torch.set_num_threads(threads)
 
 
-def test_grey_pictures_are_told_by_their_first_colour() -> None:
+def test_grey_pictures_are_predicted_by_their_first_colour() -> None:
     x = pictures(1)[:, :1]
     with torch.inference_mode():
         exact = make("both").exact_ladder()

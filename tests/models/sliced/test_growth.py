@@ -60,7 +60,7 @@ def trained(small: SlicedLadder) -> SlicedLadder:
 
 
 def parts_of(model: SlicedLadder, slices: Sequence[Tensor]) -> list[Tensor]:
-    """Whole slices as the levels tell them."""
+    """Whole slices as the levels give them."""
     parts = []
     for z, count in zip(slices, model.config.slice_passes, strict=True):
         parts += checkerboard(z) if count > 1 else [z]
@@ -162,11 +162,11 @@ def test_integers_are_near_the_floats(small_ladder: Small, taste: float) -> None
     exact, above = model.exact_prior(), draws(model)
     context = model.context((HEIGHT, WIDTH), 400, 1000, torch.float64, taste=taste)
     for level in range(model.levels):
-        told = exact(level, above[:level], context)
+        found = exact(level, above[:level], context)
         wanted = model.prior(level, above[:level], context)
-        assert told.loc.shape == wanted.loc.shape
-        assert float(((told.loc - wanted.loc) / wanted.scale).abs().max()) < 0.01
-        assert float((told.scale / wanted.scale - 1).abs().max()) < 0.004
+        assert found.loc.shape == wanted.loc.shape
+        assert float(((found.loc - wanted.loc) / wanted.scale).abs().max()) < 0.01
+        assert float((found.scale / wanted.scale - 1).abs().max()) < 0.004
 
 
 def digest(model: SlicedLadder, threads: int) -> str:

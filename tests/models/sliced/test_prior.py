@@ -27,12 +27,12 @@ def test_it_is_near_the_float_prior(small_ladder: Small) -> None:
     exact, above = model.exact_prior(), draws()
     context = model.context((16, 24), 400, 1000, torch.float64)
     for level in range(model.levels):
-        told = exact(level, above[:level], context)
+        found = exact(level, above[:level], context)
         wanted = model.prior(level, above[:level], context)
-        assert float(((told.loc - wanted.loc) / wanted.scale).abs().max()) < 0.01
-        assert float((told.scale / wanted.scale - 1).abs().max()) < 0.004
+        assert float(((found.loc - wanted.loc) / wanted.scale).abs().max()) < 0.01
+        assert float((found.scale / wanted.scale - 1).abs().max()) < 0.004
         narrow = Normal(wanted.loc, wanted.scale / 2)
-        extra = kl_normal(narrow, told).sum() / kl_normal(narrow, wanted).sum() - 1
+        extra = kl_normal(narrow, found).sum() / kl_normal(narrow, wanted).sum() - 1
         assert abs(float(extra)) < 1e-3
 
 

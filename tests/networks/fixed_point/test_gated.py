@@ -24,9 +24,9 @@ def test_convolutions_agree_with_torch(kernel: int, stride: int, padding: int) -
     up = nn.ConvTranspose2d(3, 5, kernel, stride, padding).double()
     x = maps(3, 8)
     for fixed, layer in ((DownConvolution(down), down), (UpConvolution(up), up)):
-        told, exact = to_float(fixed(x)), layer(to_float(x)).detach()
-        assert told.shape == exact.shape
-        assert float((told - exact).abs().max()) < 2**-17 * 3 * kernel**2 * 4 / 3
+        output, exact = to_float(fixed(x)), layer(to_float(x)).detach()
+        assert output.shape == exact.shape
+        assert float((output - exact).abs().max()) < 2**-17 * 3 * kernel**2 * 4 / 3
 
 
 def test_outputs_are_integers_whatever_the_batch_and_the_order_of_sums() -> None:
@@ -36,18 +36,18 @@ def test_outputs_are_integers_whatever_the_batch_and_the_order_of_sums() -> None
     x = maps(6, 10, 900.0)
     for layer, kind in ((down, DownConvolution), (up, UpConvolution)):
         fixed = kind(layer)
-        told = fixed(x)
-        assert torch.equal(told, torch.floor(told))
-        assert torch.equal(told[1:], fixed(x[1:]))
+        output = fixed(x)
+        assert torch.equal(output, torch.floor(output))
+        assert torch.equal(output[1:], fixed(x[1:]))
         order = torch.randperm(6)
         layer.weight.data = layer.weight.data[:, order] if layer is down else layer.weight[order]
-        assert torch.equal(told, kind(layer)(x[:, order]))
+        assert torch.equal(output, kind(layer)(x[:, order]))
 
 
 def test_the_gate_is_torchs_within_two_units() -> None:
     x = 4 * maps(8, 6)
-    told, exact = gate(x), functional.glu(to_float(x), 1)
-    assert float((to_float(told) - exact).abs().max()) < 2 * 2**-16 * 4
+    output, exact = gate(x), functional.glu(to_float(x), 1)
+    assert float((to_float(output) - exact).abs().max()) < 2 * 2**-16 * 4
     extreme = torch.full((1, 2, 1, 1), 2.0**40, dtype=torch.float64)
     assert gate(extreme).item() == pytest.approx(LIMIT, rel=1e-6)
     assert gate(-extreme).item() == pytest.approx(0, abs=2)
@@ -55,9 +55,9 @@ def test_the_gate_is_torchs_within_two_units() -> None:
 
 def test_a_curve_interpolates_and_is_constant_beyond_its_end() -> None:
     x = torch.arange(-(20 << 16), 20 << 16, 997, dtype=torch.float64)
-    told = sigmoid()(x) * 2.0**-24
-    assert float((told - torch.sigmoid(to_float(x))).abs().max()) < 1.0e-6
-    assert bool((told.diff() >= 0).all())
+    output = sigmoid()(x) * 2.0**-24
+    assert float((output - torch.sigmoid(to_float(x))).abs().max()) < 1.0e-6
+    assert bool((output.diff() >= 0).all())
     square = Curve(lambda x: x * x, 3, 16)
     ends = torch.tensor([-9.0, -3, 0, 3, 1e9]).double() * 65536
     assert torch.equal(square(ends), torch.tensor([9.0, 9, 0, 9, 9]).double() * 65536)

@@ -25,20 +25,20 @@ def bound(gaussian: Any, x: Tensor, draws: int) -> Tensor:
 def test_one_draw_is_the_elbo_of_the_draw(gaussian: Any, x: Tensor) -> None:
     """On average; with the rate's closed form the means agree within 4 standard errors."""
     torch.manual_seed(0)
-    told = torch.stack([bound(gaussian, x, 1) for _ in range(500)])
+    values = torch.stack([bound(gaussian, x, 1) for _ in range(500)])
     exact = gaussian.distortion(x, gaussian.posterior(x)).detach()
     rungs, likelihood = gaussian.draw_rungs(x)
     exact += elbo(x, rungs, likelihood, torch.zeros(6)).rate_nats
-    error = told.std(0) / 500**0.5
-    assert bool(((told.mean(0) - exact).abs() < 4 * error).all())
+    error = values.std(0) / 500**0.5
+    assert bool(((values.mean(0) - exact).abs() < 4 * error).all())
 
 
 def test_more_draws_tighten_it_towards_the_evidence(gaussian: Any, x: Tensor) -> None:
     torch.manual_seed(0)
     gaps = []
     for draws in (1, 5, 50, 2000):
-        told = torch.stack([bound(gaussian, x, draws) for _ in range(max(2, 1000 // draws))])
-        gaps.append(float((told.mean(0) + gaussian.evidence(x)).mean()))
+        values = torch.stack([bound(gaussian, x, draws) for _ in range(max(2, 1000 // draws))])
+        gaps.append(float((values.mean(0) + gaussian.evidence(x)).mean()))
     assert gaps == sorted(gaps, reverse=True)
     assert gaps[0] > 0.5
     assert abs(gaps[-1]) < 0.03

@@ -5,7 +5,7 @@ import torch
 from laconic.weights.methods.drawing import draw_outputs
 
 
-def test_drawn_outputs_have_the_moments_asked_for_in_any_order_of_memory() -> None:
+def test_drawn_outputs_have_the_requested_moments_in_any_order_of_memory() -> None:
     """Five standard errors: a false alarm in a million runs; the seed is fixed."""
     torch.manual_seed(0)
     mean = torch.randn(50, 3, 40, 50)

@@ -184,7 +184,7 @@ def test_impossible_bounds_are_refused(method: str) -> None:
 def _rates(
     net: nn.Module, factors: Mapping[str, float], rate: float
 ) -> list[dict[str, float | list[nn.Parameter]]]:
-    """Parameters with the rates that the method asks for."""
+    """Parameters with the rates that the method requires."""
     found = []
     for name, parameter in net.named_parameters():
         fitting = [factor for prefix, factor in factors.items() if name.startswith(prefix)]

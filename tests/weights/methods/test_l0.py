@@ -170,7 +170,7 @@ def test_outputs_of_draws_have_the_gates_mean(
 
 @torch.no_grad()
 @pytest.mark.parametrize("layer", [nn.Linear(6, 4), nn.Conv1d(6, 4, 1)])
-def test_a_batch_shares_its_gates_unless_told_otherwise(layer: nn.Module) -> None:
+def test_a_batch_shares_its_gates_by_default(layer: nn.Module) -> None:
     torch.manual_seed(0)
     x = torch.randn(6).expand(50, 6)
     x = x if isinstance(layer, nn.Linear) else x[:, :, None]
@@ -217,16 +217,16 @@ def test_training_closes_gates_on_noise(small_data: tuple[Tensor, Tensor]) -> No
     penalty = convert(net, "l0", nats=0.3)
     fit(net, penalty, small_data, 300)
     kept = (posteriors(penalty)[0].gates.test_gate > 0).view(8, 8)
-    telling = torch.zeros(8, 8, dtype=torch.bool)
-    telling[:6, 2:6] = True
-    assert int(kept[~telling].sum()) <= 4
-    assert 3 <= int(kept[telling].sum()) <= 24
+    informative = torch.zeros(8, 8, dtype=torch.bool)
+    informative[:6, 2:6] = True
+    assert int(kept[~informative].sum()) <= 4
+    assert 3 <= int(kept[informative].sum()) <= 24
     answers = net.eval()(small_data[0]).argmax(1)
     assert float((answers == small_data[1]).float().mean()) > 0.95
 
 
 @torch.no_grad()
-def test_the_multiplier_climbs_while_too_much_is_open(small_net: nn.Sequential) -> None:
+def test_the_multiplier_rises_while_too_much_is_open(small_net: nn.Sequential) -> None:
     """arXiv 2208.04425: ascent on the excess, a restart at 0 once the target is met."""
     prior = convert(small_net, "l0", target=0.3, nats=0.0, dual_rate=0.5).prior
     assert isinstance(prior, TargetedPrior)

@@ -1,4 +1,4 @@
-"""MIRACLE: the KL against Monte Carlo, the prior's scale, the budget, what told weights do."""
+"""MIRACLE: the KL against Monte Carlo, the prior's scale, the budget, what encoded weights do."""
 
 import math
 
@@ -92,7 +92,7 @@ def test_biases_cost(small_net: nn.Sequential) -> None:
 def test_training_ends_at_the_budget(
     small_net: nn.Sequential, small_data: tuple[Tensor, Tensor], budget: int
 ) -> None:
-    """And the network still tells its patterns apart."""
+    """And the network still classifies its patterns."""
     torch.manual_seed(0)
     penalty = convert(
         small_net, "miracle", budget_bytes=budget, start_ratio=0.5, beta=0.3, beta_rate=0.02
@@ -116,7 +116,7 @@ def test_the_penalty_is_beta_times_the_kl(small_net: nn.Sequential) -> None:
     assert penalty.prior.beta < before
 
 
-def test_told_rows_stand_still_and_are_paid_for(
+def test_encoded_rows_stand_still_and_are_paid_for(
     small_net: nn.Sequential, small_data: tuple[Tensor, Tensor]
 ) -> None:
     penalty = convert(small_net, "miracle", budget_bytes=1000)
@@ -139,7 +139,7 @@ def test_told_rows_stand_still_and_are_paid_for(
     assert torch.equal(dict(plain(small_net).named_parameters())["4.weight"], tensor.value)
 
 
-def test_state_goes_round_with_what_was_told(small_net: nn.Sequential) -> None:
+def test_state_goes_round_with_what_was_encoded(small_net: nn.Sequential) -> None:
     penalty = convert(small_net, "miracle")
     assert isinstance(penalty.prior, Budget)
     dict(penalty.prior.parts())["0.weight"].fix(torch.ones(2, 1, 3, 3), 9.0, 0.5)

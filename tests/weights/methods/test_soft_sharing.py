@@ -99,8 +99,8 @@ def test_the_trainer_reaches_everything_once(small_net: nn.Sequential, tmp_path:
     trainer = Trainer(both, loss, data, rate, config, tmp_path, {}, penalty.rate_factors)
     factor = {id(p): group["factor"] for group in trainer.optimizer.param_groups
               for p in group["params"]}  # fmt: skip
-    told = {name: factor[id(p)] for name, p in both.named_parameters() if name.startswith("prior")}
-    assert told == {
+    rates = {name: factor[id(p)] for name, p in both.named_parameters() if name.startswith("prior")}
+    assert rates == {
         "prior.mixture.means": 0.2,
         "prior.mixture.log_precisions": 6.0,
         "prior.mixture.mixing_logits": 6.0,
@@ -126,7 +126,7 @@ def test_a_copy_of_both_is_a_network_of_its_own(small_net: nn.Sequential) -> Non
 def test_training_clusters_weights(
     small_net: nn.Sequential, small_data: Data, tmp_path: Path
 ) -> None:
-    """Most weights go to zero, the others to few values, and the classes are told as before."""
+    """Most weights go to zero, the others to few values, and classes are predicted as before."""
     x, y = small_data
     train(small_net, None, small_data, tmp_path / "a", 60)
     assert error_percent(small_net, x, y) < 2
@@ -193,6 +193,6 @@ def test_deviations_start_from_the_weights(small_net: nn.Sequential) -> None:
 @pytest.mark.parametrize(
     "wrong", [{"components": 1}, {"zero_share": 1.0}, {"tau": 0.0}, {"subset": -1}]
 )
-def test_settings_out_of_range_are_told(wrong: dict[str, float]) -> None:
+def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"sws.{next(iter(wrong))}"):
         SoftSharing(**wrong)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ def _normal(count: int, mean: float, deviation: float = 1.0, seed: int = 0) -> t
 
 
 @pytest.mark.parametrize("kept", [0, 1, 14, 300, 784])
-def test_two_clusters_are_told_apart_whatever_their_sizes(kept: int) -> None:
+def test_two_clusters_are_separated_whatever_their_sizes(kept: int) -> None:
     """Six deviations from the border: 784 values all on their side but once in a million."""
     values = torch.cat([_normal(kept, -7), _normal(784 - kept, 5, seed=1)])
     threshold = widest_gap(values[torch.randperm(784)], -2.0, 0.0)

@@ -73,7 +73,7 @@ def test_transposed_convolutions_and_embeddings() -> None:
     net = nn.Sequential(nn.ConvTranspose1d(4, 6, 3, stride=2, groups=2), nn.Conv1d(6, 1, 1))
     wanted = {"0": 2 * 5 * 4 * 3 * 3, "1": 11 * 2 * 6}
     assert expected_operations(net, torch.zeros(1, 4, 5)) == pytest.approx(wanted)
-    net[0].weight.data[0] = 0  # an input that nobody reads
+    net[0].weight.data[0] = 0  # an input that is not read
     wanted["0"] = 2 * 5 * 3 * 3 * 3
     assert expected_operations(net, torch.zeros(1, 4, 5)) == pytest.approx(wanted)
     convert(net, "rq")
@@ -89,7 +89,7 @@ def test_transposed_convolutions_and_embeddings() -> None:
 def test_gates_equal_counted_draws(gated: tuple[nn.Sequential, list[L0Posterior]]) -> None:
     """Five standard errors for three layers: a false-alarm rate of 2e-6.
 
-    Whether the last layer hears only constants depends on inputs that are not independent.
+    Whether the last layer receives only constants depends on inputs that are not independent.
     """
     net, posteriors = gated
     gates = [(p.gates.rsample((DRAWS,)) != 0).float().flatten(1) for p in posteriors]
@@ -113,7 +113,7 @@ def test_pruned_networks_count_what_is_left(
 
 
 def test_dead_ends_cost_nothing() -> None:
-    """A filter that nobody reads, and an input that no filter gives."""
+    """A filter that is not read, and an input that no filter gives."""
     net = nn.Sequential(nn.Conv1d(1, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
     dense = expected_operations(net, torch.zeros(1, 1, 5))
     with torch.no_grad():

@@ -192,7 +192,7 @@ def test_outputs_are_those_of_the_masked_network(
     net = masked(build(), seed, rows, columns)
     small = check(net, example())
     numbers = sum(p.numel() for p in small.parameters())
-    # A bias may appear where a folded constant asks for one.
+    # A bias may appear where a folded constant needs one.
     extra = sum(len(m.weight) for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d))
     assert numbers <= sum(p.numel() for p in net.parameters()) + extra
 
@@ -241,7 +241,7 @@ def test_a_dead_unit_hands_its_bias_on() -> None:
 
 
 @pytest.mark.parametrize(("bias", "padding", "kept"), [(0.5, 1, 3), (0.5, 0, 2), (-0.5, 1, 2)])
-def test_zero_padding_tells_a_constant_from_the_border(
+def test_zero_padding_separates_a_constant_from_the_border(
     bias: float, padding: int, kept: int
 ) -> None:
     """A constant next to padding makes edges, which no bias can hold; zero, or no padding, can."""
@@ -252,7 +252,7 @@ def test_zero_padding_tells_a_constant_from_the_border(
     assert widths(small) == {"0": (1, kept), "2": (kept, 2)}
 
 
-def test_padding_in_a_pool_tells_a_constant_from_the_border() -> None:
+def test_padding_in_a_pool_separates_a_constant_from_the_border() -> None:
     net = nn.Sequential(
         nn.Conv2d(1, 3, 3), nn.AvgPool2d(2, padding=1), nn.Conv2d(3, 2, 2), nn.Flatten(),
         nn.Linear(18, 2),
@@ -265,7 +265,7 @@ def test_padding_in_a_pool_tells_a_constant_from_the_border() -> None:
 
 
 class Sum(nn.Module):
-    """Adds a convolution to what nobody can make smaller: the input, or what has been joined."""
+    """Adds a convolution to what cannot be made smaller: the input, or what has been joined."""
 
     def __init__(self, joined: bool, first: bool) -> None:
         super().__init__()
@@ -283,9 +283,9 @@ class Sum(nn.Module):
 def test_sums_with_what_cannot_shrink_stay_whole(joined: bool, first: bool) -> None:
     torch.manual_seed(0)
     net = Sum(joined, first)
-    net.last.weight.data[:, 0] = 0  # nobody reads channel 0 of the sum
+    net.last.weight.data[:, 0] = 0  # channel 0 of the sum is not read
     small = check(net, example())
-    used = {"a": (1, 1), "b": (2, 1)} if joined else {}  # of what a computes nobody reads anything
+    used = {"a": (1, 1), "b": (2, 1)} if joined else {}  # nothing of what a computes is read
     assert widths(small) == {**used, "c": (2, 2), "last": (1, 3)}
 
 
@@ -400,7 +400,7 @@ def test_groups_leave_and_those_that_stay_are_alike() -> None:
 
 
 def test_pieces_lose_channels_together_where_they_meet() -> None:
-    """A gated unit: value and gate of a channel go when nobody reads their product."""
+    """A gated unit: value and gate of a channel go when their product is not read."""
     net = masked(Gated(), 0, 0.0, 0.0)
     net.b.weight.data[:, [0, 3]] = 0
     small = check(net, example())

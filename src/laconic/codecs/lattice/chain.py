@@ -214,7 +214,7 @@ class _Writer:
             raise
         Uniform.of_bits(_SIZE_BITS, 1).push(self.stack, [len(pixels)])
         Uniform(2, 1).push(self.stack, [int(alone)])
-        told, ideal_bits = self.stack.bits - bits, batch.ideal_bits(pixels)
+        pushed_bits, ideal_bits = self.stack.bits - bits, batch.ideal_bits(pixels)
         self.ideal_bits += ideal_bits
         if alone:  # What was pushed is the ideal length and the draw.
-            self._drawn_bits = max(1.0, told - ideal_bits)
+            self._drawn_bits = max(1.0, pushed_bits - ideal_bits)

@@ -162,8 +162,8 @@ class LatticeModel:
         """p(x | z) of vectors `(n, dims)` of any float type."""
         with torch.inference_mode():
             z = latents.to(self.dtype).reshape(-1, *self._latent_shape)
-            told: Any = self.model.likelihood([z], self.context(len(z)))
-            return BernoulliPixels(told.base_dist.logits.flatten(1))
+            likelihood: Any = self.model.likelihood([z], self.context(len(z)))
+            return BernoulliPixels(likelihood.base_dist.logits.flatten(1))
 
     def _codec(self, distribution: Distribution, count: int, drawn: bool = False) -> LatentCodec:
         """The codec of a distribution of `count` vectors, or of one that all of them follow.
@@ -206,8 +206,8 @@ def independent_pixels(
         ConfigError: it is one.
     """
     z = context.log_beta.new_zeros(context.batch, *latent_shape)
-    told = model.likelihood([z], context)
-    if not isinstance(told, Independent) or not isinstance(told.base_dist, Bernoulli):
+    likelihood = model.likelihood([z], context)
+    if not isinstance(likelihood, Independent) or not isinstance(likelihood.base_dist, Bernoulli):
         raise ConfigError(
             "this decoder codes every pixel given those before it: its files cannot be measured "
             "so, since a receiver would run the network once for each pixel of each picture; "

@@ -77,7 +77,7 @@ IN_STEPS: Final = (
 )  # fmt: skip
 """Integers times a step."""
 
-FORESEEN: Final = {
+PREDICTED: Final = {
     Method.QUANTISED: Method.KERNELS, Method.DEPENDENT: Method.DEPENDENT_KERNELS,
 }  # fmt: skip
 """The same with signs of kernels predicted from their neighbours."""
@@ -270,7 +270,7 @@ def _read_entry(fields: FieldReader, before: Sequence[Entry]) -> Entry:
     entry = replace(entry, method=method, wide=wide, scaled=scaled)
     _check_flags(entry)
     if method in IN_STEPS:
-        if method in FORESEEN.values() and math.prod(entry.kernel) < 2:
+        if method in PREDICTED.values() and math.prod(entry.kernel) < 2:
             raise CorruptFileError(f"tensor {name!r} cannot have kernels")
         return replace(entry, step=_read_float(fields, entry, FLOATS))
     if method == Method.SAME:
@@ -290,7 +290,7 @@ def _read_entry(fields: FieldReader, before: Sequence[Entry]) -> Entry:
 
 def _check_flags(entry: Entry) -> None:
     """Raise `CorruptFileError` where a method is not one of wide or of scaled tensors."""
-    wide = entry.method in (*FORESEEN, Method.CODEBOOK)
+    wide = entry.method in (*PREDICTED, Method.CODEBOOK)
     if (entry.wide and not wide) or (entry.scaled and entry.method not in IN_STEPS):
         raise CorruptFileError(f"tensor {entry.name!r} is kept in an impossible way")
 

@@ -24,9 +24,9 @@ from laconic.codecs.network.fitting import InSteps, first_step, fit, take_steps
 from laconic.codecs.network.manifest import (
     DEPENDENT,
     FLOATS,
-    FORESEEN,
     IN_STEPS,
     LAYOUTS,
+    PREDICTED,
     Entry,
     Method,
 )
@@ -144,9 +144,9 @@ def _write_in_steps(stream: QueueEncoder, integers: InSteps, contexts: quantised
     if integers.scales is not None:
         integers.scales.write(stream)
     if not entry.wide and quantised.signs_are_predictable(integers.blocks[0], entry.kernel):
-        entry = replace(entry, method=FORESEEN[entry.method])
+        entry = replace(entry, method=PREDICTED[entry.method])
     for block in integers.blocks:
-        quantised.write(stream, block, contexts, _foreseen(entry))
+        quantised.write(stream, block, contexts, _predicted_kernel(entry))
     return entry
 
 
@@ -248,7 +248,7 @@ def _read_in_steps(stream: QueueDecoder, entry: Entry, contexts: quantised.Conte
     tensor, state = torch.empty(entry.matrix, dtype=TORCH_DTYPES[entry.dtype]), 0
     scales = StepScales.read(stream, entry.matrix) if entry.scaled else None
     for part in parts_of(entry):
-        q = quantised.read(stream, shape_of(part), contexts, _foreseen(entry))
+        q = quantised.read(stream, shape_of(part), contexts, _predicted_kernel(entry))
         if entry.method in DEPENDENT:
             q, state = quantised.to_values(q, state)
         _store(q, entry.step, scales[part] if scales else None, tensor[part])
@@ -274,9 +274,9 @@ def _store(q: IntArray, step: float, scales: StepScales | None, block: Tensor) -
         block.copy_(torch.from_numpy(q * step))
 
 
-def _foreseen(entry: Entry) -> tuple[int, int] | None:
+def _predicted_kernel(entry: Entry) -> tuple[int, int] | None:
     """Kernels whose signs are predicted, if any."""
-    return entry.kernel if entry.method in FORESEEN.values() else None
+    return entry.kernel if entry.method in PREDICTED.values() else None
 
 
 def _count_broken(entry: Entry, tensor: Tensor) -> int:

@@ -259,8 +259,8 @@ class _Bridge:
             target = torch.where(possible, target, -math.inf)
             (start_slope,) = torch.autograd.grad(start.sum(), noise, retain_graph=True)
             (target_slope,) = torch.autograd.grad(target.sum(), noise)
-        told = start.detach().double(), target.detach().double()
-        return _Point(state, *told, start_slope, target_slope)
+        densities = start.detach().double(), target.detach().double()
+        return _Point(state, *densities, start_slope, target_slope)
 
     def _latent(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """The latent, and ln |dz / d noise|, `(batch,)`."""

@@ -171,8 +171,8 @@ def split(tensor: Tensor, size: int) -> tuple[Tensor, ...]:
 
 def log_volume(transform: Transform, before: Tensor, after: Tensor) -> Tensor:
     """Log of how much a transform spreads volumes out, `(batch,)`; its axes may be any."""
-    told: Tensor = transform.log_abs_det_jacobian(before, after)  # type: ignore[no-untyped-call]
-    return told.reshape(len(before), -1).sum(1)
+    log_determinant: Tensor = transform.log_abs_det_jacobian(before, after)  # type: ignore[no-untyped-call]
+    return log_determinant.reshape(len(before), -1).sum(1)
 
 
 def generate(model: LatentVariableModel, context: Context) -> list[Tensor]:

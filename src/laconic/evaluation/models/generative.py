@@ -75,7 +75,7 @@ class _Drawn:
 
     latents: Sequence[Tensor]
     x: Tensor
-    told: Tensor
+    log_likelihood: Tensor
     likelihood: Distribution
     context: Context
 
@@ -112,10 +112,10 @@ def generative(
         below, above, above_iwae, done = [], [], [], 0
         for drawn in _draw(model, size, count, sampling):
             below.append(log_ratio(model, drawn.x, drawn.latents, drawn.context))
-            above.append(drawn.told - density(drawn.x))
+            above.append(drawn.log_likelihood - density(drawn.x))
             if iwae_draws:
                 bound = importance_bound(model, drawn.x, drawn.context, iwae_draws)
-                above_iwae.append(drawn.told - bound)
+                above_iwae.append(drawn.log_likelihood - bound)
             done += len(drawn.x)
             progress(done, count)
     return Generative(
@@ -201,8 +201,8 @@ class _Mixture:
             return inked - functional.softplus(self.logits).sum(1)
         count = len(self.latents[0])
         pairs = torch.arange(len(x) * count, device=x.device)
-        told = [self._pairs(x, part) for part in split(pairs, self.sampling.batch)]
-        return torch.cat(told).reshape(len(x), count)
+        parts = [self._pairs(x, part) for part in split(pairs, self.sampling.batch)]
+        return torch.cat(parts).reshape(len(x), count)
 
     def _pairs(self, x: Tensor, pairs: Tensor) -> Tensor:
         count = len(self.latents[0])

@@ -282,11 +282,11 @@ class Aggregate:
 
     def _one(self, latent: Tensor) -> Tensor:
         """One latent under all posteriors, `(N,)`, by their own densities."""
-        told = []
+        parts = []
         for posterior in self.posteriors:
             count = (posterior.batch_shape + posterior.event_shape)[0]
-            told.append(nats(posterior, latent.expand(count, *latent.shape).contiguous()))
-        return torch.cat(told)
+            parts.append(nats(posterior, latent.expand(count, *latent.shape).contiguous()))
+        return torch.cat(parts)
 
 
 def _shared(

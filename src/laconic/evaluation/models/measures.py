@@ -272,14 +272,14 @@ class _Sampler:
             config.iwae_draws,
             *self.how("generative"),
         )
-        told: Measures = {
+        bounds: Measures = {
             "generative_lower_nats": found.lower.plain(),
             "generative_upper_nats": found.upper.plain() | {"density": found.density},
         }
         if found.upper_iwae is not None:
             extra = {"draws": config.iwae_draws}
-            told["generative_upper_iwae_nats"] = found.upper_iwae.plain() | extra
-        return told
+            bounds["generative_upper_iwae_nats"] = found.upper_iwae.plain() | extra
+        return bounds
 
 
 def grids(

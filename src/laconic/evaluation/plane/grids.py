@@ -121,8 +121,8 @@ def draw_grid(runs: Sequence[PlanePoint], kind: str, title: str, theme: Theme = 
 
 def label_run(point: PlanePoint) -> str:
     """The settings of a run and its results, on three lines."""
-    told = (f"{name} {short(value)}" for name, value in zip("RD", point.place, strict=True))
-    return "\n".join((describe_objective(point), *told))
+    coordinates = (f"{name} {short(value)}" for name, value in zip("RD", point.place, strict=True))
+    return "\n".join((describe_objective(point), *coordinates))
 
 
 def describe_objective(point: PlanePoint) -> str:

@@ -31,7 +31,6 @@ from laconic.weights.pruning.tracing import (
     MIXING,
     WITHIN_CHANNELS,
     acts_on_rank,
-    asks_for_size_only,
     averaged_axes,
     cut_along,
     drops_nothing,
@@ -40,6 +39,7 @@ from laconic.weights.pruning.tracing import (
     run_alone,
     target_of,
     tensors_of,
+    uses_size_only,
 )
 
 
@@ -86,7 +86,7 @@ class Channels:
                 source.space.keep()
         elif node not in self._samples:
             known = len(sources) == 1 and (
-                asks_for_size_only(node, len(sources[0].shape), sources[0].axis)
+                uses_size_only(node, len(sources[0].shape), sources[0].axis)
                 or self._cut(node, sources[0])
             )
             if not known:

@@ -180,7 +180,7 @@ def acts_on_rank(target: Any, rank: int) -> bool:
     return name.endswith(f"{rank - 2}d") or target in (nn.Upsample, functional.interpolate)
 
 
-def asks_for_size_only(node: fx.Node, rank: int, axis: int) -> bool:
+def uses_size_only(node: fx.Node, rank: int, axis: int) -> bool:
     """Whether an operation reads a tensor's shape, but not along `axis`."""
     whole = (node.target is getattr and node.args[1] == "shape") or (
         node.target == "size" and len(node.args) == 1 and not node.kwargs

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from laconic.codecs.lattice.chain import read_chain, write_chain
 from laconic.codecs.lattice.model import LatticeModel
 from laconic.codecs.lossless.chains.coded_length import coded_bits, ideal_bits
-from laconic.codecs.lossless.chains.drawn_latents import read_told, write_told
+from laconic.codecs.lossless.chains.drawn_latents import read_drawn, write_drawn
 from laconic.coding.stack.lattice import Lattice
 from laconic.distributions.divergence import density
 from laconic.errors import ConfigError, CorruptFileError, InputError
@@ -56,20 +56,22 @@ def pictures(count: int, seed: int = 0) -> Tensor:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_deconvolutional_family_has_a_code(name: str) -> None:
-    """Pictures come back; the length is the ideal one at the draws told, plus at most 2 %.
+    """Pictures come back; the length is the ideal one at the draws encoded, plus at most 2 %.
 
     The 2 % are the first picture's draw and the batches' sizes, over 400 pictures of 65 bits.
     """
-    told = coded_bits(family(name), pictures(400))
-    assert told.verified
-    assert told.images == 400
-    assert 0 < told.bits_per_image / told.same_draws_bits_per_image - 1 < 0.02
+    length = coded_bits(family(name), pictures(400))
+    assert length.verified
+    assert length.images == 400
+    assert 0 < length.bits_per_image / length.same_draws_bits_per_image - 1 < 0.02
     # Each ideal is a mean over 400 pictures and some draws: 4 standard errors, from the variance
     # of log q(z) - log p(z), some 10 nats².
     spread = 4 * math.sqrt(10 / 400 * 2) / math.log(2)
-    assert told.same_draws_bits_per_image == pytest.approx(told.ideal_bits_per_image, abs=spread)
-    assert told.overhead_percent == pytest.approx(
-        100 * (told.bits_per_image / told.ideal_bits_per_image - 1)
+    assert length.same_draws_bits_per_image == pytest.approx(
+        length.ideal_bits_per_image, abs=spread
+    )
+    assert length.overhead_percent == pytest.approx(
+        100 * (length.bits_per_image / length.ideal_bits_per_image - 1)
     )
 
 
@@ -84,11 +86,11 @@ def test_every_deconvolutional_family_has_a_code(name: str) -> None:
 def test_chains_come_back(name: str, seed: int, bits: int, count: int) -> None:
     model = LatticeModel(family(name, seed), 8, Lattice(bits))
     pixels = pictures(count, seed).flatten(1).long().numpy()
-    told = write_chain(model, pixels)
-    assert np.array_equal(read_chain(model, told.data), pixels)
+    chain = write_chain(model, pixels)
+    assert np.array_equal(read_chain(model, chain.data), pixels)
     # Another copy of the model, with nothing remembered, reads the same.
     again = LatticeModel(family(name, seed), 8, Lattice(bits))
-    assert np.array_equal(read_chain(again, told.data), pixels)
+    assert np.array_equal(read_chain(again, chain.data), pixels)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -107,12 +109,12 @@ def test_densities_are_the_models_own(name: str) -> None:
         posterior = model.model.posterior(0, model.model.encode(x, context), [], marginal, context)
         likelihood = model.model.likelihood([z], context)
         own = [-density(posterior, z), -density(marginal, z), -density(likelihood, x)]
-    told = [
+    found = [
         model.posterior(pixels).nats(points),
         model.prior(20).nats(points),
         model.likelihood(points).nats(pixels),
     ]
-    for mine, theirs in zip(told, own, strict=True):
+    for mine, theirs in zip(found, own, strict=True):
         assert mine == pytest.approx(theirs.numpy(), rel=0.01, abs=0.05)
 
 
@@ -120,16 +122,18 @@ def test_densities_are_the_models_own(name: str) -> None:
 def test_draws_stay_draws_where_latents_leave_the_marginal_empty() -> None:
     """Posteriors 20 times narrower than the marginal, all around zero: bits that are not random.
 
-    Without the pad each draw repeats where the last latent lay under the marginal, and told draws
-    lie nearer to their means: by far more than the 4 standard errors allowed here.
+    Without the pad each draw repeats where the last latent lay under the marginal, and encoded
+    draws lie nearer to their means: by far more than the 4 standard errors allowed here.
     """
     model = family("---")
     nn.init.normal_(model.encoder.mean.weight, std=0.01)
     nn.init.zeros_(model.encoder.variance.weight)
     nn.init.constant_(model.encoder.variance.bias, -6.0)
-    told = coded_bits(model, pictures(600), draws=8)
+    length = coded_bits(model, pictures(600), draws=8)
     spread = 4 * math.sqrt(6 / 2 / 600 * 1.2) / math.log(2)
-    assert told.same_draws_bits_per_image == pytest.approx(told.ideal_bits_per_image, abs=spread)
+    assert length.same_draws_bits_per_image == pytest.approx(
+        length.ideal_bits_per_image, abs=spread
+    )
 
 
 @pytest.mark.slow
@@ -146,32 +150,32 @@ def test_the_ideal_length_is_the_negative_elbo() -> None:
         posterior, z = rungs[0].posterior, rungs[0].latent
         nats = density(posterior, z) - density(rungs[0].prior, z) - density(likelihood, rows)
     error = 2 * float(nats.std()) / math.sqrt(len(nats)) / math.log(2)
-    told = ideal_bits(model, pixels, draws=400)
-    assert told == pytest.approx(float(nats.mean()) / math.log(2), abs=4 * error)
+    ideal = ideal_bits(model, pixels, draws=400)
+    assert ideal == pytest.approx(float(nats.mean()) / math.log(2), abs=4 * error)
 
 
 def test_models_of_dense_layers_have_codes_too() -> None:
     torch.manual_seed(0)
     sizes = DenseConfig(side=8, latents=5, hidden=(16,), planes=2, width=4, likelihood="bernoulli")
-    told = coded_bits(DenseVAE(sizes), pictures(60))
-    assert told.verified
+    length = coded_bits(DenseVAE(sizes), pictures(60))
+    assert length.verified
     assert coded_bits(DenseVAE(sizes), pictures(60), "relative_entropy").verified
 
 
 def test_relative_entropy_coding_costs_rate_and_distortion() -> None:
-    """At most 12 % over the ideal: 4 % by the trellis's choice, the rest told beforehand."""
-    told = coded_bits(family("---"), pictures(400), "relative_entropy")
-    assert told.verified
-    assert abs(told.bits_per_image / told.same_draws_bits_per_image - 1) < 0.12
-    assert told.bits_per_image > 0.95 * told.ideal_bits_per_image
+    """At most 12 % over the ideal: 4 % by the trellis's choice, the rest encoded beforehand."""
+    length = coded_bits(family("---"), pictures(400), "relative_entropy")
+    assert length.verified
+    assert abs(length.bits_per_image / length.same_draws_bits_per_image - 1) < 0.12
+    assert length.bits_per_image > 0.95 * length.ideal_bits_per_image
 
 
 @pytest.mark.parametrize("coder", ["trellis", "importance", "poisson-functional"])
-def test_any_coder_can_tell_the_latents(coder: str) -> None:
+def test_any_coder_can_encode_the_latents(coder: str) -> None:
     model = LatticeModel(family("---"), 8, Lattice())
     pixels = pictures(30).flatten(1).long().numpy()
-    told = write_told(model, pixels, coder)
-    assert np.array_equal(read_told(model, told, coder), pixels)
+    coded = write_drawn(model, pixels, coder)
+    assert np.array_equal(read_drawn(model, coded, coder), pixels)
 
 
 def test_a_chain_cut_short_is_refused() -> None:

@@ -99,7 +99,7 @@ def smooth(height: int, width: int) -> NDArray[np.uint8]:
     return (waves + source.normal(0, 4, (height, width))).astype(np.uint8)[..., None]
 
 
-def test_the_sketch_tells_drawings_photographs_and_noise() -> None:
+def test_the_sketch_separates_drawings_photographs_and_noise() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (99, 99, 3)).astype(np.uint8)
     for samples, drawn, noisy in (
         (drawing("grey"), True, False),

@@ -176,7 +176,7 @@ def test_length_is_within_the_formula(coder: type[BisectingCoder], scale: float)
 
 
 @pytest.mark.parametrize("coder", CODERS)
-def test_a_map_of_rates_is_told_where_it_pays(coder: type[BisectingCoder]) -> None:
+def test_a_map_of_rates_is_encoded_where_it_pays(coder: type[BisectingCoder]) -> None:
     row = torch.linspace(-3, 1, 64).repeat(4, 64, 1)
     variance = 10**row
     noise = torch.from_numpy(SharedRandomness(4).normals(0, row.numel()).copy()).reshape(row.shape)

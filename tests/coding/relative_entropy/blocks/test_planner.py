@@ -78,12 +78,12 @@ def test_both_sides_halve_alike(sizes: list[int], seed: int) -> None:
     coins = iter(SharedRandomness(seed).bits(0, 20000) & 1)
     stream = QueueEncoder()
 
-    def tell(first: np.ndarray, nodes: np.ndarray, model: AdaptiveModel) -> np.ndarray:
+    def encode_depths(first: np.ndarray, nodes: np.ndarray, model: AdaptiveModel) -> np.ndarray:
         flags = np.array([next(coins) for _ in nodes], np.int64)
         stream.adaptive(flags, model)
         return flags.astype(np.bool_)
 
-    first, depths = blocks.halve(start, tell)
+    first, depths = blocks.halve(start, encode_depths)
     reader = QueueDecoder(stream.finish())
     again, same = blocks.halve(
         start, lambda _, nodes, model: reader.adaptive(nodes.size, model).astype(np.bool_)

@@ -58,7 +58,7 @@ class Dithered:
     (`test_length_at_low_rates`).
     """
 
-    max_ratio = 1.95  # scales without neighbours' likeness are told as one: the price is in bits
+    max_ratio = 1.95  # scales without neighbours' likeness are encoded as one: the price is in bits
     max_excess = 0.05
     theory_parts = ("integers",)
     theory_gains = (1.0, 30.0)
@@ -131,7 +131,7 @@ def mutual_information(scale: float) -> float:
 
 @pytest.mark.parametrize("octaves", [0.125, 0.5, 1, 3, 7])
 def test_dithered_noise_is_uniform(octaves: float) -> None:
-    # Scales of a class are told exactly. False alarms: 1e-3 over the five.
+    # Scales of a class are encoded exactly. False alarms: 1e-3 over the five.
     scale = float(dither.SCALES[round(dither.STEPS * (1 + octaves))])
     assert math.isclose(scale, 2**-octaves, rel_tol=1e-5)
     pair = aggregate(scale)
@@ -146,7 +146,7 @@ def test_dithered_noise_is_uniform(octaves: float) -> None:
 @pytest.mark.parametrize("coder", CODERS, ids=repr)
 @pytest.mark.parametrize("scale", [0.1, 0.43, 0.9])
 def test_noise_power(coder: RelativeEntropyCoder, scale: float) -> None:
-    # The told scale is off by at most half a class, 2^(1/16); 4 % are 5 deviations of the rest.
+    # The encoded scale is off by at most half a class, 2^(1/16); 4 % are 5 deviations of the rest.
     found = noise(coder, *aggregate(scale))
     assert abs(found.mean()) < 0.04
     assert 2 ** (-1 / 8) - 0.04 < (found**2).mean() < 2 ** (1 / 8) + 0.04
@@ -262,7 +262,7 @@ def test_hadamard_is_its_own_inverse() -> None:
 
 @pytest.mark.parametrize("scale", [0.05, 0.3, 0.7, 0.95])
 def test_hybrid_draws_follow_the_target(scale: float) -> None:
-    # Inexact by declaration, but 20000 draws do not tell. False alarms: 1e-3 over the four.
+    # Inexact by declaration, but 20000 draws do not show it. False alarms: 1e-3 over the four.
     found = noise(HybridCoder(), *aggregate(scale))
     assert normal_distance(found) < critical_distance(DIMS, FALSE_ALARM / 4)
 
@@ -300,8 +300,8 @@ def test_blocks_hold_one_class_and_every_dimension_once() -> None:
     blocks = dither.cut(classes, np.arange(3, 500), 16, key)
     assert [part.shape[1] for part in blocks] == [16, 8, 4, 2, 1]
     assert all((classes[part] == classes[part[:, :1]]).all() for part in blocks)
-    told = np.concatenate([part.reshape(-1) for part in blocks])
-    assert np.array_equal(np.sort(told), np.arange(3, 500))
+    values = np.concatenate([part.reshape(-1) for part in blocks])
+    assert np.array_equal(np.sort(values), np.arange(3, 500))
     assert all(part.shape[0] <= 7 for part in blocks[1:])
 
 
@@ -329,7 +329,7 @@ def test_one_mean_far_outside_the_others_is_right(coder: RelativeEntropyCoder) -
     assert abs(float(draw[5]) - 5.9) < 0.6
 
 
-def test_unusual_spreads_are_told() -> None:
+def test_unusual_spreads_are_encoded() -> None:
     # Means spread as the prior has them cost nothing extra; four times less spread costs less.
     wide, prior = aggregate(0.1)
     narrow = Normal(wide.loc / 4, wide.scale)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from laconic.codecs.lattice.chain import read_chain, write_chain
 from laconic.codecs.lattice.model import LatticeModel
-from laconic.codecs.lossless.chains.drawn_latents import read_told, write_told
+from laconic.codecs.lossless.chains.drawn_latents import read_drawn, write_drawn
 from laconic.coding.stack.ans import IntArray
 from laconic.coding.stack.lattice import Lattice
 from laconic.distributions.divergence import density, rate
@@ -87,18 +87,18 @@ def coded_bits(
     began = time.perf_counter()
     if which == "bits_back":
         chain = write_chain(family, pixels)
-        size, told_bits = len(chain.data), chain.ideal_bits
+        size, same_draws_bits = len(chain.data), chain.ideal_bits
         read = partial(read_chain, family, chain.data)
     else:
-        told = write_told(family, pixels, coder)
-        size, told_bits = told.size, told.ideal_bits
-        read = partial(read_told, family, told, coder)
+        coded = write_drawn(family, pixels, coder)
+        size, same_draws_bits = coded.size, coded.ideal_bits
+        read = partial(read_drawn, family, coded, coder)
     if verify and not np.array_equal(read(), pixels):
         raise CodingError("a picture came back changed: this must never happen, please report it")
     seconds = time.perf_counter() - began
     count = len(pixels)
     ideal = ideal_bits(family, pixels, draws)
-    return CodedLength(8 * size / count, ideal, told_bits / count, count, seconds, verify)
+    return CodedLength(8 * size / count, ideal, same_draws_bits / count, count, seconds, verify)
 
 
 def ideal_bits(family: LatticeModel, pixels: IntArray, draws: int, seed: int = 0) -> float:

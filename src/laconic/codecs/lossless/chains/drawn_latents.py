@@ -30,7 +30,7 @@ _COUNT_BITS: Final = 24
 _SEED: Final = 0
 
 
-class Told(NamedTuple):
+class CodedPictures(NamedTuple):
     """Pictures in bytes.
 
     Attributes:
@@ -49,7 +49,7 @@ class Told(NamedTuple):
         return len(self.latents) + len(self.pixels)
 
 
-def write_told(family: LatticeModel, pixels: IntArray, coder: str | None = None) -> Told:
+def write_drawn(family: LatticeModel, pixels: IntArray, coder: str | None = None) -> CodedPictures:
     """Code pictures `(n, pixels)`, 0 or 1.
 
     Args:
@@ -76,20 +76,20 @@ def write_told(family: LatticeModel, pixels: IntArray, coder: str | None = None)
         likelihood.push(stack, pixels[part])
         nats += float(likelihood.nats(pixels[part]).sum())
     ideal_bits = receipt.ideal_bits + nats / float(np.log(2))
-    return Told(stream.finish(), stack.to_bytes(), ideal_bits)
+    return CodedPictures(stream.finish(), stack.to_bytes(), ideal_bits)
 
 
-def read_told(family: LatticeModel, told: Told, coder: str | None = None) -> IntArray:
+def read_drawn(family: LatticeModel, coded: CodedPictures, coder: str | None = None) -> IntArray:
     """Read pictures, `(n, pixels)`.
 
     Raises:
         CorruptFileError: the data end too early.
     """
-    stream = QueueDecoder(told.latents)
+    stream = QueueDecoder(coded.latents)
     count = int(stream.fixed(1, _COUNT_BITS)[0])
     rates = torch.from_numpy(stream.fixed(family.dims, _RATE_BITS))
     latents = _coder(coder).decode(_prior(rates, count), stream, SharedRandomness(_SEED))
-    stack = Stack.from_bytes(told.pixels)
+    stack = Stack.from_bytes(coded.pixels)
     return np.concatenate(
         [
             family.pixels(latents[first : first + BATCH]).pop(stack)
