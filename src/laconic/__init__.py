@@ -20,6 +20,7 @@ from laconic.api import (
     decompress,
     expand,
     open,
+    predict,
     shrink,
     unarchive,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "decompress",
     "expand",
     "open",
+    "predict",
     "register_pillow",
     "shrink",
     "unarchive",

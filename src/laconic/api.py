@@ -1,4 +1,4 @@
-"""What `import laconic` offers: compress, decompress, archive, shrink, expand and open.
+"""What `import laconic` offers: compress, decompress, archive, shrink, expand, predict and open.
 
 Everything heavy is imported inside the functions, so that `import laconic` stays quick.
 """
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from laconic.arguments import Picture
+    from laconic.distributions.prediction import Prediction, RegressionPrediction
 
 
 def compress(
@@ -321,6 +322,51 @@ def expand(
         if into is not None:
             return expand_into(file, into, strict)
         return dict(file.decode(Decoding()))
+
+
+def predict(
+    net: "Module",
+    x: "Tensor",
+    samples: int = 100,
+    *,
+    noise: "float | Tensor | str | None" = None,
+    dropout: bool = False,
+    batch: int = 100,
+    seed: int | None = None,
+    progress: Progress | None = None,
+) -> "Prediction | RegressionPrediction":
+    """Predict with draws from the posterior of a network's weights; without gradients.
+
+    Args:
+        net: a network that `laconic.weights.convert` converted, or any other: that is a posterior
+            of one draw. A module with a method `predict`, such as an ensemble, is called with each
+            batch.
+        x: inputs, `(count, ...)`, on the network's device.
+        samples: number of draws.
+        noise: None for a classifier, whose outputs are logits. For a regression the standard
+            deviation of the values: a number, a tensor `(outputs,)`, or "outputs" if the network's
+            outputs are the means and, in their second half, the logarithms of the variances.
+        dropout: whether the network's own dropout modules draw, too (MC-dropout).
+        batch: examples at a time.
+        seed: of the draws; None: torch's own generator continues.
+        progress: called with parts done and parts in all.
+
+    Returns:
+        For a classifier `.probs` `(samples, count, classes)`, `.mean`, `.entropy`,
+        `.mutual_information`, `.aleatoric`, `.epistemic`; for a regression `.means`, `.mean`,
+        `.aleatoric`, `.epistemic`, `.interval(level)`.
+
+    Raises:
+        InputError: a number is below 1, inputs or outputs have NaN or infinite values, or the
+            outputs do not fit.
+
+    Example:
+        `laconic.predict(net, x, samples=100).entropy`
+    """
+    from laconic.weights.prediction import predict as run
+
+    say = progress or silent
+    return run(net, x, samples, noise=noise, dropout=dropout, batch=batch, seed=seed, progress=say)
 
 
 class LaconicFile:

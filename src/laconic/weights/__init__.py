@@ -19,6 +19,8 @@ from laconic.weights.base import WeightMethod
 from laconic.weights.convert import NotTraining, Penalty, UntouchedModules, plain
 from laconic.weights.convert import convert as _convert
 from laconic.weights.layers import sampling
+from laconic.weights.methods.dropout import Dropout
+from laconic.weights.methods.gaussians import LogUniform, MeanField
 from laconic.weights.methods.group_horseshoe import GroupHorseshoe
 from laconic.weights.methods.group_jeffreys import GroupJeffreys
 from laconic.weights.methods.kmeans import KMeans
@@ -27,6 +29,7 @@ from laconic.weights.methods.miracle import Miracle
 from laconic.weights.methods.relaxed_quantization import RelaxedQuantization
 from laconic.weights.methods.soft_sharing import NotSettled, SoftSharing
 from laconic.weights.methods.sparse_vd import SparseVD
+from laconic.weights.prediction import predict
 from laconic.weights.pruning.magnitude import keep_largest
 from laconic.weights.pruning.smaller import KeptWhole, smaller, widths
 from laconic.weights.recurrent import linear_cells
@@ -42,6 +45,9 @@ METHODS: dict[str, type[WeightMethod]] = {
         Miracle,
         SoftSharing,
         KMeans,
+        MeanField,
+        LogUniform,
+        Dropout,
     )
 }
 """Methods by name."""
@@ -58,6 +64,7 @@ __all__ = [
     "linear_cells",
     "make_method",
     "plain",
+    "predict",
     "sampling",
     "smaller",
     "widths",

@@ -70,6 +70,19 @@ class Storable(Protocol):
         ...
 
 
+Draws = tuple[Tensor, Tensor | None]
+"""Draws of a layer's weights, `(count, *weight)`, and of its biases, `(count, outputs)` or None."""
+
+
+@runtime_checkable
+class Drawable(Protocol):
+    """A posterior whose weights can be drawn themselves, many at once, for predictions."""
+
+    def draw_weights(self, count: int) -> Draws:
+        """Independent draws; without a posterior of the bias, its value `count` times."""
+        ...
+
+
 def step_of(variance: Tensor, scale: float = 1.0) -> float | None:
     """The quantiser's step that harms as much as the posterior's own noise.
 

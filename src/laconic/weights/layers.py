@@ -31,7 +31,11 @@ class ProbabilisticLayer(nn.Module):
         shell: the replaced layer without its numbers.
         posterior: the distribution.
         samplers: how many `sampling` blocks the layer is in.
+        drawn: weight and bias that the layer computes with in place of its posterior, within
+            `laconic.weights.prediction`; else None.
     """
+
+    drawn: tuple[Tensor, Tensor | None] | None
 
     def __init__(self, layer: nn.Module, posterior: WeightPosterior) -> None:
         super().__init__()
@@ -39,6 +43,7 @@ class ProbabilisticLayer(nn.Module):
         for name in list(shell._parameters):
             shell.register_parameter(name, None)
         self.shell, self.posterior, self.samplers = shell, posterior, 0
+        self.drawn = None
 
     @property
     def draws(self) -> bool:
@@ -47,7 +52,7 @@ class ProbabilisticLayer(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy that is made within `sampling` is not in that block."""
-        return {**self.__dict__, "samplers": 0}
+        return {**self.__dict__, "samplers": 0, "drawn": None}
 
     def __getattr__(self, name: str) -> Any:
         """Give modules that read the weight of a part, as encoders of transformers do, the point's.
@@ -117,6 +122,8 @@ class ProbabilisticLayer(nn.Module):
             x: input of the replaced layer.
             output_size: of a transposed convolution, as torch's takes it.
         """
+        if self.drawn is not None:
+            return self.apply_layer(x, *self.drawn, output_size)
         run = self.posterior if self.draws else self.posterior.evaluate
         apply = partial(self.apply_layer, output_size=output_size) if output_size else None
         result: Tensor = run(x, apply or self.apply_layer)

@@ -8,6 +8,8 @@ from torch import Tensor
 from laconic.testing.weights import Draws, WeightSuite
 from laconic.weights import METHODS, make_method
 from laconic.weights.base import WeightMethod, WeightPosterior
+from laconic.weights.methods.dropout import DropoutPosterior
+from laconic.weights.methods.gaussians import GaussianPosterior
 from laconic.weights.methods.group_scales import GroupPosterior
 from laconic.weights.methods.l0 import L0Posterior
 from laconic.weights.methods.miracle import MiraclePosterior
@@ -138,6 +140,35 @@ class TestKMeans(WeightSuite):
 
     def make(self) -> WeightMethod:
         return make_method("kmeans")
+
+
+class TestMeanField(WeightSuite):
+    def make(self) -> WeightMethod:
+        return make_method("mean-field")
+
+    def noisy(self) -> WeightMethod:
+        return make_method("mean-field", log_variance=-3.0)
+
+    def draw(self, posterior: WeightPosterior, count: int) -> Draws:
+        assert isinstance(posterior, GaussianPosterior)
+        return posterior.draw_weights(count)
+
+
+class TestLogUniform(TestMeanField):
+    def make(self) -> WeightMethod:
+        return make_method("log-uniform")
+
+    def noisy(self) -> WeightMethod:
+        return make_method("log-uniform", log_variance=-3.0)
+
+
+class TestDropout(WeightSuite):
+    def make(self) -> WeightMethod:
+        return make_method("dropout", first_rate=0.2)
+
+    def draw(self, posterior: WeightPosterior, count: int) -> Draws:
+        assert isinstance(posterior, DropoutPosterior)
+        return posterior.draw_weights(count)
 
 
 def test_every_method_has_a_suite() -> None:
