@@ -1,0 +1,3 @@
+"""A second decoder of .lac files, written from docs/format.md; it needs numpy and Pillow alone."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,7 @@
+"""`python -m laconic_decoder`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())
