@@ -1,0 +1,209 @@
+"""Every file that the main package keeps for its own tests, decoded by this one."""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from laconic_decoder import lossless, network
+from laconic_decoder.arithmetic import unfold
+from laconic_decoder.coders import CODERS, decode_message
+from laconic_decoder.coding import Range, Shared, normals_of
+from laconic_decoder.container import LacError, open_lac
+from laconic_decoder.draws import Coder
+from laconic_decoder.image import Point, Sliced, decode_image
+from laconic_decoder.models import decode_weights, make_model
+from PIL import Image
+
+FIXTURES = Path(__file__).parents[2] / "tests" / "fixtures"
+ELSEWHERE = {"beam", "dithered", "dithered-lattice", "rotated-dither", "hybrid"}
+
+
+class Pyramid:
+    """The model without weights of the files pyramid, as docs/format.md describes it."""
+
+    levels = 2
+
+    def prior(self, level: int, above: list[Any], point: Point) -> tuple[Any, Any, None]:
+        size, f = (-(-point.height // 8), -(-point.width // 8)), np.float32
+        if level == 0:
+            return np.zeros((3, *size)), np.full((3, *size), f(0.3)), None
+        contrast = np.abs(above[0].astype(f)).mean(0)
+        scale = np.broadcast_to(f(0.05) + f(0.1) * contrast, (48, *size))
+        return np.zeros((48, *size)), scale, None
+
+    def picture(self, latents: list[Any], point: Point) -> Any:
+        fine = unfold(latents[1], 4).repeat(2, 1).repeat(2, 2)
+        return latents[0].repeat(8, 1).repeat(8, 2) + fine + 0.5
+
+
+def small_ladder() -> Sliced:
+    """The sliced ladder of the files `small`: weights from the shared randomness."""
+    record = json.loads((FIXTURES / "vectors" / "small-ladder.json").read_text())
+    shared, tensors = Shared(0), dict[str, Any]()
+    for index, (name, shape) in enumerate(record["parameters"]):
+        noise = normals_of(shared.child(index).bits(int(np.prod(shape))))
+        spread = 0.3 / max(int(np.prod(shape[1:])), 1) ** 0.5
+        tensors[name] = (np.rint(np.float32(4096 * spread) * noise) / np.float32(4096)).reshape(
+            shape
+        )
+    tensors["transform.synthesis"] = np.eye(48, dtype=np.float32).reshape(48, 3, 4, 4)
+    tensors["transform.variance"] = np.exp2(np.array(record["log2_variance"], np.float32))
+    return Sliced(record["config"], tensors)
+
+
+IMAGES = sorted((FIXTURES / "image" / "1").glob("*.lac"))
+
+
+@pytest.mark.parametrize("path", IMAGES, ids=lambda path: path.stem)
+def test_lossy_pictures(path: Path) -> None:
+    model = small_ladder() if path.stem.startswith("sliced") else Pyramid()
+    image = decode_image(open_lac(path.read_bytes()), lambda name, fingerprint: model)
+    with Image.open(path.with_suffix(".png")) as expected:
+        assert image.mode == expected.mode
+        difference = np.abs(np.asarray(image).astype(int) - np.asarray(expected).astype(int))
+    assert difference.max() <= 1
+
+
+NETWORKS = sorted((FIXTURES / "network" / "1").glob("*.lac"))
+
+
+@pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
+def test_networks(path: Path) -> None:
+    found = parse_safetensors(network.decode_network(open_lac(path.read_bytes())).safetensors())
+    expected = parse_safetensors(path.with_suffix(".safetensors").read_bytes())
+    assert found == expected
+
+
+def parse_safetensors(file: bytes) -> dict[str, Any]:
+    size = int.from_bytes(file[:8], "little")
+    header, data = json.loads(file[8 : 8 + size]), file[8 + size :]
+    header.pop("__metadata__", None)
+    return {
+        name: (about["dtype"], about["shape"], data[slice(*about["data_offsets"])])
+        for name, about in header.items()
+    }
+
+
+CODER_FILES = sorted((FIXTURES / "coders").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", CODER_FILES, ids=lambda path: path.stem)
+def test_messages_of_coders(path: Path) -> None:
+    record = json.loads(path.read_text())
+    coder, stream = Coder(path.stem, record["config"]), Range(bytes.fromhex(record["message"]))
+    if path.stem in ELSEWHERE:
+        assert path.stem not in CODERS
+        with pytest.raises(LacError, match="only the package laconic-codec"):
+            decode_message(coder, stream, Shared(1), (1, 4, 16, 16), None)
+        return
+    u = decode_message(coder, stream, Shared(1), (1, 4, 16, 16), None)
+    data = (u + np.float32(0)).astype("<f4").tobytes()
+    assert hashlib.sha256(data).hexdigest() == record["draw"]
+
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "causal": {"name": "pixels", "strides": []},
+    "ladder": {"name": "pixels", "strides": [8, 4, 4, 2]},
+    "both": {"name": "pixels", "strides": [4, 2]},
+    "binary": {"name": "dense", "side": 8, "likelihood": "bernoulli"},
+}
+
+
+def load_model(kind: str, fingerprint: bytes) -> Any:
+    """A model of the lossless files; its weights do not say their configuration."""
+    assert fingerprint == kind.ljust(8).encode()
+    file = (FIXTURES / "lossless" / "1" / f"{kind}.safetensors").read_bytes()
+    size = int.from_bytes(file[:8], "little")
+    header = json.loads(file[8 : 8 + size])
+    header["__metadata__"] = {"meta": json.dumps({"model": CONFIGS[kind]})}
+    text = json.dumps(header).encode()
+    data = len(text).to_bytes(8, "little") + text + file[8 + size :]
+    return make_model(*decode_weights(".safetensors", data))
+
+
+def picture(number: int, height: int = 19, width: int = 23, colours: int = 3) -> Any:
+    row, column, colour = np.mgrid[:height, :width, :colours]
+    values = (3 * row + 5 * column + 11 * colour + 31 * number) % 97 + row * column * number % 7
+    return (values + 60).astype(np.uint8)
+
+
+def deep(number: int) -> Any:
+    return (picture(number, colours=1)[..., 0].astype(np.uint16) * 257 + number) % 65521
+
+
+def bilevel(number: int) -> Any:
+    return (picture(number, 16, 16, 1)[..., 0] % 2 * 255).astype(np.uint8)
+
+
+MADE: dict[str, tuple[Callable[[int], Any], int]] = {
+    "archive": (picture, 12),
+    "colour": (picture, 1),
+    "combination": (picture, 3),
+    "deep-grey": (deep, 1),
+    "digits": (bilevel, 9),
+    "single": (picture, 1),
+}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((FIXTURES / "lossless" / "1").glob("*.lac")), ids=lambda path: path.stem
+)
+def test_lossless_pictures(path: Path) -> None:
+    make, count = MADE[path.stem]
+    found = list(lossless.decode_lossless(open_lac(path.read_bytes()), load_model))
+    assert len(found) == count
+    for number, one in enumerate(found):
+        assert one.name == ("" if count == 1 else f"{number:03d}.png")
+        assert np.array_equal(np.asarray(one.image), make(number))
+
+
+def drawing(kind: str) -> Any:
+    row, column = np.mgrid[:40, :50]
+    shapes = (row // 7 + column // 9) % 3 + 2 * ((row - 20) ** 2 + (column - 25) ** 2 < 150)
+    steps = 1 if kind == "bilevel" else 9
+    grey = shapes * 20 * (steps > 1) + (shapes + row * column // 90) % (2 if steps == 1 else 5)
+    if kind == "bilevel":
+        return (grey % 2 == 1)[..., None]
+    if kind == "deep":
+        return (grey * 600 + row).astype(np.uint16)[..., None]
+    colours = np.stack([grey, 3 * grey + column, grey * row % 256, 255 - grey], 2)
+    channels = {"grey": 1, "grey-and-alpha": 2, "RGB": 3}.get(kind, 4)
+    return colours.astype(np.uint8)[..., :channels]
+
+
+KINDS = {"RGB": (0, False), "RGBA": (0, True), "grey": (1, False), "grey-and-alpha": (1, True)}
+KINDS |= {"bilevel": (2, False), "deep": (3, False)}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((FIXTURES / "lossless" / "direct").glob("*.bin")), ids=lambda path: path.stem
+)
+def test_methods_without_a_model(path: Path) -> None:
+    number, kind = path.stem.split("-", 1)
+    expected, data = drawing(kind), path.read_bytes()
+    about = (1, *KINDS[kind], *expected.shape[:2], [1, 1], 1, -1, int(number), [len(data)])
+    bundle = lossless.Bundle(*about, [], 1, [])
+    found = lossless.decode_direct(bundle, data)
+    assert found.dtype == expected.dtype
+    assert np.array_equal(found, expected)
+
+
+def test_every_fixture_is_of_a_known_folder() -> None:
+    """A new kind of fixture needs a test here."""
+    known = {"image/1", "network/1", "lossless/1", "lossless/direct", "coders", "vectors"}
+    found = {str(path.parent.relative_to(FIXTURES)) for path in FIXTURES.rglob("*.*")}
+    assert {folder for folder in found if folder.split("/")[0] not in ("example",)} <= known
+
+
+def test_pillow_reads_what_is_written(tmp_path: Path) -> None:
+    path = FIXTURES / "image" / "1" / "rgba.lac"
+    image = decode_image(open_lac(path.read_bytes()), lambda name, fingerprint: Pyramid())
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    with Image.open(file) as again:
+        assert np.array_equal(np.asarray(again), np.asarray(image))
