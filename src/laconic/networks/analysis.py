@@ -6,8 +6,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from laconic.networks.arithmetic import LEAK
 from laconic.networks.convolution import (
-    LEAK,
     ChannelGain,
     Convolution,
     NormalHead,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 LEAK = 0.2
-"""Slope of leaky ReLUs below zero."""
+"""Slope of leaky ReLUs below zero, Flamich fig. 3.2."""
 
 
 @dataclass(frozen=True)

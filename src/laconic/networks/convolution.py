@@ -9,8 +9,6 @@ from torch.nn import functional
 from laconic.types import FeatureMap
 
 KERNEL = 5
-LEAK = 0.2
-"""Slope of the leaky ReLU below zero, Flamich fig. 3.2."""
 
 
 def mirror(x: FeatureMap, margin: int) -> FeatureMap:

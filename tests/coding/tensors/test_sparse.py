@@ -16,7 +16,6 @@ def test_the_sources_example() -> None:
     assert rows.values.tolist() == [1, 2, 2, 5, 1]
     assert rows.starts.tolist() == [0, 1, 2, 2, 4, 5]
     assert rows.columns.tolist() == [3, 1, 0, 1, 3]
-    assert rows.plain_bits == 32 * (2 * 5 + 6)
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=40))

@@ -19,8 +19,7 @@ Source: Duda, "Asymmetric numeral systems", 2013; interleaved heads: Giesen, "In
 coders", 2014.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
@@ -87,7 +86,6 @@ class Stack:
         self._heads: HeadArray = np.full(heads, FLOOR, np.uint64)
         self._words: WordArray = np.empty(1024, np.uint32)
         self._count = 0
-        self._width = heads
         self._snapshots: WeakSet[Snapshot] = WeakSet()
 
     @property
@@ -112,19 +110,8 @@ class Stack:
         With one head this is the content. Each symbol may round it by 0.09 bit: leave a margin,
         or take a `snapshot`, try, and restore.
         """
-        spare = WORD * max(0, self._count - (self._width - 1))
-        return spare + float(np.log2(self._heads[: self._width]).min()) - WORD
-
-    @contextmanager
-    def narrowed(self, heads: int) -> Iterator[None]:
-        """A context in which only the first `heads` heads are used; both sides must do the same."""
-        if not 1 <= heads <= self.heads:
-            raise ConfigError(f"a stack of {self.heads} heads cannot be used with {heads}")
-        before, self._width = self._width, heads
-        try:
-            yield
-        finally:
-            self._width = before
+        spare = WORD * max(0, self._count - (self.heads - 1))
+        return spare + float(np.log2(self._heads).min()) - WORD
 
     def push(self, starts: ArrayLike, sizes: ArrayLike) -> None:
         """Push symbols by their intervals `start .. start + size - 1` of 0 .. 2^28 - 1.
@@ -144,8 +131,7 @@ class Stack:
         ):
             raise CodingError(f"intervals must be positive and end at {TOTAL} at most")
         self._reserve(first.size)
-        heads = self._heads[: self._width]
-        self._count = int(push_intervals(heads, self._words, self._count, first, width))
+        self._count = int(push_intervals(self._heads, self._words, self._count, first, width))
 
     def pop(self, kernel: Callable[..., int], symbols: IntArray, *arguments: Any) -> IntArray:
         """Fill `symbols` by a compiled loop (`kernels`).
@@ -160,9 +146,7 @@ class Stack:
             CorruptFileError: the stack holds too few bits; it is left as it was.
         """
         before = self._heads.copy()
-        count = int(
-            kernel(self._heads[: self._width], self._words, self._count, symbols, *arguments)
-        )
+        count = int(kernel(self._heads, self._words, self._count, symbols, *arguments))
         if count < 0:
             self._heads = before
             raise CorruptFileError(

@@ -39,14 +39,6 @@ class Rows:
         starts = np.searchsorted(row, np.arange(flat.shape[0] + 1))
         return cls(flat[row, column], starts, column.astype(np.int64))
 
-    @property
-    def plain_bits(self) -> int:
-        """All three arrays at full width.
-
-        Formula: 32 (2 count + rows + 1). Source: Ullrich, appendix 9.2, eq. 9.17.
-        """
-        return FULL_BITS * (2 * self.values.size + self.starts.size)
-
 
 @dataclass(frozen=True)
 class SparseBits:

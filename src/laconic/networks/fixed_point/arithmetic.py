@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from laconic.errors import ConfigError
-from laconic.networks.arithmetic import Arithmetic
+from laconic.networks.arithmetic import LEAK, Arithmetic
 
 FRACTION_BITS = 16
 """Activations count in units of 2^-16."""
@@ -32,7 +32,7 @@ SCALE_STEPS = 256
 
 _LOG_BITS = 8
 _LOG_FRACTION_BITS = 30
-_LEAK = 13107  # 0.2 in units of 2^-16
+_LEAK = round(LEAK * 2**FRACTION_BITS)
 
 
 def from_float(x: Tensor, bits: int = FRACTION_BITS) -> Tensor:

@@ -136,7 +136,7 @@ def test_dithered_noise_is_uniform(octaves: float) -> None:
     assert math.isclose(scale, 2**-octaves, rel_tol=1e-5)
     pair = aggregate(scale)
     found = noise(DitheredCoder(), *pair)
-    half = dither.uniform_half_width(scale) / scale
+    half = dither.CUBE.step(scale) / 2 / scale  # root 3
     assert np.abs(found).max() <= half * 1.001
     assert uniform_distance(found / half / 2 + 0.5) < critical_distance(DIMS, FALSE_ALARM / 5)
     against_mean = np.corrcoef(found, pair[0].loc.numpy().reshape(-1))[0, 1]

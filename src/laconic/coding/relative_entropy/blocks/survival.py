@@ -88,16 +88,6 @@ def _transform(
 
 
 @compiled()
-def left_exactly(mean: DoubleArray, scale: DoubleArray, k: float) -> float:
-    """F(e^k) by the integral."""
-    total = 0.0
-    for j in range(_POINTS):
-        term = _integrand(mean, scale, j * _STEP, k)[0]
-        total += 0.5 * term.imag if j == 0 else term.imag
-    return float(1 + total * _STEP / math.pi)
-
-
-@compiled()
 def _lowest(mean: DoubleArray, scale: DoubleArray) -> float:
     """Eight standard deviations of log r below its mean under p, its minimum, or e^-15."""
     if mean.size == 1 and scale[0] > 1:

@@ -86,11 +86,6 @@ CUBE = Kernel(1 / 12, (4,), (1,))
 """Noise of the integers: uniform on [-1/2, 1/2] steps."""
 
 
-def uniform_half_width(scale: float) -> float:
-    """Half the width of the noise of one dithered coordinate: root 3 scales."""
-    return CUBE.step(scale) / 2
-
-
 @dataclass(frozen=True)
 class _Tables:
     """Counts of t >> shift, less `low`, for every bin of offsets; the last symbol is an escape."""
