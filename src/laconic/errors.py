@@ -23,7 +23,15 @@ DISTRIBUTION: Final = "laconic-codec"
 
 
 class LaconicError(Exception):
-    """Base class of every error that Laconic raises on purpose."""
+    """Base class of every error that Laconic raises on purpose; its message is one line.
+
+    Args:
+        message: what is wrong, with what, and what to do. Texts of other libraries in it may have
+            several lines: they are joined.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(" ".join(part.strip() for part in message.splitlines() if part.strip()))
 
     def names(self, file: str) -> bool:
         """Whether the message names this file; a name of letters alone may be an ordinary word."""

@@ -18,10 +18,9 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         ConfigError: the file is unreadable or not a mapping, or an override is malformed.
     """
-    yaml = _yaml()
     try:
-        config = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        config = _parse(path.read_text(), str(path))
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a readable YAML configuration ({error})") from error
     if not isinstance(config, dict):
         raise ConfigError(f"{path}: the top of a configuration must be a mapping")
@@ -35,16 +34,25 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
             node = node.setdefault(section, {})
             if not isinstance(node, dict):
                 raise ConfigError(f"--set {override}: '{section}' is not a section")
-        node[last] = yaml.safe_load(value)
+        node[last] = _parse(value, f"--set {override}")
     return config
 
 
-def _yaml() -> Any:
+def _parse(text: str, where: str) -> Any:
+    """The value of a YAML text; an error is one line that names the place in it."""
     try:
         import yaml
     except ImportError as error:
         raise MissingPackageError("reading a configuration needs", "PyYAML", "train") from error
-    return yaml
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # A date may have month 13.
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise ConfigError(
+            f"{where}: not a readable YAML configuration ({place}{reason})"
+        ) from error
 
 
 def build(kind: type[T], values: Mapping[str, Any] | None, where: str) -> T:

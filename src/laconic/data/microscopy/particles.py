@@ -212,11 +212,19 @@ def _table(path: Path) -> "DataFrame":
         from pandas import DataFrame
 
         optics = DataFrame([optics])
-    kept = [c for c in optics.columns if c == "rlnOpticsGroup" or c not in particles.columns]
-    joined = particles.merge(optics[kept], on="rlnOpticsGroup", how="left", validate="many_to_one")
-    if len(joined) != len(particles):
-        raise InputError(f"{path}: optics groups that occur twice")
-    return joined
+    return _join(path, particles, optics)
+
+
+def _join(path: Path, particles: "DataFrame", optics: "DataFrame") -> "DataFrame":
+    """The particles, with the columns of their optics group beside them."""
+    group = "rlnOpticsGroup"
+    if group not in optics.columns:
+        raise InputError(f"{path}: its block of optics has no column {group}")
+    kept = [c for c in optics.columns if c == group or c not in particles.columns]
+    try:
+        return particles.merge(optics[kept], on=group, how="left", validate="many_to_one")
+    except ValueError as error:  # A group occurs twice, or is text in one block alone.
+        raise InputError(f"{path}: {group} does not join particles and optics ({error})") from error
 
 
 def _column(table: "DataFrame", name: str, path: Path) -> NDArray[Any] | None:
@@ -256,7 +264,8 @@ def _optics(table: "DataFrame", path: Path) -> Optics | None:
 
 def _pixel_size(table: "DataFrame", path: Path) -> float:
     """The one pixel size of all particles, in angstroms."""
-    sizes = _column(table, "rlnImagePixelSize", path)
+    new = _columns(table, ("rlnImagePixelSize",), path)
+    sizes = None if new is None else new[:, 0]
     if sizes is None:
         old = _columns(table, ("rlnDetectorPixelSize", "rlnMagnification"), path)
         sizes = None if old is None else 1e4 * old[:, 0] / old[:, 1]
