@@ -145,9 +145,9 @@ class UniformCodec:
         """What it is."""
         return f"uniform ladder, {self.name}, tables chosen by floats; setting = quality"
 
-    def explain(self, data: bytes) -> CodeLength | None:
-        """Nothing is recorded."""
-        return None
+    def read(self, data: bytes) -> tuple[Image8, CodeLength | None]:
+        """The pixels; bits by part are not recorded."""
+        return self.decode(data), None
 
     @torch.inference_mode()
     def encode(self, pixels: Image8, setting: float) -> bytes:

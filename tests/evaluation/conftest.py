@@ -52,10 +52,10 @@ class Rounding:
         levels = np.frombuffer(zlib.decompress(data[12:]), np.uint8).reshape(height, width, 3)
         return np.clip(levels.astype(int) * step + step // 2, 0, 255).astype(np.uint8)
 
-    def explain(self, data: bytes) -> CodeLength:
+    def read(self, data: bytes) -> tuple[np.ndarray, CodeLength]:
         bits = 8.0 * len(data)
         level = LevelBits(0.8 * bits, 0.85 * bits, {"indices": bits - 150, "outliers": 54.0})
-        return CodeLength(bits, 0.8 * bits, 0.85 * bits, (level,))
+        return self.decode(data), CodeLength(bits, 0.8 * bits, 0.85 * bits, (level,))
 
 
 class Pixels(NormalLadder):

@@ -11,11 +11,15 @@ import typer
 
 from laconic.cli.common import print_json, progress
 from laconic.cli.outputs import Force, Writer, make_folder, to_folder
+from laconic.cli.tables import table_lines
 
 if TYPE_CHECKING:
     from PIL import Image
 
 QUALITIES = (10, 35, 65)
+HEADS = (
+    "codec", "quality", "bytes", "bits/pixel", "PSNR dB", "MS-SSIM dB", "encode s", "decode s",
+)  # fmt: skip
 SHOWN = 0
 """Index of the quality in the side-by-side picture: the smallest, where codecs differ most."""
 
@@ -38,13 +42,7 @@ def demo(
     typer.echo(
         f"{result['image']}, {result['width']} x {result['height']}, model {result['model']}\n"
     )
-    typer.echo("codec     quality    bytes  bits/pixel  PSNR dB  MS-SSIM dB  encode s  decode s")
-    for row in result["rows"]:
-        typer.echo(
-            f"{row['codec']:<8}{row['quality']:>9g}{row['bytes']:>9,}{row['bpp']:>12.3f}"
-            f"{row['psnr']:>9.2f}{_ssim_text(row['ms_ssim_db']):>12}"
-            f"{row['encode_seconds']:>10.2f}{row['decode_seconds']:>10.2f}"
-        )
+    typer.echo("\n".join(table_lines(HEADS, [_cells(row) for row in result["rows"]])))
     typer.echo(f"\nSide by side: {result['picture']}; the files are in {out}/")
 
 
@@ -174,5 +172,16 @@ def _png(image: "Image.Image") -> bytes:
     return buffer.getvalue()
 
 
-def _ssim_text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _cells(row: dict[str, Any]) -> list[str]:
+    """A row of the table as text; NaN where a figure is missing."""
+    similarity = row["ms_ssim_db"]
+    return [
+        row["codec"],
+        f"{row['quality']:g}",
+        f"{row['bytes']:,}",
+        f"{row['bpp']:.3f}",
+        f"{row['psnr']:.2f}",
+        "nan" if similarity is None else f"{similarity:.2f}",
+        f"{row['encode_seconds']:.2f}",
+        f"{row['decode_seconds']:.2f}",
+    ]

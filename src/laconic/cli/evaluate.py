@@ -11,6 +11,7 @@ from laconic.cli.common import progress as show_progress
 from laconic.cli.common import report
 from laconic.cli.lists import Coder, split_list, to_numbers
 from laconic.cli.outputs import STDIO, Force, Writer, to_path
+from laconic.cli.tables import table_lines
 from laconic.errors import InputError
 
 if TYPE_CHECKING:
@@ -184,17 +185,21 @@ def to_document(document: dict[str, Any], differences: list["Difference"]) -> by
 
 def summary(study: "Study", differences: list["Difference"]) -> str:
     """A table for the terminal: every codec's rate and qualities, then the BD-rates."""
-    head = ("setting", "bpp", "PSNR", "MS-SSIM", "enc s", "dec s")
-    lines = [f"{'codec':<12}" + "".join(f"{name:>9}" for name in head)]
-    for curve in study.curves:
-        for point in curve.points:
-            keys = ("bpp", "psnr", "ms_ssim", "encode_seconds", "decode_seconds")
-            bpp, psnr, similarity, *seconds = (point.mean(key) for key in keys)
-            lines.append(
-                f"{curve.codec:<12}{point.setting:>9g}{bpp:>9.3f}{psnr:>9.2f}{similarity:>9.4f}"
-                f"{seconds[0]:>9.2f}{seconds[1]:>9.2f}"
-            )
-    return "\n".join([*lines, *map(_difference, differences)])
+    heads = ("codec", "setting", "bpp", "PSNR", "MS-SSIM", "enc s", "dec s")
+    formats = {
+        "bpp": ".3f", "psnr": ".2f", "ms_ssim": ".4f", "encode_seconds": ".2f",
+        "decode_seconds": ".2f",
+    }  # fmt: skip
+    rows = [
+        (
+            curve.codec,
+            f"{point.setting:g}",
+            *(format(point.mean(key), digits) for key, digits in formats.items()),
+        )
+        for curve in study.curves
+        for point in curve.points
+    ]
+    return "\n".join([*table_lines(heads, rows), *map(_difference, differences)])
 
 
 def _difference(one: "Difference") -> str:

@@ -97,7 +97,11 @@ class RequestCodec:
         return self.drawings.encode(image, note=note)
 
     def _is_far(self, data: bytes, picture: Picture) -> bool:
-        """Whether a lossy file does not keep the picture that it was given."""
+        """Whether a lossy file does not keep the picture that it was given.
+
+        The file is decoded, though the sender has the latents: what is judged is what any receiver
+        will see, coder and rounding included. That costs one decoding, and at these qualities only.
+        """
         back = np.asarray(self.lossy.decode(data).convert("RGB")).astype(np.int16)
         error = np.abs(back - picture.pixels)
         if picture.alpha is not None:

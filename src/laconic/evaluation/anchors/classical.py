@@ -39,8 +39,8 @@ class Codec(Protocol):
     def decode(self, data: bytes) -> Image8:
         """The decoded pixels."""
 
-    def explain(self, data: bytes) -> CodeLength | None:
-        """The bits by part of the file, or None if the codec does not record them."""
+    def read(self, data: bytes) -> tuple[Image8, CodeLength | None]:
+        """The decoded pixels, and the bits by part of the file if the codec records them."""
 
 
 @final
@@ -85,9 +85,9 @@ class Anchor:
         with Image.open(io.BytesIO(data)) as image:
             return np.array(image.convert("RGB"))
 
-    def explain(self, data: bytes) -> CodeLength | None:
-        """None: classical codecs do not record the bits of their parts."""
-        return None
+    def read(self, data: bytes) -> tuple[Image8, CodeLength | None]:
+        """The pixels; classical codecs do not record the bits of their parts."""
+        return self.decode(data), None
 
     def check(self) -> None:
         """Register the format with Pillow.

@@ -43,11 +43,14 @@ class OurCodec:
 
     def decode(self, data: bytes) -> Image8:
         """The pixels of a .lac file."""
-        return np.array(self.codec.decode(data).convert("RGB"))
+        return self.read(data)[0]
 
-    def explain(self, data: bytes) -> CodeLength:
-        """The code lengths that the file records."""
-        return code_length(ImageFile.read(data).describe())
+    def read(self, data: bytes) -> tuple[Image8, CodeLength]:
+        """The pixels of a .lac file and the code lengths that it records; it is opened once."""
+        file = ImageFile.read(data)
+        file.header.model.check(self.codec.model_id)
+        image = file.render(self.codec.runtime, self.codec.progress)
+        return np.array(image.convert("RGB")), code_length(file.describe())
 
 
 def code_length(info: ImageInfo) -> CodeLength:

@@ -84,7 +84,7 @@ def measure_picture(codec: Codec, name: str, pixels: Image8, setting: float) -> 
     start = time.perf_counter()
     data = codec.encode(pixels, setting)
     middle = time.perf_counter()
-    shown = codec.decode(data)
+    shown, length = codec.read(data)
     end = time.perf_counter()
     height, width, _ = pixels.shape
     return Measurement(
@@ -96,7 +96,7 @@ def measure_picture(codec: Codec, name: str, pixels: Image8, setting: float) -> 
         ms_ssim=ms_ssim(pixels, shown),
         encode_seconds=middle - start,
         decode_seconds=end - middle,
-        code_length=codec.explain(data),
+        code_length=length,
     )
 
 
