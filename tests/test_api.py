@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 import laconic
 from laconic import errors, pretrained
@@ -63,6 +63,59 @@ def test_pillow_opens_and_saves(image: Image.Image, tmp_path: Path) -> None:
     damaged = (tmp_path / "a.lac").read_bytes()[:-3]
     with pytest.raises(UnidentifiedImageError):
         Image.open(io.BytesIO(damaged))
+
+
+def cut_after_the_top(image: Image.Image) -> tuple[bytes, bytes]:
+    data = laconic.compress(image, quality=90, coder="importance")
+    return data, data[: laconic.open(data).info.levels[0].prefix_bytes]  # type: ignore[attr-defined]
+
+
+def test_a_part_of_a_file(image: Image.Image) -> None:
+    data, top = cut_after_the_top(image)
+    with pytest.raises(errors.CorruptFileError, match="truncated"):
+        laconic.decompress(top)
+    with pytest.warns(UserWarning, match="1 of 2 levels"):
+        assert laconic.decompress(top, partial=True).size == image.size
+    whole = laconic.decompress(data, partial=True)
+    assert whole.tobytes() == laconic.decompress(data).tobytes()
+
+
+def test_thumbnails(image: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the top levels alone; of a picture kept exactly, of all."""
+    data, top = cut_after_the_top(image)
+    assert laconic.thumbnail(data, 1000).size == image.size
+    monkeypatch.setattr(
+        Pyramid, "preview_levels", lambda self, reduction: 1 if reduction > 1 else 2
+    )
+    small = laconic.thumbnail(data, (16, 30))
+    assert small.size == (16, 20)
+    assert laconic.thumbnail(top, (16, 30), partial=True).tobytes() == small.tobytes()
+    exact = laconic.compress(image, lossless=True, effort=0)
+    assert laconic.thumbnail(exact, 20).size == (16, 20)
+    for wrong in (0, (3, 0), "big", (1, 2, 3)):
+        with pytest.raises(errors.InputError, match="size"):
+            laconic.thumbnail(data, wrong)  # type: ignore[arg-type]
+
+
+def test_pillow_shows_small_and_broken_files(
+    image: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, top = cut_after_the_top(image)
+    asked = []
+    monkeypatch.setattr(
+        Pyramid, "preview_levels", lambda self, reduction: asked.append(reduction) or 2
+    )
+    with Image.open(io.BytesIO(data)) as opened:
+        opened.thumbnail((8, 8))
+        assert opened.size == (6, 8)
+    with Image.open(io.BytesIO(data)) as opened:
+        assert opened.draft("RGB", (12, 12)) == ("RGB", (0, 0, 16, 20))
+        assert opened.size == (16, 20)
+        opened.load()
+    assert asked == [2, 2]
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with pytest.warns(UserWarning, match="1 of 2 levels"), Image.open(io.BytesIO(top)) as opened:
+        opened.load()
 
 
 def test_names_are_exact() -> None:

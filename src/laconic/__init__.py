@@ -22,6 +22,7 @@ from laconic.api import (
     open,
     predict,
     shrink,
+    thumbnail,
     unarchive,
 )
 from laconic.errors import (
@@ -60,6 +61,7 @@ __all__ = [
     "predict",
     "register_pillow",
     "shrink",
+    "thumbnail",
     "unarchive",
 ]
 

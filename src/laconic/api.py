@@ -41,6 +41,7 @@ def compress(
     bpp: float | None = None,
     coder: str | None = None,
     *,
+    tune: str | None = None,
     lossless: bool = False,
     frame: int | None = None,
     effort: int | None = None,
@@ -61,6 +62,8 @@ def compress(
         quality: 1 (smallest) to 100 (best), 50 if neither this nor `bpp` is given.
         bpp: instead: bits per pixel of the whole file; the largest file not above it is taken.
         coder: "rejection", "importance", "greedy", "is-gs"; None: the best one measured.
+        tune: what the picture is made for, of models that have taste: "psnr" (squared error),
+            "ms-ssim" (structure) or "balanced", which is taken if nothing is given.
         lossless: keep every pixel as it is, and the colour profile; nothing above is given then.
         frame: of an animation or a file of several pages, the one to take, from 1. None: of a lossy
             file the first, with a warning; `lossless` refuses several frames then.
@@ -79,8 +82,8 @@ def compress(
     from laconic.data.exact_images import read_exact
     from laconic.data.images import read_image
 
-    if lossless and not (quality is None and bpp is None and coder is None):
-        raise InputError("lossless keeps every pixel: leave out quality, bpp and coder")
+    if lossless and not all(one is None for one in (quality, bpp, coder, tune)):
+        raise InputError("lossless keeps every pixel: leave out quality, bpp, coder and tune")
     if quality is not None and bpp is not None:
         raise InputError("give quality or bpp, not both")
     check_numbers(quality=quality, bpp=bpp)
@@ -105,6 +108,7 @@ def compress(
         coder or DEFAULT_CODER,
         threads=threads,
         progress=progress,
+        tune=tune,
     )
     quality = 50 if quality is None else quality
     if coder is not None:
@@ -116,6 +120,7 @@ def compress(
 def decompress(
     source: Source,
     *,
+    partial: bool = False,
     model: PathLike | None = None,
     dtype: str = "float32",
     threads: int | None = None,
@@ -125,6 +130,8 @@ def decompress(
 
     Args:
         source: path of the file, its bytes, or a binary file.
+        partial: of a lossy file that is truncated or damaged, show the levels of detail that are
+            left, with a warning (`PartialPictureWarning`) that says how many.
         model: name or path of the model that wrote it; None: the embedded one that the file names.
         dtype: precision of lossy networks, "float32", "bfloat16" or "float64".
         threads: at most so many are used; None: as many as torch has.
@@ -138,9 +145,53 @@ def decompress(
         `laconic.decompress("photo.lac").save("photo.png")`
     """
     check_counts(threads=threads)
-    file = open_file(to_bytes("source", source))
+    file = open_file(to_bytes("source", source), rescue=partial)
     file.expect(Content.PICTURE)
     return _only_picture(file, decoding(model, threads, progress, dtype))
+
+
+def thumbnail(
+    source: Source,
+    size: int | tuple[int, int] = 256,
+    *,
+    partial: bool = False,
+    model: PathLike | None = None,
+    threads: int | None = None,
+) -> Image.Image:
+    """A small version of the picture of a .lac file.
+
+    Of a lossy file only the top levels are decoded, as many as the size needs; `info` says with how
+    many of the file's bytes each level can be shown.
+
+    Args:
+        source: path of the file, its bytes, or a binary file.
+        size: most columns and rows, one number for both or two. The picture keeps its proportions
+            and is not enlarged.
+        partial: as `decompress` has it; the beginning of a file is enough then.
+        model: name or path of the model that wrote it; None: the embedded one that the file names.
+        threads: at most so many are used; None: as many as torch has.
+
+    Raises:
+        CorruptFileError: the file is damaged.
+        UnsupportedFileError: it needs another model or a newer laconic, or holds no single picture.
+        InputError: the size is no size.
+
+    Example:
+        `laconic.thumbnail("photo.lac", 128).save("small.png")`
+    """
+    sides = size if isinstance(size, tuple) else (size, size)
+    if len(sides) != 2:
+        raise InputError(f"size is {size!r}, give one number, or columns and rows")
+    check_counts(threads=threads, size=sides[0])
+    check_counts(size=sides[1])
+    file = open_file(to_bytes("source", source), rescue=partial)
+    info = file.describe()
+    reductions = [(info.width or 1) / sides[0], (info.height or 1) / sides[1]]
+    image = file.preview(decoding(model, threads), max(1.0, *reductions))
+    if image.mode == "1":
+        image = image.convert("L")
+    image.thumbnail(sides)
+    return image
 
 
 def archive(

@@ -30,11 +30,16 @@ def register_pillow() -> None:
 
 
 class LaconicImageFile(ImageFile.ImageFile):
-    """Pillow's view of a .lac file; pixels are decoded on `load()`."""
+    """Pillow's view of a .lac file; pixels are decoded on `load()`.
+
+    `thumbnail` and `draft` decode the top levels of a lossy file alone. With Pillow's
+    `ImageFile.LOAD_TRUNCATED_IMAGES`, a lossy file that is truncated or damaged shows what is left.
+    """
 
     format = FORMAT
     format_description = "Laconic"
     _file: Codec | None = None
+    _reduction = 1
 
     def _open(self) -> None:
         """Read everything but the pixels.
@@ -45,7 +50,8 @@ class LaconicImageFile(ImageFile.ImageFile):
         """
         assert self.fp is not None
         try:
-            self._file = open_file(self.fp.read())
+            rescue = ImageFile.LOAD_TRUNCATED_IMAGES
+            self._file = open_file(self.fp.read(), rescue=rescue)
             self._file.expect(Content.PICTURE)
             info = self._file.describe()
             self.info |= self._file.attachments()
@@ -58,6 +64,28 @@ class LaconicImageFile(ImageFile.ImageFile):
         self._mode = info.mode or ""
         self.tile = [ImageFile._Tile("raw", (0, 0, *self.size), 0, self.mode)]
 
+    def draft(
+        self, mode: str | None, size: tuple[int, int] | None
+    ) -> tuple[str, tuple[int, int, float, float]] | None:
+        """Make the next `load` decode a picture reduced by a whole factor.
+
+        Args:
+            mode: is not changed.
+            size: the reduced picture has at least so many columns and rows.
+
+        Returns:
+            The mode, and the picture's own area in pixels of the reduced one; None: not reduced.
+        """
+        if self._file is None or size is None or self._reduction > 1:
+            return None
+        width, height = self.size
+        reduction = min(width // max(1, size[0]), height // max(1, size[1]))
+        if reduction < 2 or self.mode == "1":
+            return None
+        self._reduction, self._size = reduction, (-(-width // reduction), -(-height // reduction))
+        self.tile = [ImageFile._Tile("raw", (0, 0, *self.size), 0, self.mode)]
+        return self.mode, (0, 0, width / reduction, height / reduction)
+
     def load(self) -> Any:
         """Decode once; what Pillow's `load` returns.
 
@@ -66,7 +94,10 @@ class LaconicImageFile(ImageFile.ImageFile):
         """
         if self._file is not None:
             try:
-                pixels = next(image.tobytes() for _, image in self._file.decode(decoding()))
+                image = self._file.preview(decoding(), self._reduction)
+                if self._reduction > 1:
+                    image = image.reduce(self._reduction)
+                pixels = image.tobytes()
             except LaconicError as error:
                 raise OSError(str(error)) from error
             if self.fp and self._exclusive_fp:
@@ -81,7 +112,7 @@ class LaconicImageFile(ImageFile.ImageFile):
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     """What `Image.save` calls; metadata are those of the image unless `save` is given others."""
     options: dict[str, Any] = getattr(image, "encoderinfo", {})
-    known = {"quality", "bpp", "coder", "lossless", "effort", "model", "frame", "strip"}
+    known = {"quality", "bpp", "coder", "tune", "lossless", "effort", "model", "frame", "strip"}
     given: Info = {
         key: options[key] for key in ("icc_profile", "exif", "xmp", "dpi") if key in options
     }

@@ -82,6 +82,7 @@ def test_several_files_into_a_folder(photo: Path, tmp_path: Path) -> None:
         ["compress", "missing.png"],
         ["compress", "{photo}", "--bpp", "900"],
         ["compress", "{photo}", "--coder", "nonsense"],
+        ["compress", "{photo}", "--tune", "psnr"],
         ["compress", "{photo}", "-o", "{photo}"],
         ["compress", "{photo}", "-o", "{photo}/inside/x.lac"],
         ["decompress", "{photo}", "-o", "x.png"],
@@ -114,6 +115,8 @@ def test_the_inputs_fault(photo: Path, arguments: list[str]) -> None:
         ["compress", "{photo}", "--lossless", "--quality", "5"],
         ["compress", "{photo}", "--lossless", "--bpp", "1"],
         ["compress", "{photo}", "--lossless", "--coder", "greedy"],
+        ["compress", "{photo}", "--lossless", "--tune", "psnr"],
+        ["compress", "{photo}", "--tune", "nonsense"],
         ["bench", "nothing"],
         ["train", "{photo}", "--set", "rate"],
         ["nothing"],
@@ -245,3 +248,23 @@ def test_a_cut_file_is_named(photo: Path, command: str) -> None:
     result = run(command, cut)
     assert result.exit_code == 1
     assert result.stderr.count("cut.lac") == 1
+
+
+def test_a_cut_file_is_shown_in_part(photo: Path) -> None:
+    """Only with --partial, and with a warning that says how much is missing."""
+    assert run("compress", photo, "--quality", 90).exit_code == 0
+    cut, back = photo.with_name("cut.lac"), photo.with_name("back.png")
+    data = photo.with_suffix(".lac").read_bytes()
+    (shown, _) = json.loads(run("info", photo.with_suffix(".lac"), "--json").stdout)["levels"]
+    cut.write_bytes(data[: shown["prefix_bytes"]])
+    assert run("decompress", cut, "-o", back).exit_code == 1
+    result = run("decompress", cut, "-o", back, "--partial")
+    assert result.exit_code == 0
+    assert result.stderr.count("\n") == 1
+    assert "1 of 2 levels of detail are shown" in result.stderr
+    with Image.open(back) as decoded:
+        assert decoded.size == (56, 40)
+    cut.write_bytes(data[:40])
+    back.unlink()
+    assert run("decompress", cut, "-o", back, "--partial").exit_code == 1
+    assert not back.exists()

@@ -22,6 +22,8 @@ from laconic.codecs.lossless.file import LosslessFile, make_coder
 from laconic.codecs.network.file import NetworkFile
 from laconic.container import FieldReader, FieldWriter, LacFile, Section, pack
 from laconic.errors import CorruptFileError, LaconicError
+from laconic.models import make_model
+from laconic.models.base import LatentVariableModel
 from laconic.models.pixel_ladder.ladder import PixelLadder, PixelLadderConfig
 from laconic.models.pyramid import Pyramid
 from laconic.testing import CodecCase, CodecSuite
@@ -53,6 +55,43 @@ class TestImage(CodecSuite):
 
     def decoding(self) -> Decoding:
         return Decoding(lambda name: LoadedModel(Pyramid(), "tiny", FINGERPRINT))
+
+
+class TestPhotographs(CodecSuite):
+    """The image codec with a small model of the kind that is embedded, and with one that has taste:
+    integer priors, the trellis coder, several layers."""
+
+    codec = ImageFile
+    drift = 1.0
+    trials = 6
+
+    def cases(self) -> Mapping[str, CodecCase]:
+        picture = smooth(24, 40, 4)
+        return {
+            name: CodecCase(partial(_write_in_layers, name, picture), {"": picture}, tolerance=24)
+            for name in ("sliced", "grown")
+        }
+
+    def decoding(self) -> Decoding:
+        return Decoding(lambda name: LoadedModel(ladder(name), name, FINGERPRINT))
+
+
+def _write_in_layers(name: str, picture: NDArray[np.uint8]) -> bytes:
+    tune = "ms-ssim" if name == "grown" else None
+    codec = ImageCodec(ladder(name), name, FINGERPRINT, tune=tune)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("laconic.codecs.image.codec.LAYER_BYTES", 100)
+        return codec.encode(picture, 95)
+
+
+@cache
+def ladder(name: str) -> LatentVariableModel:
+    sizes = {"fine_width": 8, "coarse_width": 8, "prior_width": 8, "embedding": 4}
+    settings = {"name": "sliced", "block": 4, "slices": (3, 24), "top": 2} | sizes
+    if name == "grown":
+        settings |= {"taste": True, "passes": (2, 1), "refiner_width": 8, "kernel": 3}
+    torch.manual_seed(0)
+    return make_model(settings).eval().requires_grad_(False)
 
 
 class TestLossless(CodecSuite):
@@ -175,7 +214,11 @@ def suite_of(wrong: str) -> CodecSuite:
     return Suite()
 
 
-SKIPPED = ("test_the_table_finds_the_codec", "test_a_truncated_file_gives_its_first_items")
+SKIPPED = (
+    "test_the_table_finds_the_codec",
+    "test_a_truncated_file_gives_its_first_items",
+    "test_a_damaged_file_is_shown_in_part",
+)
 LAWS = [name for name in dir(CodecSuite) if name.startswith("test_")]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from laconic.cli.common import Tick, as_file, each, print_results, warn_if_larger
-from laconic.cli.lists import Coder
+from laconic.cli.lists import Coder, Tune
 from laconic.cli.outputs import Force, Out, Writer, place_outputs, to_path
 from laconic.errors import InputError
 
@@ -32,6 +32,7 @@ def compress(
         float | None, typer.Option(min=1, max=100, help="1 smallest to 100 best.  [default: 50]")
     ] = None,
     bpp: Annotated[float | None, typer.Option(help="Most bits per pixel of the file.")] = None,
+    tune: Tune = None,
     lossless: Annotated[
         bool, typer.Option("--lossless", help="Keep every pixel; a folder becomes one archive.")
     ] = False,
@@ -64,8 +65,10 @@ def compress(
     """
     if quality is not None and bpp is not None:
         raise typer.BadParameter("give --quality or --bpp, not both")
-    if lossless and not (quality is None and bpp is None and coder is None):
-        raise typer.BadParameter("--lossless keeps all: leave out --quality, --bpp and --coder")
+    if lossless and not all(one is None for one in (quality, bpp, coder, tune)):
+        raise typer.BadParameter(
+            "--lossless keeps all: leave out --quality, --bpp, --coder and --tune"
+        )
     inputs = list(dict.fromkeys(inputs))
     folders = [path for path in inputs if os.path.isdir(path)]
     if folders and not lossless:
@@ -73,7 +76,7 @@ def compress(
     if folders and frame is not None:
         raise InputError(f"{folders[0]} is a folder; --frame is for single files only")
     common: dict[str, Any] = {"model": model, "threads": threads, "effort": effort, "strip": strip}
-    options: dict[str, Any] = {"quality": quality, "bpp": bpp, "coder": coder}
+    options: dict[str, Any] = {"quality": quality, "bpp": bpp, "coder": coder, "tune": tune}
     options |= {"lossless": lossless, "frame": frame}
     writer = Writer(inputs, force)
 

@@ -22,6 +22,12 @@ def decompress(
     ],
     out: Out = None,
     force: Force = False,
+    partial: Annotated[
+        bool,
+        typer.Option(
+            "--partial", help="Show what is left of a truncated or damaged lossy picture."
+        ),
+    ] = False,
     model: Annotated[
         str | None, typer.Option(help="Weights file, where the file names no embedded model.")
     ] = None,
@@ -52,7 +58,7 @@ def decompress(
     writer = Writer(inputs, force)
 
     def work(source: Path, target: Path, tick: Tick) -> dict[str, Any]:
-        file = open_file(as_bytes(source), partial=True)
+        file = open_file(as_bytes(source), partial=True, rescue=partial)
         how = decoding(model, threads, tick, dtype)
         if file.content is not Content.ARCHIVE:
             return _decompress_one(source, file, target, quality, writer, how)

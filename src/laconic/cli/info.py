@@ -110,7 +110,8 @@ def _describe_image(file: str, found: "ImageInfo") -> list[str]:
     overhead = found.file_bits / found.ideal_bits - 1 if found.ideal_bits else math.nan
     lines = [
         f"{file}: {found.width} x {found.height} {found.mode}, quality {found.quality:g}",
-        f"codec {found.codec}, coder {found.coder}, model {found.model} ({found.fingerprint})",
+        f"codec {found.codec}, coder {found.coder}, model {found.model} ({found.fingerprint})"
+        + (f", tuned for {found.tune}" if found.tune else ""),
         f"file    {found.file_bits:>12,} bits = {found.file_bits // 8:,} bytes "
         f"= {found.bpp:.4f} bits per pixel",
         f"ideal   {found.ideal_bits:>12,} bits = {nats:,.0f} nats (KL); the file is "
@@ -126,11 +127,15 @@ def _describe_image(file: str, found: "ImageInfo") -> list[str]:
             f"{level.ideal_bits:,}",
             f"{level.theory_bits:,}",
             f"{level.bits:,}",
+            f"{level.prefix_bytes:,}",
             ", ".join(f"{name} {bits:,}" for name, bits in level.parts.items()),
         )
         for number, level in enumerate(found.levels)
     ]
-    heads = ("level", "coder", "ideal bits", "theory bits", "written bits", "parts, bits")
+    heads = (
+        *("level", "coder", "ideal bits", "theory bits", "written bits"),
+        *("shown with bytes", "parts, bits"),
+    )
     return lines + _list_sections(found.sections) + table_lines(heads, rows)
 
 

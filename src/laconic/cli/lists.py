@@ -62,3 +62,24 @@ Coder = Annotated[
     ),
 ]
 """The option `--coder` of commands that take one."""
+
+
+def check_tune(value: str | None) -> str | None:
+    """Refuse what is no name of a taste; exit status 2."""
+    if value is not None:
+        from laconic.codecs.image.header import TUNES
+
+        if value not in TUNES:
+            raise typer.BadParameter(f"{value!r}: choose one of {', '.join(TUNES)}")
+    return value
+
+
+Tune = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        callback=check_tune,
+        help="psnr, balanced or ms-ssim, of models that have taste.  [default: balanced]",
+    ),
+]
+"""The option `--tune`: what a picture is made for."""

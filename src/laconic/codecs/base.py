@@ -17,6 +17,8 @@ from laconic.errors import InputError, UnsupportedFileError
 from laconic.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from laconic.coding.relative_entropy.base import RelativeEntropyCoder
     from laconic.models.base import LatentVariableModel
 
@@ -233,10 +235,12 @@ class Codec(ABC):
     Attributes:
         id: permanent name, written into files.
         truncatable: whether the items before the cut of a truncated file can be decoded.
+        rescuable: whether an item can be shown in part where its file is truncated or damaged.
     """
 
     id: ClassVar[str]
     truncatable: ClassVar[bool] = False
+    rescuable: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
@@ -272,6 +276,23 @@ class Codec(ABC):
             UnsupportedFileError: the file needs another model or a newer laconic.
         """
 
+    def preview(self, how: Decoding, reduction: float) -> "Image.Image":
+        """The picture of a file of one picture, as detailed as a small version of it needs.
+
+        Args:
+            how: how the file is decoded.
+            reduction: the picture's size over that of the small version, at least 1.
+
+        Returns:
+            The picture in its own size.
+
+        Raises:
+            UnsupportedFileError: the file holds no single picture, or its model is missing.
+        """
+        self.expect(Content.PICTURE)
+        found: Image.Image = next(image for _, image in self.decode(how))
+        return found
+
     @property
     def words(self) -> str:
         """What the file holds, for messages."""
@@ -295,18 +316,19 @@ class Codec(ABC):
             )
 
     @classmethod
-    def read(cls, data: bytes, partial: bool = False) -> Self:
+    def read(cls, data: bytes, partial: bool = False, rescue: bool = False) -> Self:
         """Unpack, check and open the bytes of a file of this codec.
 
         Args:
             data: the whole file.
             partial: accept a truncated file, where the codec can decode its first items.
+            rescue: accept a truncated or damaged file, where the codec can show its item in part.
 
         Raises:
             CorruptFileError: the file is damaged.
             UnsupportedFileError: it is a file of another codec, or newer than this laconic.
         """
-        file = unpack(data, partial and cls.truncatable)
+        file = unpack(data, partial and cls.truncatable, rescue and cls.rescuable)
         if file.codec != cls.id:
             raise UnsupportedFileError(
                 f"the file's codec is {file.codec!r}, not {cls.id!r}; "
@@ -338,19 +360,22 @@ def find_codec(name: str) -> type[Codec]:
     return found
 
 
-def open_file(data: bytes, partial: bool = False) -> Codec:
+def open_file(data: bytes, partial: bool = False, rescue: bool = False) -> Codec:
     """Unpack and check a .lac file of any kind, once, and open it with the codec that it names.
 
     Args:
         data: the whole file.
         partial: accept a truncated file, where its codec can decode the first items.
+        rescue: accept a truncated or damaged file, where its codec can show its item in part.
 
     Raises:
         CorruptFileError: the file is damaged.
         UnsupportedFileError: it needs a codec that is not there, or a newer laconic.
     """
-    file = unpack(data, partial)
+    file = unpack(data, partial, rescue)
     codec = find_codec(file.codec)
-    if not codec.truncatable:
+    if rescue and not codec.rescuable:
+        file = unpack(data, partial)
+    if not (codec.truncatable or (rescue and codec.rescuable)):
         file.check_whole()
     return codec.open(file)

@@ -33,7 +33,8 @@ class Section:
     Attributes:
         name: what the codec calls it.
         data: its bytes.
-        whole: False where a truncated file ends within it; its checksum is not checked then.
+        whole: False where a truncated file ends within or before it, and its checksum is not
+            checked; or where it is damaged, and no data are given.
     """
 
     name: str
@@ -92,6 +93,10 @@ class LacFile:
         payload = sum(len(section.data) for section in self.sections)
         return self.overhead_bytes + len(self.header) + payload
 
+    def is_whole(self, name: str) -> bool:
+        """Whether all sections called `name` are there and undamaged."""
+        return all(section.whole for section in self.sections if section.name == name)
+
     def section_bits(self) -> dict[str, int]:
         """Bits by name of section; "header" is everything that no section holds."""
         bits = {"header": 8 * (self.overhead_bytes + len(self.header))}
@@ -137,13 +142,15 @@ def pack(codec: str, header: bytes, sections: Sequence[Section]) -> bytes:
     return b"".join([head, _crc(head), *(section.data for section in sections)])
 
 
-def unpack(data: bytes, partial: bool = False) -> LacFile:
+def unpack(data: bytes, partial: bool = False, rescue: bool = False) -> LacFile:
     """Read a .lac file.
 
     Args:
         data: the whole file.
         partial: accept a truncated file: its whole sections, each checked against its checksum, and
             the one that it ends within, whose checksum cannot be checked.
+        rescue: accept a truncated file and damaged sections: every section is there, those that are
+            not whole are marked.
 
     Raises:
         CorruptFileError: it is no .lac file, or it is damaged, truncated or has bytes left over.
@@ -170,9 +177,9 @@ def unpack(data: bytes, partial: bool = False) -> LacFile:
     header = fields.raw(fields.integer(MAX_HEADER_BYTES, "the length of the codec's header"))
     table = _read_table(fields)
     expected, found = sum(length for _, length, _ in table), len(data) - front.position
-    if expected < found or (expected > found and not partial):
+    if expected < found or (expected > found and not (partial or rescue)):
         raise _wrong_length(expected, found)
-    sections = _read_sections(table, data, front.position)
+    sections = _read_sections(table, data, front.position, rescue)
     payload = len(header) + sum(len(section.data) for section in sections)
     return LacFile(codec, header, sections, len(data) - payload, expected - found)
 
@@ -198,19 +205,26 @@ def _read_table(fields: FieldReader) -> list[tuple[str, int, bytes]]:
 
 
 def _read_sections(
-    table: Sequence[tuple[str, int, bytes]], data: bytes, start: int
+    table: Sequence[tuple[str, int, bytes]], data: bytes, start: int, rescue: bool
 ) -> tuple[Section, ...]:
-    """Check every section against its checksum, up to the one that the file ends within."""
+    """Check every section against its checksum, up to the one that the file ends within.
+
+    With `rescue` all sections are returned.
+    """
     sections = []
     for name, length, check in table:
         part = bytes(data[start : start + length])
         start += length
         if len(part) < length:
             sections.append(Section(name, part, whole=False))
-            break
-        if _crc(part) != check:
+            if not rescue:
+                break
+        elif _crc(part) == check:
+            sections.append(Section(name, part))
+        elif rescue:
+            sections.append(Section(name, b"", whole=False))
+        else:
             raise CorruptFileError(f"section {name!r} is damaged: its checksum does not match")
-        sections.append(Section(name, part))
     return tuple(sections)
 
 

@@ -297,6 +297,14 @@ class NormalLadder(LatentVariableModel):
     ) -> Normal:
         """What the sender knows about `level`; `prior` is what `prior(level, ...)` gave."""
 
+    def preview_levels(self, reduction: float) -> int:
+        """Levels that show a picture at a fraction of its size; here all.
+
+        Args:
+            reduction: the picture's size over that of the preview, at least 1.
+        """
+        return self.levels
+
     def exact_prior(self) -> Prior:
         """The prior for codecs: if possible, the same bits on every machine.
 

@@ -1,6 +1,7 @@
 """The suite of the codecs of .lac files."""
 
 import json
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -140,6 +141,30 @@ class CodecSuite(ABC):
                 assert list(found) == list(whole)[: len(found)]
                 assert all(_distance(item, whole[name]) == 0 for name, item in found.items())
 
+    def test_a_damaged_file_is_shown_in_part(self) -> None:
+        """Cut or altered anywhere, it has its items in their own shape, or raises `LaconicError`.
+
+        Undamaged it is decoded as ever.
+        """
+        if not self.codec.rescuable:
+            raise SkipTest(f"files of {self.codec.__name__} are not shown in part")
+        for name, case in self.cases().items():
+            data, places = case.write(), self._places(1 << 31, 6)
+            whole = self._rescue(data)
+            self._check_drift(self._decode(data), whole, name)
+            for place in places.tolist():
+                altered = bytearray(data)
+                altered[place // 8 % len(data)] ^= 1 << place % 8
+                for damaged in (data[: place % len(data)], bytes(altered)):
+                    try:
+                        found = self._rescue(damaged)
+                    except LaconicError:
+                        continue
+                    shapes = [
+                        {key: item.shape for key, item in one.items()} for one in (found, whole)
+                    ]
+                    assert shapes[0] == shapes[1], name
+
     def test_altered_files_are_reported(self) -> None:
         """A changed bit anywhere, checksums included, raises a `LaconicError`."""
         for name, case in self.cases().items():
@@ -184,6 +209,13 @@ class CodecSuite(ABC):
         how = replace(self.decoding(), **options)
         return {name: to_array(item) for name, item in self.codec.read(data).decode(how)}
 
+    def _rescue(self, data: bytes) -> Items:
+        """What is left of a damaged file."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            file = self.codec.read(data, rescue=True)
+            return {name: to_array(item) for name, item in file.decode(self.decoding())}
+
     def _error_of(self, data: bytes, found: Items | None = None, partial: bool = False) -> str:
         """The error that reading a file ends with, or ""; items before it are put into `found`."""
         try:
@@ -210,6 +242,10 @@ def to_array(item: Any) -> NDArray[Any]:
     if isinstance(item, torch.Tensor):
         return np.asarray(item.detach().to(torch.float64) if item.is_floating_point() else item)
     return np.asarray(item)
+
+
+def _shapes(items: Items) -> dict[str, tuple[int, ...]]:
+    return {name: item.shape for name, item in items.items()}
 
 
 def _distance(one: NDArray[Any], other: NDArray[Any]) -> float:

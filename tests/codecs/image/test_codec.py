@@ -1,7 +1,9 @@
 """Images to files and back: sizes, modes, precision, threads, targets, files of other models."""
 
 import os
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+from laconic.codecs.image import codec as codec_module
 from laconic.codecs.image import tiles
 from laconic.codecs.image.codec import ImageCodec, SmallFileWarning, quality_step
-from laconic.codecs.image.file import ImageFile
+from laconic.codecs.image.file import ImageFile, PartialPictureWarning
+from laconic.codecs.image.header import TUNES, ImageHeader
 from laconic.codecs.image.picture import LossyInputWarning
+from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy import CODERS
 from laconic.errors import (
     ConfigError,
@@ -22,6 +27,7 @@ from laconic.errors import (
     UnsupportedFileError,
 )
 from laconic.metrics import psnr
+from laconic.models.sliced.config import SlicedConfig
 from laconic.models.sliced.ladder import SlicedLadder
 
 Make = Callable[..., ImageCodec]
@@ -223,6 +229,120 @@ def test_nan_is_a_corrupt_file(codec: ImageCodec, monkeypatch: pytest.MonkeyPatc
         ImageCodec(broken, "pyramid", b"pyramid!", "importance").decode(data)
 
 
+def grown() -> SlicedLadder:
+    """A small ladder with taste, two passes and every second network."""
+    sizes = {"fine_width": 8, "coarse_width": 8, "prior_width": 12, "embedding": 8, "top": 4}
+    more = {
+        "refiner_width": 8,
+        "kernel": 3,
+        "encoder_widths": (8, 8, 8),
+        "encoder_blocks": (1, 1, 1),
+    }
+    config = SlicedConfig(block=4, slices=(3, 9, 36), taste=True, passes=(2, 1, 1), **sizes, **more)
+    model, source = SlicedLadder(config), SharedRandomness(3)
+    for index, (name, parameter) in enumerate(sorted(model.named_parameters())):
+        if not name.startswith("transform."):
+            noise = torch.from_numpy(source.child(index).normals(0, parameter.numel()))
+            spread = 0.3 / max(parameter[0].numel(), 1) ** 0.5
+            parameter.data.copy_(
+                (torch.round(4096 * spread * noise) / 4096).reshape(parameter.shape)
+            )
+    model.transform.variance.copy_(2.0 ** torch.linspace(1, -18, 48).round())
+    return model.eval().requires_grad_(False)
+
+
+def test_taste_is_in_the_file() -> None:
+    """It reaches the model on both sides; a file says which, and what is no name is refused."""
+    image, model, files = scene(32, 40), grown(), {}
+    for tune in (None, *TUNES):
+        data = ImageCodec(model, "grown", b"growing1", tune=tune).encode(image, 70)
+        assert ImageFile.read(data).describe().tune == (tune or "balanced")
+        files[tune] = data
+        # A reader follows the file, not its own setting.
+        readers = [ImageCodec(model, "grown", b"growing1", tune=one) for one in ("psnr", "ms-ssim")]
+        assert difference(*(reader.decode(data) for reader in readers)) == 0
+    assert files[None] == files["balanced"]
+    assert len({files[tune] for tune in TUNES}) == 3
+    with pytest.raises(InputError, match="psnr, balanced, ms-ssim"):
+        ImageCodec(model, "grown", b"growing1", tune="nice")
+
+
+def test_a_model_without_taste_refuses_tune(make_codec: Make) -> None:
+    with pytest.raises(InputError, match="'pyramid' makes one kind of picture: leave out tune"):
+        make_codec(tune="psnr")
+    assert ImageFile.read(make_codec().encode(scene(8, 8))).describe().tune is None
+
+
+def test_the_size_search_keeps_the_taste() -> None:
+    codec = ImageCodec(grown(), "grown", b"growing1", "importance", tune="psnr")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SmallFileWarning)
+        info = ImageFile.read(codec.encode(scene(24, 24), bpp=12.0)).describe()
+    assert info.tune == "psnr"
+    assert info.bpp is not None
+    assert info.bpp <= 12
+
+
+def in_layers(codec: ImageCodec, image: np.ndarray, patch: pytest.MonkeyPatch) -> bytes:
+    patch.setattr(codec_module, "LAYER_BYTES", 100)
+    return codec.encode(image, quality=90)
+
+
+def test_a_prefix_shows_the_first_levels(
+    codec: ImageCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With as many bytes as the description says each level is shown; transparency early on."""
+    image = np.dstack([scene(64, 72), scene(64, 72, 1)[..., 0]])
+    data = in_layers(codec, image, monkeypatch)
+    whole, levels = codec.decode(data), ImageFile.read(data).describe().levels
+    assert ImageFile.read(data).header.layers == (1, 1)
+    assert levels[0].prefix_bytes < len(data) == levels[-1].prefix_bytes
+    errors = []
+    for cut in (levels[0].prefix_bytes - 1, levels[0].prefix_bytes, len(data) - 1):
+        with pytest.raises(CorruptFileError, match="truncated"):
+            codec.decode(data[:cut])
+        with pytest.warns(PartialPictureWarning, match="of 2 levels of detail are shown") as said:
+            shown = ImageFile.read(data[:cut], rescue=True).render(codec.runtime, codec.progress)
+        assert shown.size == whole.size
+        errors.append(psnr(image[..., :3], np.asarray(shown.convert("RGB"))))
+    assert errors[0] + 3 < errors[1] == errors[2]
+    assert "transparency is lost" not in str(said[0].message)
+    assert difference(shown.getchannel("A"), whole.getchannel("A")) == 0
+
+
+def test_damage_takes_its_own_layer(codec: ImageCodec, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = scene(64, 72)
+    image_data = bytearray(in_layers(codec, image, monkeypatch))
+    image_data[-1] ^= 1
+    with pytest.raises(CorruptFileError, match="damaged"):
+        codec.decode(bytes(image_data))
+    with pytest.warns(PartialPictureWarning, match="1 of 2 levels"):
+        shown = ImageFile.read(bytes(image_data), rescue=True).render(codec.runtime, codec.progress)
+    assert psnr(image, np.asarray(shown)) > 15
+
+
+def test_layers_of_tiles(codec: ImageCodec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tiles of a level come before the next level, so that half a file shows all of them."""
+    monkeypatch.setattr(tiles, "MAX_TILE_PIXELS", 64 * 64)
+    monkeypatch.setattr(tiles, "TILE_SIDE", 64)
+    image = scene(90, 120)
+    data = codec.encode(image, quality=90)
+    file = ImageFile.read(data)
+    assert file.header.layers == (1, 1)
+    assert file.header.plan.count > 2
+    start = file.describe().levels[0].prefix_bytes
+    with pytest.warns(PartialPictureWarning, match="1 of 2 levels"):
+        shown = ImageFile.read(data[:start], rescue=True).render(codec.runtime, codec.progress)
+    assert psnr(image, np.asarray(codec.decode(data))) > psnr(image, np.asarray(shown)) > 15
+
+
+def test_absurd_layers_are_refused(codec: ImageCodec, monkeypatch: pytest.MonkeyPatch) -> None:
+    header = ImageFile.read(in_layers(codec, scene(64, 72), monkeypatch)).header
+    for layers in ((2, 0), (3, 1), (1, 1, 0)):
+        with pytest.raises(CorruptFileError, match="layer"):
+            ImageHeader.read(replace(header, layers=layers).write())
+
+
 GOLDEN = {
     "rgb": "importance",
     "rgba": "greedy",
@@ -230,6 +350,7 @@ GOLDEN = {
     "rgb-trellis": "trellis",
     "sliced-trellis": "trellis",
     "sliced-bisecting": "greedy-poisson-bisecting",
+    "grown-layers": "trellis",
 }
 
 
@@ -248,6 +369,12 @@ def test_released_files_decode_for_ever(
 
         def make_codec(coder: str = "trellis") -> ImageCodec:
             return ImageCodec(ladder, "small", b"sliced01", coder)
+
+    if name.startswith("grown"):
+        monkeypatch.setattr(codec_module, "LAYER_BYTES", 100)
+
+        def make_codec(coder: str = "trellis") -> ImageCodec:
+            return ImageCodec(grown(), "grown", b"growing1", coder, tune="ms-ssim")
 
     if os.environ.get("WRITE_GOLDEN"):
         image = Image.fromarray(scene(61, 83))

@@ -13,14 +13,13 @@ from PIL import Image
 from laconic.codecs.base import CoderSetting, ModelId
 from laconic.codecs.image.alpha import encode_alpha
 from laconic.codecs.image.decoder import Runtime, picture_model
+from laconic.codecs.image.encoder import LAYER_BYTES, LayerWriter, encode_latents
 from laconic.codecs.image.file import ALPHA, LATENTS, PROFILE, ImageFile
 from laconic.codecs.image.file_size import SizeCurve, largest_below
-from laconic.codecs.image.header import QUALITY_STEPS, ImageHeader, LevelCost
-from laconic.codecs.image.latents import encode_latents
+from laconic.codecs.image.header import DEFAULT_TUNE, QUALITY_STEPS, TUNES, ImageHeader, LevelCost
 from laconic.codecs.image.metadata import METADATA, write_metadata
 from laconic.codecs.image.picture import Picture, take_apart
-from laconic.codecs.image.tiles import MAX_PIXELS, MAX_SIDE, plan_tiles
-from laconic.coding.queue.stream import QueueEncoder
+from laconic.codecs.image.tiles import MAX_PIXELS, MAX_SIDE, Tile, plan_tiles
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy import DEFAULT_CODER, ladder_coders
 from laconic.coding.relative_entropy.base import Receipt
@@ -48,6 +47,11 @@ class ImageCodec:
         dtype: precision of the networks, "float32", "bfloat16" or "float64".
         threads: at most so many are used; None: as many as torch has.
         progress: called with tiles done and tiles in all, as each is coded.
+        tune: what the picture is made for, of models that have taste: a name of `TUNES`; None: the
+            default.
+
+    Raises:
+        InputError: `tune` is no such name, or the model has no taste.
     """
 
     def __init__(
@@ -59,10 +63,12 @@ class ImageCodec:
         dtype: str = "float32",
         threads: int | None = None,
         progress: Progress | None = None,
+        tune: str | None = None,
     ) -> None:
         self.model_id = ModelId.of(model_name, fingerprint)
         self.progress = progress or silent
         ladder = picture_model(model, model_name)
+        self.taste = taste_step(ladder, model_name, tune)
         self.coders = ladder_coders(coder, ladder.levels)
         self.runtime = Runtime(ladder, dtype, threads)
 
@@ -141,14 +147,15 @@ class ImageCodec:
     def _write(self, picture: Picture, extra: Sequence[Section], step: int, seed: int) -> bytes:
         """The whole file at one quality step."""
         plan = plan_tiles(picture.height, picture.width, self.runtime.model.stride)
-        shared = SharedRandomness(seed)
-        sections, receipts = [], []
+        shared, least_bytes = SharedRandomness(seed), LAYER_BYTES if plan.count == 1 else 0
+        layers: tuple[int, ...] = ()
+        streams, receipts = [], []
         with self.runtime.running():
             for index, tile in enumerate(plan):
-                pixels = picture.pixels[tile.top : tile.bottom, tile.left : tile.right]
-                stream, costs = self._write_tile(pixels, step, shared.child(index))
-                sections.append(Section(LATENTS, stream))
-                receipts.append(costs)
+                writer = LayerWriter(layers, least_bytes)
+                receipts.append(self._write_tile(picture, tile, step, shared.child(index), writer))
+                streams.append(writer.finish())
+                layers = writer.sizes
                 self.progress(index + 1, plan.count)
         header = ImageHeader(
             model=self.model_id,
@@ -162,20 +169,29 @@ class ImageCodec:
             coders=tuple(map(CoderSetting.of, self.coders)),
             costs=_add_costs(receipts),
             metadata=bool(picture.metadata),
+            taste=self.taste,
+            layers=layers if len(layers) > 1 else (),
         )
-        return pack(ImageFile.id, header.write(), [*sections, *extra])
+        latents = [Section(LATENTS, data) for layer in zip(*streams, strict=True) for data in layer]
+        # What else the picture needs follows the first layer, with which it can be shown.
+        return pack(
+            ImageFile.id, header.write(), [*latents[: plan.count], *extra, *latents[plan.count :]]
+        )
 
     def _write_tile(
-        self, pixels: NDArray[np.uint8], step: int, shared: SharedRandomness
-    ) -> tuple[bytes, list[Receipt]]:
-        context = self.runtime.context(pixels.shape[0], pixels.shape[1], step)
-        below, right = context.shape[0] - pixels.shape[0], context.shape[1] - pixels.shape[1]
+        self, picture: Picture, tile: Tile, step: int, shared: SharedRandomness, writer: LayerWriter
+    ) -> list[Receipt]:
+        pixels = picture.pixels[tile.top : tile.bottom, tile.left : tile.right]
+        context = self.runtime.context(tile.height, tile.width, step, self.taste)
+        below, right = context.shape[0] - tile.height, context.shape[1] - tile.width
         padded = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="symmetric")
         x = torch.from_numpy(padded).to(context.log_beta).permute(2, 0, 1)[None] / 255
-        stream = QueueEncoder()
         model, prior = self.runtime.model, self.runtime.exact_prior
-        _, receipts = encode_latents(model, prior, self.coders, x, context, stream, shared)
-        return stream.finish(), receipts
+        features = model.encode(x, context)
+        _, receipts = encode_latents(
+            model, prior, self.coders, features, context, writer.stream, shared
+        )
+        return receipts
 
 
 class SmallFileWarning(UserWarning):
@@ -203,6 +219,28 @@ def quality_step(quality: float) -> int:
     if not 1 <= quality <= 100:
         raise InputError(f"quality is {quality}, give a number from 1 to 100")
     return round((quality - 1) / 99 * QUALITY_STEPS)
+
+
+def taste_step(model: LatentVariableModel, name: str, tune: str | None) -> int | None:
+    """The taste that files carry; None for models without taste.
+
+    Args:
+        model: the model.
+        name: of the model, for messages.
+        tune: a name of `TUNES`; None: the default.
+
+    Raises:
+        InputError: `tune` is no such name, or the model has no taste.
+    """
+    if tune is not None and tune not in TUNES:
+        raise InputError(f"tune is {tune!r}, choose one of {', '.join(TUNES)}")
+    if model.has_taste:
+        return TUNES[tune or DEFAULT_TUNE]
+    if tune is not None:
+        raise InputError(
+            f"the model {name!r} makes one kind of picture: leave out tune, or choose another model"
+        )
+    return None
 
 
 def _check_size(picture: Picture) -> None:

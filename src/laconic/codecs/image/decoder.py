@@ -1,24 +1,28 @@
-"""Latents to pixels: the decoder of lossy files, and how a network is run."""
+"""Bits to latents to pixels: the receiver of lossy files, and how a network is run."""
 
 import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.distributions import Normal
 
 from laconic.codecs.base import LoadedModel
-from laconic.codecs.image.header import QUALITY_STEPS, ImageHeader
-from laconic.codecs.image.latents import decode_latents
+from laconic.codecs.image.header import QUALITY_STEPS, TASTE_STEPS, ImageHeader
 from laconic.codecs.image.tiles import Canvas, Tile
 from laconic.coding.queue.stream import QueueDecoder
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy.base import RelativeEntropyCoder
-from laconic.errors import ConfigError, CorruptFileError
-from laconic.models.base import Context, LatentVariableModel, NormalLadder
+from laconic.container import Section
+from laconic.distributions.rated import RatedNormal
+from laconic.errors import ConfigError, CorruptFileError, LaconicError
+from laconic.models.base import Context, LatentVariableModel, NormalLadder, Prior, PriorWalk
+from laconic.models.walk import walk
 from laconic.progress import Progress
 from laconic.threads import each, using
 
@@ -68,9 +72,18 @@ class Runtime:
         with using(self.threads, alone), torch.inference_mode(), precision:
             yield
 
-    def context(self, height: int, width: int, step: int) -> Context:
-        """What both sides know of a tile before its first bit, at one quality step."""
-        return self.model.context((height, width), step, QUALITY_STEPS, self.dtype, self.device)
+    def context(self, height: int, width: int, step: int, taste: int | None = None) -> Context:
+        """What both sides know of a tile before its first bit.
+
+        Args:
+            height: rows of the tile.
+            width: columns of the tile.
+            step: of the quality, 0 to `QUALITY_STEPS`.
+            taste: 0 to `TASTE_STEPS`; None: halfway.
+        """
+        share = 0.5 if taste is None else taste / TASTE_STEPS
+        where = self.dtype, self.device
+        return self.model.context((height, width), step, QUALITY_STEPS, *where, taste=share)
 
 
 def picture_model(model: LatentVariableModel, name: str) -> NormalLadder:
@@ -83,19 +96,111 @@ def picture_model(model: LatentVariableModel, name: str) -> NormalLadder:
     return model
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A picture, and how much of its file it shows.
+
+    Attributes:
+        pixels: `(height, width, 3)`.
+        levels: levels that were decoded of every tile; the others are the prior's means.
+    """
+
+    pixels: NDArray[np.uint8]
+    levels: int
+
+
+class LevelReader:
+    """Reads the levels of one tile; a level that is lost, and all below it, become prior means.
+
+    Args:
+        coders: one per level; level k uses the substream `shared.child(k)`.
+        layers: of the tile, each with its number of levels.
+        shared: randomness that the sender had too.
+        most: levels that are read at most.
+    """
+
+    def __init__(
+        self,
+        coders: Sequence[RelativeEntropyCoder],
+        layers: Sequence[tuple[Section, int]],
+        shared: SharedRandomness,
+        most: int | None = None,
+    ) -> None:
+        self._coders, self._shared = coders, shared
+        self._places = [(section, level == 0) for section, size in layers for level in range(size)]
+        self._most = len(coders) if most is None else most
+        self._stream = QueueDecoder(b"")
+        self.levels = 0
+        """Levels read so far."""
+
+    def __call__(self, level: int, prior: Normal) -> Tensor:
+        """The latent of `level`; called once per level, top first."""
+        draw = self._read(level, prior) if self.levels == level < self._most else None
+        if draw is None:
+            return prior.loc
+        self.levels += 1
+        return draw
+
+    def _read(self, level: int, prior: Normal) -> Tensor | None:
+        """The level's draw; None if it is lost.
+
+        Raises:
+            CorruptFileError: the section is whole, and its bytes are not those of the coder.
+        """
+        section, is_first = self._places[level]
+        if is_first:
+            self._stream = QueueDecoder(section.data)
+        try:
+            draw = self._coders[level].decode(
+                to_coder(prior), self._stream, self._shared.child(level)
+            )
+        except LaconicError:
+            if section.whole:
+                raise
+            return None
+        return draw if section.whole or self._stream.is_certain else None
+
+
+def decode_latents(
+    exact_prior: Prior, levels: int, context: Context, read: Callable[[int, Normal], Tensor]
+) -> list[Tensor]:
+    """Read what the sender wrote; floats decide values, never how many bits are read.
+
+    Args:
+        exact_prior: what `model.exact_prior()` returned.
+        levels: of the ladder.
+        context: of the picture.
+        read: level and its prior -> the latent: a `LevelReader`.
+    """
+    draws = walk(PriorWalk(levels, exact_prior, context), read)
+    return [draw.to(context.log_beta) for draw in draws]
+
+
+def to_coder(distribution: Normal) -> Normal:
+    """On the CPU, where coders work; floats as float32, whatever the network computes in."""
+    if isinstance(distribution, RatedNormal):
+        exact = (distribution.loc, distribution.scale, distribution.rates)
+        return RatedNormal(*(part.cpu() for part in exact))
+    loc = distribution.loc.to("cpu", torch.float32)
+    scale = distribution.scale.to("cpu", torch.float32)
+    return Normal(loc, scale, validate_args=False)
+
+
 def decode_tiles(
-    header: ImageHeader, streams: Sequence[bytes], runtime: Runtime, progress: Progress
-) -> NDArray[np.uint8]:
+    header: ImageHeader,
+    sections: Sequence[Section],
+    runtime: Runtime,
+    progress: Progress,
+    most: int | None = None,
+) -> Shown:
     """Decode the tiles of a file and join them.
 
     Args:
         header: of the file.
-        streams: the bytes of each tile.
+        sections: the latents of all tiles, layer by layer.
         runtime: the model that wrote the file.
         progress: called with tiles done and tiles in all.
-
-    Returns:
-        Pixels `(height, width, 3)`.
+        most: levels that are read at most; None: all.
 
     Raises:
         CorruptFileError: the file is damaged.
@@ -106,35 +211,31 @@ def decode_tiles(
             f"the file has {len(header.coders)} levels, its model {runtime.model.levels}"
         )
     coders = [coder.make() for coder in header.coders]
-    canvas = Canvas(header.plan)
-    tiles = list(zip(header.plan, streams, strict=True))
-    alone = len(tiles) == 1
+    canvas, tiles = Canvas(header.plan), list(header.plan)
+    alone, root = len(tiles) == 1, SharedRandomness(header.seed)
 
-    def read(index: int) -> NDArray[np.float32]:
+    def read(index: int) -> tuple[NDArray[np.float32], int]:
+        own = zip(sections[index :: len(tiles)], header.layer_sizes, strict=True)
+        levels = LevelReader(coders, list(own), root.child(index), most)
         with runtime.running(alone):
-            return _read_tile(*tiles[index], coders, header, index, runtime)
+            return _show_tile(tiles[index], header, levels, runtime), levels.levels
 
+    found = []
     with using(runtime.threads, alone):
         for first in range(0, len(tiles), TILES_AT_ONCE):
             some = range(first, min(first + TILES_AT_ONCE, len(tiles)))
-            for index, values in zip(some, each(read, some), strict=True):
-                canvas.add(tiles[index][0], values)
+            for index, (values, levels) in zip(some, each(read, some), strict=True):
+                canvas.add(tiles[index], values)
+                found.append(levels)
                 progress(index + 1, len(tiles))
-    return canvas.pixels
+    return Shown(canvas.pixels, min(found))
 
 
-def _read_tile(
-    tile: Tile,
-    data: bytes,
-    coders: Sequence[RelativeEntropyCoder],
-    header: ImageHeader,
-    index: int,
-    runtime: Runtime,
+def _show_tile(
+    tile: Tile, header: ImageHeader, levels: LevelReader, runtime: Runtime
 ) -> NDArray[np.float32]:
-    context = runtime.context(tile.height, tile.width, header.quality_step)
-    shared = SharedRandomness(header.seed).child(index)
-    stream = QueueDecoder(data)
-    latents = decode_latents(runtime.exact_prior, coders, context, stream, shared)
+    context = runtime.context(tile.height, tile.width, header.quality_step, header.taste)
+    latents = decode_latents(runtime.exact_prior, runtime.model.levels, context, levels)
     shown: Tensor = runtime.model.likelihood(latents, context).mean
     picture = shown[0, :, : tile.height, : tile.width].permute(1, 2, 0).float()
     values: NDArray[np.float32] = picture.cpu().numpy()

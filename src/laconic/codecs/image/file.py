@@ -1,5 +1,6 @@
 """A lossy file: what it says about itself, read without a model, and its decoding."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, final
@@ -7,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, final
 from PIL import Image
 
 from laconic.codecs.base import Codec, Content, Decoding, FileInfo
-from laconic.codecs.image.alpha import decode_alpha
-from laconic.codecs.image.header import QUALITY_STEPS, ImageHeader
+from laconic.codecs.image.alpha import CONSTANT, decode_alpha
+from laconic.codecs.image.header import QUALITY_STEPS, TASTE_STEPS, TUNES, ImageHeader
 from laconic.codecs.image.metadata import METADATA, NONE, Info, Metadata, read_metadata
 from laconic.codecs.image.picture import Colour, Picture, describe, put_together
 from laconic.container import LacFile
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
     from laconic.codecs.image.decoder import Runtime
 
 LATENTS, ALPHA, PROFILE = "latents", "alpha", "icc"
-"""Names of the sections: one of latents for each tile, and one of each other kind at most."""
+"""Names of the sections: one of latents for each tile and layer, and one of each other kind at
+most."""
 
+READ_AHEAD_BYTES: Final = 12
+"""A level is shown once so many bytes after its own have arrived."""
 MODES: Final = {Colour.RGB: "RGB", Colour.GREY: "L", Colour.BILEVEL: "1"}
 
 
@@ -35,6 +39,7 @@ class LevelInfo:
         theory_bits: the coder's own expectation for it.
         bits: bits written.
         parts: bits written, by part, each rounded to a byte.
+        prefix_bytes: bytes of the file, from its start, that show this level and those above it.
     """
 
     coder: str
@@ -43,6 +48,7 @@ class LevelInfo:
     theory_bits: int
     bits: int
     parts: dict[str, int]
+    prefix_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +69,8 @@ class ImageInfo(FileInfo):
         tiles: number of tiles.
         reduced: whether the input had 16 bits a sample.
         levels: top first.
+        tune: what the picture was made for, "psnr", "balanced", "ms-ssim" or a number from 0 to 1
+            between them; None for a model without taste.
     """
 
     ideal_bits: int
@@ -78,10 +86,15 @@ class ImageInfo(FileInfo):
     tiles: int
     reduced: bool
     levels: tuple[LevelInfo, ...]
+    tune: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `laconic info --json` prints them."""
         return asdict(self) | {"bpp": self.bpp, "pictures": 1}
+
+
+class PartialPictureWarning(UserWarning):
+    """Part of a picture is lost; what is left is shown."""
 
 
 @final
@@ -97,6 +110,7 @@ class ImageFile(Codec):
     """
 
     id: ClassVar[str] = "image"
+    rescuable: ClassVar[bool] = True
 
     file: LacFile
     header: ImageHeader
@@ -107,16 +121,18 @@ class ImageFile(Codec):
     def open(cls, file: LacFile) -> Self:
         """Read the header, and check that the sections are those that it names."""
         header = ImageHeader.read(file.header)
-        tiles = len(file.named(LATENTS))
-        if tiles != header.plan.count:
+        found = len(file.named(LATENTS))
+        expected = header.plan.count * len(header.layer_sizes)
+        if found != expected:
             raise CorruptFileError(
-                f"the file has {tiles} tiles, its header says {header.plan.count}"
+                f"the file has {found} sections of latents, its header says {expected}"
             )
         file.optional(ALPHA, header.alpha)
         profile = file.optional(PROFILE, header.profile)
         record = file.optional(METADATA, header.metadata)
-        metadata = read_metadata(record, 1)[0] if header.metadata else NONE
-        return cls(file, header, profile, metadata)
+        has_metadata = header.metadata and file.is_whole(METADATA)
+        metadata = read_metadata(record, 1)[0] if has_metadata else NONE
+        return cls(file, header, profile if file.is_whole(PROFILE) else b"", metadata)
 
     @property
     def content(self) -> Content:
@@ -130,7 +146,8 @@ class ImageFile(Codec):
     def describe(self) -> ImageInfo:
         """Everything that the file says about itself."""
         header, levels = self.header, []
-        for coder, cost in zip(header.coders, header.costs, strict=True):
+        prefixes = self._prefix_bytes()
+        for coder, cost, prefix in zip(header.coders, header.costs, prefixes, strict=True):
             parts = {name: 8 * size for name, size in cost.part_bytes.items()}
             level = LevelInfo(
                 coder.id,
@@ -139,6 +156,7 @@ class ImageFile(Codec):
                 cost.theory_bits,
                 sum(parts.values()),
                 parts,
+                prefix,
             )
             levels.append(level)
         return ImageInfo(
@@ -158,7 +176,33 @@ class ImageFile(Codec):
             reduced=header.reduced,
             sections=self.file.section_bits(),
             levels=tuple(levels),
+            tune=_tune(header.taste),
         )
+
+    def _prefix_bytes(self) -> list[int]:
+        """For each level the bytes from the file's start with which it can be shown.
+
+        Within a layer of a picture of one tile they follow from the costs, which are rounded; all
+        tiles of a layer end with it.
+        """
+        file, header = self.file, self.header
+        start = file.overhead_bytes + len(file.header)
+        ends, tiles = [], header.plan.count
+        for section in file.sections:
+            start += len(section.data)
+            if section.name == LATENTS:
+                ends.append(start)
+        sizes = [len(data) for data in file.named(LATENTS)]
+        prefixes: list[int] = []
+        for layer, size in enumerate(header.layer_sizes):
+            end = ends[(layer + 1) * tiles - 1]
+            first = len(prefixes)
+            costs = [sum(cost.part_bytes.values()) for cost in header.costs[first : first + size]]
+            for level in range(size):
+                read = sum(costs[: level + 1]) + READ_AHEAD_BYTES
+                is_inside = tiles == 1 and level < size - 1
+                prefixes.append(min(end, end - sizes[layer] + read) if is_inside else end)
+        return prefixes
 
     def decode(self, how: Decoding) -> Iterator[tuple[str, Image.Image]]:
         """Decode the picture, without a name."""
@@ -167,21 +211,59 @@ class ImageFile(Codec):
         runtime = Runtime.of(how.model(self.header.model), how.dtype, how.threads)
         return iter([("", self.render(runtime, how.progress))])
 
-    def render(self, runtime: "Runtime", progress: Progress) -> Image.Image:
-        """Decode the picture with the model that wrote it."""
+    def preview(self, how: Decoding, reduction: float) -> Image.Image:
+        """The picture from the top levels alone, as many as a small version of it needs."""
+        from laconic.codecs.image.decoder import Runtime
+
+        runtime = Runtime.of(how.model(self.header.model), how.dtype, how.threads)
+        return self.render(runtime, how.progress, runtime.model.preview_levels(reduction))
+
+    def render(
+        self, runtime: "Runtime", progress: Progress, most: int | None = None
+    ) -> Image.Image:
+        """Decode the picture with the model that wrote it.
+
+        Args:
+            runtime: the model.
+            progress: called with tiles done and tiles in all.
+            most: levels that are decoded at most; None: all.
+        """
         from laconic.codecs.image.decoder import decode_tiles
 
         header, alpha = self.header, None
-        pixels = decode_tiles(header, self.file.named(LATENTS), runtime, progress)
+        latents = [section for section in self.file.sections if section.name == LATENTS]
+        shown = decode_tiles(header, latents, runtime, progress, most)
         if header.alpha:
-            plane = self.file.only(ALPHA)
+            opaque = bytes([CONSTANT, 255])
+            plane = self.file.only(ALPHA) if self.file.is_whole(ALPHA) else opaque
             alpha = decode_alpha(plane, header.plan.height, header.plan.width)
+        if lost := self._lost(shown.levels, most):
+            warnings.warn(f"the file is not whole: {lost}", PartialPictureWarning, stacklevel=2)
         colour = Colour(header.colour)
         return put_together(
-            Picture(pixels, colour, alpha, self.profile, header.reduced, self.metadata)
+            Picture(shown.pixels, colour, alpha, self.profile, header.reduced, self.metadata)
         )
+
+    def _lost(self, levels: int, most: int | None) -> str:
+        """What is missing, in words; "" if nothing is."""
+        total, words = len(self.header.coders), []
+        if levels < (total if most is None else min(most, total)):
+            words.append(f"{levels} of {total} levels of detail are shown")
+        names = {ALPHA: "transparency", PROFILE: "colour profile", METADATA: "metadata"}
+        for name, word in names.items():
+            if not self.file.is_whole(name):
+                words.append(f"the {word} is lost")
+        return ", ".join(words)
 
     def _mode(self) -> str:
         if self.header.alpha:
             return "RGBA" if self.header.colour == Colour.RGB else "LA"
         return MODES[Colour(self.header.colour)]
+
+
+def _tune(taste: int | None) -> str | None:
+    """The name of a taste, or its number from 0 to 1."""
+    if taste is None:
+        return None
+    names = {step: name for name, step in TUNES.items()}
+    return names.get(taste, f"{taste / TASTE_STEPS:g}")

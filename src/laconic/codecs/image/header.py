@@ -11,6 +11,15 @@ from laconic.errors import CorruptFileError, InputError
 
 REVISION: Final = 1
 QUALITY_STEPS: Final = 1000
+TASTE_STEPS: Final = 1 << 13
+"""Steps from taste 0, squared error, to taste 1, MS-SSIM."""
+TUNES: Final[Mapping[str, int]] = {
+    "psnr": 0,
+    "balanced": TASTE_STEPS // 2,
+    "ms-ssim": TASTE_STEPS,
+}
+"""Tastes that have a name, in steps."""
+DEFAULT_TUNE: Final = "balanced"
 MAX_LEVELS: Final = 64
 COLOURS: Final = 3
 
@@ -46,6 +55,10 @@ class ImageHeader:
         coders: one per level, top first.
         costs: one per level, top first.
         metadata: whether a section holds EXIF data, XMP data or dots per inch.
+        taste: second coordinate of the operating point, 0 to `TASTE_STEPS`; None for a model
+            without taste.
+        layers: levels of each layer, top first; a tile has one section of latents for each layer.
+            Empty: one layer with all levels.
     """
 
     model: ModelId
@@ -59,6 +72,13 @@ class ImageHeader:
     coders: tuple[CoderSetting, ...]
     costs: tuple[LevelCost, ...]
     metadata: bool = False
+    taste: int | None = None
+    layers: tuple[int, ...] = ()
+
+    @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """Levels of each layer, at least one layer."""
+        return self.layers or (len(self.coders),)
 
     def write(self) -> bytes:
         """The header's bytes, the same for equal headers.
@@ -77,13 +97,20 @@ class ImageHeader:
         writer.integer(plan.width)
         writer.integer(plan.height)
         writer.integer(self.colour)
-        writer.flags(self.alpha, self.profile, self.reduced, tiled, self.metadata)
+        flags = self.alpha, self.profile, self.reduced, tiled, self.metadata
+        writer.flags(*flags, self.taste is not None, bool(self.layers))
         if tiled:
             for value in (plan.tile_width, plan.tile_height, plan.overlap):
                 writer.integer(value)
         writer.integer(self.quality_step)
+        if self.taste is not None:
+            writer.integer(self.taste)
         writer.integer(self.seed)
         writer.integer(len(self.coders))
+        for size in self.layers[:-1]:  # The last layer has what is left.
+            writer.integer(size)
+        if self.layers:
+            writer.integer(0)
         _write_coders(writer, self.coders)
         _write_costs(writer, self.costs)
         return writer.finish()
@@ -97,19 +124,32 @@ class ImageHeader:
         width = reader.integer(MAX_SIDE, "the width")
         height = reader.integer(MAX_SIDE, "the height")
         colour = reader.integer(COLOURS - 1, "the kind of colour")
-        alpha, profile, reduced, tiled, metadata = reader.flags(5)
+        alpha, profile, reduced, tiled, metadata, has_taste, layered = reader.flags(7)
         plan = TilePlan(height, width, height, width, 0) if not tiled else None
         if plan is None:
             tile = [reader.integer(MAX_SIDE, "a tile's size") for _ in range(3)]
             plan = TilePlan(height, width, tile[1], tile[0], tile[2])
         step = reader.integer(QUALITY_STEPS, "the quality")
+        taste = reader.integer(TASTE_STEPS, "the taste") if has_taste else None
         seed = reader.integer(what="the seed")
         levels = reader.integer(MAX_LEVELS, "the number of levels")
+        layers = _read_layers(reader, levels) if layered else ()
         coders = _read_coders(reader, levels)
         costs = _read_costs(reader, levels)
         reader.finish()
         about = (colour, alpha, profile, reduced, step, seed)
-        return cls(model, plan, *about, coders, costs, metadata)
+        return cls(model, plan, *about, coders, costs, metadata, taste, layers)
+
+
+def _read_layers(reader: FieldReader, levels: int) -> tuple[int, ...]:
+    """The levels of each layer, up to a zero; the last layer has what is left."""
+    layers: list[int] = []
+    while size := reader.integer(levels - sum(layers), "the levels of a layer"):
+        layers.append(size)
+    left = levels - sum(layers)
+    if left == 0:
+        raise CorruptFileError("the image header: a layer without levels")
+    return (*layers, left)
 
 
 def _write_coders(writer: FieldWriter, coders: Sequence[CoderSetting]) -> None:

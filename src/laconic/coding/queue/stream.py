@@ -230,6 +230,7 @@ class QueueDecoder:
         first = np.zeros(2, np.uint64)
         first[: words.size] = words[:2]
         self._words = words
+        self._size_words = len(data) // 4
         self._state = np.array([first[0] << np.uint64(32) | first[1], kernels.START, 2], np.uint64)
         # The last word may have been zero and dropped; 24-bit probabilities are rounded.
         self._ledger = np.array([0.0, 32.0 * words.size * 1.002 + _SLACK_BITS])
@@ -238,6 +239,15 @@ class QueueDecoder:
     def bits(self) -> float:
         """Information read so far, in bits."""
         return float(self._ledger[0])
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether all that was read so far depends on bytes that are there.
+
+        The decoder reads up to eight bytes ahead. At the end of a message it is never certain;
+        this is for messages that may be truncated.
+        """
+        return int(self._state[2]) <= self._size_words
 
     def _spend(self, bits: float) -> None:
         self._ledger[0] += bits

@@ -8,9 +8,9 @@ import torch
 from torch.distributions import Normal
 
 from laconic.codecs.image.codec import ImageCodec, quality_step
+from laconic.codecs.image.encoder import sender_walk
 from laconic.codecs.image.file import ImageFile, ImageInfo
-from laconic.codecs.image.header import QUALITY_STEPS
-from laconic.codecs.image.latents import sender_walk
+from laconic.codecs.image.header import QUALITY_STEPS, TASTE_STEPS
 from laconic.evaluation.images.results import CodeLength, LevelBits
 from laconic.metrics.images import Image8
 from laconic.models.base import Context, NormalLadder
@@ -69,7 +69,11 @@ def code_length(info: ImageInfo) -> CodeLength:
 
 
 def exact_draw(
-    model: NormalLadder, pixels: Image8, quality: float, generator: torch.Generator
+    model: NormalLadder,
+    pixels: Image8,
+    quality: float,
+    generator: torch.Generator,
+    taste: int | None = None,
 ) -> Image8:
     """The picture decoded from an exact draw of every posterior, without a coder.
 
@@ -80,12 +84,13 @@ def exact_draw(
         pixels: uint8 `(height, width, 3)`, coded whole (no tiles).
         quality: 1 to 100, as for `ImageCodec.encode`.
         generator: source of the normals: torch's, which is independent of the coders' randomness.
+        taste: as `ImageCodec.taste` has it.
 
     Returns:
         uint8 `(height, width, 3)`.
     """
     height, width, _ = pixels.shape
-    context = context_of(model, height, width, quality)
+    context = context_of(model, height, width, quality, taste)
     below, right = context.shape[0] - height, context.shape[1] - width
     padded = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="symmetric")
     x = torch.from_numpy(padded).float().permute(2, 0, 1)[None] / 255
@@ -95,12 +100,16 @@ def exact_draw(
         return (posterior.loc + posterior.scale * noise).double()
 
     with torch.inference_mode():
-        above = sender_walk(model, model.exact_prior(), x, context, draw)
+        features = model.encode(x, context)
+        above = sender_walk(model, model.exact_prior(), features, context, draw)
         shown = model.likelihood(above, context).mean
     values = shown[0, :, :height, :width].permute(1, 2, 0).float().numpy()
     return np.asarray(np.round(values.clip(0, 1) * 255), dtype=np.uint8)
 
 
-def context_of(model: NormalLadder, height: int, width: int, quality: float) -> Context:
+def context_of(
+    model: NormalLadder, height: int, width: int, quality: float, taste: int | None = None
+) -> Context:
     """The context in which `ImageCodec` codes a picture of this size at this quality."""
-    return model.context((height, width), quality_step(quality), QUALITY_STEPS)
+    share = 0.5 if taste is None else taste / TASTE_STEPS
+    return model.context((height, width), quality_step(quality), QUALITY_STEPS, taste=share)

@@ -157,6 +157,17 @@ class SlicedLadder(NormalLadder):
         scale = torch.exp(log_scale.clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT))
         return Normal(self._part(loc, level), self._part(scale, level), validate_args=False)
 
+    def preview_levels(self, reduction: float) -> int:
+        """The levels of as many slices as have the coefficients of a picture of that size.
+
+        A block of side b has 3 (b / reduction)² samples there; the coefficients are in the order
+        of their variance.
+        """
+        samples = 3 * (self.config.block / reduction) ** 2
+        complete = (self.config.slices[: k + 1] for k in range(len(self.config.slices)))
+        slices = sum(sum(sizes) < samples for sizes in complete) + 1
+        return 1 + sum(self.config.slice_passes[:slices])
+
     def exact_prior(self) -> Prior:
         """The same networks in integers."""
         return IntegerPrior(
