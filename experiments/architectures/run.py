@@ -8,29 +8,27 @@ the sliced ladder that the embedded model is.
 """
 
 import argparse
-import json
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from laconic.codecs.image.codec import ImageCodec
 from laconic.data.datasets import data_root
-from laconic.evaluation.images.comparison import QUALITIES, compare
 from laconic.evaluation.images.ours import OurCodec
 from laconic.evaluation.images.rate_distortion import rate_distortion
-from laconic.evaluation.images.results import finite, study_to_json
-from laconic.evaluation.report.figures import draw_figure, save_figure
+from laconic.evaluation.images.record import record
 from laconic.evaluation.report.provenance import describe_run
 from laconic.lab.recipes import read_recipe
+from laconic.lab.recipes.latent import trained_model
 from laconic.lab.runs import complete
-from laconic.models import make_model
-from laconic.training import checkpoints
+from laconic.models.base import NormalLadder
 from laconic.training.config import read_config
+from laconic.training.loop import CHECKPOINT
 
 HERE = Path(__file__).resolve().parent
+RUNS = Path("runs/architectures")
 TITLES = {
     "vae": "VAE",
     "pln": "PLN",
@@ -51,45 +49,28 @@ def train(architecture: str) -> None:
 
 def trained(architecture: str) -> tuple[OurCodec, int, int]:
     """The codec of the averaged weights, their iterations and their number."""
-    config = read_config(HERE / f"{architecture}.yaml")
-    state, meta = checkpoints.load_average(Path(config["folder"]) / "checkpoint.safetensors")
-    model = make_model(config["model"]).eval()
-    model.load_state_dict(state)
+    model, steps = trained_model(RUNS / architecture)
+    assert isinstance(model, NormalLadder)
     codec = ImageCodec(model, architecture, b"architectures")
     numbers = sum(parameter.numel() for parameter in model.parameters())
-    return OurCodec(codec, architecture, TITLES[architecture]), int(meta["step"]), numbers
+    return OurCodec(codec, architecture, TITLES[architecture]), steps, numbers
 
 
 def measure(kodak: Path) -> None:
     """Rate-distortion of real files, BD-rates against the PLN, the figures."""
     started = time.time()
-    found = {
-        name: trained(name)
-        for name in TITLES
-        if (Path("runs/architectures") / name / "checkpoint.safetensors").exists()
-    }
+    found = {name: trained(name) for name in TITLES if (RUNS / name / CHECKPOINT).exists()}
     steps = {name: step for name, (_, step, _) in found.items()}
     if len(set(steps.values())) != 1 or "pln" not in steps:
         sys.exit(f"train all for the same iterations first, the PLN among them; there are: {steps}")
     study = rate_distortion([(codec, QUALITIES_MEASURED) for codec, _, _ in found.values()], kodak)
-    pln = next(curve for curve in study.curves if curve.codec == "pln")
-    document = {
-        "title": "Four architectures after equal training",
-        "run": describe_run(
-            "python experiments/architectures/run.py", started, HERE.parents[1],
-            threads=torch.get_num_threads(), iterations=steps["pln"],
-            parameters={name: numbers for name, (_, _, numbers) in found.items()},
-        ),
-        "comparisons": [
-            asdict(compare(curve, pln, figure))
-            for curve in study.curves if curve is not pln for figure in QUALITIES
-        ],
-        "study": study_to_json(study),
-    }  # fmt: skip
-    (HERE / "results.json").write_text(json.dumps(finite(document), indent=1) + "\n")
-    for figure, name in QUALITIES.items():
-        title = f"{name} after {steps['pln']:,} iterations, Kodak 1-16"
-        save_figure(draw_figure(study.curves, figure, title), HERE / figure)
+    run = describe_run(
+        "python experiments/architectures/run.py", started, HERE.parents[1],
+        threads=torch.get_num_threads(), iterations=steps["pln"],
+        parameters={name: numbers for name, (_, _, numbers) in found.items()},
+    )  # fmt: skip
+    caption = f"after {steps['pln']:,} iterations, Kodak 1-16"
+    record(HERE, "Four architectures after equal training", run, study, "pln", caption)
 
 
 def main() -> None:

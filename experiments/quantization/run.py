@@ -10,11 +10,9 @@ the others choose tables by floats.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -27,17 +25,15 @@ import uniform
 from laconic.codecs.image.codec import ImageCodec
 from laconic.data.datasets import data_root
 from laconic.evaluation.anchors.classical import Codec
-from laconic.evaluation.images.comparison import QUALITIES, compare
 from laconic.evaluation.images.ours import OurCodec
 from laconic.evaluation.images.rate_distortion import rate_distortion
-from laconic.evaluation.images.results import finite, study_to_json
-from laconic.evaluation.report.figures import draw_figure, save_figure
+from laconic.evaluation.images.record import record
 from laconic.evaluation.report.provenance import describe_run
 from laconic.lab.recipes import read_recipe
+from laconic.lab.recipes.latent import trained_model
 from laconic.lab.runs import make_trainer
 from laconic.models.base import Condition, Context
 from laconic.models.sliced.ladder import SlicedLadder
-from laconic.training import checkpoints
 from laconic.training.config import read_config
 from laconic.training.objectives.beta_range import LadderLoss
 
@@ -71,19 +67,13 @@ def train(noise: str) -> None:
     )
 
 
-def trained(noise: str) -> tuple[SlicedLadder, int]:
-    """The averaged weights of a checkpoint, and its iterations."""
-    state, meta = checkpoints.load_average(RUNS / noise / "checkpoint.safetensors")
-    model = SlicedLadder().eval()
-    model.load_state_dict(state)
-    return model, int(meta["step"])
-
-
 def measure(kodak: Path) -> None:
     """Rate-distortion of real files, BD-rates against rounding, the figure."""
     started = time.time()
-    (gaussian, steps), (noisy, other_steps) = trained("gaussian"), trained("uniform")
+    (gaussian, steps), (noisy, other_steps) = (trained_model(RUNS / name) for name in NOISES)
     assert steps == other_steps, "the two ladders have seen different numbers of iterations"
+    assert isinstance(gaussian, SlicedLadder)
+    assert isinstance(noisy, SlicedLadder)
     codecs: list[Codec] = [
         OurCodec(
             ImageCodec(gaussian, "gaussian", b"quantization"), "rec", "Relative entropy coding"
@@ -92,22 +82,12 @@ def measure(kodak: Path) -> None:
         uniform.UniformCodec(noisy, dithered=False),
     ]
     study = rate_distortion([(codec, QUALITIES_MEASURED) for codec in codecs], kodak)
-    *others, rounded = study.curves
-    document = {
-        "title": "Without quantisation against quantisation",
-        "run": describe_run(
-            "python experiments/quantization/run.py", started, HERE.parents[1],
-            threads=torch.get_num_threads(), iterations=steps,
-        ),
-        "comparisons": [
-            asdict(compare(curve, rounded, figure)) for curve in others for figure in QUALITIES
-        ],
-        "study": study_to_json(study),
-    }  # fmt: skip
-    (HERE / "results.json").write_text(json.dumps(finite(document), indent=1) + "\n")
-    for figure, name in QUALITIES.items():
-        title = f"{name} after {steps:,} iterations, Kodak 1-16"
-        save_figure(draw_figure(study.curves, figure, title), HERE / figure)
+    run = describe_run(
+        "python experiments/quantization/run.py", started, HERE.parents[1],
+        threads=torch.get_num_threads(), iterations=steps,
+    )  # fmt: skip
+    caption = f"after {steps:,} iterations, Kodak 1-16"
+    record(HERE, "Without quantisation against quantisation", run, study, "rounded", caption)
 
 
 def main() -> None:

@@ -28,10 +28,9 @@ from laconic.evaluation.images.results import finite
 from laconic.evaluation.models.measures import MeasureConfig, measure_model
 from laconic.evaluation.report.provenance import describe_run
 from laconic.lab.datasets import DataConfig, read_small
-from laconic.models import make_model
+from laconic.lab.recipes.latent import trained_model
 from laconic.models.base import Condition, Context
 from laconic.models.families.family import Family
-from laconic.training.checkpoints import load_average
 from laconic.training.config import build
 from laconic.training.gradients import gradient_comparison
 from laconic.training.objectives.choice import choose
@@ -120,13 +119,11 @@ def main() -> None:
 
 def trained(result: Path, found: dict[str, Any]) -> tuple[Family, Tensor]:
     """A run's averaged weights, and the images that it was measured on."""
-    settings = found["settings"]
-    model = make_model(settings["training"]["model"])
-    model.load_state_dict(load_average(result.parent / "checkpoint.safetensors")[0])
-    test = dict(settings["measuring"]["test"])
+    model, _ = trained_model(result.parent)
+    test = dict(found["settings"]["measuring"]["test"])
     test.pop("images", None)
     assert isinstance(model, Family)
-    return model.eval(), read_small(build(DataConfig, test, "test"))
+    return model, read_small(build(DataConfig, test, "test"))
 
 
 def archive(model: Family, images: Tensor, negative_elbo_nats: float) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """BD-rates of studies, and the published curves."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 from laconic.errors import InputError
 from laconic.evaluation.anchors.published import load_flamich_image, load_published
 from laconic.evaluation.images.comparison import compare, compare_all, image_at, mean_at
-from laconic.evaluation.images.results import Curve, Measurement, Point, Study
+from laconic.evaluation.images.record import compare_with, record
+from laconic.evaluation.images.results import Curve, Measurement, Point, Study, load_study
 
 RATES = (0.1, 0.2, 0.4, 0.8, 1.6)
 
@@ -97,3 +99,24 @@ def test_no_anchors(tmp_path: Path) -> None:
     (tmp_path / "compressai" / "x.json").write_text("[")
     with pytest.raises(InputError, match=r"x\.json"):
         load_published(tmp_path)
+
+
+def test_any_codec_can_be_the_reference() -> None:
+    study = Study("t", (curve("a", 1.0), curve("b", 2.0), curve("c", 0.5)))
+    got = [(d.codec, d.reference, d.figure) for d in compare_with(study, "b")]
+    assert got == [(*pair, f) for pair in ("ab", "cb") for f in ("psnr", "ms_ssim_db")]
+
+
+def test_a_comparison_is_written_with_its_figures(tmp_path: Path) -> None:
+    study = Study("t", (curve("a", 0.75), curve("b", 1.0)))
+    paths = record(tmp_path, "Two codecs", {"command": "run"}, study, "b", "of two codecs")
+    assert sorted(paths) == sorted(tmp_path.iterdir())
+    assert {path.suffix for path in paths} == {".json", ".png", ".svg"}
+    document = json.loads((tmp_path / "results.json").read_text())
+    assert (document["title"], document["run"]) == ("Two codecs", {"command": "run"})
+    rates = [one["bd_rate_of_mean_curve"] for one in document["comparisons"]]
+    assert rates == pytest.approx([-25, -25], abs=0.02)
+    assert load_study(tmp_path / "results.json") == study
+    with pytest.raises(InputError, match="not among the codecs"):
+        record(tmp_path / "other", "", {}, study, "c", "")
+    assert not (tmp_path / "other").exists()

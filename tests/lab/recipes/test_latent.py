@@ -13,6 +13,7 @@ from laconic.cli.train import show
 from laconic.errors import ConfigError
 from laconic.lab.datasets import DataConfig, make_batches
 from laconic.lab.recipes import read_recipe
+from laconic.lab.recipes.latent import trained_model
 from laconic.lab.runs import train
 from laconic.pretrained import load, release
 from laconic.training import checkpoints
@@ -81,6 +82,12 @@ def test_small_images_train_a_model(
     released = load(tmp_path / "small.safetensors")
     assert released.steps == 3
     assert released.model.exact_ladder().colours == 1
+    model, steps = trained_model(tmp_path / "run")
+    assert steps == 3
+    for name, value in model.state_dict().items():  # Released weights have half precision.
+        assert torch.allclose(value, released.model.state_dict()[name], rtol=1e-3, atol=1e-4)
+    with pytest.raises(ConfigError):
+        trained_model(tmp_path)
 
 
 @pytest.mark.slow

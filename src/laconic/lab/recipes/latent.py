@@ -294,6 +294,25 @@ class LatentRecipe(Recipe):
         return found
 
 
+def trained_model(folder: Path) -> tuple[LatentVariableModel, int]:
+    """The model of a run with its averaged weights, in evaluation mode, and its iterations.
+
+    Args:
+        folder: of the run; training need not be finished.
+
+    Raises:
+        ConfigError: there is no checkpoint, or it is damaged or of another kind of recipe.
+    """
+    path = folder / CHECKPOINT
+    state, meta = checkpoints.load_average(path)
+    try:
+        model = make_model(meta["model"])
+        model.load_state_dict(state)
+    except (KeyError, RuntimeError) as error:
+        raise ConfigError(f"{path}: not the checkpoint of a latent-variable model") from error
+    return model.eval(), int(meta["step"])
+
+
 def _full_digest(settings: Mapping[str, Any]) -> str:
     """What identified a run before digests left defaults out."""
     return digest_of(settings, tuple(name for name in IGNORED if name != "ahead"))
