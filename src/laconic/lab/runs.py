@@ -43,6 +43,7 @@ from laconic.lab.contract import (
 )
 from laconic.training import checkpoints
 from laconic.training.loop import CHECKPOINT, Trainer
+from laconic.training.processes import is_first
 
 GRIDS = "grids.npz"
 """Name of the file with its pictures."""
@@ -97,10 +98,10 @@ def train(
                 wanted = recipe.training()
                 refuse_changes(recorded, wanted, recipe.title, remedy, recipe.adjustable)
         trainer = make_trainer(recipe, resume, parts)
-        if force:
+        if force and is_first():
             (recipe.place / RESULT).unlink(missing_ok=True)
             trainer.log.rewind(trainer.step)
-        if not _run(recipe, trainer, silent, say) or not recipe.measuring():
+        if not _run(recipe, trainer, silent, say) or not recipe.measuring() or not is_first():
             return None
         return _conclude(recipe, trainer, silent)
 
@@ -123,7 +124,7 @@ def complete(
             raise ConfigError(
                 f"loop.minutes: training stopped at step {trainer.step} of {trainer.config.steps}"
             )
-        return _conclude(recipe, trainer, watch) if recipe.measuring() else {}
+        return _conclude(recipe, trainer, watch) if recipe.measuring() and is_first() else {}
 
 
 def is_finished(recipe: Recipe) -> bool:
@@ -263,6 +264,9 @@ def locked(recipe: Recipe) -> Iterator[None]:
     Raises:
         ConfigError: another process holds it.
     """
+    if not is_first():  # The process that started this one holds it.
+        yield
+        return
     folder = recipe.place
     folder.mkdir(parents=True, exist_ok=True)
     owner = folder / "lock.owner"

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from laconic.errors import ConfigError
 from laconic.training import checkpoints
 from laconic.training.ahead import Ahead, Batches
 from laconic.training.loss import Loss, LossState
+from laconic.training.processes import Processes
 from laconic.training.schedules import LearningRate
 
 
@@ -43,6 +43,8 @@ class LoopConfig:
         compile: compile the networks with torch.compile: takes a minute at the start, then about
             15 % more steps per second on the CPU; needs a C++ compiler.
         ahead: batches that threads prepare in advance; 0 for none. The batches are the same.
+        devices: processes on each machine; each computes an equal share of every batch.
+        nodes: machines.
     """
 
     steps: int = 150_000
@@ -60,6 +62,8 @@ class LoopConfig:
     slow_factor: float = 0.02
     compile: bool = False
     ahead: int = 0
+    devices: int = 1
+    nodes: int = 1
 
 
 CHECKPOINT: Final = "checkpoint.safetensors"
@@ -157,7 +161,8 @@ class Trainer:
         after_step: Callable[[], None] | None = None,
         state: LossState | None = None,
     ) -> None:
-        self.fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)  # type: ignore[arg-type]
+        self.processes = Processes(config.devices, config.nodes, config.precision)
+        self.fabric = self.processes.fabric
         self.model = model.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = deepcopy(self.model).eval()
         self.loss, self.after_step = loss, after_step
@@ -191,38 +196,47 @@ class Trainer:
             while self.step < self.config.steps:
                 window.add(self._advance())
                 if self.step % self.config.log_steps == 0:
-                    row = {"step": float(self.step), **window.means()}
+                    self._write_row(window.means(), progress)
                     window = Window()
-                    self.log.write(row)
-                    if progress is not None:
-                        progress(self.step, row)
                 now = time.monotonic()
                 self.seconds = before + now - started
                 if now - saved > 60 * self.config.checkpoint_minutes:
                     self.save()
                     saved = time.monotonic()
-                if 0 < 60 * self.config.minutes < now - started:
+                if self.processes.any(0 < 60 * self.config.minutes < now - started):
                     break
         finally:
             if self._between_steps:  # Interrupted within a step: this state cannot be resumed.
                 self.save()
 
+    def _write_row(
+        self, means: dict[str, float], progress: Callable[[int, dict[str, float]], None] | None
+    ) -> None:
+        """Write and show a row of the log, the means over all processes."""
+        row = {"step": float(self.step), **self.processes.means(means)}
+        if self.processes.rank == 0:
+            self.log.write(row)
+            if progress is not None:
+                progress(self.step, row)
+
     def _advance(self) -> dict[str, float]:
         given = self.batches.batch(self.step)
         parts = [given] if isinstance(given, Tensor) else given
-        batch = [part.to(self.fabric.device) for part in parts]
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
+        batch = [self.processes.share(part).to(self.fabric.device) for part in parts]
+        self.processes.seed(self.config.seed * 1_000_003 + self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate.at(self.step, self.sitting_start) * group["factor"]
         with self.fabric.autocast():
             loss, numbers = self.loss(batch, self.step)
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
+        self.processes.average_gradients(self.model)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self._between_steps = False
         if bool(torch.isfinite(norm)):
             self.optimizer.step()
         self.state.after_step()
+        self.processes.average_state(self.model, self.state)
         if self.after_step is not None:
             self.after_step()
         self._update_average()
@@ -247,7 +261,9 @@ class Trainer:
         torch._foreach_lerp_([a for a, _ in pairs], [b.data for _, b in pairs], 1 - decay)
 
     def save(self) -> None:
-        """Write the state of the run atomically."""
+        """Write the state of the run atomically; the first process does it for all."""
+        if self.processes.rank:
+            return
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
         tensors |= {f"state.{name}": value for name, value in self.state.state_dict().items()}
@@ -271,7 +287,8 @@ class Trainer:
         checkpoints.unpack_optimizer(self.optimizer, tensors)
         self.step, self.sitting_start = int(meta["step"]), int(meta.get("sitting_start", 0))
         self.seconds = float(meta.get("seconds", 0.0))
-        self.log.rewind(self.step)
+        if self.processes.rank == 0:
+            self.log.rewind(self.step)
 
     def start_from(self, state: dict[str, Tensor], step: int) -> None:
         """Begin a new sitting from released weights, with a new state of Adam."""
