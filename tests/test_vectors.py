@@ -5,6 +5,8 @@
 
 import json
 import os
+import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,6 @@ Record = dict[str, Any]
 
 def crc(array: Any, kind: str) -> str:
     """CRC-32 of a table's little-endian bytes."""
-    import zlib
-
     return f"{zlib.crc32(np.asarray(array).astype(kind).tobytes()):08x}"
 
 
@@ -234,6 +234,30 @@ def test_small_ladder_is_described(
     config = {"block": 4, "slices": [3, 9, 36], "top": 4}
     record = {"config": config, "log2_variance": variance, "parameters": parameters}
     check(record, fixtures / "vectors" / "small-ladder.json")
+
+
+EXAMPLES = ["example/picture.lac", "example/network.lac", "image/1/rgb-trellis.lac"]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_of_the_specification_are_the_files(name: str, repository: Path) -> None:
+    """The tables of docs/format.md, "Examples": their first column is the file, byte by byte."""
+    text = (repository / "docs" / "format.md").read_text()
+    table = text.split(f"`{name}`:")[1].split("\n\n")[1]
+    rows = [re.match(r"\| `([0-9a-f ]+)` \|", line) for line in table.splitlines()[2:]]
+    shown = bytes.fromhex("".join(row[1] for row in rows if row))
+    data = (repository / "tests" / "fixtures" / name).read_bytes()
+    assert all(rows)
+    assert data[: len(shown)] == shown
+    assert len(shown) == len(data) or name.startswith("image")
+
+
+def test_specification_has_the_checksums_of_the_tables(repository: Path, fixtures: Path) -> None:
+    text = (repository / "docs" / "format-layers.md").read_text()
+    vectors = fixtures / "vectors"
+    checksums = json.loads((vectors / "stack.json").read_text())["tables_crc32"]
+    checksums["T"] = json.loads((vectors / "normals.json").read_text())["table_crc32"]
+    assert [name for name, value in checksums.items() if f"`{value}`" not in text] == []
 
 
 def check(record: Record, path: Path) -> None:

@@ -195,9 +195,17 @@ def test_methods_without_a_model(path: Path) -> None:
 
 def test_every_fixture_is_of_a_known_folder() -> None:
     """A new kind of fixture needs a test here."""
-    known = {"image/1", "network/1", "lossless/1", "lossless/direct", "coders", "vectors"}
+    known = {
+        "image/1",
+        "network/1",
+        "lossless/1",
+        "lossless/direct",
+        "coders",
+        "vectors",
+        "example",
+    }
     found = {str(path.parent.relative_to(FIXTURES)) for path in FIXTURES.rglob("*.*")}
-    assert {folder for folder in found if folder.split("/")[0] not in ("example",)} <= known
+    assert found <= known
 
 
 def test_pillow_reads_what_is_written(tmp_path: Path) -> None:
@@ -207,3 +215,12 @@ def test_pillow_reads_what_is_written(tmp_path: Path) -> None:
     image.save(file, "PNG")
     with Image.open(file) as again:
         assert np.array_equal(np.asarray(again), np.asarray(image))
+
+
+def test_examples_of_the_specification() -> None:
+    file = (FIXTURES / "example" / "picture.lac").read_bytes()
+    (one,) = lossless.decode_lossless(open_lac(file), load_model)
+    assert np.asarray(one.image).tolist() == [[0, 80, 160], [240, 255, 7]]
+    tensors = network.decode_network(open_lac((FIXTURES / "example" / "network.lac").read_bytes()))
+    assert tensors.arrays()["w"].tolist() == [1.0, -2.5, 0.0]
+    assert tensors.notes == {"from": "docs"}
