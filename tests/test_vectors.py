@@ -8,6 +8,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -224,16 +225,33 @@ def test_vector_of_the_trellis_is_decoded(fixtures: Path) -> None:
     assert draw.tolist() == record["draw"]
 
 
-def test_small_ladder_is_described(
-    small_ladder: Callable[[], SlicedLadder], fixtures: Path
+def grown_ladder() -> SlicedLadder:
+    """The ladder of the picture grown-layers.lac, which another file of tests makes."""
+    path = Path(__file__).parent / "codecs" / "image" / "test_codec.py"
+    spec = spec_from_file_location("of_pictures", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    ladder: SlicedLadder = module.grown()
+    return ladder
+
+
+@pytest.mark.parametrize("name", ["small", "grown"])
+def test_small_ladders_are_described(
+    name: str, small_ladder: Callable[[], SlicedLadder], fixtures: Path
 ) -> None:
-    """What another program needs to decode the pictures sliced-*.lac, whose model has no file."""
-    model = small_ladder()
-    variance = torch.log2(model.transform.variance).tolist()
-    parameters = [[name, list(p.shape)] for name, p in sorted(model.named_parameters())]
-    config = {"block": 4, "slices": [3, 9, 36], "top": 4}
-    record = {"config": config, "log2_variance": variance, "parameters": parameters}
-    check(record, fixtures / "vectors" / "small-ladder.json")
+    """What another program needs to decode the pictures whose model has no file."""
+    model = small_ladder() if name == "small" else grown_ladder()
+    sizes = {"block": model.config.block, "slices": model.config.slices, "top": model.config.top}
+    config = sizes | {"passes": model.config.slice_passes}
+    record = {
+        "config": json.loads(json.dumps(config)),
+        "seed": {"small": 0, "grown": 3}[name],
+        "log2_variance": torch.log2(model.transform.variance).tolist(),
+        "parameters": [[name, list(p.shape)] for name, p in sorted(model.named_parameters())],
+    }
+    check(record, fixtures / "vectors" / f"{name}-ladder.json")
 
 
 EXAMPLES = ["example/picture.lac", "example/network.lac", "image/1/rgb-trellis.lac"]

@@ -196,8 +196,10 @@ class ImageHeader(NamedTuple):
     flags: int
     tile: list[int]
     step: int
+    taste: int
     seed: int
     coders: list[Coder]
+    layers: list[int]
 
     def spans(self, axis: int) -> list[tuple[int, int]]:
         """First and last pixel of the tiles along an axis, 0 for columns."""
@@ -216,17 +218,24 @@ def read_image_header(fields: Fields, most: int) -> ImageHeader:
     name, fingerprint = fields.word(), fields.take(8)
     width, height, colour, flags = fields.integers(4)
     check_size(height, width, min(most, MAX_PIXELS))
-    need(colour < 3 and flags < 32, "a picture of a newer kind: use a newer decoder")
+    need(colour < 3 and flags < 128, "a picture of a newer kind: use a newer decoder")
     tile = fields.integers(3, 65536) if flags & 8 else [width, height, 0]
     for side, length in zip(tile, (width, height), strict=False):
         need(0 < side <= length and (side == length or tile[2] < side), "the tiles do not fit")
     need(tile[0] * tile[1] <= 1 << 22, "a tile is too large")
-    step, seed, levels = fields.integer(1000), fields.integer(), fields.integer(64)
+    step = fields.integer(1000)
+    taste = fields.integer(8192) - 4096 if flags & 32 else 0
+    seed, levels, layers = fields.integer(), fields.integer(64), list[int]()
+    while flags & 64 and (count := fields.integer(levels - sum(layers))):
+        layers.append(count)
+    layers.append(levels - sum(layers))
+    need(layers[-1] or not levels, "the last layer has no levels: the file is damaged")
     coders: list[Coder] = []
     while len(coders) < levels:
         run = fields.integer(levels - len(coders), 1)
         coders += [read_coder(fields)] * run
-    return ImageHeader(name, fingerprint, width, height, colour, flags, tile, step, seed, coders)
+    about = (name, fingerprint, width, height, colour, flags, tile, step, taste, seed)
+    return ImageHeader(*about, coders, layers)
 
 
 def decode_image(lac: Lac, models: Models, most: int = MAX_PIXELS) -> Any:
@@ -236,19 +245,16 @@ def decode_image(lac: Lac, models: Models, most: int = MAX_PIXELS) -> Any:
     header = read_image_header(lac.header, most)
     model, streams = models(header.name, header.fingerprint), lac.all("latents")
     rows, columns = header.spans(1), header.spans(0)
-    need(len(streams) == len(rows) * len(columns), "the file has another number of tiles")
+    tiles = len(rows) * len(columns)
+    need(len(streams) == tiles * len(header.layers), "the file has another number of tiles")
     need(len(header.coders) == model.levels, "the file has other levels than its model")
     canvas = np.zeros((header.height, header.width, 3), np.float32)
-    for k, data in enumerate(streams):
+    for k in range(tiles):
         (top, bottom), (left, right) = rows[k // len(columns)], columns[k % len(columns)]
-        point = Point(bottom - top, right - left, header.step)
-        shared, stream = Shared(header.seed).child(k), Range(data)
-        latents: list[Array] = []
-        for level, coder in enumerate(header.coders):
-            loc, scale, rates = model.prior(level, latents, point)
-            flat = None if rates is None else rates.reshape(-1)
-            u = decode_message(coder, stream, shared.child(level), loc.shape, flat)
-            latents.append(loc + scale * u.reshape(loc.shape).astype(np.float64))
+        point = Point(bottom - top, right - left, header.step, header.taste)
+        latents = read_latents(
+            header, model, streams[k::tiles], Shared(header.seed).child(k), point
+        )
         shown = model.picture(latents, point)[:, : point.height, : point.width]
         need(np.isfinite(shown).all(), "the file decodes to no numbers; it is damaged")
         weight = ramp(top, bottom, header.height, header.tile[2])[:, None, None]
@@ -265,6 +271,22 @@ def decode_image(lac: Lac, models: Models, most: int = MAX_PIXELS) -> Any:
     extras = read_metadata(lac.one("metadata"), 1)[0] if header.flags & 16 else Extras()
     profile = inflate(lac.one("icc"), 1 << 22) if header.flags & 2 else b""
     return extras._replace(profile=profile).attach(image)
+
+
+def read_latents(
+    header: ImageHeader, model: Any, streams: list[bytes], shared: Shared, point: Point
+) -> list[Array]:
+    """The latents of a tile; one stream for each layer."""
+    latents: list[Array] = []
+    for data, count in zip(streams, header.layers, strict=True):
+        stream = Range(data)
+        for level in range(len(latents), len(latents) + count):
+            loc, scale, rates = model.prior(level, latents, point)
+            flat = None if rates is None else rates.reshape(-1)
+            coder = header.coders[level]
+            u = decode_message(coder, stream, shared.child(level), loc.shape, flat)
+            latents.append(loc + scale * u.reshape(loc.shape).astype(np.float64))
+    return latents
 
 
 def ramp(first: int, last: int, length: int, overlap: int) -> Array:

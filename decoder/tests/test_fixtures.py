@@ -41,19 +41,22 @@ class Pyramid:
         return latents[0].repeat(8, 1).repeat(8, 2) + fine + 0.5
 
 
-def small_ladder() -> Sliced:
-    """The sliced ladder of the files `small`: weights from the shared randomness."""
-    record = json.loads((FIXTURES / "vectors" / "small-ladder.json").read_text())
-    shared, tensors = Shared(0), dict[str, Any]()
-    for index, (name, shape) in enumerate(record["parameters"]):
+def ladder(name: str) -> Sliced:
+    """The sliced ladder of the files `small` and `grown`: weights from the shared randomness."""
+    record = json.loads((FIXTURES / "vectors" / f"{name}-ladder.json").read_text())
+    shared, tensors = Shared(record["seed"]), dict[str, Any]()
+    for index, (tensor, shape) in enumerate(record["parameters"]):
         noise = normals_of(shared.child(index).bits(int(np.prod(shape))))
         spread = 0.3 / max(int(np.prod(shape[1:])), 1) ** 0.5
-        tensors[name] = (np.rint(np.float32(4096 * spread) * noise) / np.float32(4096)).reshape(
-            shape
-        )
+        values = np.rint(np.float32(4096 * spread) * noise) / np.float32(4096)
+        tensors[tensor] = values.reshape(shape)
     tensors["transform.synthesis"] = np.eye(48, dtype=np.float32).reshape(48, 3, 4, 4)
     tensors["transform.variance"] = np.exp2(np.array(record["log2_variance"], np.float32))
     return Sliced(record["config"], tensors)
+
+
+def find_image_model(name: str, fingerprint: bytes) -> Any:
+    return Pyramid() if name == "pyramid" else ladder(name)
 
 
 IMAGES = sorted((FIXTURES / "image" / "1").glob("*.lac"))
@@ -61,8 +64,7 @@ IMAGES = sorted((FIXTURES / "image" / "1").glob("*.lac"))
 
 @pytest.mark.parametrize("path", IMAGES, ids=lambda path: path.stem)
 def test_lossy_pictures(path: Path) -> None:
-    model = small_ladder() if path.stem.startswith("sliced") else Pyramid()
-    image = decode_image(open_lac(path.read_bytes()), lambda name, fingerprint: model)
+    image = decode_image(open_lac(path.read_bytes()), find_image_model)
     with Image.open(path.with_suffix(".png")) as expected:
         assert image.mode == expected.mode
         difference = np.abs(np.asarray(image).astype(int) - np.asarray(expected).astype(int))
@@ -210,7 +212,7 @@ def test_every_fixture_is_of_a_known_folder() -> None:
 
 def test_pillow_reads_what_is_written(tmp_path: Path) -> None:
     path = FIXTURES / "image" / "1" / "rgba.lac"
-    image = decode_image(open_lac(path.read_bytes()), lambda name, fingerprint: Pyramid())
+    image = decode_image(open_lac(path.read_bytes()), find_image_model)
     file = io.BytesIO()
     image.save(file, "PNG")
     with Image.open(file) as again:

@@ -72,8 +72,12 @@ class MissingPackageError(ConfigError):
     Args:
         purpose: what needs the package, as the beginning of a sentence, e.g. "MS-SSIM needs".
         package: its name on the package index.
-        extra: the extra of Laconic's distribution that brings it, or several with commas.
+        extra: the extra of Laconic's distribution that brings it, or several with commas; empty
+            for a package that Laconic always needs.
+        instead: what to do without the package, as a clause after a comma.
     """
 
-    def __init__(self, purpose: str, package: str, extra: str) -> None:
-        super().__init__(f"{purpose} {package}: pip install '{DISTRIBUTION}[{extra}]'")
+    def __init__(self, purpose: str, package: str, extra: str, instead: str = "") -> None:
+        distribution = f"{DISTRIBUTION}[{extra}]" if extra else package
+        remedy = f", {instead}" if instead else ""
+        super().__init__(f"{purpose} {package}: pip install '{distribution}'{remedy}")

@@ -268,3 +268,13 @@ def test_a_cut_file_is_shown_in_part(photo: Path) -> None:
     back.unlink()
     assert run("decompress", cut, "-o", back, "--partial").exit_code == 1
     assert not back.exists()
+
+
+def test_decompress_names_the_decoder_that_needs_no_torch(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    result = run("decompress", photo.with_suffix(".lac"))
+    assert result.exit_code == 1
+    assert "laconic-decode IN.lac -o OUT" in result.stderr
+    assert result.stderr.count("\n") == 1

@@ -9,7 +9,7 @@ import typer
 from laconic.cli.common import Tick, as_bytes, each, print_results
 from laconic.cli.outputs import STDIO, Force, Out, Writer, place_outputs, to_path
 from laconic.container.storage import is_special
-from laconic.errors import InputError
+from laconic.errors import InputError, MissingPackageError
 
 if TYPE_CHECKING:
     from laconic.codecs.base import Codec, Decoding
@@ -51,6 +51,7 @@ def decompress(
     An archive becomes a folder of PNG files: the folder of -o, or one next to the archive. Existing
     files are replaced only with --force. - is stdout, where a picture is written as PNG.
     """
+    _need_torch()
     from laconic.codecs.base import Content, open_file
     from laconic.loading import decoding
 
@@ -82,6 +83,19 @@ def _describe(result: dict[str, Any]) -> str:
     if "of" not in result:
         return f"{result['width']} x {result['height']}, {seconds}"
     return f"{result['pictures']:,} of {result['of']:,} pictures, {seconds}"
+
+
+def _need_torch() -> None:
+    """Name the decoder that needs no torch where torch is not installed.
+
+    Raises:
+        MissingPackageError: torch is not installed.
+    """
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        instead = "or decode without it: pip install laconic-decoder, laconic-decode IN.lac -o OUT"
+        raise MissingPackageError("decompress needs", "torch", "", instead) from error
 
 
 def _decompress_one(

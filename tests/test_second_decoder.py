@@ -1,0 +1,49 @@
+"""The second decoder beside this one, with the embedded models, on a part of the sample picture."""
+
+import numpy as np
+import pytest
+from laconic_decoder.container import open_lac
+from laconic_decoder.image import decode_image
+from laconic_decoder.lossless import decode_lossless
+from laconic_decoder.models import make_model
+from PIL import Image
+
+import laconic
+from laconic import pretrained
+
+
+@pytest.fixture(scope="module")
+def sample() -> Image.Image:
+    from importlib import resources
+
+    source = resources.files("laconic.pretrained") / "sample.png"
+    with resources.as_file(source) as path, Image.open(path) as image:
+        return image.crop((200, 100, 200 + 90, 100 + 70))
+
+
+def find_model(name: str, fingerprint: bytes) -> object:
+    """An embedded model with the weights that the main package has read."""
+    loaded = pretrained.load(name)
+    assert loaded.fingerprint[:8] == fingerprint
+    weights = {key: value.numpy() for key, value in loaded.model.state_dict().items()}
+    strides: dict[str, object] = {"strides": []}
+    config = {"default": {"name": "sliced"}, "pixels": {"name": "pixels"} | strides}[name]
+    return make_model(config, weights)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quality", [10, 90])
+def test_lossy_pictures_differ_by_one_level_at_most(sample: Image.Image, quality: int) -> None:
+    data = laconic.compress(sample, quality=quality)
+    ours, other = laconic.decompress(data), decode_image(open_lac(data), find_model)
+    difference = np.abs(np.asarray(ours).astype(int) - np.asarray(other).astype(int))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.01
+
+
+@pytest.mark.slow
+def test_lossless_pictures_are_equal(sample: Image.Image) -> None:
+    data = laconic.compress(sample.crop((0, 0, 40, 30)), lossless=True)
+    assert open_lac(data).header.data[0] == 1  # With the model.
+    (other,) = decode_lossless(open_lac(data), find_model)
+    assert np.array_equal(np.asarray(other.image), np.asarray(laconic.decompress(data)))
