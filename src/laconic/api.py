@@ -67,11 +67,12 @@ def compress(
         lossless: keep every pixel as it is, and the colour profile; nothing above is given then.
         frame: of an animation or a file of several pages, the one to take, from 1. None: of a lossy
             file the first, with a warning; `lossless` refuses several frames then.
-        effort: of lossless coding, 0 (fastest) to 9 (smallest), 5 if it is not given.
+        effort: 0 (fastest) to 9 (smallest). If it is not given: 5 for lossless coding, 0 for lossy
+            coding, where more takes seconds to minutes for each picture; decoding is the same.
         strip: leave out EXIF and XMP data and dots per inch, which are kept otherwise.
         model: name of an embedded model, or path of one; None: the one embedded for this.
         threads: at most so many are used; None: as many as torch has.
-        progress: called with tiles done and tiles in all.
+        progress: called with the parts done and the parts in all.
 
     Raises:
         InputError: the image cannot be read, or the request is impossible.
@@ -109,6 +110,7 @@ def compress(
         threads=threads,
         progress=progress,
         tune=tune,
+        effort=effort or 0,
     )
     quality = 50 if quality is None else quality
     if coder is not None:

@@ -41,7 +41,9 @@ def compress(
     ] = None,
     effort: Annotated[
         int | None,
-        typer.Option(min=0, max=9, help="Lossless coding: 0 fastest to 9 smallest.  [default: 5]"),
+        typer.Option(
+            min=0, max=9, help="0 fastest to 9 smallest.  [default: 0, with --lossless 5]"
+        ),
     ] = None,
     strip: Annotated[
         bool, typer.Option("--strip", help="Leave out EXIF, XMP and dots per inch.")

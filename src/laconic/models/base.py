@@ -297,6 +297,23 @@ class NormalLadder(LatentVariableModel):
     ) -> Normal:
         """What the sender knows about `level`; `prior` is what `prior(level, ...)` gave."""
 
+    def free_parameters(self, features: Features) -> list[Tensor]:
+        """What `encode` returned as tensors of any real values, each of which may be changed.
+
+        `to_features` undoes it. Codecs refine them for one picture.
+
+        Raises:
+            ConfigError: this kind of model has no such form.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} has no posterior that can be refined: leave out effort, or "
+            "choose another model"
+        )
+
+    def to_features(self, parameters: Sequence[Tensor]) -> Features:
+        """What `encode` returns, from what `free_parameters` returned."""
+        raise ConfigError(f"{type(self).__name__} has no posterior that can be refined")
+
     def preview_levels(self, reduction: float) -> int:
         """Levels that show a picture at a fraction of its size; here all.
 

@@ -1,11 +1,12 @@
 """Semi-amortised inference: every datum's posterior is improved beyond the encoder's output.
 
 The encoder's normal is the start; a few steps of Adam improve each datum's mean and scale while all
-networks are frozen. The gain is the amortisation gap.
+networks are frozen. The gain is the amortisation gap. `descend` is the loop, for posteriors of any
+form: the lossy codec refines the ladder of a picture with it.
 Source: Kim et al. 2018 (arXiv 1802.02550); Cremer, Li, Duvenaud 2018 for the gap.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from torch.distributions import Distribution, Normal
 
 from laconic.distributions.divergence import rate
 from laconic.errors import ConfigError
+from laconic.progress import Progress, silent
 
 Distortion = Callable[[Tensor], Tensor]
 """Latents `(batch, ...)` -> -log p(x | z), `(batch,)` nats, for a fixed x."""
@@ -86,26 +88,56 @@ def refine(
     return Refined(refined, *pair)
 
 
+def descend(
+    start: Sequence[Tensor],
+    cost: Callable[[Sequence[Tensor]], Tensor],
+    steps: int,
+    learning_rate: float,
+    progress: Progress = silent,
+) -> list[Tensor]:
+    """Minimise a cost by steps of Adam, whose rate falls to 0 along half a cosine.
+
+    Networks accumulate no gradients.
+
+    Args:
+        start: the parameters' first values; they are not changed.
+        cost: parameters -> a scalar; called once per step.
+        steps: number of steps.
+        learning_rate: of the first step.
+        progress: called with the steps done and the steps in all.
+
+    Returns:
+        The parameters' last values.
+    """
+    parameters = [value.detach().clone().requires_grad_() for value in start]
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, steps))
+    with torch.enable_grad():
+        for step in range(steps):
+            gradients = torch.autograd.grad(cost(parameters), parameters, allow_unused=True)
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient
+            optimizer.step()
+            decay.step()
+            progress(step + 1, steps)
+    return [parameter.detach() for parameter in parameters]
+
+
 def _descend(
     posterior: Normal, prior: Distribution, distortion: Distortion, settings: Refinement
 ) -> Normal:
-    loc = posterior.loc.detach().clone().requires_grad_()
-    log_scale = posterior.scale.detach().log().requires_grad_()
-    optimizer = torch.optim.Adam([loc, log_scale], lr=settings.learning_rate)
-    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
-    noises = _noise(loc.detach(), settings.steps * settings.draws, settings.seed)
-    with torch.enable_grad():
-        for _ in range(settings.steps):
-            q = Normal(loc, log_scale.exp())
-            costs = [_cost(q, prior, distortion, next(noises), settings.beta).sum()
-                     for _ in range(settings.draws)]  # fmt: skip
-            gradients = torch.autograd.grad(
-                torch.stack(costs).mean(), [loc, log_scale], allow_unused=True
-            )  # The networks accumulate no gradients.
-            loc.grad, log_scale.grad = gradients
-            optimizer.step()
-            decay.step()
-    return Normal(loc.detach(), log_scale.detach().exp())
+    noises = _noise(posterior.loc.detach(), settings.steps * settings.draws, settings.seed)
+
+    def cost(parameters: Sequence[Tensor]) -> Tensor:
+        loc, log_scale = parameters
+        q = Normal(loc, log_scale.exp())
+        costs = [_cost(q, prior, distortion, next(noises), settings.beta).sum()
+                 for _ in range(settings.draws)]  # fmt: skip
+        return torch.stack(costs).mean()
+
+    start = [posterior.loc, posterior.scale.log()]
+    loc, log_scale = descend(start, cost, settings.steps, settings.learning_rate)
+    return Normal(loc, log_scale.exp())
 
 
 @torch.no_grad()

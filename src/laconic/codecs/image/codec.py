@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -13,12 +14,13 @@ from PIL import Image
 from laconic.codecs.base import CoderSetting, ModelId
 from laconic.codecs.image.alpha import encode_alpha
 from laconic.codecs.image.decoder import Runtime, picture_model
-from laconic.codecs.image.encoder import LAYER_BYTES, LayerWriter, encode_latents
+from laconic.codecs.image.encoder import LAYER_BYTES, LayerWriter, Sender, encode_latents
 from laconic.codecs.image.file import ALPHA, LATENTS, PROFILE, ImageFile
 from laconic.codecs.image.file_size import SizeCurve, largest_below
 from laconic.codecs.image.header import DEFAULT_TUNE, QUALITY_STEPS, TUNES, ImageHeader, LevelCost
 from laconic.codecs.image.metadata import METADATA, write_metadata
 from laconic.codecs.image.picture import Picture, take_apart
+from laconic.codecs.image.refinement import effort_steps
 from laconic.codecs.image.tiles import MAX_PIXELS, MAX_SIDE, Tile, plan_tiles
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy import DEFAULT_CODER, ladder_coders
@@ -49,9 +51,11 @@ class ImageCodec:
         progress: called with tiles done and tiles in all, as each is coded.
         tune: what the picture is made for, of models that have taste: a name of `TUNES`; None: the
             default.
+        effort: 0 (one pass of the encoder) to 9 (a smaller file of the same quality); see
+            `codecs.image.refinement`. `progress` then counts its steps, too.
 
     Raises:
-        InputError: `tune` is no such name, or the model has no taste.
+        InputError: `tune` is no such name, the model has no taste, or `effort` is not 0 to 9.
     """
 
     def __init__(
@@ -64,11 +68,13 @@ class ImageCodec:
         threads: int | None = None,
         progress: Progress | None = None,
         tune: str | None = None,
+        effort: int = 0,
     ) -> None:
         self.model_id = ModelId.of(model_name, fingerprint)
         self.progress = progress or silent
         ladder = picture_model(model, model_name)
         self.taste = taste_step(ladder, model_name, tune)
+        self.steps = effort_steps(effort)
         self.coders = ladder_coders(coder, ladder.levels)
         self.runtime = Runtime(ladder, dtype, threads)
 
@@ -108,7 +114,7 @@ class ImageCodec:
             InputError: the image is too large.
         """
         _check_size(picture)
-        return self._write(picture, _extra_sections(picture), step, seed)
+        return self._write(picture, _extra_sections(picture), step, seed, self.steps)
 
     def search(self, picture: Picture, bpp: float, seed: int = SEED) -> bytes:
         """The largest file of at most so many bits per pixel; the finest one may take fewer.
@@ -123,9 +129,15 @@ class ImageCodec:
         pixels, extra = picture.height * picture.width, _extra_sections(picture)
 
         def write(step: int) -> bytes:
-            return self._write(picture, extra, step, seed)
+            return self._write(picture, extra, step, seed, self.steps)
 
-        found = largest_below(write, bpp * pixels, SIZES)
+        curve = SIZES
+        if self.steps:  # Refined files are somewhat smaller: most of the search goes without.
+            plain = largest_below(
+                lambda step: self._write(picture, extra, step, seed, 0), bpp * pixels, SIZES
+            )
+            curve = replace(SIZES, start=plain.step if plain else 0)
+        found = largest_below(write, bpp * pixels, curve)
         if found is None:
             raise UnreachableTargetError(
                 f"{bpp:.3g} bits per pixel cannot be reached for this image: the smallest file "
@@ -144,19 +156,28 @@ class ImageCodec:
         file.header.model.check(self.model_id)
         return file.render(self.runtime, self.progress)
 
-    def _write(self, picture: Picture, extra: Sequence[Section], step: int, seed: int) -> bytes:
-        """The whole file at one quality step."""
+    def _write(
+        self, picture: Picture, extra: Sequence[Section], step: int, seed: int, refinement: int
+    ) -> bytes:
+        """The whole file at one quality step, with so many steps of refinement."""
         plan = plan_tiles(picture.height, picture.width, self.runtime.model.stride)
         shared, least_bytes = SharedRandomness(seed), LAYER_BYTES if plan.count == 1 else 0
         layers: tuple[int, ...] = ()
         streams, receipts = [], []
         with self.runtime.running():
             for index, tile in enumerate(plan):
-                writer = LayerWriter(layers, least_bytes)
-                receipts.append(self._write_tile(picture, tile, step, shared.child(index), writer))
+                writer, before = LayerWriter(layers, least_bytes), index * (refinement + 1)
+                sender = self._look(picture, tile, step)
+
+                def tick(done: int, _: int, before: int = before) -> None:
+                    self.progress(before + done, plan.count * (refinement + 1))
+
+                if refinement:
+                    sender = sender.refine(self.runtime.model, self.taste, refinement, tick)
+                receipts.append(self._write_tile(sender, shared.child(index), writer))
                 streams.append(writer.finish())
                 layers = writer.sizes
-                self.progress(index + 1, plan.count)
+                tick(refinement + 1, 0)
         header = ImageHeader(
             model=self.model_id,
             plan=plan,
@@ -178,19 +199,21 @@ class ImageCodec:
             ImageFile.id, header.write(), [*latents[: plan.count], *extra, *latents[plan.count :]]
         )
 
-    def _write_tile(
-        self, picture: Picture, tile: Tile, step: int, shared: SharedRandomness, writer: LayerWriter
-    ) -> list[Receipt]:
+    def _look(self, picture: Picture, tile: Tile, step: int) -> Sender:
+        """What the encoder says of a tile."""
         pixels = picture.pixels[tile.top : tile.bottom, tile.left : tile.right]
         context = self.runtime.context(tile.height, tile.width, step, self.taste)
         below, right = context.shape[0] - tile.height, context.shape[1] - tile.width
         padded = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="symmetric")
         x = torch.from_numpy(padded).to(context.log_beta).permute(2, 0, 1)[None] / 255
+        return Sender(x, context, self.runtime.model.encode(x, context))
+
+    def _write_tile(
+        self, sender: Sender, shared: SharedRandomness, writer: LayerWriter
+    ) -> list[Receipt]:
         model, prior = self.runtime.model, self.runtime.exact_prior
-        features = model.encode(x, context)
-        _, receipts = encode_latents(
-            model, prior, self.coders, features, context, writer.stream, shared
-        )
+        where = sender.features, sender.context, writer.stream, shared
+        _, receipts = encode_latents(model, prior, self.coders, *where)
         return receipts
 
 

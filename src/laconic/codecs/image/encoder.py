@@ -5,21 +5,46 @@ no posteriors.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 from torch import Tensor
 from torch.distributions import Normal
 
 from laconic.codecs.image.decoder import to_coder
+from laconic.codecs.image.refinement import refine
 from laconic.coding.queue.stream import QueueEncoder
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy.base import Receipt, RelativeEntropyCoder
 from laconic.models.base import Context, Features, NormalLadder, Prior, PriorWalk
 from laconic.models.walk import walk
+from laconic.progress import Progress
 
 LAYER_BYTES: Final = 4096
 """A layer ends with the first level that brings it to this size: its own section takes some ten
 bytes."""
+
+
+@dataclass(frozen=True)
+class Sender:
+    """What the sender knows of a tile.
+
+    Attributes:
+        x: the padded pixels, `(1, 3, height, width)` in [0, 1].
+        context: of `x`.
+        features: what the model's encoder returned.
+    """
+
+    x: Tensor
+    context: Context
+    features: Features
+
+    def refine(
+        self, model: NormalLadder, taste: int | None, steps: int, progress: Progress
+    ) -> Self:
+        """The same with refined features; see `codecs.image.refinement`."""
+        found = refine(model, self.x, self.features, self.context, taste, steps, progress)
+        return replace(self, features=found)
 
 
 class LayerWriter:

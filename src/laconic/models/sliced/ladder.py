@@ -157,6 +157,16 @@ class SlicedLadder(NormalLadder):
         scale = torch.exp(log_scale.clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT))
         return Normal(self._part(loc, level), self._part(scale, level), validate_args=False)
 
+    def free_parameters(self, features: Features) -> list[Tensor]:
+        """The coefficients' location and log-scale, and the top's statistics."""
+        loc, scale, top = features
+        return [loc, scale.log(), top]
+
+    def to_features(self, parameters: Sequence[Tensor]) -> Features:
+        """Undo `free_parameters`; scales stay within the encoder's own bounds."""
+        loc, log_scale, top = parameters
+        return [loc, log_scale.clamp(-LOG_SCALE_LIMIT, LOG_SCALE_LIMIT).exp(), top]
+
     def preview_levels(self, reduction: float) -> int:
         """The levels of as many slices as have the coefficients of a picture of that size.
 
