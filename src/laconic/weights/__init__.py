@@ -25,7 +25,9 @@ from laconic.weights.methods.group_horseshoe import GroupHorseshoe
 from laconic.weights.methods.group_jeffreys import GroupJeffreys
 from laconic.weights.methods.kmeans import KMeans
 from laconic.weights.methods.l0 import L0
+from laconic.weights.methods.matrix_gaussian import MatrixGaussian
 from laconic.weights.methods.miracle import Miracle
+from laconic.weights.methods.multiplicative_flow import MultiplicativeFlow
 from laconic.weights.methods.relaxed_quantization import RelaxedQuantization
 from laconic.weights.methods.soft_sharing import NotSettled, SoftSharing
 from laconic.weights.methods.sparse_vd import SparseVD
@@ -48,6 +50,8 @@ METHODS: dict[str, type[WeightMethod]] = {
         MeanField,
         LogUniform,
         Dropout,
+        MatrixGaussian,
+        MultiplicativeFlow,
     )
 }
 """Methods by name."""

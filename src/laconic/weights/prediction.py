@@ -162,7 +162,8 @@ def _draw_outputs(
     noisy = [m for m in net.modules() if isinstance(m, _DropoutNd) and dropout]
     if not layers and not noisy:
         samples = 1
-    parts = _split(net, x, batch)
+    channels_last = _reads_channels_last(net, x)
+    parts = [pixel_by_pixel(part) if channels_last else part for part in torch.split(x, batch)]
     drawable = {m: one for m, one in layers.items() if isinstance(one, Drawable)}
     with _drawing(noisy):
         if len(drawable) < len(layers) or not layers:
@@ -173,31 +174,30 @@ def _draw_outputs(
         found = []
         for start in range(0, samples, step):
             count = min(step, samples - start)
-            drawn = {m: _draw(one, count) for m, one in drawable.items()}
+            drawn = {m: _draw(one, count, channels_last) for m, one in drawable.items()}
             run = _together if _can_compute_together(net) and not noisy else _one_by_one
             found.append(run(net, drawn, parts, count, progress))
     return torch.cat(found)
 
 
-def _draw(posterior: Drawable, count: int) -> Draws:
-    """Draws of one layer; kernels in the order of memory that convolutions are fastest with."""
+def _draw(posterior: Drawable, count: int, channels_last: bool) -> Draws:
+    """Draws of one layer; kernels in the order of memory that the pictures have."""
     weight, bias = posterior.draw_weights(count)
-    if weight.dim() == 5:
+    if weight.dim() == 5 and channels_last:
         flat = weight.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         weight = flat.view(weight.shape)
     return weight, bias
 
 
-def _split(net: nn.Module, x: Tensor, batch: int) -> list[Tensor]:
-    """Batches; pictures in `channels_last` order on a CPU, unless the network cannot read it."""
-    parts = list(torch.split(x, batch))
+def _reads_channels_last(net: nn.Module, x: Tensor) -> bool:
+    """Whether pictures may come in `channels_last` order, which is faster on a CPU."""
     if x.dim() != 4 or x.is_cuda:
-        return parts
+        return False
     try:
         net(pixel_by_pixel(x[:2]))
     except RuntimeError:  # `view` refuses this order; for any other fault the caller's pass fails.
-        return parts
-    return [pixel_by_pixel(part) for part in parts]
+        return False
+    return True
 
 
 def _can_compute_together(net: nn.Module) -> bool:

@@ -1,6 +1,7 @@
 """The conformance suite over the table of methods, and over settings that change what is drawn."""
 
 from inspect import isabstract
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,7 +13,9 @@ from laconic.weights.methods.dropout import DropoutPosterior
 from laconic.weights.methods.gaussians import GaussianPosterior
 from laconic.weights.methods.group_scales import GroupPosterior
 from laconic.weights.methods.l0 import L0Posterior
+from laconic.weights.methods.matrix_gaussian import MatrixGaussianPosterior
 from laconic.weights.methods.miracle import MiraclePosterior
+from laconic.weights.methods.multiplicative_flow import MultiplicativeFlowPosterior
 from laconic.weights.methods.relaxed_quantization import RelaxedPosterior
 from laconic.weights.methods.sparse_vd import SparseVDPosterior
 
@@ -168,6 +171,44 @@ class TestDropout(WeightSuite):
 
     def draw(self, posterior: WeightPosterior, count: int) -> Draws:
         assert isinstance(posterior, DropoutPosterior)
+        return posterior.draw_weights(count)
+
+
+class TestMatrixGaussian(WeightSuite):
+    def make(self) -> WeightMethod:
+        return make_method("vmg")
+
+    def noisy(self) -> WeightMethod:
+        return make_method("vmg", log_scale=-0.5)
+
+    def draw(self, posterior: WeightPosterior, count: int) -> Draws:
+        assert isinstance(posterior, MatrixGaussianPosterior)
+        return posterior.draw_weights(count)
+
+
+class TestMatrixGaussianOfLowRank(TestMatrixGaussian):
+    """Low-rank covariances, the corrected objective, Gamma posteriors of the prior's scales."""
+
+    settings: ClassVar = {
+        "pseudo": 3, "objective": "corrected", "damping": 1e-4, "prior_scales": True,
+    }  # fmt: skip
+
+    def make(self) -> WeightMethod:
+        return make_method("vmg", rank=2, **self.settings)
+
+    def noisy(self) -> WeightMethod:
+        return make_method("vmg", rank=2, log_scale=-0.5, **self.settings)
+
+
+class TestMultiplicativeFlow(WeightSuite):
+    def make(self) -> WeightMethod:
+        return make_method("mnf")
+
+    def noisy(self) -> WeightMethod:
+        return make_method("mnf", log_variance=-3.0)
+
+    def draw(self, posterior: WeightPosterior, count: int) -> Draws:
+        assert isinstance(posterior, MultiplicativeFlowPosterior)
         return posterior.draw_weights(count)
 
 
