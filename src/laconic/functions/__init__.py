@@ -5,17 +5,16 @@ references, others = laconic.functions.choose_references(x, y, 300)
 process = laconic.functions.FNP(torso, references, plus=True)
 loss = process.bound(x_batch, y_batch, len(others[0])).loss   # nats per example
 ...                                                           # process.constrain() after every step
-process.predictive(x_new, samples=100)                        # a torch distribution
+laconic.predict(process.eval(), x_new, samples=100)
 ```
 """
 
 from laconic.functions.base import Bound, FunctionPosterior
 from laconic.functions.fnp import FNP, FNPSettings
+from laconic.functions.loss import ProcessLoss
 from laconic.functions.neural_process import NP, NPSettings
 from laconic.functions.references import choose_references
-
-PROCESSES: dict[str, type[FNP] | type[NP]] = {"fnp": FNP, "np": NP}
-"""Processes by name."""
+from laconic.functions.storage import PROCESSES, load, save
 
 __all__ = [
     "FNP",
@@ -25,5 +24,8 @@ __all__ = [
     "FNPSettings",
     "FunctionPosterior",
     "NPSettings",
+    "ProcessLoss",
     "choose_references",
+    "load",
+    "save",
 ]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
+from laconic.distributions.prediction import AnyPrediction
 from laconic.errors import InputError
 from laconic.functions.likelihoods import Likelihood
 from laconic.functions.references import Pair, check_inputs, check_pair
@@ -85,13 +86,16 @@ class FunctionPosterior(nn.Module, ABC):
         return self.reference_inputs, self.reference_targets
 
     @abstractmethod
-    def bound(self, x: Tensor, y: Tensor, examples: int) -> Bound:
+    def bound(
+        self, x: Tensor, y: Tensor, examples: int, reference_inputs: Tensor | None = None
+    ) -> Bound:
         """The bound, estimated from a batch. In training mode edges are relaxed.
 
         Args:
             x: inputs of training examples that are not references, `(batch, ...)`.
             y: their targets.
             examples: number of training examples that are not references.
+            reference_inputs: in place of the process's own, for example shifted at random.
 
         Raises:
             InputError: NaN, or targets that the likelihood does not take.
@@ -131,6 +135,10 @@ class FunctionPosterior(nn.Module, ABC):
             Over `(samples, batch)` classes or numbers; `(samples, batch, targets)` for vectors.
         """
         return self.likelihood.distribution(self.outputs(x, samples, seen))
+
+    def predict(self, x: Tensor, samples: int) -> AnyPrediction:
+        """What `laconic.predict` calls with each batch of inputs."""
+        return self.likelihood.prediction(self.outputs(x, samples))
 
     def forward(self, x: Tensor) -> Tensor:
         """One draw of the outputs, `(batch, outputs)`."""

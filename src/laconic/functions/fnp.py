@@ -117,7 +117,9 @@ class FNP(FunctionPosterior):
         self.log_precision = nn.Parameter(torch.tensor(float(u)).log() * -0.5)
         self.free_nats = FreeNats(chosen.free_nats)
 
-    def bound(self, x: Tensor, y: Tensor, examples: int) -> Bound:
+    def bound(
+        self, x: Tensor, y: Tensor, examples: int, reference_inputs: Tensor | None = None
+    ) -> Bound:
         """The minibatch estimate of the bound; of every latent one draw.
 
         Formula: L = L_R + |M| / |batch| sum over the batch of
@@ -125,7 +127,7 @@ class FNP(FunctionPosterior):
         Source: Louizos, eq. 72 and 134 to 137. The KLs are exact given the graph.
         """
         self._check_batch(x, y, examples)
-        (xr, yr), (xm, ym) = self._divide(x, y)
+        (xr, yr), (xm, ym) = self._divide(x, y, reference_inputs)
         targets = torch.cat([yr.to(ym), ym])
         h = self.features(torch.cat([xr.to(xm), xm]))
         with in_full(h):
@@ -222,10 +224,11 @@ class FNP(FunctionPosterior):
         outputs: Tensor = self.output(torch.cat([z, u], -1) if self.settings.plus else z)
         return outputs
 
-    def _divide(self, x: Tensor, y: Tensor) -> tuple[Pair, Pair]:
+    def _divide(self, x: Tensor, y: Tensor, given: Tensor | None) -> tuple[Pair, Pair]:
         """The reference set and the other points of a batch."""
         if not self.settings.random_references:
-            return self.references, (x, y)
+            inputs = self.reference_inputs if given is None else given
+            return (inputs, self.reference_targets), (x, y)
         count = len(self.reference_inputs)
         if len(x) <= count:
             raise InputError(

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, Independent, Normal
 from torch.nn import functional
 
+from laconic.distributions.prediction import AnyPrediction, Prediction, RegressionPrediction
 from laconic.errors import InputError
 
 
@@ -33,6 +34,10 @@ class Likelihood(ABC):
     @abstractmethod
     def distribution(self, outputs: Tensor) -> Distribution:
         """Over targets `(...)` of outputs `(..., outputs)`."""
+
+    @abstractmethod
+    def prediction(self, outputs: Tensor) -> AnyPrediction:
+        """Of outputs under several draws, `(samples, batch, outputs)`."""
 
     def nll(self, outputs: Tensor, y: Tensor) -> Tensor:
         """-log p(y | outputs) in nats, one for each example."""
@@ -76,6 +81,10 @@ class Classes(Likelihood):
         """Of the class."""
         return Categorical(logits=outputs, validate_args=False)
 
+    def prediction(self, outputs: Tensor) -> Prediction:
+        """Probabilities of the classes."""
+        return Prediction.from_logits(outputs)
+
 
 @final
 class Reals(Likelihood):
@@ -115,11 +124,20 @@ class Reals(Likelihood):
 
     def distribution(self, outputs: Tensor) -> Distribution:
         """Independent Gaussians."""
-        mean, d = outputs.chunk(2, -1)
-        scale = self.least_scale + (1 - self.least_scale) * functional.softplus(d)
+        mean, scale = self._moments(outputs)
         if not self.vector:
             return Normal(mean[..., 0], scale[..., 0], validate_args=False)
         return Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
+
+    def prediction(self, outputs: Tensor) -> RegressionPrediction:
+        """Means and variances of the noise."""
+        mean, scale = self._moments(outputs)
+        return RegressionPrediction(mean, scale.square())
+
+    def _moments(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and scale, `(..., targets)` each."""
+        mean, d = outputs.chunk(2, -1)
+        return mean, self.least_scale + (1 - self.least_scale) * functional.softplus(d)
 
 
 def likelihood_of(y: Tensor, classes: int, least_scale: float) -> Likelihood:

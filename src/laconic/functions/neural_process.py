@@ -75,7 +75,9 @@ class NP(FunctionPosterior):
         self.latent_head = nn.Sequential(nn.ReLU(), nn.Linear(chosen.summary, 2 * chosen.latent))
         self.output = nn.Linear(self.features_count + chosen.latent, outputs)
 
-    def bound(self, x: Tensor, y: Tensor, examples: int) -> Bound:
+    def bound(
+        self, x: Tensor, y: Tensor, examples: int, reference_inputs: Tensor | None = None
+    ) -> Bound:
         """The bound of a batch, taken as a data set of its own.
 
         Formula: sum over the batch of log p(y_i | x_i, theta), theta ~ q(theta | batch), minus
@@ -85,7 +87,8 @@ class NP(FunctionPosterior):
         self._check_batch(x, y, examples)
         context, count = None, len(x)
         if not self.settings.random_references:
-            x = torch.cat([self.reference_inputs.to(x), x])
+            inputs = self.reference_inputs if reference_inputs is None else reference_inputs
+            x = torch.cat([inputs.to(x), x])
             y = torch.cat([self.reference_targets.to(y), y])
             context = torch.arange(len(self.reference_inputs), device=x.device)
         elif len(x) < FEWEST:

@@ -9,8 +9,8 @@ train: {epochs: 10, rate: 1.0e-3}
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -23,6 +23,7 @@ from laconic.lab.tasks import NETWORKS, TASKS, Data, task
 from laconic.training import checkpoints
 from laconic.training.classification import ClassifierLoss, LabelledBatches, error_percent
 from laconic.training.loop import CHECKPOINT, LoopConfig, Trainer
+from laconic.training.loss import Loss
 from laconic.training.schedules import LearningRate
 from laconic.weights import Penalty
 from laconic.weights.batch_norm import reestimate
@@ -199,40 +200,57 @@ def stage_parts(
 ) -> Parts:
     """A classifier, or a converted one with its penalty, as the training loop takes it."""
     batches = LabelledBatches(data.inputs, data.labels, stage.batch, seed, data.augment)
+    loss = ClassifierLoss(
+        net,
+        penalty,
+        len(data.inputs),
+        round(stage.penalty_warmup * batches.steps),
+        round(stage.penalty_start * batches.steps),
+    )
+    if penalty is None:
+        return training_parts({"net": net}, loss, batches, stage, seed)
+    parts = {"net": net, "prior": penalty.prior}
+    made = training_parts(parts, loss, batches, stage, seed, penalty.constrain)
+    return replace(made, factors=penalty.rate_factors)
+
+
+def training_parts(
+    modules: Mapping[str, nn.Module],
+    loss: Loss,
+    batches: LabelledBatches,
+    stage: Stage,
+    seed: int,
+    after_step: Callable[[], None] | None = None,
+) -> Parts:
+    """Modules and a loss, as the training loop takes them.
+
+    Args:
+        modules: what is trained; "net" is the network itself.
+        loss: what is minimised.
+        batches: the data.
+        stage: the training.
+        seed: of the noise.
+        after_step: called after every change of the weights.
+    """
     steps = stage.epochs * batches.steps
     cooldown = max(1, round(stage.cooldown * steps))
-    parts: dict[str, nn.Module] = {"net": net}
-    if penalty is not None:
-        parts["prior"] = penalty.prior
-    return Parts(
-        nn.ModuleDict(parts),
-        ClassifierLoss(
-            net,
-            penalty,
-            len(data.inputs),
-            round(stage.penalty_warmup * batches.steps),
-            round(stage.penalty_start * batches.steps),
-        ),
-        batches,
-        LearningRate(
-            peak=stage.rate,
-            warmup_steps=1,
-            decay_rate=1.0,
-            cooldown_start=steps - cooldown,
-            cooldown_steps=cooldown,
-        ),
-        LoopConfig(
-            steps=steps,
-            precision=stage.precision,
-            average_decay=stage.average,
-            clip_norm=stage.clip,
-            seed=seed,
-            slow_prefix="",
-            log_steps=batches.steps,
-        ),
-        factors={} if penalty is None else penalty.rate_factors,
-        after_step=None if penalty is None else penalty.constrain,
+    rate = LearningRate(
+        peak=stage.rate,
+        warmup_steps=1,
+        decay_rate=1.0,
+        cooldown_start=steps - cooldown,
+        cooldown_steps=cooldown,
     )
+    loop = LoopConfig(
+        steps=steps,
+        precision=stage.precision,
+        average_decay=stage.average,
+        clip_norm=stage.clip,
+        seed=seed,
+        slow_prefix="",
+        log_steps=batches.steps,
+    )
+    return Parts(nn.ModuleDict(modules), loss, batches, rate, loop, after_step=after_step)
 
 
 @torch.no_grad()
