@@ -136,7 +136,7 @@ def test_other_inputs_or_training_are_refused_or_give_other_labels() -> None:
             net[1].weight.mul_(-1.0)
         return net
 
-    with pytest.raises(FileError, match="the labels do not end|the message ends before"):
+    with pytest.raises(FileError, match=r"the labels do not end|the message ends before"):
         decode(data, inputs, learn=other)
 
 

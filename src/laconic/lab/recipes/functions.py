@@ -40,6 +40,7 @@ from laconic.networks.torso import torso_of
 from laconic.training.classification import LabelledBatches
 from laconic.training.config import build
 from laconic.training.loop import Trainer
+from laconic.weights.prediction import predict
 
 BATCH = 1000
 """Examples of which predictions are made together: each batch computes the references, too."""
@@ -163,8 +164,6 @@ class ProcessRecipe(Recipe):
 
 def measure(process: FNP | NP, x: Tensor, y: Tensor, samples: int) -> dict[str, float]:
     """Error in percent and mean -log p(y | x) in nats of the predictive distribution."""
-    from laconic.weights.prediction import predict
-
     prediction = predict(process, x, samples, batch=BATCH)
     assert isinstance(prediction, Prediction)
     wrong = (prediction.labels != y).double().mean()
