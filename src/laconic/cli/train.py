@@ -52,9 +52,11 @@ def show(step: int, row: dict[str, float]) -> None:
         shown = f"{row['bits_per_pixel']:.3f} bits/pixel  {row['psnr_db']:.2f} dB"
     elif "rate_nats" in row:
         shown = f"rate {row['rate_nats']:.2f}  distortion {row['distortion_nats']:.2f} nats/image"
-    else:
+    elif "error_percent" in row:
         shown = f"error {row['error_percent']:.2f} %"
-    per = "example" if "error_percent" in row else "pixel"
+    else:
+        shown = f"-log p(y | x) {row['nll']:.3f} nats"
+    per = "example" if "nll" in row else "pixel"
     print(
         f"step {step}  loss {row['loss']:.4f} nats/{per}  {shown}  "
         f"{row['steps_per_second']:.1f} steps/s",
@@ -78,6 +80,8 @@ def summary(result: Mapping[str, Any]) -> str:
     if figures:
         return f"{'  '.join(figures)} nats"
     found = [f"error {result['error_percent']:.2f} %"] if "error_percent" in result else []
+    if "rmse" in result:
+        found += [f"RMSE {result['rmse']:.3f}", f"-log p(y | x) {result['nll_nats']:.3f} nats"]
     if "file_bytes" in result:
         found += [f"{result['file_bytes']:,} bytes", f"{result['file_ratio']:.0f} times smaller"]
     return ", ".join(found)

@@ -11,6 +11,7 @@ laconic.predict(process.eval(), x_new, samples=100)
 
 from laconic.functions.base import Bound, FunctionPosterior
 from laconic.functions.fnp import FNP, FNPSettings
+from laconic.functions.gaussian_process import GaussianProcess
 from laconic.functions.loss import ProcessLoss
 from laconic.functions.neural_process import NP, NPSettings
 from laconic.functions.references import choose_references
@@ -23,6 +24,7 @@ __all__ = [
     "Bound",
     "FNPSettings",
     "FunctionPosterior",
+    "GaussianProcess",
     "NPSettings",
     "ProcessLoss",
     "choose_references",

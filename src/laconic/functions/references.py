@@ -27,7 +27,9 @@ def check_pair(x: Tensor, y: Tensor, name: str) -> None:
     check_inputs(x, name)
 
 
-def choose_references(x: Tensor, y: Tensor, count: int, seed: int = 0) -> tuple[Pair, Pair]:
+def choose_references(
+    x: Tensor, y: Tensor, count: int, seed: int = 0, fewest_others: int = 1
+) -> tuple[Pair, Pair]:
     """Divide a training set at random into a reference set R and the others M.
 
     Source: Louizos 5.4: random points of the training set.
@@ -37,16 +39,18 @@ def choose_references(x: Tensor, y: Tensor, count: int, seed: int = 0) -> tuple[
         y: targets `(examples, ...)`.
         count: points in R.
         seed: of the choice.
+        fewest_others: points that must be left.
 
     Returns:
         The reference set, and the others in their order.
 
     Raises:
-        InputError: there are not so many examples, or none would be left.
+        InputError: there are not so many examples.
     """
-    if not 1 <= count < len(x):
+    most = len(x) - fewest_others
+    if not 1 <= count <= most:
         raise InputError(
-            f"references: {count} of {len(x)} examples; give a number from 1 to {len(x) - 1}"
+            f"references: {count} of {len(x)} examples; give a number from 1 to {most}"
         )
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
     chosen, others = order[:count], order[count:].sort().values

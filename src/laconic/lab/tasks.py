@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from laconic.data.datasets import data_root
 from laconic.data.idx import load_digits
 from laconic.data.jpeg_pack import load_jpeg_pack
 from laconic.data.outliers import CIFAR, MNIST, load_outliers
+from laconic.data.toys import TOYS
 from laconic.errors import ConfigError, InputError
 from laconic.networks.lenet import lenet_5_caffe, lenet_300_100
 from laconic.networks.resnet import ResNet
@@ -25,17 +26,18 @@ NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     "lenet-5-caffe": lenet_5_caffe,
     "lenet-5-32-64": lambda: lenet_5_caffe((32, 64), 512),
     "resnet-20": ResNet,
+    "mlp-100": lambda: nn.Sequential(nn.Linear(1, 100), nn.ReLU(), nn.Linear(100, 1)),
 }
 """By the name in recipes."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """A classification task in memory.
+    """A task in memory: a classification, or a regression of a few numbers.
 
     Attributes:
         inputs: shape `(count, ...)`.
-        labels: shape `(count,)`.
+        labels: integers, shape `(count,)`; of a regression real numbers `(count, targets)`.
         test_inputs: as `inputs`.
         test_labels: as `labels`.
         augment: what training does to a batch's inputs.
@@ -89,10 +91,31 @@ def load_cifar_task(root: Path) -> Data:
     return Data(*inputs, shift_and_mirror, mean, scale)
 
 
+TOY_TEST_POINTS = 200
+"""Drawn from the same distribution as the 20 training points, with another seed."""
+
+
+def load_toy(name: str, root: Path) -> Data:
+    """A regression of `laconic.data.toys`; inputs and values have mean 0 and scale 1 in training.
+
+    Args:
+        name: one of `laconic.data.toys.TOYS`.
+        root: not read, since the points are drawn.
+    """
+    (x, y), (test_x, test_y) = TOYS[name](seed=0), TOYS[name](seed=1, count=TOY_TEST_POINTS)
+    inputs, values = ((part - whole.mean()) / whole.std() for part, whole in ((x, x), (y, y)))
+    return Data(
+        inputs, values, (test_x - x.mean()) / x.std(), (test_y - y.mean()) / y.std(),
+        mean=x.mean(), scale=x.std(),
+    )  # fmt: skip
+
+
 TASKS: Mapping[str, Callable[[Path], Data]] = {
     "mnist": load_digits_task,
     "mnist-shifted": load_shifted_digits_task,
     "cifar10": load_cifar_task,
+    "toy-gaps": partial(load_toy, "gaps"),
+    "toy-cubic": partial(load_toy, "cubic"),
 }
 """By the name in recipes; each is given the folder of all data sets."""
 

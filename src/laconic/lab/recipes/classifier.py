@@ -31,6 +31,9 @@ from laconic.weights.batch_norm import reestimate
 PLAIN = "plain.safetensors"
 """Name of the file with the weights of an ordinary network, in a run's folder."""
 
+LOG_ROWS = 500
+"""Most rows of a log, of runs with more passes; others have a row for every pass."""
+
 STATISTICS = 10_000
 """Training examples that batch norms take their final statistics from."""
 
@@ -248,7 +251,7 @@ def training_parts(
         clip_norm=stage.clip,
         seed=seed,
         slow_prefix="",
-        log_steps=batches.steps,
+        log_steps=max(batches.steps, steps // LOG_ROWS),
     )
     return Parts(nn.ModuleDict(modules), loss, batches, rate, loop, after_step=after_step)
 

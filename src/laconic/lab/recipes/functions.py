@@ -1,4 +1,4 @@
-"""Recipes of distributions over functions: the FNP, FNP+ and NP as classifiers.
+"""Recipes of distributions over functions: the FNP, FNP+ and NP, for classes or real numbers.
 
 ```yaml
 recipe: process
@@ -120,8 +120,14 @@ class ProcessRecipe(Recipe):
         """The process, with references drawn from the training set, and its training."""
         data = task(self.data, self.hold_out)
         torch.manual_seed(self.seed)
-        references, (x, y) = choose_references(data.inputs, data.labels, self.references, self.seed)
-        process = self._made(references, int(data.labels.max()) + 1)
+        # Drawn from batches of all examples; those of the process are for predictions then.
+        anew = self._settings().random_references
+        references, (x, y) = choose_references(
+            data.inputs, data.labels, self.references, self.seed, 0 if anew else 1
+        )
+        if anew:
+            x, y = data.inputs, data.labels
+        process = self._made(references, data.labels)
         batches = LabelledBatches(x, y, self.train.batch, self.seed, data.augment)
         return training_parts(
             {"net": process},
@@ -155,22 +161,26 @@ class ProcessRecipe(Recipe):
     def _settings(self) -> FNPSettings | NPSettings:
         return build(SETTINGS[self.process], self.settings, "settings")
 
-    def _made(self, references: tuple[Tensor, Tensor], classes: int) -> FNP | NP:
+    def _made(self, references: tuple[Tensor, Tensor], labels: Tensor) -> FNP | NP:
         """A new process; a setting `classes` counts more than what the data have."""
         torso = torso_of(NETWORKS[self.network]())
-        settings = {"classes": classes, **self.settings}
+        settings = dict(self.settings)
+        if not labels.is_floating_point():
+            settings = {"classes": int(labels.max()) + 1, **settings}
         return PROCESSES[self.process](torso, references, **settings)
 
 
 def measure(process: FNP | NP, x: Tensor, y: Tensor, samples: int) -> dict[str, float]:
-    """Error in percent and mean -log p(y | x) in nats of the predictive distribution."""
+    """Mean -log p(y | x) in nats of the predictive distribution, and its error.
+
+    The error is in percent for classes; for real numbers it is the root of the mean square.
+    """
     prediction = predict(process, x, samples, batch=BATCH)
-    assert isinstance(prediction, Prediction)
-    wrong = (prediction.labels != y).double().mean()
-    nll_nats = -prediction.log_likelihood(y).double().mean()
-    entropy_nats = prediction.entropy.double().mean()
-    return {
-        "error_percent": 100 * float(wrong),
-        "nll_nats": float(nll_nats),
-        "entropy_nats": float(entropy_nats),
+    found = {
+        "nll_nats": -float(prediction.log_likelihood(y).double().mean()),
+        "entropy_nats": float(prediction.entropy.double().mean()),
     }
+    if isinstance(prediction, Prediction):
+        wrong = (prediction.labels != y).double().mean()
+        return {"error_percent": 100 * float(wrong), **found}
+    return {"rmse": float((prediction.mean - y).square().mean().sqrt()), **found}
