@@ -56,7 +56,7 @@ def show(step: int, row: dict[str, float]) -> None:
         shown = f"error {row['error_percent']:.2f} %"
     else:
         shown = f"-log p(y | x) {row['nll']:.3f} nats"
-    per = "example" if "nll" in row else "pixel"
+    per = "example" if "nll" in row else "image" if "mse" in row else "pixel"
     print(
         f"step {step}  loss {row['loss']:.4f} nats/{per}  {shown}  "
         f"{row['steps_per_second']:.1f} steps/s",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from laconic.data.binary import draw_binary, read_binary
+from laconic.data.colour import FACES_FILE, load_faces, load_pack_split, load_thumbnails
 from laconic.data.datasets import data_root
 from laconic.data.folders import list_images
 from laconic.data.idx import load_digits
@@ -18,7 +19,10 @@ from laconic.training.ahead import Batches
 from laconic.training.classification import LabelledBatches
 
 SMALL_KINDS = ("digits", "binary", "omniglot")
-KINDS = ("photos", *SMALL_KINDS)
+LITTLE_KINDS = (*SMALL_KINDS, "faces", "cifar", "pictures")
+"""Kinds of images of one size that are taken whole; those behind `SMALL_KINDS` are not black and
+white in principle."""
+KINDS = ("photos", *LITTLE_KINDS)
 BINARY_FILE = "binarized_mnist.npz"
 OMNIGLOT_FILE = "omniglot28.npz"
 
@@ -29,7 +33,9 @@ class DataConfig:
 
     Attributes:
         kind: "photos"; "digits": MNIST's idx files; "binary": an .npz file of packed bits;
-            "omniglot": an .npz file of grey images, made black and white once and for all.
+            "omniglot": an .npz file of grey images, made black and white once and for all;
+            "faces": the Frey faces; "cifar": packs of JPEG files; "pictures": a folder of pictures
+            of any size, such as CelebA's, whose middles are reduced to `patch` x `patch`.
         folder: photographs with a `split.txt`, or the files, inside the data root
             (`laconic.data.datasets.data_root`).
         split: which lines of `split.txt`, or which file or array.
@@ -62,7 +68,7 @@ class DataConfig:
 
 
 def make_batches(data: DataConfig, photos: Sequence[NDArray[np.uint8]]) -> Batches:
-    """Patches of photographs, or small images `(batch, 1, h, w)` in [0, 1], shuffled every pass."""
+    """Patches of photographs, or small images `(batch, channels, h, w)` in [0, 1], by pass."""
     if data.kind not in KINDS:
         raise ConfigError(f"data.kind: '{data.kind}' is not one of {', '.join(KINDS)}")
     if data.kind == "photos":
@@ -80,7 +86,7 @@ def make_batches(data: DataConfig, photos: Sequence[NDArray[np.uint8]]) -> Batch
 
 
 def read_small(data: DataConfig) -> Tensor:
-    """All small images of a split, `(count, 1, h, w)` in [0, 1]."""
+    """All small images of a split, `(count, channels, h, w)` in [0, 1]."""
     folder = data_root() / data.folder
     if not folder.is_dir():
         raise InputError(
@@ -91,6 +97,12 @@ def read_small(data: DataConfig) -> Tensor:
         return read_binary(folder / BINARY_FILE, data.split).float()
     if data.kind == "omniglot":
         return draw_binary(folder / OMNIGLOT_FILE, data.split).float()
+    if data.kind == "faces":
+        return load_faces(folder / FACES_FILE, data.split)
+    if data.kind == "cifar":
+        return load_pack_split(folder, data.split)
+    if data.kind == "pictures":
+        return load_thumbnails(read_split(folder, data.split), data.patch)
     return load_digits(folder, data.split)[0]
 
 

@@ -25,10 +25,12 @@ seeds: [0]
 folder: runs/rd/mnist
 ```
 
-A sweep of recipes that are files of their own, of any kind, has one run for each and each seed:
+A sweep of recipes that are files of their own, of any kind, has one run for each and each seed, and
+for each combination of the settings that `vary` names:
 
 ```yaml
 recipes: [experiments/miracle/lenet-300-100.yaml, experiments/miracle/lenet-5-caffe.yaml]
+vary: {train.epochs: [10, 20]}
 seeds: [0, 1, 2]
 folder: runs/networks
 ```
@@ -99,6 +101,7 @@ class SweepConfig:
     """What all runs share; see the module."""
 
     recipes: tuple[str, ...] = ()
+    vary: Mapping[str, Any] = field(default_factory=dict)
     families: tuple[str, ...] = ()
     overrides: tuple[Mapping[str, Any], ...] = ()
     seeds: tuple[int, ...] = (0,)
@@ -186,17 +189,35 @@ def read_sweep(config: Mapping[str, Any]) -> Sweep:
 
 
 def _files(shared: SweepConfig) -> list[tuple[Run, ...]]:
-    """A run for every recipe's file and every seed."""
+    """A run for every recipe's file, every combination of varied settings and every seed."""
     chains: list[tuple[Run, ...]] = []
     for path in map(Path, shared.recipes):
-        recipe = read_recipe(read_config(path))
-        chains += [(seeded(recipe, seed, shared.folder, shared.threads),) for seed in shared.seeds]
+        for words, overrides in _combinations(shared.vary):
+            recipe = read_recipe(read_config(path, overrides))
+            chains += [
+                (seeded(recipe, seed, shared.folder, shared.threads, words),)
+                for seed in shared.seeds
+            ]
     return chains
 
 
-def seeded(recipe: Recipe, seed: int, folder: str, threads: int = 1) -> Run:
-    """The run of a recipe with another seed, in FOLDER/NAME/SEED."""
-    name = f"{getattr(recipe, 'name', '') or recipe.place.name}/{seed}"
+def _combinations(vary: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Of every combination of the values its name, and `KEY=VALUE` for each setting."""
+    found: list[tuple[str, list[str]]] = [("", [])]
+    for key, values in vary.items():
+        if not isinstance(values, list | tuple) or not values:
+            raise ConfigError(f"vary.{key}: expected a list of values, got {values!r}")
+        found = [
+            (f"{words}-{str(key).rpartition('.')[2]}-{value}", [*before, f"{key}={value}"])
+            for words, before in found
+            for value in values
+        ]
+    return found
+
+
+def seeded(recipe: Recipe, seed: int, folder: str, threads: int = 1, words: str = "") -> Run:
+    """The run of a recipe with another seed, in FOLDER/NAME + WORDS/SEED."""
+    name = f"{getattr(recipe, 'name', '') or recipe.place.name}{words}/{seed}"
     config = {"recipe": recipe.kind, **written(recipe), "folder": str(Path(folder) / name)}
     if "loop" in config:
         config["loop"]["seed"] = seed

@@ -5,13 +5,14 @@ from typing import Any
 
 from laconic.errors import ConfigError
 from laconic.lab.contract import Recipe
+from laconic.lab.recipes.channels import ChannelsRecipe
 from laconic.lab.recipes.classifier import ClassifierRecipe
 from laconic.lab.recipes.functions import ProcessRecipe
 from laconic.lab.recipes.latent import LatentRecipe
 from laconic.lab.recipes.weights import WeightsRecipe
 
 RECIPES: dict[str, type[Recipe]] = {
-    kind.kind: kind for kind in (LatentRecipe, ClassifierRecipe, WeightsRecipe, ProcessRecipe)
+    kind.kind: kind for kind in (LatentRecipe, ClassifierRecipe, WeightsRecipe, ProcessRecipe, ChannelsRecipe)
 }
 """By the name that the key `recipe` of a YAML file gives."""
 

@@ -1,0 +1,1 @@
+"""Systems that communicate pictures over noisy channels; each is given its networks."""

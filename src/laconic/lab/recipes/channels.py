@@ -1,0 +1,210 @@
+"""Recipes of systems that communicate pictures over noisy channels.
+
+```yaml
+recipe: channels
+system: {name: pair, kind: joint, beta: 0.01, numbers: 40}   # laconic.channels.systems.choice
+channel: {name: awgn-real, snr_db: 5}                        # laconic.channels
+data: {kind: faces, folder: freyfaces, split: train, batch: 64}
+test: {split: valid, images: 200}      # what differs from `data` for the images to measure with
+loop: {steps: 3000}
+rate: {peak: 1.0e-3}
+draws: 4                               # of the channel for each test image
+folder: runs/channels/example
+```
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from laconic.channels import make_channel, read_channel
+from laconic.channels.systems.bands import BandSystem
+from laconic.channels.systems.base import System, SystemLoss
+from laconic.channels.systems.choice import make_system, read_system
+from laconic.errors import ConfigError
+from laconic.lab.contract import Choice, Findings, Parts, Recipe, StageProgress, written
+from laconic.lab.datasets import LITTLE_KINDS, DataConfig, make_batches, read_small
+from laconic.training.config import build
+from laconic.training.loop import LoopConfig, Trainer
+from laconic.training.schedules import LearningRate
+
+SHOWN = 10
+"""Pictures that a run keeps, as sent and as received."""
+AT_ONCE = 250
+"""Pictures that are sent at once when measuring."""
+
+
+@final
+@dataclass(frozen=True)
+class ChannelsRecipe(Recipe):
+    """A system, its channel and its pictures; see the module.
+
+    Attributes:
+        system: name and settings, see `laconic.channels.systems.choice.SYSTEMS`.
+        channel: name and settings, see `laconic.channels.CHANNELS`.
+        data: pictures to train on.
+        rate: learning rate.
+        loop: length and precision of the training.
+        folder: the run's folder.
+        name: of the run, for people; by default the folder's.
+        test: what differs from `data` for the images to measure with, and their number `images`
+            (0 for all); empty to measure nothing.
+        draws: of the channel for each of them.
+    """
+
+    kind: ClassVar[str] = "channels"
+    result_format: ClassVar[str] = "laconic channels 1"
+    adjustable: ClassVar[tuple[str, ...]] = ("loop", "rate")
+
+    system: Mapping[str, Any] = field(default_factory=dict)
+    channel: Mapping[str, Any] = field(default_factory=dict)
+    data: DataConfig = field(default_factory=DataConfig)
+    rate: LearningRate = field(default_factory=LearningRate)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    folder: str = "runs/channels/default"
+    name: str = ""
+    test: Mapping[str, Any] = field(default_factory=dict)
+    draws: int = 4
+
+    @property
+    def place(self) -> Path:
+        """The run's folder."""
+        return Path(self.folder)
+
+    def training(self) -> dict[str, Any]:
+        """System, channel, data, schedule."""
+        return {
+            "system": Choice(*read_system(self.system)),
+            "channel": Choice(*read_channel(self.channel)),
+            "data": self.data,
+            "loop": self.loop,
+            "rate": self.rate,
+        }
+
+    def measuring(self) -> dict[str, Any]:
+        """The images to measure with; empty without `test`."""
+        if not self.test:
+            return {}
+        images, test = self._test()
+        if self.draws < 1:
+            raise ConfigError(f"draws: {self.draws} is not a number of draws")
+        return {"images": images, "test": test, "draws": self.draws}
+
+    def _test(self) -> tuple[int, DataConfig]:
+        """How many images are measured (0 for all), and of which data."""
+        changes = dict(self.test)
+        images = changes.pop("images", 0)
+        if type(images) is not int or images < 0:
+            raise ConfigError(f"test.images: {images!r} is not a number of images")
+        test = build(DataConfig, {**written(self.data), "hold_out": 0, **changes}, "test")
+        return images, test
+
+    def assemble(self, fresh: bool) -> Parts:
+        """System, data and loop."""
+        if self.data.kind not in LITTLE_KINDS:
+            raise ConfigError(
+                f"data.kind: '{self.data.kind}' is not one of {', '.join(LITTLE_KINDS)}"
+            )
+        batches = make_batches(self.data, [])
+        first = batches.batch(0)[0]
+        torch.manual_seed(self.loop.seed)
+        system = make_system(self.system, make_channel(self.channel), first.shape[1:])
+        system.train()
+        return Parts(
+            system,
+            SystemLoss(system),
+            batches,
+            self.rate,
+            self.loop,
+            identity={"system": dict(self.system), "channel": dict(self.channel)},
+        )
+
+    def evaluate(self, trainer: Trainer, watch: StageProgress) -> Findings:
+        """Distortion of the test images behind the channel, for every bandwidth it has."""
+        system = trainer.average
+        assert isinstance(system, System)
+        system.eval()
+        images, test = self._test()
+        x = read_small(test)[: images or None].to(trainer.fabric.device)
+        torch.manual_seed(trainer.config.seed)
+        curves, grids = {}, {"sent": _pixels(x[:SHOWN])}
+        for bands in _bandwidths(system):
+            watch("send", bands or 0, self.draws)
+            errors, last = measure(system, x, self.draws, bands)
+            curves[str(bands or 0)] = _summary(errors)
+            grids[f"received-{bands or 0}"] = _pixels(last[:SHOWN])
+        return Findings({**self._describe(trainer, system), "distortion": curves}, grids)
+
+    def _describe(self, trainer: Trainer, system: System) -> dict[str, Any]:
+        """Everything about a run but what was measured."""
+        budget = system.receipt.budget
+        return {
+            "name": self.name or self.place.name,
+            "system": written(Choice(*read_system(self.system))),
+            "channel": written(Choice(*read_channel(self.channel))),
+            "data": Path(self.data.folder).name,
+            "seed": self.loop.seed,
+            "steps": trainer.step,
+            "train_seconds": round(trainer.seconds, 1),
+            "parameters": sum(p.numel() for p in system.parameters()),
+            "uses": budget.uses,
+            "use": budget.unit,
+            "capacity_bits_per_use": budget.capacity_bits,
+        }
+
+
+def _bandwidths(system: System) -> list[int | None]:
+    """Numbers of bands to measure at; None where the channel has no bands."""
+    if isinstance(system, BandSystem):
+        return list(range(1, system.limited.bands + 1))
+    return [None]
+
+
+@torch.inference_mode()
+def measure(
+    system: System, x: Tensor, draws: int, bands: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mean squared errors of pictures behind the channel, samples in [0, 1].
+
+    Args:
+        system: in evaluation mode.
+        x: `(count, channels, height, width)` in [0, 1].
+        draws: of the channel for each picture.
+        bands: that pass; None where the channel has no bands.
+
+    Returns:
+        Errors `(draws, count)`; the last draw's pictures.
+    """
+    errors, received = [], x
+    for _ in range(draws):
+        parts = [
+            system.transmit(part)
+            if bands is None or not isinstance(system, BandSystem)
+            else system.transmit_bands(part, bands)
+            for part in x.split(AT_ONCE)
+        ]
+        received = torch.cat(parts)
+        errors.append((received - x).square().flatten(1).mean(1))
+    return torch.stack(errors), received
+
+
+def _summary(errors: Tensor) -> dict[str, float]:
+    """Mean squared error with its standard error over pictures; PSNR of pictures on average."""
+    each = errors.double().mean(0)
+    decibels = -10 * errors.double().clamp_min(1e-12).log10()
+    return {
+        "mse": float(each.mean()),
+        "mse_error": float(each.std() / math.sqrt(len(each))) if len(each) > 1 else 0.0,
+        "psnr_db": float(decibels.mean()),
+    }
+
+
+def _pixels(x: Tensor) -> Any:
+    """Pictures as uint8 `(count, channels, height, width)`."""
+    return (255 * x).round().byte().cpu().numpy().astype(np.uint8)
