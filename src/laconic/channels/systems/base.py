@@ -8,6 +8,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +89,14 @@ class System(nn.Module, ABC):
         return (terms.distortion + self.beta * terms.rate_nats).mean(), terms
 
 
+class Trained(Protocol):
+    """Whatever has an objective of pictures."""
+
+    def loss(self, x: Tensor) -> tuple[Tensor, Terms]:
+        """A scalar to minimise for pictures `(batch, channels, height, width)`, and its parts."""
+        ...
+
+
 @dataclass
 class SystemLoss:
     """A system's objective for the training loop.
@@ -96,7 +105,7 @@ class SystemLoss:
         system: what is trained.
     """
 
-    system: System
+    system: Trained
 
     def __call__(self, batch: Sequence[Tensor], step: int) -> tuple[Tensor, dict[str, float]]:
         """The loss per picture and its parts."""

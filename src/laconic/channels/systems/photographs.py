@@ -1,4 +1,4 @@
-"""A joint system for photographs: any size, any ratio and bandwidth in its range, one set of weights.
+"""A joint system for photographs of any size: one set of weights for every ratio and bandwidth.
 
 ```
  x ─ KLT 16x16, whitened ─► u ─┬─ * gains ──────────────(+)─ * gains of the point ─ bands <= B

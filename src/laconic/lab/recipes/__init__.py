@@ -9,10 +9,11 @@ from laconic.lab.recipes.channels import ChannelsRecipe
 from laconic.lab.recipes.classifier import ClassifierRecipe
 from laconic.lab.recipes.functions import ProcessRecipe
 from laconic.lab.recipes.latent import LatentRecipe
+from laconic.lab.recipes.photographs import PhotographsRecipe
 from laconic.lab.recipes.weights import WeightsRecipe
 
 RECIPES: dict[str, type[Recipe]] = {
-    kind.kind: kind for kind in (LatentRecipe, ClassifierRecipe, WeightsRecipe, ProcessRecipe, ChannelsRecipe)
+    kind.kind: kind for kind in (LatentRecipe, ClassifierRecipe, WeightsRecipe, ProcessRecipe, ChannelsRecipe, PhotographsRecipe)
 }
 """By the name that the key `recipe` of a YAML file gives."""
 
