@@ -11,7 +11,19 @@ import sys
 
 import typer
 
-from laconic.cli import bench, compress, data, decompress, demo, info, rd, shrink, train
+from laconic.cli import (
+    bench,
+    channels,
+    compress,
+    data,
+    decompress,
+    demo,
+    info,
+    rd,
+    shrink,
+    train,
+    transmit,
+)
 from laconic.cli.common import INTERRUPTED, Group, refusal, report
 from laconic.cli.imaging import fsc, reconstruct, simulate
 from laconic.waiting import wait_asleep
@@ -49,6 +61,8 @@ app.command("shrink")(shrink.shrink)
 app.command("expand")(shrink.expand)
 app.command("train")(train.train)
 app.add_typer(rd.app, name="rd")
+app.add_typer(channels.app, name="channels")
+app.command("transmit")(transmit.transmit)
 app.command("simulate")(simulate.simulate)
 app.command("reconstruct")(reconstruct.reconstruct)
 app.command("fsc")(fsc.fsc)

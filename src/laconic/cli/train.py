@@ -79,6 +79,9 @@ def summary(result: Mapping[str, Any]) -> str:
     ]
     if figures:
         return f"{'  '.join(figures)} nats"
+    if "distortion" in result:
+        errors = [one["mse"] for one in result["distortion"].values()]
+        return f"MSE {', '.join(f'{error:.5f}' for error in errors)}"
     found = [f"error {result['error_percent']:.2f} %"] if "error_percent" in result else []
     if "rmse" in result:
         found += [f"RMSE {result['rmse']:.3f}", f"-log p(y | x) {result['nll_nats']:.3f} nats"]

@@ -154,4 +154,7 @@ def make_system(settings: Mapping[str, Any], channel: Channel, shape: Sequence[i
 
 
 def _sizes(config: Any, numbers: int, shape: Sequence[int]) -> PictureSizes:
-    return PictureSizes(*shape, numbers, config.depth, config.blocks, config.hidden)
+    channels, rows, columns = shape
+    return PictureSizes(
+        channels, rows, columns, numbers, config.depth, config.blocks, config.hidden
+    )

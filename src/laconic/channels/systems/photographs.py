@@ -11,8 +11,8 @@ Without the residual blocks, which start at zero, this is linear coding: coeffic
 S_i, is sent with a gain proportional to S_i^(1/4), which is optimal for linear decoders at equal
 noise, and estimated by its conditional mean under a normal law. Training starts from there. The
 receiver knows the signal-to-noise ratio, the number of bands and the picture's size, and nothing
-else: the height of a constant that is added to one coefficient gives the scale of the power's
-normalisation.
+else: the last number of each block's first band is a constant, the pilot, whose height gives the
+scale of the power's normalisation.
 
 A band is 1/24 of the picture's samples in COMPLEX uses: 64 numbers for each block of 16 x 16.
 Source: Ullrich 6.4 (joint systems), 6.7 (codes sorted by importance); Lee and Petersen 1976 and
@@ -38,6 +38,8 @@ from laconic.networks.residual import Head, OperatingPoint
 NUMBERS_PER_USE = Use.COMPLEX.numbers
 KERNEL = 5
 """Side of the depthwise kernels."""
+USUAL_SPREAD = 0.5
+"""Of the pilot's height over pictures, relative to its usual value."""
 LARGEST_PIXELS = 1 << 26
 """Of a picture that is sent whole."""
 
@@ -98,6 +100,11 @@ class PhotographConfig:
     def numbers(self) -> int:
         """Numbers of all bands for each block."""
         return self.bands * self.band_numbers
+
+    @property
+    def place(self) -> int:
+        """Index of the pilot among the numbers of a block."""
+        return self.band_numbers - 1
 
     def bands_of(self, bandwidth: float) -> int:
         """Bands that fit into a bandwidth, in complex uses per sample.
@@ -204,12 +211,12 @@ class PhotographSystem(nn.Module):
         whitened = self.transform(x - 0.5) * self._spread.reciprocal()
         code = whitened[:, : config.numbers]
         code = code + self.encoder_head(self.encoder(whitened, embedding))
-        code = self._amplify(code, embedding) * self._passed(point)
-        code = code + self._pilot_map(code, point)
+        code = self._amplify(code, embedding) * self._passed(point) + self._pilot(code)
         numbers = config.band_numbers * point.bands * x.shape[2] * x.shape[3] / config.block**2
         # Numbers that are not sent are zero, and must not count in the mean power.
         full = code[0].numel() / numbers
-        return normalise_power(code, NUMBERS_PER_USE) / full.sqrt()[:, None, None, None]
+        scaled: Tensor = normalise_power(code, NUMBERS_PER_USE) / full.sqrt()[:, None, None, None]
+        return scaled
 
     def decode(self, z: Tensor, point: Point) -> Tensor:
         """Pictures `(batch, 3, height, width)`, not limited to [0, 1].
@@ -219,16 +226,10 @@ class PhotographSystem(nn.Module):
             point: operating point.
         """
         config, embedding = self.config, self._embed(point)
-        passed = self._passed(point)
-        z = z * passed
-        place = config.band_numbers - 1
-        least = 0.1 * config.pilot / math.sqrt(config.band_numbers)
-        seen = z[:, place : place + 1].mean((2, 3), keepdim=True).clamp_min(least)
-        scale = config.pilot / seen
-        signal = scale * z - config.pilot * self._one_at(place, z) * passed
-        gain = self._amplify(torch.ones_like(z), embedding) * passed
+        gain = self._amplify(torch.ones_like(z), embedding) * self._passed(point)
+        scale = self._scale(z, gain, point)
         noise = (scale * point.noise_scale).square()
-        estimate = signal * gain / (gain.square() + noise)
+        estimate = scale * z * gain / (gain.square() + noise)
         level = scale.log().expand(-1, -1, *z.shape[2:])
         maps = self.decoder(torch.cat([estimate, level], dim=1), embedding)
         rest = config.samples - config.numbers
@@ -240,7 +241,8 @@ class PhotographSystem(nn.Module):
             raised = functional.pixel_shuffle(maps.to(blocks.dtype), 2)
             fine = self.fine(torch.cat([raised, blocks], dim=1), embedding)
             picture = picture + functional.pixel_shuffle(self.fine_head(fine), half)
-        return picture + 0.5
+        shown: Tensor = picture + 0.5
+        return shown
 
     def loss(self, x: Tensor) -> tuple[Tensor, Terms]:
         """Squared error at a random operating point for each picture of `(batch, 3, h, w)`.
@@ -253,7 +255,7 @@ class PhotographSystem(nn.Module):
         bands = torch.randint(1, self.config.bands + 1, (len(x),), device=x.device).float()
         point = Point(snr_db, bands)
         y = self.encode(x, point)
-        z = y + point.noise_scale * torch.randn_like(y) * self._passed(point)
+        z = y + point.noise_scale * torch.randn_like(y)
         distortion = half_squared_error(self.decode(z, point), x)
         mean = 2 * distortion / x[0].numel()
         return (mean + 1e-5).sqrt().mean(), Terms(distortion, torch.zeros_like(distortion))
@@ -273,17 +275,38 @@ class PhotographSystem(nn.Module):
         gains = (self.gains + self.steer(embedding).float()).clamp(-6, 6).exp()
         return code.float() * gains[:, :, None, None]
 
+    def _scale(self, z: Tensor, gain: Tensor, point: Point) -> Tensor:
+        """What the received codewords must be multiplied by to undo their normalisation.
+
+        The pilot's height is the mean of what arrived, weighed against the height that a usual
+        picture would give, each by its precision.
+
+        Args:
+            z: `(batch, numbers, rows, columns)`.
+            gain: of every number, zero where it does not pass.
+            point: operating point.
+
+        Returns:
+            `(batch, 1, 1, 1)`.
+        """
+        config, place = self.config, self.config.place
+        numbers = config.band_numbers * point.bands[:, None, None, None]
+        power = (gain[:, :, :1, :1].square().sum(1, keepdim=True) + config.pilot**2) / numbers
+        usual = config.pilot / (NUMBERS_PER_USE * power).sqrt()
+        seen = z[:, place : place + 1].mean((2, 3), keepdim=True)
+        doubt = point.noise_scale.square() / (z.shape[2] * z.shape[3])
+        spread = (USUAL_SPREAD * usual).square()
+        height = (seen * spread + usual * doubt) / (spread + doubt)
+        return config.pilot / height.clamp_min(0.1 * usual)
+
     def _passed(self, point: Point) -> Tensor:
-        """1 for numbers of bands that pass, else 0, `(batch, numbers, 1, 1)`."""
-        config = self.config
-        band = torch.arange(config.numbers, device=point.bands.device) // config.band_numbers
-        return (band < point.bands[:, None]).float()[:, :, None, None]
+        """1 for numbers of bands that pass but the pilot, else 0, `(batch, numbers, 1, 1)`."""
+        config, index = self.config, torch.arange(self.config.numbers, device=point.bands.device)
+        passes = (index // config.band_numbers < point.bands[:, None]) & (index != config.place)
+        return passes.float()[:, :, None, None]
 
-    def _pilot_map(self, code: Tensor, point: Point) -> Tensor:
-        """The constant, at the last number of the first band, whose mean is zero without it."""
-        return self.config.pilot * self._one_at(self.config.band_numbers - 1, code)
-
-    def _one_at(self, place: int, like: Tensor) -> Tensor:
-        ones = torch.zeros(1, self.config.numbers, 1, 1, device=like.device)
-        ones[:, place] = 1
-        return ones
+    def _pilot(self, like: Tensor) -> Tensor:
+        """The constant at its place, `(1, numbers, 1, 1)`."""
+        pilot = torch.zeros(1, self.config.numbers, 1, 1, device=like.device)
+        pilot[:, self.config.place] = self.config.pilot
+        return pilot

@@ -5,7 +5,8 @@ recipe: channels
 system: {name: pair, kind: joint, beta: 0.01, numbers: 40}   # laconic.channels.systems.choice
 channel: {name: awgn-real, snr_db: 5}                        # laconic.channels
 data: {kind: faces, folder: freyfaces, split: train, batch: 64}
-test: {split: valid, images: 200}      # what differs from `data` for the images to measure with
+test: {split: test, images: 500}       # what differs from `data` for the images to measure with
+validation: {split: valid}             # the same for images that settings are chosen with
 loop: {steps: 3000}
 rate: {peak: 1.0e-3}
 draws: 4                               # of the channel for each test image
@@ -55,6 +56,7 @@ class ChannelsRecipe(Recipe):
         name: of the run, for people; by default the folder's.
         test: what differs from `data` for the images to measure with, and their number `images`
             (0 for all); empty to measure nothing.
+        validation: the same for images that settings are chosen with; empty for none.
         draws: of the channel for each of them.
     """
 
@@ -70,6 +72,7 @@ class ChannelsRecipe(Recipe):
     folder: str = "runs/channels/default"
     name: str = ""
     test: Mapping[str, Any] = field(default_factory=dict)
+    validation: Mapping[str, Any] = field(default_factory=dict)
     draws: int = 4
 
     @property
@@ -91,19 +94,22 @@ class ChannelsRecipe(Recipe):
         """The images to measure with; empty without `test`."""
         if not self.test:
             return {}
-        images, test = self._test()
         if self.draws < 1:
             raise ConfigError(f"draws: {self.draws} is not a number of draws")
-        return {"images": images, "test": test, "draws": self.draws}
+        images, test = self._images("test")
+        found: dict[str, Any] = {"images": images, "test": test, "draws": self.draws}
+        if self.validation:
+            found["validation_images"], found["validation"] = self._images("validation")
+        return found
 
-    def _test(self) -> tuple[int, DataConfig]:
-        """How many images are measured (0 for all), and of which data."""
-        changes = dict(self.test)
+    def _images(self, section: str) -> tuple[int, DataConfig]:
+        """How many images of a section are measured (0 for all), and of which data."""
+        changes = dict(getattr(self, section))
         images = changes.pop("images", 0)
         if type(images) is not int or images < 0:
-            raise ConfigError(f"test.images: {images!r} is not a number of images")
-        test = build(DataConfig, {**written(self.data), "hold_out": 0, **changes}, "test")
-        return images, test
+            raise ConfigError(f"{section}.images: {images!r} is not a number of images")
+        data = build(DataConfig, {**written(self.data), "hold_out": 0, **changes}, section)
+        return images, data
 
     def assemble(self, fresh: bool) -> Parts:
         """System, data and loop."""
@@ -130,16 +136,28 @@ class ChannelsRecipe(Recipe):
         system = trainer.average
         assert isinstance(system, System)
         system.eval()
-        images, test = self._test()
-        x = read_small(test)[: images or None].to(trainer.fabric.device)
-        torch.manual_seed(trainer.config.seed)
+        facts = self._describe(trainer, system)
+        grids: dict[str, Any] = {}
+        for section, name in (("test", "distortion"), ("validation", "validation")):
+            if getattr(self, section):
+                images, data = self._images(section)
+                x = read_small(data)[: images or None].to(trainer.fabric.device)
+                torch.manual_seed(trainer.config.seed)
+                facts[name], shown = self._curves(system, x, watch)
+                grids = grids or shown
+        return Findings(facts, grids)
+
+    def _curves(
+        self, system: System, x: Tensor, watch: StageProgress
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Distortion by number of bands, and the first pictures as sent and as received."""
         curves, grids = {}, {"sent": _pixels(x[:SHOWN])}
         for bands in _bandwidths(system):
             watch("send", bands or 0, self.draws)
             errors, last = measure(system, x, self.draws, bands)
             curves[str(bands or 0)] = _summary(errors)
             grids[f"received-{bands or 0}"] = _pixels(last[:SHOWN])
-        return Findings({**self._describe(trainer, system), "distortion": curves}, grids)
+        return curves, grids
 
     def _describe(self, trainer: Trainer, system: System) -> dict[str, Any]:
         """Everything about a run but what was measured."""
@@ -187,7 +205,7 @@ def measure(
             system.transmit(part)
             if bands is None or not isinstance(system, BandSystem)
             else system.transmit_bands(part, bands)
-            for part in x.split(AT_ONCE)
+            for part in torch.split(x, AT_ONCE)
         ]
         received = torch.cat(parts)
         errors.append((received - x).square().flatten(1).mean(1))
