@@ -13,7 +13,15 @@ from laconic.lab.recipes.photographs import PhotographsRecipe
 from laconic.lab.recipes.weights import WeightsRecipe
 
 RECIPES: dict[str, type[Recipe]] = {
-    kind.kind: kind for kind in (LatentRecipe, ClassifierRecipe, WeightsRecipe, ProcessRecipe, ChannelsRecipe, PhotographsRecipe)
+    kind.kind: kind
+    for kind in (
+        LatentRecipe,
+        ClassifierRecipe,
+        WeightsRecipe,
+        ProcessRecipe,
+        ChannelsRecipe,
+        PhotographsRecipe,
+    )
 }
 """By the name that the key `recipe` of a YAML file gives."""
 
