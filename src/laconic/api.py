@@ -24,7 +24,7 @@ from laconic.arguments import (
 )
 from laconic.codecs.base import Codec, Content, Decoding, FileInfo, open_file
 from laconic.errors import InputError
-from laconic.loading import decoding, lossless_codec, model_name
+from laconic.pretrained import decoding, lossless_codec, model_name
 from laconic.progress import Progress, silent
 
 if TYPE_CHECKING:

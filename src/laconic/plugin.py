@@ -8,7 +8,7 @@ from PIL import Image, ImageFile
 from laconic.api import compress
 from laconic.codecs.base import Codec, Content, open_file
 from laconic.errors import CorruptFileError, LaconicError
-from laconic.loading import decoding
+from laconic.pretrained import decoding
 
 if TYPE_CHECKING:
     from laconic.codecs.image.metadata import Info

@@ -53,7 +53,7 @@ def decompress(
     """
     _need_torch()
     from laconic.codecs.base import Content, open_file
-    from laconic.loading import decoding
+    from laconic.pretrained import decoding
 
     inputs = list(dict.fromkeys(inputs))
     writer = Writer(inputs, force)

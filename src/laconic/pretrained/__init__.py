@@ -1,7 +1,8 @@
-"""The embedded models: weights, as our own network codec packs them, and how to rebuild them.
+"""The embedded models: weights, as our own network codec packs them, and which model a file needs.
 
 Released weights are a safetensors file in half precision; `experiments/embedded/pack.py` makes of
-it the .lac file that is embedded.
+it the .lac file that is embedded. Importing this module imports no weights and no torch: a model is
+loaded when a picture needs it.
 """
 
 import hashlib
@@ -11,16 +12,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from safetensors.torch import save_file
-
-from laconic.codecs.base import LoadedModel
-from laconic.codecs.network.file import NetworkFile
-from laconic.data.weights.tensors import open_weights
+from laconic.arguments import PathLike, to_path
+from laconic.codecs.base import Decoding, LoadedModel
 from laconic.errors import ConfigError, LaconicError, UnsupportedFileError
-from laconic.models import make_model
+from laconic.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from torch import Tensor, dtype
+
+    from laconic.codecs.lossless.codec import LosslessCodec
 
 DEFAULT = "default"
 """Name of the model that `laconic compress` uses."""
@@ -74,8 +76,48 @@ def load_for(written: str, given: str | Path | None = None) -> Pretrained:
         ) from error
 
 
+def decoding(
+    model: PathLike | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    dtype: str = "float32",
+) -> Decoding:
+    """How a file is decoded: with the model of this name or path, or the one that it names."""
+
+    def find(written: str) -> Pretrained:
+        return load_for(written, model_name(model))
+
+    return Decoding(find, dtype, threads, progress or silent)
+
+
+def lossless_codec(
+    model: PathLike | None,
+    threads: int | None,
+    progress: Progress | None,
+    effort: int | None = None,
+) -> "LosslessCodec":
+    """The codec that writes lossless files with the model of this name or path, or the default."""
+    from laconic.codecs.lossless.codec import Core, LosslessCodec
+    from laconic.codecs.lossless.direct.choice import EFFORT
+
+    def core() -> Core:
+        from laconic.codecs.lossless.file import make_coder
+
+        loaded = load(model_name(model) or LOSSLESS_DEFAULT)
+        return Core(make_coder(loaded.model, threads), loaded.name, loaded.fingerprint)
+
+    return LosslessCodec(core, progress, EFFORT if effort is None else effort)
+
+
+def model_name(model: PathLike | None) -> str | None:
+    """A model's name or path as a text."""
+    return None if model is None else str(to_path("model", model))
+
+
 @lru_cache(maxsize=2)
 def _load(name: str) -> Pretrained:
+    from laconic.models import make_model
+
     path = Path(name)
     if path.suffix not in (".safetensors", ".lac"):
         path = Path(str(resources.files("laconic.pretrained") / f"{name}.lac"))
@@ -94,8 +136,11 @@ def _load(name: str) -> Pretrained:
     return Pretrained(model.eval().requires_grad_(False), path.stem, fingerprint, int(meta["step"]))
 
 
-def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str, str]]:
+def _read_weights(path: Path) -> tuple[dict[str, "Tensor"], Mapping[str, str]]:
     """Tensors in float32, and the file's notes."""
+    from laconic.codecs.network.file import NetworkFile
+    from laconic.data.weights.tensors import open_weights
+
     if path.suffix == ".lac":
         packed = NetworkFile.read(path.read_bytes())
         return {entry.name: tensor.float() for entry, tensor in packed.tensors()}, packed.metadata
@@ -109,6 +154,8 @@ def release(checkpoint: Path, path: Path) -> None:
     Raises:
         ConfigError: the checkpoint is damaged.
     """
+    from safetensors.torch import save_file
+
     from laconic.training.checkpoints import load_average
 
     average, meta = load_average(checkpoint)
@@ -118,12 +165,16 @@ def release(checkpoint: Path, path: Path) -> None:
     save_file(state, path, metadata={"meta": json.dumps(facts, sort_keys=True)})
 
 
-def _stored_dtype(name: str) -> torch.dtype:
+def _stored_dtype(name: str) -> "dtype":
+    import torch
+
     # Variances span five orders of magnitude and are few.
     return torch.float32 if name.endswith(".variance") else torch.float16
 
 
-def _check_finite(state: dict[str, torch.Tensor], source: Path) -> None:
+def _check_finite(state: dict[str, "Tensor"], source: Path) -> None:
+    import torch
+
     broken = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
     if broken:
         raise ConfigError(
