@@ -1,4 +1,4 @@
-"""What every test may use: the data folder, golden files, fixed seeds and few threads."""
+"""What every test may use: the data folder, golden files, fixed seeds, few threads, slow tests."""
 
 import os
 import zlib
@@ -17,6 +17,59 @@ from laconic.models.sliced.config import SlicedConfig
 from laconic.models.sliced.ladder import SlicedLadder
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+SLOW_TESTS = Path(__file__).with_name("slow_tests.txt")
+"""Tests that are `slow` without saying so in their source, by name, with or without parameters."""
+
+SLOW_SECONDS = 0.3
+"""Processor time from which a test counts as slow."""
+
+TIMES = pytest.StashKey[dict[str, float]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--record-slow`, see `make slow-tests`."""
+    parser.addoption(
+        "--record-slow",
+        action="store_true",
+        help=f"measure the tests that run, and list those of {SLOW_SECONDS} s or more in "
+        f"{SLOW_TESTS.name}; compiled code must be in its cache already",
+    )
+
+
+def processor_seconds() -> float:
+    """Of this process and of its children that have ended."""
+    return sum(os.times()[:4])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the listed tests, before `-m` chooses among all."""
+    config.stash[TIMES] = {}
+    listed = set(SLOW_TESTS.read_text(encoding="utf-8").splitlines())
+    for item in items:
+        if item.nodeid in listed or item.nodeid.partition("[")[0] in listed:
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Measure a test with its fixtures."""
+    before = processor_seconds()
+    found = yield
+    item.config.stash[TIMES][item.nodeid] = processor_seconds() - before
+    return found
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the list; what did not run stays as it was."""
+    if not session.config.getoption("--record-slow"):
+        return
+    times = session.config.stash[TIMES]
+    ran = {*times, *(name.partition("[")[0] for name in times)}
+    kept = set(SLOW_TESTS.read_text(encoding="utf-8").splitlines()) - ran
+    slow = {name for name, seconds in times.items() if seconds >= SLOW_SECONDS}
+    SLOW_TESTS.write_text("".join(f"{name}\n" for name in sorted(kept | slow)), encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

@@ -141,6 +141,20 @@ def test_the_oldest_versions_are_the_lower_bounds() -> None:
     assert oldest == {name: Version(v) for name, v in lower_bounds("docs", "dev", "channels").items()}
 
 
+def test_listed_slow_tests_exist() -> None:
+    """Every name in tests/slow_tests.txt is that of a test in its file, or of a suite's."""
+    suites = "".join(path.read_text() for path in (REPOSITORY / "src/laconic/testing").glob("*.py"))
+    missing = []
+    for line in (REPOSITORY / "tests" / "slow_tests.txt").read_text().splitlines():
+        path, _, name = line.partition("[")[0].partition("::")
+        function = name.rpartition("::")[2]
+        source = REPOSITORY / path
+        text = source.read_text() if source.is_file() else ""
+        if f"def {function}(" not in text + suites or not text:
+            missing.append(line)
+    assert missing == [], "make slow-tests writes the list anew"
+
+
 @pytest.mark.parametrize("call", ["import laconic", "import laconic.cli"])
 def test_imports_stay_quick(call: str) -> None:
     heavy = "{'torch', 'numba', 'lightning', 'matplotlib', 'scipy'}"
