@@ -18,7 +18,7 @@ OLDEST := .venv-oldest
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev chromium demo test test-fast test-oldest smoke lint types imports
-.PHONY: format-check check format docs bench clean
+.PHONY: format-check check format licences docs bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -79,6 +79,7 @@ smoke: ## install the wheel into an empty environment and run every command ther
 
 lint: install-dev
 	$(BIN)/ruff check .
+	$(BIN)/python .ci/licences --check
 
 types: install-dev
 	$(BIN)/mypy
@@ -94,6 +95,9 @@ check: lint format-check types imports ## ruff, mypy and the import contracts
 format: install-dev ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+licences: install-dev ## list the licences of all dependencies in docs/licences.md
+	$(BIN)/python .ci/licences
 
 docs: install-dev ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
