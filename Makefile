@@ -8,6 +8,9 @@ OUT ?= demo
 # Processes that run tests; each runs whole files, with its share of the cores.
 WORKERS ?= 2
 
+# Compiled modules are kept, as Python does by default: half of the time that it takes to collect the tests.
+export PYTHONDONTWRITEBYTECODE =
+
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q -c constraints.txt
@@ -15,9 +18,15 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 PYTEST = -m pytest -n $(WORKERS) --dist loadfile
 OLDEST := .venv-oldest
+# Where our code meets its dependencies: files, tables, tensors, compiled loops, models, training, commands.
+OLDEST_TESTS := $(addprefix tests/, container data distributions metrics networks coding/test_random.py \
+  coding/test_integer_tables.py coding/queue coding/stack coding/tensors codecs/image/test_codec.py \
+  codecs/lossless/test_golden.py codecs/network/test_codec.py models/test_vae.py training/test_loop.py \
+  weights/test_layers.py weights/test_convert.py weights/pruning/test_smaller.py trials/test_weightfiles.py \
+  evaluation/anchors evaluation/report lab/test_contract.py cli test_api.py test_compiled.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev chromium demo test test-fast test-oldest smoke lint types imports
+.PHONY: help install install-dev chromium demo test test-fast test-oldest slow-tests smoke lint types imports
 .PHONY: format-check check format licences docs bench clean
 
 help: ## list these commands
@@ -60,7 +69,6 @@ test: install-dev ## everything the tests need, then the tests
 test-fast: install-dev ## the quick tests: under 90 seconds, for the working day
 	$(BIN)/python $(PYTEST) -m "not slow" $(PYTEST_ARGS)
 
-# Torch's wheels of that time bring GPU libraries: several gigabytes, unless TORCH_INDEX names another index.
 $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install -q --no-compile --only-binary :all: -c constraints-oldest.txt \
@@ -69,10 +77,14 @@ $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	  -e '.[train,eval,flows,bench,onnx,cryoem,test]'
 	@touch $@
 
+# One process, after a run that has compiled all loops: what compiles first would else count as slow.
+slow-tests: install-dev ## measure all tests and list the slow ones in tests/slow_tests.txt
+	$(BIN)/python -m pytest --record-slow $(PYTEST_ARGS)
+
 # Old packages warn of what newer ones deprecate: no error there.
-test-oldest: $(OLDEST)/.installed ## the quick tests with the oldest versions that pyproject.toml allows
+test-oldest: $(OLDEST)/.installed ## quick tests with the oldest versions that pyproject.toml allows
 	NUMBA_CACHE_DIR=$(CURDIR)/$(OLDEST)/numba $(OLDEST)/bin/python $(PYTEST) -m "not slow" \
-	  -o filterwarnings=default $(PYTEST_ARGS)
+	  -o filterwarnings=default $(PYTEST_ARGS) $(OLDEST_TESTS)
 
 smoke: ## install the wheel into an empty environment and run every command there
 	TORCH_INDEX=$(TORCH_INDEX) .ci/smoke $(PYTHON)
