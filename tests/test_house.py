@@ -138,7 +138,9 @@ def test_the_oldest_versions_are_the_lower_bounds() -> None:
     The extra `channels` is left out: its package needs a newer torch than the rest.
     """
     oldest = {name: Version(version) for name, version in pins("constraints-oldest.txt").items()}
-    assert oldest == {name: Version(v) for name, v in lower_bounds("docs", "dev", "channels").items()}
+    assert oldest == {
+        name: Version(v) for name, v in lower_bounds("docs", "dev", "channels").items()
+    }
 
 
 def test_listed_slow_tests_exist() -> None:

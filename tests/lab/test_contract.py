@@ -17,7 +17,7 @@ from laconic.lab.contract import (
     refuse_changes,
     written,
 )
-from laconic.lab.recipes import RECIPES, read_recipe
+from laconic.lab.recipes import RECIPES, find_recipe, read_recipe
 from laconic.lab.runs import read_document, write_result
 
 SMALLEST: dict[str, dict[str, Any]] = {
@@ -34,6 +34,10 @@ DIGESTS = {
 
 def test_every_kind_is_tried() -> None:
     assert set(SMALLEST) == set(DIGESTS) == set(RECIPES)
+
+
+def test_every_kind_is_found_by_its_own_name() -> None:
+    assert {kind: find_recipe(kind).kind for kind in RECIPES} == {kind: kind for kind in RECIPES}
 
 
 @pytest.mark.parametrize("kind", RECIPES)

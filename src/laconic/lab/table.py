@@ -82,7 +82,7 @@ def read_recipes(folder: Path, overrides: Sequence[str] = ()) -> list[WeightsRec
     """
     recipes = []
     for path in sorted(folder.glob("*.yaml")):
-        recipe = read_recipe(read_config(path, overrides), WeightsRecipe)
+        recipe = read_recipe(read_config(path, overrides), "weights")
         if not isinstance(recipe, WeightsRecipe):
             raise ConfigError(f"{path}: a recipe of kind '{recipe.kind}', not 'weights'")
         recipes.append(recipe)
