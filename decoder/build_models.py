@@ -25,4 +25,4 @@ class Models(BuildHookInterface):  # type: ignore[type-arg]
             made = HERE / "build" / name
             if not made.is_file():
                 keep(decode_weights(".lac", data), made)
-            build_data["force_include"][str(made)] = f"laconic_decoder/models/{name}"
+            build_data["force_include"][str(made)] = f"laconic_decoder/weights/{name}"

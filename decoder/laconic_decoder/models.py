@@ -50,7 +50,7 @@ def model_finder(folders: Sequence[Path]) -> Callable[[str, bytes], Any]:
 
 def default_folders() -> list[Path]:
     """Where models lie: in this package, in the cache, and in an installed package `laconic`."""
-    found = [Path(__file__).parent / "models", cache_folder()]
+    found = [Path(__file__).parent / "weights", cache_folder()]
     spec = find_spec("laconic")
     for place in spec.submodule_search_locations or [] if spec else []:
         found.append(Path(place) / "pretrained")
@@ -114,6 +114,7 @@ def keep(weights: Weights, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
             np.savez_compressed(file, __config__=np.array(json.dumps(config)), **stored)
+        os.chmod(file.name, 0o644)
         os.replace(file.name, path)
     except OSError:
         return

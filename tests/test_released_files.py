@@ -1,0 +1,216 @@
+"""Files of this release, one for each kind; and that no kind, coder or method lacks one.
+
+`WRITE_GOLDEN=1` writes what is missing; released files are never rewritten.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load_file
+
+import laconic
+from laconic.codecs.base import CODECS, open_file
+from laconic.codecs.image import codec as lossy
+from laconic.codecs.image import tiles
+from laconic.codecs.image.codec import ImageCodec
+from laconic.codecs.image.file import ImageFile
+from laconic.codecs.image.picture import Colour
+from laconic.codecs.lossless import grid
+from laconic.codecs.lossless.codec import Core, LosslessCodec
+from laconic.codecs.lossless.direct import METHODS, choice
+from laconic.codecs.lossless.file import LosslessFile, make_coder
+from laconic.codecs.lossless.header import Bundle
+from laconic.codecs.lossless.picture import Kind
+from laconic.codecs.network.file import NetworkFile
+from laconic.codecs.network.manifest import LAYOUTS, Method
+from laconic.coding.relative_entropy import CODERS
+from laconic.errors import UnsupportedFileError
+from laconic.models import make_model
+from laconic.models.pyramid import Pyramid
+
+FOLDER = "pictures/0.1"
+
+
+def scene(colours: int) -> NDArray[np.uint8]:
+    """A picture of 41 x 30 pixels, the same on every machine for ever."""
+    row, column, colour = np.mgrid[:30, :41, :colours]
+    values = 4 * row + 3 * column + 40 * colour + (row // 7 + column // 9) % 2 * 60
+    return (values % 251).astype(np.uint8)
+
+
+def image(mode: str, orientation: int = 1, profile: bytes = b"") -> Image.Image:
+    """That picture in a mode of Pillow, with metadata if it has an orientation or a profile."""
+    if mode == "I;16":
+        found = Image.fromarray(scene(1)[..., 0].astype(np.uint16) * 259)
+    elif mode == "equal":
+        found = Image.fromarray(np.repeat(scene(1), 3, 2))
+    elif mode == "1":
+        found = Image.fromarray(scene(1)[..., 0] > 120)
+    else:
+        bands = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3}[mode]
+        found = Image.fromarray(scene(bands) if bands == 3 else scene(1)[..., 0])
+        if mode.endswith("A"):
+            found.putalpha(Image.fromarray(255 - scene(1)[..., 0] // 2))
+    if profile:
+        found.info["icc_profile"] = profile
+    if orientation > 1:
+        tags = Image.Exif()
+        tags[0x0112], tags[0x010F] = orientation, "Laconic"
+        found.info |= {"exif": tags.tobytes(), "xmp": b"<xmp/>", "dpi": (72.0, 144.0)}
+    return found
+
+
+SMALL_PROFILE = b"not a real profile, but small" * 4
+LOSSY: dict[str, tuple[Image.Image, str]] = {
+    "lossy-rgb": (image("RGB"), "trellis"),
+    "lossy-rgba": (image("RGBA"), "trellis"),
+    "lossy-grey": (image("L"), "trellis"),
+    "lossy-grey-alpha": (image("LA"), "trellis"),
+    "lossy-bilevel": (image("1"), "trellis"),
+    "lossy-metadata-tiled": (image("RGB", 6, SMALL_PROFILE), "trellis"),
+}
+MODEL = "model"
+LOSSLESS: dict[str, tuple[Image.Image, str]] = {
+    "lossless-rgb": (image("RGB"), MODEL),
+    "lossless-rgba": (image("RGBA"), MODEL),
+    "lossless-grey": (image("L"), MODEL),
+    "lossless-grey-alpha": (image("LA"), MODEL),
+    "lossless-bilevel": (image("1"), MODEL),
+    "lossless-deep": (image("I;16"), MODEL),
+    "lossless-equal": (image("equal"), MODEL),
+    "lossless-metadata-tiled": (image("RGB", 6, SMALL_PROFILE), MODEL),
+    "lossless-plain": (image("1"), "plain"),
+    "lossless-webp": (image("RGBA"), "WebP"),
+    "lossless-png": (image("I;16"), "PNG"),
+    "lossless-contexts": (image("RGB"), "contexts"),
+}
+
+
+def causal(fixtures: Path) -> Core:
+    """The small causal model of the lossless fixtures."""
+    sizes = {"strides": (), "latents": (), "widths": ()}
+    context = {"context_width": 6, "context_kernel": 5, "context_blocks": 1}
+    model = make_model({"name": "pixels", **sizes, **context})
+    weights = load_file(fixtures / "lossless" / "1" / "causal.safetensors")
+    model.load_state_dict({key: value.float() for key, value in weights.items()})
+    return Core(make_coder(model.eval()), "causal", b"causal  ")
+
+
+def write(name: str, fixtures: Path, patch: pytest.MonkeyPatch) -> bytes:
+    if name.endswith("tiled"):
+        patch.setattr(tiles, "MAX_TILE_PIXELS", 32 * 32)
+        patch.setattr(tiles, "TILE_SIDE", 32)
+        patch.setattr(tiles, "OVERLAP", 8)
+        patch.setattr(grid, "TILE_SIDE", 20)
+        patch.setattr(lossy, "LAYER_BYTES", 100)
+    if name in LOSSY:
+        picture, coder = LOSSY[name]
+        return ImageCodec(Pyramid(), "pyramid", b"pyramid!", coder).encode(picture, quality=60)
+    picture, method = LOSSLESS[name]
+    if method != MODEL:
+        chosen = tuple(one for one in METHODS.values() if one.name == method)
+        patch.setattr(choice, "_ALL", chosen)
+    codec = LosslessCodec(causal(fixtures), effort=None if method == MODEL else 3)
+    return codec.encode(picture)
+
+
+@pytest.mark.parametrize("name", [*LOSSY, *LOSSLESS])
+def test_released_pictures_decode_for_ever(
+    name: str, fixtures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fixtures / FOLDER / f"{name}.lac"
+    if os.environ.get("WRITE_GOLDEN") and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(write(name, fixtures, monkeypatch))
+        if name in LOSSY:
+            decode(path, fixtures).save(path.with_suffix(".png"))
+        pytest.fail(f"wrote {path.name}: review it, then run again without WRITE_GOLDEN")
+    found = decode(path, fixtures)
+    if name in LOSSLESS:
+        expected = LOSSLESS[name][0]
+        mode = "RGB" if expected.mode == "RGB" else expected.mode
+        assert found.mode == mode
+        assert np.array_equal(np.asarray(found), np.asarray(expected))
+        assert found.info.get("icc_profile") == expected.info.get("icc_profile")
+        assert found.info.get("xmp") == expected.info.get("xmp")
+        return
+    with Image.open(path.with_suffix(".png")) as expected:
+        assert found.mode == expected.mode
+        difference = np.abs(np.asarray(found).astype(int) - np.asarray(expected).astype(int))
+    assert difference.max() <= 1
+
+
+def decode(path: Path, fixtures: Path) -> Image.Image:
+    if path.stem in LOSSY:
+        return ImageCodec(Pyramid(), "pyramid", b"pyramid!").decode(path.read_bytes())
+    return LosslessCodec(causal(fixtures)).decode(LosslessFile.read(path.read_bytes()))
+
+
+@pytest.mark.parametrize("name", ["types", "scaled"])
+def test_released_networks_decode_for_ever(name: str, fixtures: Path) -> None:
+    """All types of safetensors files; rows and columns with finer steps."""
+    path = fixtures / "network" / "1" / f"{name}.lac"
+    try:
+        found = laconic.expand(path)
+    except UnsupportedFileError as error:
+        pytest.skip(f"{error}")  # An old torch lacks the newest types.
+    expected = load_file(path.with_suffix(".safetensors"))
+    assert found.keys() == expected.keys()
+    for key, tensor in expected.items():
+        assert (found[key].dtype, found[key].shape) == (tensor.dtype, tensor.shape)
+        bits = [one.contiguous().reshape(-1).view(torch.uint8) for one in (found[key], tensor)]
+        assert torch.equal(*bits), key
+
+
+def files(fixtures: Path, kind: type) -> list[object]:
+    opened = [open_file(path.read_bytes()) for path in sorted(fixtures.rglob("*.lac"))]
+    return [file for file in opened if isinstance(file, kind)]
+
+
+def test_every_codec_has_a_fixture(fixtures: Path) -> None:
+    found = {open_file(path.read_bytes()).id for path in fixtures.rglob("*.lac")}
+    assert set(CODECS) - found == set()
+
+
+def test_every_coder_has_a_fixture(fixtures: Path) -> None:
+    assert set(CODERS) - {path.stem for path in (fixtures / "coders").glob("*.json")} == set()
+
+
+def test_every_kind_of_lossy_picture_has_a_fixture(fixtures: Path) -> None:
+    headers = [file.header for file in files(fixtures, ImageFile)]
+    found = {(header.colour, header.alpha) for header in headers}
+    wanted = {(int(colour), alpha) for colour in Colour for alpha in (False, True)}
+    wanted.discard((int(Colour.BILEVEL), True))  # Alpha makes it grey.
+    assert wanted - found == set()
+    for what in ("profile", "metadata"):
+        assert any(getattr(header, what) for header in headers), what
+    assert any(header.plan.count > 1 for header in headers)
+    assert any(len(header.layers) > 1 for header in headers)
+    assert any(header.taste is not None for header in headers)
+
+
+def bundles_of(fixtures: Path) -> list[Bundle]:
+    return [bundle for file in files(fixtures, LosslessFile) for bundle in file.bundles]
+
+
+def test_every_kind_of_lossless_picture_has_a_fixture(fixtures: Path) -> None:
+    bundles = bundles_of(fixtures)
+    assert set(Kind) - {bundle.kind for bundle in bundles} == set()
+    assert {bool(bundle.alphas) for bundle in bundles} == {False, True}
+    assert any(bundle.orientation > 1 for bundle in bundles)
+    assert any(bundle.profile is not None for bundle in bundles)
+    assert any(bundle.grid.count > 1 for bundle in bundles)
+    assert set(METHODS) - {bundle.method for bundle in bundles} == set()
+    assert any(file.header.pictures is not None for file in files(fixtures, LosslessFile))
+
+
+def test_every_way_to_keep_a_tensor_has_a_fixture(fixtures: Path) -> None:
+    entries = [entry for file in files(fixtures, NetworkFile) for entry in file.entries]
+    assert set(Method) - {entry.method for entry in entries} == set()
+    assert any(entry.scaled for entry in entries)
+    assert set(LAYOUTS) - {entry.dtype for entry in entries} == set()
