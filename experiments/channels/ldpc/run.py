@@ -3,8 +3,9 @@
     python experiments/channels/ldpc/run.py [--blocks 6]
 
 The threshold of a modulation is the lowest ratio on a grid of 0.5 dB at which all of so many blocks
-of 2,048 information bits arrive over AWGN; longer blocks arrive a little below it. Writes `thresholds.json` of the package after every modulation, which
-it does not measure again, and results.json beside this file, with the speed of the chain.
+of 2,048 information bits arrive over AWGN; longer blocks arrive a little below it. Writes
+`thresholds.json` of the package after every modulation, which it does not measure again, and
+results.json beside this file, with the speed of the chain.
 """
 
 import argparse
