@@ -1,0 +1,96 @@
+"""Write results.json and figures of the sweeps of systems from their finished runs.
+
+python experiments/channels/collect.py pairs runs/channels/faces
+python experiments/channels/collect.py bands runs/channels/bands
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from laconic.evaluation.channels.report import (
+    chosen,
+    linear_fit,
+    read_runs,
+    system_name,
+    write_figures,
+)
+from laconic.evaluation.report.provenance import describe_run
+
+HERE = Path(__file__).resolve().parent
+Result = Mapping[str, Any]
+
+
+def target(name: str, wanted: str, ours: Any, met: bool) -> dict[str, Any]:
+    return {"name": name, "target": wanted, "ours": ours, "met": met}
+
+
+def pair_targets(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """At every ratio the joint system's error beside the separate one's, on test images."""
+    rows = []
+    keys = {(one["data"], one["channel"]["snr_db"], one["seed"]) for one in results}
+    for data, snr_db, seed in sorted(keys):
+        mse = {
+            system_name(one): one["distortion"]["0"]["mse"]
+            for one in results
+            if (one["data"], one["channel"]["snr_db"], one["seed"]) == (data, snr_db, seed)
+        }
+        if len(mse) == 2:
+            ratio = mse["joint"] / mse["separate"]
+            name = f"{data}, {snr_db:g} dB, seed {seed}: MSE of joint over separate"
+            rows.append(target(name, "< 1", round(ratio, 3), ratio < 1))
+    return rows
+
+
+def band_targets(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """The line through distortion by bands, and what the recurrent prior gains."""
+    rows, by_name = [], {system_name(one): one for one in results}
+    for name, one in by_name.items():
+        fit = linear_fit(one)["r_squared"]
+        rows.append(
+            target(f"{name}: R^2 of distortion by bands", ">= 0.97", round(fit, 4), fit >= 0.97)
+        )
+    pair = [by_name.get(f"bands, {prior} prior") for prior in ("draw", "spherical")]
+    if pair[0] and pair[1]:
+        for count, measured in pair[0]["distortion"].items():
+            ratio = measured["mse"] / pair[1]["distortion"][count]["mse"]
+            name = f"{count} bands: MSE of the recurrent prior over the spherical one"
+            rows.append(target(name, "< 1", round(ratio, 3), ratio < 1))
+    return rows
+
+
+KINDS: dict[str, tuple[str, Callable[[Sequence[Result]], list[dict[str, Any]]]]] = {
+    "pairs": ("Channels: joint against separate systems", pair_targets),
+    "bands": ("Channels: distortion against bandwidth", band_targets),
+}
+
+
+def main() -> None:
+    """Read the runs, write results.json and figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("runs", nargs="+", type=Path)
+    options = parser.parse_args()
+    started = time.time()
+    folder, (title, find) = HERE / options.kind, KINDS[options.kind]
+    results = read_runs(options.runs)
+    picked = chosen(results)
+    command = f"python experiments/channels/collect.py {options.kind} {options.runs[0]}"
+    seeds = sorted({one["seed"] for one in results})
+    keys = ("data", "system", "channel", "seed", "steps", "train_seconds", "parameters", "uses",
+            "capacity_bits_per_use", "distortion", "validation")  # fmt: skip
+    document = {
+        "title": title,
+        "run": describe_run(command, started, HERE.parents[1], seeds=seeds),
+        "targets": find(picked),
+        "runs": [{key: one[key] for key in keys if key in one} for one in results],
+    }
+    (folder / "results.json").write_text(json.dumps(document, indent=1) + "\n")
+    write_figures(results, folder, lambda path: None)
+
+
+if __name__ == "__main__":
+    main()
