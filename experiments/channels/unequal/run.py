@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from laconic.arguments import decoding
 from laconic.channels.gaussian import ComplexAwgn, NoiseConfig
 from laconic.codecs.image.codec import ImageCodec
 from laconic.data.datasets import data_root
 from laconic.data.folders import list_images, load_rgb
 from laconic.evaluation.channels import unequal
 from laconic.evaluation.report.provenance import describe_run
+from laconic.loading import decoding
 from laconic.metrics.images import psnr
 from laconic.pretrained import load
 
@@ -67,9 +67,8 @@ def main() -> None:
     ]
     targets = []
     for snr_db in RATIOS_DB:
-        gain = float(
-            np.mean([row[f"unequal {snr_db:g} dB"] - row[f"equal {snr_db:g} dB"] for row in rows])
-        )
+        key = f"{snr_db:g} dB"
+        gain = float(np.mean([row[f"unequal {key}"] - row[f"equal {key}"] for row in rows]))
         below = snr_db < DESIGN_DB - 0.5
         name = f"{snr_db:g} dB: unequal minus equal, dB"
         targets.append({"name": name, "target": "> 0" if below else "the price", "ours": round(gain, 2),

