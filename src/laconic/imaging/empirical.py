@@ -14,17 +14,20 @@ import torch
 from torch import Tensor
 
 from laconic.errors import InputError
-from laconic.imaging.posterior import VolumePosterior, over_shells, solve
+from laconic.imaging.posterior import TOLERANCE, VolumePosterior, over_shells, solve
 from laconic.imaging.slices import phases, read_slices, to_slices, to_spectrum
 from laconic.imaging.statistics import Statistics, Views
 from laconic.metrics.fourier_shells import shell_sums
 
 ROUNDS = 4
 """Of learning; the third changes the variances by a few percent."""
+ROUGH = 0.03
+"""Relative residual at which the solutions before the last one stop."""
 LEAST_SIGNAL = 1e-3
 """Least variance of the volume's coefficients, relative to their noise."""
-FLOOR = 1e-7
-"""Least noise, relative to the mean power of the images' coefficients."""
+FLOOR, SHELL_FLOOR = 1e-7, 1e-4
+"""Least noise, relative to the mean power of the images' coefficients and to that of the shell: a
+percent of the norm, twice the operator's own error."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +72,19 @@ def fit(
     size = statistics.size
     # What all images have in a shell: noise and signal.
     power = image_power(statistics)
-    floor = FLOOR * float(power.mean())
+    floor = torch.maximum(FLOOR * power.mean(), SHELL_FLOOR * power)
     current = power.clamp(min=floor) if noise is None else _expand(noise, size)
     spectrum = _first_prior(statistics, power) if prior is None else _expand(prior, size)
     learns = noise is None or prior is None
-    posterior = solve(statistics, current, spectrum)
+    rough = ROUGH if learns and rounds else TOLERANCE
+    posterior = solve(statistics, current, spectrum, tolerance=rough)
     for done in range(rounds if learns else 0):
         if prior is None:
             spectrum = learned_prior(posterior, spectrum)
         if noise is None and views is not None:
             current = learned_noise(posterior, views).clamp(min=floor)
-        posterior = solve(statistics, current, spectrum)
+        rough = ROUGH if done < rounds - 1 else TOLERANCE
+        posterior = solve(statistics, current, spectrum, start=posterior.mean, tolerance=rough)
         if progress is not None:
             progress(done + 1, rounds)
     return Fit(posterior, current, spectrum)

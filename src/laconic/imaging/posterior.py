@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 
 from laconic.errors import InputError
-from laconic.imaging.slices import crop, from_spectrum, pad, with_mirrors
+from laconic.imaging.slices import from_spectrum, with_mirrors
 from laconic.imaging.statistics import Statistics
 from laconic.metrics.fourier_shells import multiplicity, shell_numbers, shell_sums
 
-TOLERANCE = 1e-4
+TOLERANCE = 1e-3
 """Norm of the residual, relative to the right side, at which conjugate gradients stop."""
 
 
@@ -109,6 +109,7 @@ def solve(
     noise: Tensor | float,
     prior: Tensor | float = 1.0,
     *,
+    start: Tensor | None = None,
     tolerance: float = TOLERANCE,
     iterations: int = 100,
     progress: Callable[[int, float], None] | None = None,
@@ -119,6 +120,7 @@ def solve(
         statistics: of the images.
         noise: variance of a pixel's noise, or (size // 2 + 1,) of each shell's coefficients.
         prior: variance of each coefficient, or (size // 2 + 1,) of each shell's.
+        start: a mean to start from, e.g. that of another noise; None: 0.
         tolerance: relative residual at which conjugate gradients stop.
         iterations: at most so many.
         progress: called after each with its number and the relative residual.
@@ -139,8 +141,9 @@ def solve(
     def apply(v: Tensor) -> Tensor:
         return kernel.apply(v) + inverse_prior * v
 
+    counts = multiplicity(size).to(precision)
     mean = _conjugate_gradients(
-        apply, target, precision, multiplicity(size).to(precision), tolerance, iterations, progress
+        apply, target, start, precision, counts, tolerance, iterations, progress
     )
     return VolumePosterior(mean, 1 / precision, size)
 
@@ -158,12 +161,11 @@ class _Kernel:
         high = (low + 1).clamp(max=self.size // 2)
         inverse = torch.lerp(1 / noise[low], 1 / noise[high], (shell - low).float())
         scale = self.grid**3 / self.size**2
-        weight = with_mirrors(statistics.weight) * inverse
-        lag = torch.fft.irfftn(weight, s=(self.grid,) * 3)
-        places = torch.fft.fftfreq(self.grid, 1 / self.grid, dtype=lag.dtype)
-        along = torch.sinc(places / self.grid).square()
-        lag = scale * lag / (along[:, None, None] * along[:, None] * along)
-        self._transfer = torch.fft.rfftn(lag).real
+        # The weights stand for interpolation and its transpose, whose loss towards the faces of
+        # the box cancels the correction of both sides. Corrected once more, long distances have
+        # the wrong sign somewhere, and conjugate gradients need a positive operator.
+        self._transfer = scale * with_mirrors(statistics.weight) * inverse
+        lag = torch.fft.irfftn(self._transfer, s=(self.grid,) * 3)
         window = _window_correlation(self.size, self.grid).to(lag)
         lag *= window[:, None, None] * window[:, None] * window
         step = slice(None, None, padding)
@@ -172,10 +174,17 @@ class _Kernel:
         self.right_side = to_coefficients(scale * self.size * data)
 
     def apply(self, coefficients: Tensor) -> Tensor:
-        """A' A / s^2 times a volume."""
-        wide = pad(to_space(coefficients, self.size), self.grid)
-        wide = torch.fft.irfftn(torch.fft.rfftn(wide) * self._transfer, s=wide.shape)
-        return to_coefficients(crop(wide, self.size))
+        """A' A / s^2 times a volume.
+
+        Along each axis only what is not zero is transformed, and only what is kept is transformed
+        back: 7 in 12 of the work of whole transforms.
+        """
+        size, grid = self.size, self.grid
+        wide = torch.fft.rfft(to_space(coefficients, size), n=grid, dim=2)
+        wide = torch.fft.fft(torch.fft.fft(wide, n=grid, dim=1), n=grid, dim=0)
+        wide = torch.fft.ifft(wide.mul_(self._transfer), dim=0)[:size]
+        wide = torch.fft.ifft(wide, dim=1)[:, :size]
+        return to_coefficients(torch.fft.irfft(wide, n=grid, dim=2)[..., :size])
 
 
 def _window_correlation(size: int, grid: int) -> Tensor:
@@ -191,6 +200,7 @@ def _window_correlation(size: int, grid: int) -> Tensor:
 def _conjugate_gradients(
     apply: Callable[[Tensor], Tensor],
     target: Tensor,
+    start: Tensor | None,
     precision: Tensor,
     counts: Tensor,
     tolerance: float,
@@ -202,6 +212,7 @@ def _conjugate_gradients(
     Args:
         apply: the positive operator.
         target: the right side.
+        start: the first solution; None: 0.
         precision: the operator's diagonal.
         counts: places of the whole spectrum for each column of the half one.
         tolerance: relative norm of the residual at which it stops.
@@ -212,8 +223,8 @@ def _conjugate_gradients(
     def dot(a: Tensor, b: Tensor) -> float:
         return float(((a.conj() * b).real.double() * counts).sum())
 
-    solution = torch.zeros_like(target)
-    residual = target
+    solution = torch.zeros_like(target) if start is None else start
+    residual = target if start is None else target - apply(start)
     norm = dot(target, target) ** 0.5
     direction = residual / precision
     product = dot(residual, direction)
