@@ -134,7 +134,7 @@ class VariationalVolume(nn.Module):
         return torch.view_as_complex(self.centre) * self.unit
 
     def posterior(self) -> VolumePosterior:
-        """q as it is now."""
+        """The posterior as it is now."""
         mean = to_coefficients(to_space(self.mean().detach(), self.size))
         variance = (self.log_scale.detach().exp() * self.unit).square()
         if self.kind == "delta":
@@ -233,10 +233,12 @@ def descend(
     bounds, done = [], 0
     for _ in range(how.epochs):
         bounds.append(0.0)
-        for part in torch.randperm(number, generator=generator).split(how.batch):
+        order = torch.randperm(number, generator=generator)
+        for start in range(0, number, how.batch):
+            part = order[start : start + how.batch]
             optimiser.zero_grad()
             loss = volume.bound(views(part), number, how.padding, generator)
-            (loss / len(part)).backward()
+            (loss / len(part)).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
             bounds[-1] += float(loss.detach())

@@ -44,6 +44,17 @@ def test_a_molecule_is_found_again(particles: Path) -> None:
     assert "0.143 at" in run("fsc", folder / "map-half1.mrc", folder / "map-half2.mrc")
 
 
+def test_the_posterior_by_gradients_is_an_option(particles: Path) -> None:
+    out = particles.parent / "g.mrc"
+    options = ("--ignore-ctf", "--posterior", "gaussian", "--epochs", 20)
+    run("reconstruct", particles, "-o", out, *options)
+    found = json.loads(run("fsc", out, particles.parent / "truth.mrc", "--json"))
+    assert found["resolution"]["0.5"] < 14
+    more = ("-o", particles.parent / "no.mrc", "--ignore-ctf")
+    message = run("reconstruct", particles, *more, "--posterior", "point", status=1)
+    assert "posterior: 'point' is not one of closed-form, gaussian, delta" in message
+
+
 def test_the_same_seed_gives_the_same_files(particles: Path) -> None:
     folder = particles.parent
     first = (folder / "p.mrcs").read_bytes()

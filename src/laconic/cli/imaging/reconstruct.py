@@ -34,6 +34,17 @@ def reconstruct(
     prior: Annotated[
         str, typer.Option("--prior", metavar="learned|unit", help="Variance of the coefficients.")
     ] = "learned",
+    posterior: Annotated[
+        str,
+        typer.Option(
+            "--posterior",
+            metavar="closed-form|gaussian|delta",
+            help="gaussian, delta (MAP): by stochastic gradients, as in the source.",
+        ),
+    ] = "closed-form",
+    epochs: Annotated[
+        int, typer.Option("--epochs", min=1, help="Of gradients: passes through the images.")
+    ] = 30,
     force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
@@ -55,19 +66,24 @@ def reconstruct(
         )
 
         settings = Settings(
-            finest=finest, invert=invert, correct_transfer=not ignore_ctf, prior=prior
+            finest=finest,
+            invert=invert,
+            correct_transfer=not ignore_ctf,
+            prior=prior,
+            posterior=posterior,
+            epochs=epochs,
         )
         particles = read_particles(star, pixel_size)
         check_memory(particles.size)
         if particles.optics is None and not ignore_ctf:
             warn(f"{star}: it names no defocus; the images are taken as they are")
         saved = out.with_name(out.name + ".partial")
-        with progress(f"insert {len(particles)} images") as tick:
-            found = reconstruct(particles, settings, saved, tick)
-        posterior = found.whole.posterior
-        writer.write(out, map_bytes(posterior.volume().numpy(), found.pixel_size))
+        with progress(f"reconstruct {len(particles)} images") as tick:
+            found = reconstruct(particles, settings, saved, tick, tick)
+        whole = found.whole.posterior
+        writer.write(out, map_bytes(whole.volume().numpy(), found.pixel_size))
         if variance is not None:
-            writer.write(variance, map_bytes(variance_map(posterior), found.pixel_size))
+            writer.write(variance, map_bytes(variance_map(whole), found.pixel_size))
         for path, half in zip(halves, found.halves, strict=False):
             writer.write(path, map_bytes(half.numpy(), found.pixel_size))
     if as_json:

@@ -27,6 +27,7 @@ from laconic.imaging.empirical import Fit, fit
 from laconic.imaging.posterior import VolumePosterior
 from laconic.imaging.slices import PADDING, largest_band
 from laconic.imaging.statistics import Statistics, Views
+from laconic.imaging.variational import KINDS, Descent, descend
 from laconic.metrics.fourier_shells import resolution, shell_correlation
 
 SAVE_SECONDS = 60.0
@@ -34,6 +35,7 @@ BYTES_PER_PLACE = 60
 """Memory for each place of the padded grid: two half sets and the transforms of a solution."""
 NOISE_IMAGES = 1024
 """Images that the noise is learned from."""
+POSTERIORS = ("closed-form", *KINDS)
 Tick = Callable[[int, int], None]
 
 
@@ -47,6 +49,9 @@ class Settings:
         correct_transfer: use the contrast transfer function where its parameters are known.
         prior: "learned" for each shell, or "unit": variance 1, as in the source.
         padding: times the size: the grid that images are inserted into.
+        posterior: "closed-form"; or by stochastic gradients as in the source, "gaussian" or
+            "delta" (all of it at its mode, MAP).
+        epochs: passes through the images, of gradients.
     """
 
     finest: float | None = None
@@ -54,8 +59,16 @@ class Settings:
     correct_transfer: bool = True
     prior: str = "learned"
     padding: int = PADDING
+    posterior: str = "closed-form"
+    epochs: int = 30
 
     def __post_init__(self) -> None:
+        if self.posterior not in POSTERIORS:
+            raise InputError(f"posterior: '{self.posterior}' is not one of {', '.join(POSTERIORS)}")
+        if self.epochs < 1:
+            raise InputError(f"epochs: {self.epochs} is less than 1")
+        if self.finest is not None and self.posterior != "closed-form":
+            raise InputError("finest: gradients use all frequencies; leave it out")
         if self.prior not in ("learned", "unit"):
             raise InputError(f"prior: '{self.prior}' is not one of learned, unit")
 
@@ -95,6 +108,7 @@ def reconstruct(
     settings: Settings,
     saved: Path | None = None,
     tick: Tick = lambda done, total: None,
+    descent_tick: Tick = lambda done, total: None,
 ) -> Reconstruction:
     """Reconstruct a volume from particles of known pose.
 
@@ -104,6 +118,7 @@ def reconstruct(
         saved: a file for what was inserted so far; it is read if it is there, and removed at the
             end.
         tick: called with the images inserted and all.
+        descent_tick: called with the batches of gradients done and all.
 
     Raises:
         InputError: no poses, fewer than two particles, images that cannot be read, or a saved file
@@ -117,6 +132,8 @@ def reconstruct(
     views = _join(_views(particles, sample, settings))
     prior = torch.ones(()) if settings.prior == "unit" else None
     whole = fit(halves[0] + halves[1], views=views, prior=prior)
+    if settings.posterior != "closed-form":
+        whole = _descended(particles, settings, whole, descent_tick)
     first, second = (
         fit(half, noise=whole.noise, prior=whole.prior).posterior.volume() for half in halves
     )
@@ -129,6 +146,24 @@ def reconstruct(
         particles.pixel_size,
         len(particles),
     )
+
+
+def _descended(particles: Particles, settings: Settings, closed: Fit, tick: Tick) -> Fit:
+    """The posterior by gradients; a delta posterior takes the closed form's prior."""
+
+    def views(numbers: Tensor) -> Views:
+        return _join(_views(particles, numbers.numpy(), settings))
+
+    learns = settings.prior == "learned" and settings.posterior == "gaussian"
+    return descend(
+        views,
+        len(particles),
+        particles.size,
+        kind=settings.posterior,
+        prior=None if learns else closed.prior,
+        how=Descent(epochs=settings.epochs, padding=settings.padding),
+        progress=tick,
+    ).fit
 
 
 def half_sets(particles: Particles) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
