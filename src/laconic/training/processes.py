@@ -118,9 +118,9 @@ class Processes:
                 if buffer.is_floating_point():
                     buffer.copy_(self._mean(buffer))
 
-    def any(self, wish: bool) -> bool:
-        """Whether any process wants something, such as to stop."""
-        return bool(self._mean(torch.tensor(float(wish))) > 0) if self.many else wish
+    def any(self, value: bool) -> bool:
+        """Whether the value is true in any process, such as a request to stop."""
+        return bool(self._mean(torch.tensor(float(value))) > 0) if self.many else value
 
     def means(self, numbers: dict[str, float]) -> dict[str, float]:
         """The mean of each number over all processes."""
