@@ -73,7 +73,11 @@ class DropoutPosterior(StoredPosterior):
     def masks(self, count: tuple[int, ...]) -> Tensor:
         """Factors of the inputs: 0 or 1 / (1 - rate); shape `(*count, inputs)`."""
         keep = 1 - self.rate
-        return self.mean.new_full((*count, self.axis.size(self.mean)), keep).bernoulli_() / keep
+        like = self.mean
+        shape = (*count, self.axis.size(like))
+        return (torch.rand(shape, dtype=like.dtype, device=like.device) < keep) / like.new_tensor(
+            keep
+        )
 
     def forward(self, x: Tensor, apply: Apply) -> Tensor:
         """Drop inputs of every example anew."""
