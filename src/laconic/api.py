@@ -275,6 +275,7 @@ def shrink(
     lossless: bool = False,
     codebook: int | None = None,
     step_scale: float | None = None,
+    distribution: bool = False,
     progress: Progress | None = None,
 ) -> bytes:
     """Compress the weights of a network into the bytes of a .lac file; no data, no training.
@@ -294,6 +295,8 @@ def shrink(
             finds them; each number takes the nearest.
         step_scale: for a converted network alone: factor on the steps of its posteriors, 1 if
             nothing is given.
+        distribution: for a converted network alone: keep its distribution, not just one set of
+            weights, so that the network of `expand` predicts with draws as this one does.
         progress: called with tensors done and tensors in all.
 
     Raises:
@@ -317,6 +320,8 @@ def shrink(
     if requests + (step_scale is not None) > 1:
         raise InputError("give one of tolerance, bits_per_weight, lossless, codebook, step_scale")
     say: Progress = progress or silent
+    if distribution:
+        return _shrink_distribution(weights, bool(requests), step_scale, say)
     if isinstance(weights, Module) and posterior.is_converted(weights) and not requests:
         scale = 1.0 if step_scale is None else step_scale
         with using():
@@ -341,6 +346,25 @@ def shrink(
         return network.shrink(source, notes, tolerance, say, values=codebook or 0)
 
 
+def _shrink_distribution(
+    weights: object, other_requests: bool, step_scale: float | None, progress: Progress
+) -> bytes:
+    """`shrink` with the distribution of a converted network."""
+    from torch.nn import Module
+
+    from laconic.codecs.network.distribution import shrink_distribution
+    from laconic.codecs.network.posterior import is_converted
+    from laconic.threads import using
+
+    if other_requests or not (isinstance(weights, Module) and is_converted(weights)):
+        raise InputError(
+            "distribution is for networks that laconic.weights.convert has converted, and goes "
+            "with step_scale alone"
+        )
+    with using():
+        return shrink_distribution(weights, 1.0 if step_scale is None else step_scale, progress)
+
+
 def expand(
     source: Source, into: "Module | None" = None, *, strict: bool = True
 ) -> "dict[str, Tensor]":
@@ -349,7 +373,8 @@ def expand(
     Args:
         source: path of the file, its bytes, or a binary file.
         into: a network that takes them for its own. Where the file's network was trained by "rq" to
-            round a layer's inputs, and this one does not, it will from now on.
+            round a layer's inputs, and this one does not, it will from now on. Where the file holds
+            a distribution, the network is converted, and `laconic.predict` draws from it.
         strict: False: load what both have, and warn (`LeftOut`) of the rest.
 
     Raises:
@@ -362,6 +387,7 @@ def expand(
     """
     from torch.nn import Module
 
+    from laconic.codecs.network.distribution import expand_distribution, holds_distribution
     from laconic.codecs.network.file import NetworkFile
     from laconic.codecs.network.loading import expand_into
     from laconic.threads import using
@@ -372,6 +398,9 @@ def expand(
         raise InputError("strict is for a network: give one with into, or leave strict out")
     with using():
         file = NetworkFile.read(to_bytes("source", source))
+        if into is not None and holds_distribution(file):
+            expand_distribution(file, into)
+            return into.state_dict()
         if into is not None:
             return expand_into(file, into, strict)
         return dict(file.decode(Decoding()))

@@ -8,7 +8,7 @@ import laconic
 from laconic.distributions.prediction import Prediction, RegressionPrediction
 from laconic.errors import InputError
 from laconic.testing.weight_nets import pictures, small_net
-from laconic.weights import METHODS, convert, sampling
+from laconic.weights import convert, sampling
 from laconic.weights.layers import ProbabilisticLayer
 
 X = pictures()[0][:12]
@@ -29,7 +29,7 @@ def test_an_ordinary_network_is_one_draw() -> None:
 
 
 @pytest.mark.parametrize("batch", [5, 100])
-@pytest.mark.parametrize("name", sorted(set(METHODS) - {"rq"}))
+@pytest.mark.parametrize("name", ["dropout", "kmeans", "mean-field", "mnf", "vmg"])
 def test_every_method_predicts(name: str, batch: int) -> None:
     net = small_net()
     convert(net, name)
@@ -43,17 +43,17 @@ def test_every_method_predicts(name: str, batch: int) -> None:
 
 @pytest.mark.parametrize("together", [False, True])
 def test_moments_are_those_of_single_draws(together: bool) -> None:
-    """Mean logits within five standard errors of 1,500 draws each: a false alarm in a million."""
+    """Mean logits within five standard errors of 300 draws each: a false alarm in a million."""
     net, x = (mlp(), torch.randn(3, 3)) if together else (small_net(), X[:3])
     convert(net, "mean-field", log_variance=-4.0)
     torch.manual_seed(1)
     with sampling(net.eval()), torch.no_grad():
-        wanted = torch.stack([net(x).softmax(-1) for _ in range(1500)])
-    found = laconic.predict(net, x, samples=1500)
-    error = ((wanted.var(0) + found.probs.var(0)) / 1500).sqrt()
+        wanted = torch.stack([net(x).softmax(-1) for _ in range(300)])
+    found = laconic.predict(net, x, samples=300)
+    error = ((wanted.var(0) + found.probs.var(0)) / 300).sqrt()
     assert float(((wanted.mean(0) - found.mean).abs() / error).max()) < 5
     ratio = wanted.var(0) / found.probs.var(0)
-    assert 0.8 < float(ratio.min()) <= float(ratio.max()) < 1.25
+    assert 0.55 < float(ratio.min()) <= float(ratio.max()) < 1.8
 
 
 def test_one_draw_is_one_function() -> None:

@@ -35,6 +35,7 @@ from laconic.weights.prediction import predict
 from laconic.weights.pruning.magnitude import keep_largest
 from laconic.weights.pruning.smaller import KeptWhole, smaller, widths
 from laconic.weights.recurrent import linear_cells
+from laconic.weights.storage import load_posterior, save_posterior
 
 METHODS: dict[str, type[WeightMethod]] = {
     kind.name: kind
@@ -66,10 +67,12 @@ __all__ = [
     "convert",
     "keep_largest",
     "linear_cells",
+    "load_posterior",
     "make_method",
     "plain",
     "predict",
     "sampling",
+    "save_posterior",
     "smaller",
     "widths",
 ]

@@ -83,6 +83,31 @@ class Drawable(Protocol):
         ...
 
 
+@runtime_checkable
+class Coded(Protocol):
+    """A posterior that a file can hold as a distribution, and not as a point alone.
+
+    Attributes:
+        scale_steps: the quantiser's steps of parameters that are logarithms of scales or variances,
+            by name: the file holds these first.
+        training_only: prefixes of the parameters that predictions do not need.
+    """
+
+    scale_steps: ClassVar[Mapping[str, float]]
+    training_only: ClassVar[tuple[str, ...]]
+
+    def code_scales(self) -> Mapping[str, Tensor]:
+        """Standard deviations of further parameters, by name, from the logarithms above.
+
+        The file holds these parameters in units of their standard deviations.
+        """
+        ...
+
+
+LOG_VARIANCE_STEP = 0.25
+"""Step of a log variance: its rounding costs step² / 48 nats, which is 0.001."""
+
+
 def step_of(variance: Tensor, scale: float = 1.0) -> float | None:
     """The quantiser's step that harms as much as the posterior's own noise.
 

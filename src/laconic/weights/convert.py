@@ -127,6 +127,7 @@ def convert(
     for name, module in found.items():
         info = LayerInfo(name, module, name == names[0], name == names[-1])
         layers[name] = ProbabilisticLayer(module, method.posterior(info)).train(module.training)
+        layers[name].method = method
     prior = method.shared({name: layer.posterior for name, layer in layers.items()})
     # Errors of the method are raised above: the network is not changed, or converted completely.
     for name, module in found.items():

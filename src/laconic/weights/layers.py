@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from laconic.errors import InputError
-from laconic.weights.base import TRANSPOSED, Point, Storable, WeightPosterior
+from laconic.weights.base import TRANSPOSED, Point, Storable, WeightMethod, WeightPosterior
 
 Sizes = list[int] | None
 """Output sizes of a transposed convolution, where several are possible."""
@@ -33,9 +33,11 @@ class ProbabilisticLayer(nn.Module):
         samplers: how many `sampling` blocks the layer is in.
         drawn: weight and bias that the layer computes with in place of its posterior, within
             `laconic.weights.prediction`; else None.
+        method: that the network was converted with, if `convert` made this layer.
     """
 
     drawn: tuple[Tensor, Tensor | None] | None
+    method: WeightMethod | None
 
     def __init__(self, layer: nn.Module, posterior: WeightPosterior) -> None:
         super().__init__()
@@ -43,7 +45,7 @@ class ProbabilisticLayer(nn.Module):
         for name in list(shell._parameters):
             shell.register_parameter(name, None)
         self.shell, self.posterior, self.samplers = shell, posterior, 0
-        self.drawn = None
+        self.drawn, self.method = None, None
 
     @property
     def draws(self) -> bool:

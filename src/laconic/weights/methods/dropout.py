@@ -70,6 +70,13 @@ class DropoutPosterior(StoredPosterior):
         self.mean = nn.Parameter(weight)
         self.bias = None if bias is None else nn.Parameter(bias)
 
+    scale_steps: ClassVar[Mapping[str, float]] = {}
+    training_only: ClassVar[tuple[str, ...]] = ()
+
+    def code_scales(self) -> Mapping[str, Tensor]:
+        """None: the weights have no scale of their own."""
+        return {}
+
     def masks(self, count: tuple[int, ...]) -> Tensor:
         """Factors of the inputs: 0 or 1 / (1 - rate); shape `(*count, inputs)`."""
         keep = 1 - self.rate

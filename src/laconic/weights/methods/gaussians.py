@@ -19,6 +19,7 @@ from torch.distributions import Normal
 from laconic.distributions.divergence import kl_log_uniform, kl_normal
 from laconic.errors import ConfigError
 from laconic.weights.base import (
+    LOG_VARIANCE_STEP,
     Apply,
     Draws,
     LayerInfo,
@@ -103,6 +104,12 @@ class GaussianPosterior(StoredPosterior, ABC):
         bias_log_variance: of the biases, or None.
     """
 
+    scale_steps: ClassVar[Mapping[str, float]] = {
+        "log_variance": LOG_VARIANCE_STEP,
+        "bias_log_variance": LOG_VARIANCE_STEP,
+    }
+    training_only: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, info: LayerInfo, settings: GaussianMethod, bias_is_drawn: bool) -> None:
         super().__init__()
         weight, bias = info.weight, info.bias
@@ -131,6 +138,14 @@ class GaussianPosterior(StoredPosterior, ABC):
         if self.bias_log_variance is None:
             return weights, self.bias.expand(count, -1)
         return weights, draw_normals(self.bias, self.bias_log_variance, count)
+
+    @torch.no_grad()
+    def code_scales(self) -> Mapping[str, Tensor]:
+        """Of the means, and of the biases that are drawn."""
+        found = {"mean": torch.exp(0.5 * self.log_variance)}
+        if self.bias_log_variance is not None:
+            found["bias"] = torch.exp(0.5 * self.bias_log_variance)
+        return found
 
     @torch.no_grad()
     def point(self) -> Point:

@@ -8,6 +8,7 @@ Source: Louizos 3 and 10.2.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from laconic.errors import ConfigError
 from laconic.weights.base import (
     FORWARD,
+    LOG_VARIANCE_STEP,
     TRANSPOSED,
     Apply,
     Draws,
@@ -101,6 +103,14 @@ class MatrixGaussianPosterior(StoredPosterior):
         pseudo: pseudo-data, or None.
         scales: Gamma posteriors of the prior's precisions: of rows and of columns; may be empty.
     """
+
+    scale_steps: ClassVar[Mapping[str, float]] = {
+        "rows.log_scale": LOG_VARIANCE_STEP / 2,
+        "columns.log_scale": LOG_VARIANCE_STEP / 2,
+        "pseudo.inputs_log_alpha": LOG_VARIANCE_STEP,
+        "pseudo.outputs_log_alpha": LOG_VARIANCE_STEP,
+    }
+    training_only: ClassVar[tuple[str, ...]] = ("scales.",)
 
     def __init__(self, info: LayerInfo, settings: MatrixGaussian) -> None:
         super().__init__()
@@ -258,6 +268,11 @@ class MatrixGaussianPosterior(StoredPosterior):
             error = torch.randn_like(outputs) * math.sqrt(self.settings.damping)
             drawn = self._centre((condition, outputs - self.columns.after(error)), drawn)
         return self.numbers(drawn)
+
+    @torch.no_grad()
+    def code_scales(self) -> Mapping[str, Tensor]:
+        """Of the mean, from the diagonal parts of both covariances."""
+        return {"mean": self.rows.scale.unsqueeze(-1) * self.columns.scale}
 
     @torch.no_grad()
     def point(self) -> Point:

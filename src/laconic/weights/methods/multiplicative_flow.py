@@ -22,6 +22,7 @@ from torch.distributions import Normal
 from laconic.errors import ConfigError
 from laconic.networks.masked_flow import MaskedFlow
 from laconic.weights.base import (
+    LOG_VARIANCE_STEP,
     Apply,
     Draws,
     LayerInfo,
@@ -125,8 +126,12 @@ class MultiplicativeFlowPosterior(StoredPosterior):
         auxiliary: r(z | W).
     """
 
+    scale_steps: ClassVar[Mapping[str, float]] = {
+        "log_variance": LOG_VARIANCE_STEP,
+        "scale_log_variance": LOG_VARIANCE_STEP,
+        "bias_log_variance": LOG_VARIANCE_STEP,
+    }
     training_only: ClassVar[tuple[str, ...]] = ("auxiliary.",)
-    """Prefixes of the parameters that predictions do not need."""
 
     def __init__(self, info: LayerInfo, settings: MultiplicativeFlow) -> None:
         super().__init__()
@@ -213,6 +218,17 @@ class MultiplicativeFlowPosterior(StoredPosterior):
         if self.bias is None or self.bias_log_variance is None:
             return weights, None
         return weights, draw_normals(self.bias, self.bias_log_variance, count)
+
+    @torch.no_grad()
+    def code_scales(self) -> Mapping[str, Tensor]:
+        """Of the means, of z before its flow, and of the biases."""
+        found = {
+            "mean": torch.exp(0.5 * self.log_variance),
+            "scale_mean": torch.exp(0.5 * self.scale_log_variance),
+        }
+        if self.bias_log_variance is not None:
+            found["bias"] = torch.exp(0.5 * self.bias_log_variance)
+        return found
 
     @torch.no_grad()
     def expected_scales(self) -> Tensor:
