@@ -48,14 +48,15 @@ def test_a_folder_of_recipes_has_rows_and_targets(
     (folder / "nn.yaml").write_text(
         "recipe: classifier\nnetwork: lenet-300-100\ntrain: {epochs: 2, batch: 30}\n"
     )
+    (folder / "variants.yaml").write_text("fnp-9: {recipe: fnp.yaml, set: [references=9]}\n")
     main(folder, ["--samples", "5", "--count", "30"])
     document = json.loads((folder / "results.json").read_text())
-    assert [row["recipe"] for row in document["detection"]] == ["fnp", "nn"]
+    assert [row["recipe"] for row in document["detection"]] == ["fnp", "fnp-9", "nn"]
     for row in document["detection"]:
         assert set(row["sets"]) == set(tasks_module.OUTLIERS["mnist"])
         assert 0 <= row["auroc_percent"] <= 100
     assert len(document["targets"]) == 2
-    with pytest.raises(ConfigError, match="recipe: 'none' is not one of fnp, nn"):
+    with pytest.raises(ConfigError, match="recipe: 'none' is not one of fnp, nn, fnp-9"):
         main(folder, ["--recipe", "none"])
     tasks_module._read_task.cache_clear()
 

@@ -2,7 +2,11 @@
 
 A folder has recipes of kind "process" or "classifier" (one network, a posterior of one draw). Each
 is trained with every seed, then its predictions for the test set and for all outliers of its task
-are compared.
+are compared. A file `variants.yaml` makes further rows out of recipes with changed settings:
+
+```yaml
+fnp-50: {recipe: ../functions/fnp.yaml, set: [references=50]}
+```
 
 Source: Louizos 5.4, tables 6, 7 and 13 to 15.
 """
@@ -35,6 +39,8 @@ Trained = ProcessRecipe | ClassifierRecipe
 
 OUTLIER_COUNT = 10_000
 """Most pictures of a set."""
+
+VARIANTS = "variants.yaml"
 
 SOURCE = {"fnp": (0.7, 99.8), "fnp-plus": (0.7, 99.9)}
 """Error in percent and average AUROC in percent of MNIST in Louizos, table 6, by recipe."""
@@ -111,12 +117,13 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     chosen = parser.parse_args(arguments)
     started = time.time()
-    names = sorted(path.stem for path in folder.glob("*.yaml"))
-    if chosen.recipe and chosen.recipe not in names:
-        raise ConfigError(f"recipe: '{chosen.recipe}' is not one of {', '.join(names)}")
-    for name in [chosen.recipe] if chosen.recipe else names:
+    variants = read_variants(folder)
+    if chosen.recipe and chosen.recipe not in variants:
+        raise ConfigError(f"recipe: '{chosen.recipe}' is not one of {', '.join(variants)}")
+    for name in [chosen.recipe] if chosen.recipe else variants:
+        path, changes = variants[name]
         for seed in chosen.seeds:
-            recipe = _read(folder / f"{name}.yaml", chosen.set, seed, chosen.runs / name)
+            recipe = _read(path, [*changes, *chosen.set], seed, chosen.runs / name)
             result = complete(recipe)
             found = detect(recipe.trained().eval(), recipe.data, chosen.samples, chosen.count)
             row = {
@@ -128,6 +135,22 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> None:
             command = f"python {folder.as_posix()}/run.py --seeds {seed}"
             run = describe_run(command, started, folder.resolve().parents[2], seeds=chosen.seeds)
             write_row(folder, row, run)
+
+
+def read_variants(folder: Path) -> dict[str, tuple[Path, list[str]]]:
+    """Recipe and changed settings of every row: the folder's recipes, then its variants.
+
+    Raises:
+        ConfigError: a variant that is not written as the module's docstring shows.
+    """
+    paths = sorted(path for path in folder.glob("*.yaml") if path.name != VARIANTS)
+    found: dict[str, tuple[Path, list[str]]] = {path.stem: (path, []) for path in paths}
+    if (folder / VARIANTS).exists():
+        for name, variant in read_config(folder / VARIANTS).items():
+            if not isinstance(variant, dict) or set(variant) != {"recipe", "set"}:
+                raise ConfigError(f"{VARIANTS}: {name}: give a recipe and what to set")
+            found[str(name)] = (folder / variant["recipe"], list(map(str, variant["set"])))
+    return found
 
 
 def _read(path: Path, changes: Sequence[str], seed: int, runs: Path) -> Trained:
