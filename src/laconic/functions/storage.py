@@ -19,7 +19,7 @@ PROCESSES: dict[str, type[FNP] | type[NP]] = {"fnp": FNP, "np": NP}
 INPUTS, TARGETS = "reference_inputs", "reference_targets"
 
 
-def save(process: FNP | NP, path: Path) -> None:
+def save(process: FNP | NP, path: str | Path) -> None:
     """Write a process: its weights, its reference set, its settings.
 
     Args:
@@ -31,10 +31,10 @@ def save(process: FNP | NP, path: Path) -> None:
     if not process.reference_targets.is_floating_point():
         settings["classes"] = process.likelihood.outputs
     meta = {"format": FORMAT, "process": name, "settings": settings}
-    checkpoints.save(path, process.state_dict(), meta)
+    checkpoints.save(Path(path), process.state_dict(), meta)
 
 
-def load(path: Path, torso: nn.Module) -> FNP | NP:
+def load(path: str | Path, torso: nn.Module) -> FNP | NP:
     """Read a process in evaluation mode.
 
     Args:
@@ -46,7 +46,7 @@ def load(path: Path, torso: nn.Module) -> FNP | NP:
         ConfigError: the file is missing or damaged.
         InputError: it holds something else, or its torso has another architecture.
     """
-    tensors, meta = checkpoints.load(path)
+    tensors, meta = checkpoints.load(Path(path))
     if meta.get("format") != FORMAT or meta.get("process") not in PROCESSES:
         raise InputError(f"{path}: holds no process; `laconic.functions.save` writes one")
     references = (tensors[INPUTS], tensors[TARGETS])

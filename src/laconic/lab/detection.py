@@ -25,12 +25,11 @@ from torch import Tensor, nn
 
 from laconic.distributions.prediction import Prediction
 from laconic.errors import ConfigError
-from laconic.evaluation.report.provenance import describe_run
 from laconic.lab.recipes import read_recipe
 from laconic.lab.recipes.classifier import ClassifierRecipe
 from laconic.lab.recipes.functions import BATCH, ProcessRecipe
 from laconic.lab.runs import complete
-from laconic.lab.table import on_lines
+from laconic.lab.table import experiment_run, on_lines
 from laconic.lab.tasks import OUTLIERS, outliers, task
 from laconic.training.config import read_config
 from laconic.weights.prediction import predict
@@ -132,9 +131,8 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> None:
                 "train_seconds": result["train_seconds"],
             }  # fmt: skip
             print({key: value for key, value in row.items() if key != "sets"}, flush=True)
-            command = f"python {folder.as_posix()}/run.py --seeds {seed}"
-            run = describe_run(command, started, folder.resolve().parents[2], seeds=chosen.seeds)
-            write_row(folder, row, run)
+            options = f"--recipe {name} --seeds {seed}"
+            write_row(folder, row, experiment_run(folder, options, started))
 
 
 def read_variants(folder: Path) -> dict[str, tuple[Path, list[str]]]:

@@ -33,12 +33,11 @@ from laconic.evaluation.labels.codes import (
     encode_with_weights,
 )
 from laconic.evaluation.report.figures import COLOURS, save_figure
-from laconic.evaluation.report.provenance import describe_run
 from laconic.lab.recipes import read_recipe
 from laconic.lab.recipes.classifier import ClassifierRecipe, Stage, training_parts
 from laconic.lab.recipes.weights import FILE, WeightsRecipe
 from laconic.lab.runs import complete
-from laconic.lab.table import on_lines
+from laconic.lab.table import experiment_run, on_lines
 from laconic.lab.tasks import NETWORKS, task
 from laconic.training.classification import ClassifierLoss, LabelledBatches
 from laconic.training.config import build, read_config
@@ -82,7 +81,7 @@ class LabelsConfig:
     network: str = "lenet-300-100"
     data: str = "mnist"
     classes: int = 10
-    tolerances: Sequence[float] = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+    tolerances: Sequence[float] = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
     blocks: Blocks = field(default_factory=Blocks)
     train: Stage = field(default_factory=Stage)
     seed: int = 0
@@ -146,9 +145,7 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> None:
             raise ConfigError(f"code: '{code}' is not one of {', '.join([*recipes, BLOCKWISE])}")
         row = measure(folder, config, code, chosen.labels, chosen.runs)
         print(row, flush=True)
-        command = f"python {folder.as_posix()}/run.py --labels {chosen.labels}"
-        repository = folder.resolve().parents[2]
-        write_row(folder, row, describe_run(command, started, repository, seeds=[config.seed]))
+        write_row(folder, row, experiment_run(folder, f"--labels {chosen.labels}", started))
 
 
 def measure(
@@ -223,7 +220,13 @@ def sizes(data: bytes) -> dict[str, int | float]:
 
 
 def write_row(folder: Path, row: dict[str, Any], run: dict[str, Any]) -> None:
-    """Put a row into the folder's results.json, and draw its figure."""
+    """Put a row into the folder's results.json, and draw its figure.
+
+    Args:
+        folder: of the experiment.
+        row: replaces one of the same code and number of labels.
+        run: command, commit, machine.
+    """
     path = folder / "results.json"
     document = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     key = (row["code"], row["labels"])

@@ -150,6 +150,21 @@ def merged(older: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]]) -> l
     return found
 
 
+def experiment_run(folder: Path, options: str, started: float) -> dict[str, Any]:
+    """The facts of a run of an experiment's `run.py`.
+
+    Args:
+        folder: of the experiment, somewhere below the repository's folder `experiments`.
+        options: of the command line.
+        started: `time.time()` at the start.
+    """
+    place = folder.resolve()
+    above = [parent.name for parent in place.parents]
+    repository = place.parents[above.index("experiments") + 1] if "experiments" in above else place
+    shown = place.relative_to(repository).as_posix()
+    return describe_run(f"python {shown}/run.py {options}".strip(), started, repository)
+
+
 def on_lines(document: dict[str, Any]) -> str:
     """JSON with a line for every entry, and one for every list of plain numbers."""
     lists = re.compile(r"\[[^][{}]*\]")

@@ -20,12 +20,11 @@ from torch.nn import functional
 from laconic.distributions.prediction import RegressionPrediction
 from laconic.evaluation.functions.bands import Panels, draw_bands
 from laconic.evaluation.report.figures import save_figure
-from laconic.evaluation.report.provenance import describe_run
 from laconic.functions import GaussianProcess
 from laconic.lab.recipes.classifier import Stage, training_parts
 from laconic.lab.recipes.functions import ProcessRecipe
 from laconic.lab.runs import complete
-from laconic.lab.table import on_lines
+from laconic.lab.table import experiment_run, on_lines
 from laconic.lab.tasks import Data, task
 from laconic.training.classification import LabelledBatches
 from laconic.training.config import read_config
@@ -184,9 +183,7 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> None:
         sheets.append(sheet)
         rows += found
     save_figure(draw_bands(sheets), folder / "bands")
-    run = describe_run(
-        f"python {folder.as_posix()}/run.py", started, folder.resolve().parents[2], seeds=[0]
-    )
+    run = experiment_run(folder, "", started)
     title = "Toy regressions under distributions over functions"
     text = on_lines({"title": title, "run": run, "toys": rows})
     (folder / "results.json").write_text(text, encoding="utf-8")

@@ -107,7 +107,7 @@ def test_a_process_is_saved_and_loaded_without_pickle(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
     process = FNP(torso_of(net), (torch.randn(6, 3), torch.arange(6) % 3), plus=True, classes=4)
-    save(process, tmp_path / "p.safetensors")
+    save(process, str(tmp_path / "p.safetensors"))
     assert (tmp_path / "p.safetensors").read_bytes()[8:9] == b"{"
     loaded = load(tmp_path / "p.safetensors", torso_of(net))
     x = torch.randn(4, 3)
