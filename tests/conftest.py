@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from laconic.codecs.lossless.core import DTYPES, Chain, Costs, EncodedGroup, Samples, Tick, silent
 from laconic.coding.random import SharedRandomness
@@ -35,6 +36,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help=f"measure the tests that run, and list those of {SLOW_SECONDS} s or more in "
         f"{SLOW_TESTS.name}; compiled code must be in its cache already",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The quick tests draw fewer examples, where a test does not say how many it needs."""
+    settings.register_profile("fast", max_examples=25, deadline=None)
+    if config.option.markexpr == "not slow":
+        settings.load_profile("fast")
 
 
 def processor_seconds() -> float:
