@@ -6,6 +6,7 @@ from queue import SimpleQueue
 from typing import ClassVar, Self, final
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Normal
@@ -28,6 +29,12 @@ def _segment(state_bits: int) -> int:
 
 _MAX_WIDTH = 8
 """Most bits of one step."""
+
+_PIECE = 4096
+"""States searched at once: their scores and candidates, 16 KiB each, fit the nearest cache."""
+
+Pointers = NDArray[np.uint8]
+"""Which of the ways into each group of states is the best one."""
 
 
 @dataclass(frozen=True)
@@ -107,78 +114,177 @@ def _steps(rates: IntArray, limit: int) -> tuple[IntArray, IntArray]:
     return first[: step + 1], widths[:step]
 
 
-@compiled(fastmath=True)
-def _expand(score: FloatArray, best: FloatArray, weight: FloatArray, width: int) -> None:
-    """Every group leads to 2^width states; unrolled by two and four, it is 4 times as fast."""
-    groups = best.size
-    top = best[0]  # any common offset keeps the scores small
+@njit()
+def _aligned(size: int) -> FloatArray:
+    """An empty array that begins with a line of the cache: vectors never cross one then."""
+    room = np.empty(size + 16, np.float32)
+    begin = -(room.ctypes.data >> 2) & 15
+    return room[begin : begin + size]
+
+
+@njit(fastmath=True)
+def _best_of_two(score: FloatArray, best: FloatArray, back: Pointers, at: int, groups: int) -> None:
+    """The better of the two ways into each group from `at` on, and which it is."""
+    n = best.size
+    a, b = score[at : at + n], score[groups + at : groups + at + n]
+    for g in range(n):
+        best[g] = max(a[g], b[g])
+        back[g] = np.uint8(b[g] > a[g])
+
+
+@njit(fastmath=True)
+def _best_of_four(
+    score: FloatArray, best: FloatArray, back: Pointers, at: int, groups: int
+) -> None:
+    """The same of four ways: a tree of maxima, so that the loop has no branches."""
+    n = best.size
+    a, b = score[at : at + n], score[groups + at : groups + at + n]
+    c, d = (
+        score[2 * groups + at : 2 * groups + at + n],
+        score[3 * groups + at : 3 * groups + at + n],
+    )
+    for g in range(n):
+        left, right = max(a[g], b[g]), max(c[g], d[g])
+        i, j = np.int32(b[g] > a[g]), np.int32(d[g] > c[g]) + np.int32(2)
+        best[g] = max(left, right)
+        back[g] = np.uint8(j if right > left else i)
+
+
+@njit(fastmath=True)
+def _best_of_eight(
+    score: FloatArray, best: FloatArray, back: Pointers, at: int, groups: int
+) -> None:
+    """The same of eight ways."""
+    n = best.size
+    a, b = score[at : at + n], score[groups + at : groups + at + n]
+    c, d = (
+        score[2 * groups + at : 2 * groups + at + n],
+        score[3 * groups + at : 3 * groups + at + n],
+    )
+    at += 4 * groups
+    e, f = score[at : at + n], score[groups + at : groups + at + n]
+    u, v = (
+        score[2 * groups + at : 2 * groups + at + n],
+        score[3 * groups + at : 3 * groups + at + n],
+    )
+    for g in range(n):
+        p, q, r, s = max(a[g], b[g]), max(c[g], d[g]), max(e[g], f[g]), max(u[g], v[g])
+        i, j = np.int32(b[g] > a[g]), np.int32(d[g] > c[g]) + np.int32(2)
+        k, m = np.int32(f[g] > e[g]) + np.int32(4), np.int32(v[g] > u[g]) + np.int32(6)
+        left, right = max(p, q), max(r, s)
+        i, k = j if q > p else i, m if s > r else k
+        best[g] = max(left, right)
+        back[g] = np.uint8(k if right > left else i)
+
+
+@njit(fastmath=True)
+def _choose(
+    score: FloatArray, best: FloatArray, back: Pointers, at: int, groups: int, width: int
+) -> None:
+    """The best of the 2^width ways into each group from `at` on."""
     if width == 1:
-        for g in range(groups):
-            v = best[g] - top
-            score[2 * g] = v + weight[2 * g]
-            score[2 * g + 1] = v + weight[2 * g + 1]
+        _best_of_two(score, best, back, at, groups)
     elif width == 2:
-        for g in range(groups):
-            v = best[g] - top
-            score[4 * g] = v + weight[4 * g]
-            score[4 * g + 1] = v + weight[4 * g + 1]
-            score[4 * g + 2] = v + weight[4 * g + 2]
-            score[4 * g + 3] = v + weight[4 * g + 3]
+        _best_of_four(score, best, back, at, groups)
     else:
-        for g in range(groups):
-            v = best[g] - top
-            for h in range(g << width - 2, g + 1 << width - 2):
-                score[4 * h] = v + weight[4 * h]
-                score[4 * h + 1] = v + weight[4 * h + 1]
-                score[4 * h + 2] = v + weight[4 * h + 2]
-                score[4 * h + 3] = v + weight[4 * h + 3]
+        _best_of_eight(score, best, back, at, groups)
+        rival, which = np.empty_like(best), np.empty_like(back)
+        for first in range(8, 1 << width, 8):
+            _best_of_eight(score, rival, which, first * groups + at, groups)
+            for g in range(best.size):
+                better = rival[g] > best[g]
+                best[g] = rival[g] if better else best[g]
+                back[g] = which[g] + np.uint8(first) if better else back[g]
 
 
-@compiled(fastmath=True)
-def _advance(
+@njit(fastmath=True)
+def _expand(
     score: FloatArray,
     best: FloatArray,
-    back: NDArray[np.uint8],
-    weight: FloatArray,
+    column: FloatArray,
+    a: np.float32,
+    h: np.float32,
     width: int,
 ) -> None:
-    """One step of Viterbi: the best of the 2^width ways into each state, plus its weight."""
-    groups = score.size >> width
-    low, high = score[:groups], score[groups : 2 * groups]
-    for g in range(groups):
-        better = high[g] > low[g]
-        best[g] = high[g] if better else low[g]
-        back[g] = np.uint8(better)
-    for j in range(2, 1 << width):
-        rival = score[j * groups : (j + 1) * groups]
-        for g in range(groups):
-            better = rival[g] > best[g]
-            best[g] = rival[g] if better else best[g]
-            back[g] = np.uint8(j) if better else back[g]
-    _expand(score, best[:groups], weight, width)
+    """Every group leads to 2^width states, each with the weight of its candidate; unrolled."""
+    if width == 1:
+        for g in range(best.size):
+            u, v = column[2 * g], column[2 * g + 1]
+            score[2 * g] = best[g] + (a - h * u) * u
+            score[2 * g + 1] = best[g] + (a - h * v) * v
+        return
+    if width == 2:
+        for g in range(best.size):
+            t, u, v, w = column[4 * g], column[4 * g + 1], column[4 * g + 2], column[4 * g + 3]
+            score[4 * g] = best[g] + (a - h * t) * t
+            score[4 * g + 1] = best[g] + (a - h * u) * u
+            score[4 * g + 2] = best[g] + (a - h * v) * v
+            score[4 * g + 3] = best[g] + (a - h * w) * w
+        return
+    for g in range(best.size):
+        for k in range(g << width - 3, g + 1 << width - 3):
+            score[8 * k] = score[8 * k + 1] = score[8 * k + 2] = score[8 * k + 3] = best[g]
+            score[8 * k + 4] = score[8 * k + 5] = score[8 * k + 6] = score[8 * k + 7] = best[g]
+    for k in range(score.size):
+        score[k] += (a - h * column[k]) * column[k]
 
 
-@compiled(fastmath=True)
+@njit(fastmath=True)
 def _weigh(
-    weight: FloatArray,
+    score: FloatArray,
     linear: FloatArray,
     half: FloatArray,
     starts: IntArray,
     book: FloatArray,
 ) -> None:
-    """Log q/p of every state's candidate, over the dimensions of one step."""
-    weight[:] = 0
-    for d in range(linear.size):
+    """Add log q/p of every state's candidate, over more dimensions of a step."""
+    n, pairs = score.size, linear.size // 2
+    for d in range(0, 2 * pairs, 2):
+        a, h, b, g = linear[d], half[d], linear[d + 1], half[d + 1]
+        one, other = book[starts[d] : starts[d] + n], book[starts[d + 1] : starts[d + 1] + n]
+        for s in range(n):
+            score[s] += (a - h * one[s]) * one[s] + (b - g * other[s]) * other[s]
+    for d in range(2 * pairs, linear.size):
         a, h = linear[d], half[d]
-        column = book[starts[d] : starts[d] + weight.size]
-        for s in range(weight.size):
-            weight[s] += (a - h * column[s]) * column[s]
+        last = book[starts[d] : starts[d] + n]
+        for s in range(n):
+            score[s] += (a - h * last[s]) * last[s]
+
+
+@njit(fastmath=True)
+def _step(
+    new: FloatArray,
+    score: FloatArray,
+    best: FloatArray,
+    back: Pointers,
+    linear: FloatArray,
+    half: FloatArray,
+    starts: IntArray,
+    book: FloatArray,
+    width: int,
+) -> None:
+    """One step of Viterbi, by pieces of `_PIECE` states that stay in the nearest cache."""
+    piece = min(score.size, _PIECE)
+    groups, count = score.size >> width, piece >> width
+    offset = np.float32(0)
+    for begin in range(0, score.size, piece):
+        at, part = begin >> width, best[:count]
+        _choose(score, part, back[at : at + count], at, groups, width)
+        if begin == 0:
+            offset = part[0]  # Any common offset keeps the scores small.
+        for g in range(count):
+            part[g] -= offset
+        states = new[begin : begin + piece]
+        first = starts[0] + begin
+        _expand(states, part, book[first : first + piece], linear[0], half[0], width)
+        if linear.size > 1:
+            _weigh(states, linear[1:], half[1:], starts[1:] + begin, book)
 
 
 @compiled(fastmath=True, nogil=True)
 def _search_segment(
     states: IntArray,
-    back: NDArray[np.uint8],
+    back: Pointers,
     linear: FloatArray,
     half: FloatArray,
     starts: IntArray,
@@ -192,14 +298,14 @@ def _search_segment(
     `back` is room for `(steps, 2^(state_bits - 1))` pointers.
     """
     size = 1 << state_bits
-    score = np.full(size, np.float32(-1e30), np.float32)
+    score, new, best = _aligned(size), _aligned(size), _aligned(min(size, _PIECE) // 2)
+    score[:] = np.float32(-1e30)
     score[0] = 0
-    best, weight = np.empty(size, np.float32), np.empty(size, np.float32)
     for t in range(widths.size):
         a, b, width = first[t], first[t + 1], widths[t]
         aligned = starts[a:b] >> width << width
-        _weigh(weight, linear[a:b], half[a:b], aligned, normals[width - 1])
-        _advance(score, best, back[t], weight, width)
+        _step(new, score, best, back[t], linear[a:b], half[a:b], aligned, normals[width - 1], width)
+        score, new = new, score
     state = np.int64(np.argmax(score))
     for t in range(widths.size - 1, -1, -1):
         states[t] = state
@@ -218,7 +324,7 @@ def _search(
     states = np.zeros(schedule.widths.size, np.int64)
     length = _segment(state_bits)
     # Reused: allocating memory of this size takes as long as the search itself.
-    buffers: SimpleQueue[NDArray[np.uint8]] = SimpleQueue()
+    buffers: SimpleQueue[Pointers] = SimpleQueue()
     for _ in range(thread_count()):
         buffers.put(np.empty((min(length, states.size), 1 << state_bits - 1), np.uint8))
 
