@@ -84,8 +84,10 @@ class CoderSuite(ABC):
 
     def test_round_trip_over_shapes(self) -> None:
         """Any shape, the empty and the single element among them."""
-        for shape in [(0,), (1,), (), (7,), (1, 3, 5, 9), (2, 4, 16, 16), (0, 3, 2, 2), (70000,)]:
+        for shape in [(0,), (1,), (), (7,), (1, 3, 5, 9), (2, 4, 16, 16), (0, 3, 2, 2)]:
             check_round_trip(self.make(), *ladder_pair(shape))
+        # More than 2^16 dimensions, at low rates: coders that search need seconds for high ones.
+        check_round_trip(self.make(), *ladder_pair((70000,), gain=0.01))
 
     def test_priors_that_say_what_they_expect(self) -> None:
         """A `RatedNormal` over shapes, whether the coder uses its rates or not; never for worse."""
