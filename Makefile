@@ -19,11 +19,11 @@ INSTALLED_DEV := $(VENV)/.installed-dev
 PYTEST = -m pytest -n $(WORKERS) --dist loadfile
 OLDEST := .venv-oldest
 # Where our code meets its dependencies: files, tables, tensors, compiled loops, models, training, commands.
-OLDEST_TESTS := $(addprefix tests/, container data distributions metrics networks coding/test_random.py \
-  coding/test_integer_tables.py coding/queue coding/stack coding/tensors codecs/image/test_codec.py \
-  codecs/lossless/test_golden.py codecs/network/test_codec.py models/test_vae.py training/test_loop.py \
-  weights/test_layers.py weights/test_convert.py weights/pruning/test_smaller.py trials/test_weightfiles.py \
-  evaluation/anchors evaluation/report lab/test_contract.py cli test_api.py test_compiled.py)
+OLDEST_TESTS := $(addprefix tests/, container data distributions metrics networks training/test_loop.py lab/test_contract.py \
+  weights/test_layers.py weights/test_convert.py trials/test_weightfiles.py evaluation/report \
+  evaluation/anchors test_compiled.py cli/test_tables.py cli/test_weights_commands.py \
+  codecs/lossless/test_golden.py codecs/network/test_codec.py coding/test_random.py coding/queue \
+  coding/stack models/test_vae.py weights/pruning/test_smaller.py test_api.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev chromium demo test test-fast test-oldest slow-tests smoke lint types imports
