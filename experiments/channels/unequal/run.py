@@ -21,9 +21,8 @@ from laconic.data.datasets import data_root
 from laconic.data.folders import list_images, load_rgb
 from laconic.evaluation.channels import unequal
 from laconic.evaluation.report.provenance import describe_run
-from laconic.loading import decoding
 from laconic.metrics.images import psnr
-from laconic.pretrained import load
+from laconic.pretrained import decoding, load
 
 HERE = Path(__file__).resolve().parent
 DESIGN_DB, PROTECTION_DB, SAMPLES_PER_USE, LEVEL = 10.0, 4.0, 12, 1

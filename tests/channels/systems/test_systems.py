@@ -145,7 +145,7 @@ def test_more_bands_are_sent_in_order() -> None:
     torch.testing.assert_close(y.reshape(3, 3, 4).square().mean(2), torch.ones(3, 3))
     assert made.transmit_bands(x, 1).shape == x.shape
     assert made.receipt.budget.capacity_bits == pytest.approx(
-        made.inner.capacity_bits * made.limited.mean_bands / 3
+        made.inner.capacity_bits * made.channel.mean_bands / 3
     )
 
 

@@ -38,6 +38,9 @@ class BandParts:
 class BandSystem(System):
     """A joint system whose codeword passes in part.
 
+    Attributes:
+        channel: the bandwidth-limited channel; it holds the prior.
+
     Args:
         parts: the networks.
         inner: the channel that passed bands go through.
@@ -45,6 +48,8 @@ class BandSystem(System):
         beta: see `System`.
         marginal: whether the loss sums over all B; else it draws one B for each picture.
     """
+
+    channel: BandwidthLimited
 
     def __init__(
         self,
@@ -55,10 +60,23 @@ class BandSystem(System):
         marginal: bool = False,
     ) -> None:
         super().__init__()
-        self.encoder, self.decoder, self.prior = parts.encoder, parts.decoder, parts.prior
-        self.inner, self.marginal, self.beta = inner, marginal, check_beta(beta)
-        self.limited = BandwidthLimited(inner, shares, parts.prior)
-        self.channel = self.limited
+        self.encoder, self.decoder = parts.encoder, parts.decoder
+        self.marginal, self.beta = marginal, check_beta(beta)
+        self.channel = BandwidthLimited(inner, shares, parts.prior)
+
+    @property
+    def prior(self) -> BandPrior:
+        """The prior over received codewords, which the channel fills lost bands with."""
+        prior = self.channel.prior
+        assert isinstance(prior, BandPrior)
+        return prior
+
+    @property
+    def inner(self) -> NoisyChannel:
+        """The channel that passed bands go through."""
+        inner = self.channel.inner
+        assert isinstance(inner, NoisyChannel)
+        return inner
 
     @property
     def numbers(self) -> int:
@@ -81,7 +99,7 @@ class BandSystem(System):
 
     def encode(self, x: Tensor) -> Tensor:
         """The mean of the code, every band of power 1."""
-        return self.limited.prepare(self._code(x).mean)
+        return self.channel.prepare(self._code(x).mean)
 
     def decode(self, z: Tensor) -> Tensor:
         """Pictures; auxiliary latents are drawn from their prior."""
@@ -92,7 +110,7 @@ class BandSystem(System):
     def transmit_bands(self, x: Tensor, passed: int) -> Tensor:
         """Pictures of which the first `passed` bands arrive."""
         counts = torch.full((len(x),), passed, device=x.device)
-        received = self.limited.transmit_bands(self.encode(x), counts)
+        received = self.channel.transmit_bands(self.encode(x), counts)
         return self.decode(received.signal).clamp(0, 1)
 
     def _code(self, x: Tensor) -> Code:
@@ -101,7 +119,7 @@ class BandSystem(System):
 
     def _bandwidths(self, count: int, device: torch.device) -> list[tuple[float, Tensor]]:
         """Weights and numbers of bands that the loss sums over."""
-        shares = self.limited.shares
+        shares = self.channel.shares
         if not self.marginal:
             law = torch.tensor(shares, device=device)
             return [(1.0, torch.multinomial(law, count, replacement=True))]

@@ -180,7 +180,7 @@ class ChannelsRecipe(Recipe):
 def _bandwidths(system: System) -> list[int | None]:
     """Numbers of bands to measure at; None where the channel has no bands."""
     if isinstance(system, BandSystem):
-        return list(range(1, system.limited.bands + 1))
+        return list(range(1, system.channel.bands + 1))
     return [None]
 
 
