@@ -23,6 +23,7 @@ from laconic.cli import (
     shrink,
     train,
     transmit,
+    uncertainty,
 )
 from laconic.cli.common import INTERRUPTED, Group, refusal, report
 from laconic.cli.imaging import fsc, reconstruct, simulate
@@ -61,6 +62,7 @@ app.command("shrink")(shrink.shrink)
 app.command("expand")(shrink.expand)
 app.command("train")(train.train)
 app.add_typer(rd.app, name="rd")
+app.add_typer(uncertainty.app, name="uncertainty")
 app.add_typer(channels.app, name="channels")
 app.command("transmit")(transmit.transmit)
 app.command("simulate")(simulate.simulate)

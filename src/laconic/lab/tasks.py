@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from laconic.data.cifar import load_cifar
@@ -15,17 +16,24 @@ from laconic.data.outliers import CIFAR, MNIST, load_outliers
 from laconic.data.toys import TOYS
 from laconic.errors import ConfigError, InputError
 from laconic.networks.lenet import lenet_5_caffe, lenet_300_100
+from laconic.networks.perceptron import perceptron
 from laconic.networks.resnet import ResNet
 from laconic.training.augmentation import shift, shift_and_mirror
 from laconic.training.classification import Augment
 
 CIFAR_PACKS = ("jpeg_train49k.npz", "jpeg_test8k.npz")
 
+HIDDEN_FROM = 5
+"""First class of CIFAR-10 that `cifar5` hides."""
+
 NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     "lenet-300-100": lenet_300_100,
     "lenet-5-caffe": lenet_5_caffe,
     "lenet-5-32-64": lambda: lenet_5_caffe((32, 64), 512),
+    "lenet-192": lambda: lenet_5_caffe((192, 192), 1000, 3, 32, 5),
     "resnet-20": ResNet,
+    "mlp-2x400": lambda: perceptron((400, 400)),
+    "mlp-3x750": lambda: perceptron((750, 750, 750)),
     "mlp-100": lambda: nn.Sequential(nn.Linear(1, 100), nn.ReLU(), nn.Linear(100, 1)),
 }
 """By the name in recipes."""
@@ -110,10 +118,37 @@ def load_toy(name: str, root: Path) -> Data:
     )  # fmt: skip
 
 
+def load_first_classes_task(root: Path) -> Data:
+    """The first five classes of CIFAR-10.  Source: Louizos 4.4.1, where the others are hidden."""
+    data = load_cifar_task(root)
+    train, test = data.labels < HIDDEN_FROM, data.test_labels < HIDDEN_FROM
+    return replace(
+        data,
+        inputs=data.inputs[train],
+        labels=data.labels[train],
+        test_inputs=data.test_inputs[test],
+        test_labels=data.test_labels[test],
+    )
+
+
+def with_random_labels(load: Callable[[Path], Data], root: Path) -> Data:
+    """A task whose training labels say nothing: they are permuted, always in the same way.
+
+    Source: Louizos 4.5; Zhang et al. 2017.
+    """
+    data = load(root)
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(data.labels), generator=generator)
+    return replace(data, labels=data.labels[order])
+
+
 TASKS: Mapping[str, Callable[[Path], Data]] = {
     "mnist": load_digits_task,
     "mnist-shifted": load_shifted_digits_task,
     "cifar10": load_cifar_task,
+    "cifar5": load_first_classes_task,
+    "mnist-random-labels": partial(with_random_labels, load_digits_task),
+    "cifar5-random-labels": partial(with_random_labels, load_first_classes_task),
     "toy-gaps": partial(load_toy, "gaps"),
     "toy-cubic": partial(load_toy, "cubic"),
 }
@@ -124,6 +159,7 @@ OUTLIERS: Mapping[str, tuple[str, ...]] = {
     "mnist": MNIST,
     "mnist-shifted": MNIST,
     "cifar10": CIFAR,
+    "cifar5": CIFAR,
 }
 """Sets that a task's classifiers should be uncertain on, of `laconic.data.outliers`."""
 

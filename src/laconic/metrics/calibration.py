@@ -83,8 +83,8 @@ def reliability(
     place = (confidence * bins).long().clamp_max(bins - 1)
     count = torch.bincount(place, minlength=bins)
     filled = count.clamp_min(1)
-    sums = (torch.bincount(place, values, bins) / filled for values in (confidence, right))
-    return Reliability(*sums, count)
+    means = [torch.bincount(place, values, bins) / filled for values in (confidence, right)]
+    return Reliability(means[0], means[1], count)
 
 
 def interval_coverage(low: Tensor, high: Tensor, values: Tensor) -> float:

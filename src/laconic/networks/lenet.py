@@ -21,27 +21,36 @@ def lenet_300_100() -> nn.Sequential:
     return nn.Sequential(OrderedDict(layers))
 
 
-def lenet_5_caffe(filters: tuple[int, int] = (20, 50), hidden: int = 500) -> nn.Sequential:
+def lenet_5_caffe(
+    filters: tuple[int, int] = (20, 50),
+    hidden: int = 500,
+    channels: int = 1,
+    side: int = 28,
+    classes: int = 10,
+) -> nn.Sequential:
     """Two 5x5 convolutions with pooling, two linear layers; 431,080 parameters.
 
-    Takes `(batch, 1, 28, 28)`.
+    Takes `(batch, channels, side, side)`.
 
     Args:
         filters: channels of the convolutions; (32, 64) in the tables on relaxed quantisation.
         hidden: units of the hidden linear layer; 512 in those tables.
+        channels: of the pictures.
+        side: of the pictures, in pixels; a multiple of 4.
+        classes: outputs.
 
     Source: the LeNet-5 of Caffe; Louizos 6.4 and 8.4, Ullrich 3.4.
     """
     layers: list[tuple[str, nn.Module]] = [
-        ("conv1", nn.Conv2d(1, filters[0], 5)),
+        ("conv1", nn.Conv2d(channels, filters[0], 5)),
         ("relu1", nn.ReLU()),
         ("pool1", nn.MaxPool2d(2)),
         ("conv2", nn.Conv2d(filters[0], filters[1], 5)),
         ("relu2", nn.ReLU()),
         ("pool2", nn.MaxPool2d(2)),
         ("flatten", nn.Flatten()),
-        ("fc1", nn.Linear(16 * filters[1], hidden)),
+        ("fc1", nn.Linear((side // 4 - 3) ** 2 * filters[1], hidden)),
         ("relu3", nn.ReLU()),
-        ("fc2", nn.Linear(hidden, 10)),
+        ("fc2", nn.Linear(hidden, classes)),
     ]
     return nn.Sequential(OrderedDict(layers))

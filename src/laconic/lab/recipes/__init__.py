@@ -14,6 +14,7 @@ RECIPES: Final[Mapping[str, str]] = {
     "process": "laconic.lab.recipes.functions.ProcessRecipe",
     "channels": "laconic.lab.recipes.channels.ChannelsRecipe",
     "photographs": "laconic.lab.recipes.photographs.PhotographsRecipe",
+    "uncertainty": "laconic.lab.recipes.uncertainty.UncertaintyRecipe",
 }
 """Every recipe's class by what the key `recipe` of a YAML file says; imported when it is read."""
 

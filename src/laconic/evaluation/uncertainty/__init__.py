@@ -1,0 +1,1 @@
+"""Predictive uncertainty of finished runs: measures, figures, and one HTML page."""
