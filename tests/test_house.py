@@ -23,7 +23,7 @@ from laconic.models.vae import VAE, VAEConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")])
-SLOW_PAGES = {"README.md", "tutorial.md", "weights.md"}
+SLOW_PAGES = {"README.md", "tutorial.md", "uncertainty.md", "weights.md"}
 """Pages whose examples compute for seconds."""
 FENCE = re.compile(r"(<!-- not run: .+? -->\n)?^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 MACHINE_PATH = re.compile(r"/(root|home/[a-z]\w*|work/(main|shared)|tmp/[a-z]\w*|opt/[a-z]\w*)\b")

@@ -16,7 +16,6 @@ from laconic.errors import ConfigError
 from laconic.lab import predictions
 from laconic.lab import tasks as tasks_module
 from laconic.lab.recipes.uncertainty import UncertaintyRecipe
-from laconic.lab.runs import complete
 from laconic.lab.tasks import Data
 
 RECIPE: dict[str, Any] = {
@@ -89,7 +88,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     ):
         recipe = UncertaintyRecipe.read({**RECIPE, **changes, "runs": str(tmp_path)})
         with pytest.raises(ConfigError, match=words):
-            complete(recipe)
+            recipe.training()
 
 
 def test_runs_without_predictions_are_refused(tmp_path: Path) -> None:
@@ -102,3 +101,13 @@ def test_runs_without_predictions_are_refused(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "damaged" in done.output
     assert not (tmp_path / "page.html").exists()
+
+
+def test_random_labels_are_the_same_labels_in_another_order() -> None:
+    x, y = torch.randn(100, 2), torch.arange(100) % 7
+    found = tasks_module.with_random_labels(lambda root: Data(x, y, x, y), Path())
+    assert torch.equal(found.labels.sort().values, y.sort().values)
+    assert not torch.equal(found.labels, y)
+    assert torch.equal(found.test_labels, y)
+    again = tasks_module.with_random_labels(lambda root: Data(x, y, x, y), Path())
+    assert torch.equal(again.labels, found.labels)
