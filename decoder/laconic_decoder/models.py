@@ -70,7 +70,8 @@ def find_weights(name: str, fingerprint: bytes, folders: Sequence[Path]) -> Weig
         if (folder / kept).is_file():
             return load_kept(folder / kept)
     for folder in folders:
-        for path in (folder / f"{name}.lac", folder / f"{name}.safetensors"):
+        names = (f"{name}.lac", f"{name}-{fingerprint.hex()}.lac", f"{name}.safetensors")
+        for path in (folder / one for one in names):
             data = path.read_bytes() if path.is_file() else b""
             if hashlib.sha256(data).digest()[:8] == fingerprint:
                 weights = decode_weights(path.suffix, data)

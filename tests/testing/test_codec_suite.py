@@ -54,7 +54,7 @@ class TestImage(CodecSuite):
         }
 
     def decoding(self) -> Decoding:
-        return Decoding(lambda name: LoadedModel(Pyramid(), "tiny", FINGERPRINT))
+        return Decoding(lambda written: LoadedModel(Pyramid(), "tiny", FINGERPRINT))
 
 
 class TestPhotographs(CodecSuite):
@@ -73,7 +73,9 @@ class TestPhotographs(CodecSuite):
         }
 
     def decoding(self) -> Decoding:
-        return Decoding(lambda name: LoadedModel(ladder(name), name, FINGERPRINT))
+        return Decoding(
+            lambda written: LoadedModel(ladder(written.name), written.name, FINGERPRINT)
+        )
 
 
 def _write_in_layers(name: str, picture: NDArray[np.uint8]) -> bytes:
@@ -116,7 +118,7 @@ class TestLossless(CodecSuite):
         }
 
     def decoding(self) -> Decoding:
-        return Decoding(lambda name: LoadedModel(model(), "tiny", FINGERPRINT))
+        return Decoding(lambda written: LoadedModel(model(), "tiny", FINGERPRINT))
 
 
 class TestNetwork(CodecSuite):

@@ -142,9 +142,9 @@ class LoadedModel:
         return ModelId.of(self.name, self.fingerprint)
 
 
-def no_model(name: str) -> LoadedModel:
+def no_model(written: ModelId) -> LoadedModel:
     """Raise `UnsupportedFileError`: no model can be loaded."""
-    raise UnsupportedFileError(f"the file needs the model {name!r}, and none is given")
+    raise UnsupportedFileError(f"the file needs the model {written.name!r}, and none is given")
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Decoding:
         progress: called with the parts done and the parts in all.
     """
 
-    load: Callable[[str], LoadedModel] = no_model
+    load: Callable[[ModelId], LoadedModel] = no_model
     dtype: str = "float32"
     threads: int | None = None
     progress: Progress = silent
@@ -169,7 +169,7 @@ class Decoding:
         Raises:
             UnsupportedFileError: it cannot be loaded, or the model of that name is another one.
         """
-        loaded = self.load(written.name)
+        loaded = self.load(written)
         written.check(loaded.id)
         return loaded
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laconic.arguments import PathLike, to_path
-from laconic.codecs.base import Decoding, LoadedModel
+from laconic.codecs.base import Decoding, LoadedModel, ModelId
 from laconic.errors import ConfigError, LaconicError, UnsupportedFileError
+from laconic.pretrained.registry import find_earlier
 from laconic.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -50,11 +51,11 @@ def load(name: str | Path = DEFAULT) -> Pretrained:
     return _load(str(name))
 
 
-def load_for(written: str, given: str | Path | None = None) -> Pretrained:
-    """The model that a file names.
+def load_for(written: ModelId, given: str | Path | None = None) -> Pretrained:
+    """The model that a file names: the present one of its name, or an earlier one.
 
     Args:
-        written: the name that was written into the file.
+        written: name and fingerprint in the file.
         given: name or path of a model to take instead.
 
     Raises:
@@ -63,16 +64,16 @@ def load_for(written: str, given: str | Path | None = None) -> Pretrained:
     """
     if given is not None:
         return load(given)
-    if not written.replace("-", "_").isidentifier():
+    if not written.name.replace("-", "_").isidentifier():
         raise UnsupportedFileError(
-            f"the file names the model {written!r}, which is no embedded model"
+            f"the file names the model {written.name!r}, which is no embedded model"
         )
     try:
-        return load(written)
+        return load(find_earlier(written) or written.name)
     except ConfigError as error:
         raise UnsupportedFileError(
-            f"the file was written with the model {written!r}, which this laconic does not have; "
-            "name the model's file"
+            f"the file was written with the model {written}, which this laconic does not have "
+            "(`laconic models` lists those it has); name the model's file by --model or model="
         ) from error
 
 
@@ -84,7 +85,7 @@ def decoding(
 ) -> Decoding:
     """How a file is decoded: with the model of this name or path, or the one that it names."""
 
-    def find(written: str) -> Pretrained:
+    def find(written: ModelId) -> Pretrained:
         return load_for(written, model_name(model))
 
     return Decoding(find, dtype, threads, progress or silent)
