@@ -56,7 +56,10 @@ def results_page(found: Mapping[Path, Mapping[str, Any]], root: Path) -> str:
     for path, document in found.items():
         parts.append(f"## {document.get('title', path.parent.name)}\n")
         parts.append(_run(document.get("run", document), path))
-        tables = (_targets(document), _comparisons(document), _shrunk([document]))
+        tables = (
+            _targets(document), _comparisons(document), _shrunk([document]), _codes(document),
+            _detection(document), _toys(document),
+        )  # fmt: skip
         parts += [block for block in tables if block]
         parts += [
             block
@@ -531,6 +534,52 @@ def _comparisons(document: Mapping[str, Any]) -> str:
         "pictures", "BD-quality, dB",
     )  # fmt: skip
     return f"BD-rates between {low:g} and {high:g} bits per pixel:\n\n{markdown_table(head, rows)}"
+
+
+def _codes(document: Mapping[str, Any]) -> str:
+    """Codes of labels, in bytes by part."""
+    rows = [
+        [
+            row["code"], f"{row['labels']:,}",
+            *(f"{row[f'{part}_bytes']:,}" for part in ("network", "labels", "header", "file")),
+            number(row["ratio"], 2), number(row["encode_seconds"], 0),
+            number(row["decode_seconds"], 0),
+        ]
+        for row in document.get("codes", [])
+    ]  # fmt: skip
+    head = (
+        "code", "labels", "network, bytes", "labels, bytes", "header, bytes", "file, bytes",
+        "times smaller than with all classes alike", "encode, s", "decode, s",
+    )  # fmt: skip
+    return markdown_table(head, rows) if rows else ""
+
+
+def _detection(document: Mapping[str, Any]) -> str:
+    """Error, entropy and AUROC of pictures of other sets."""
+    rows = []
+    for row in document.get("detection", []):
+        worst = min(row["sets"], key=lambda name: row["sets"][name]["auroc_percent"])
+        rows.append([
+            row["recipe"], str(row["seed"]), str(row["epochs"]), str(row["samples"]),
+            f"{row['count']:,}", number(row["error_percent"], 2), number(row["entropy_nats"], 3),
+            number(row["outlier_entropy_nats"], 2), number(row["auroc_percent"], 2),
+            f"{worst} {number(row['sets'][worst]['auroc_percent'], 2)}",
+        ])  # fmt: skip
+    head = (
+        "recipe", "seed", "epochs", "draws", "pictures of each set", "error, %", "entropy, nats",
+        "entropy of other sets, nats", "AUROC, mean over sets, %", "lowest AUROC, %",
+    )  # fmt: skip
+    return markdown_table(head, rows) if rows else ""
+
+
+def _toys(document: Mapping[str, Any]) -> str:
+    """Toy regressions, in units of standardised values."""
+    rows = [
+        [row["task"], row["model"], number(row["rmse"], 3), number(row["log_likelihood_nats"], 2)]
+        for row in document.get("toys", [])
+    ]
+    head = ("task", "model", "RMSE", "log-likelihood, nats")
+    return markdown_table(head, rows, words=2) if rows else ""
 
 
 def _lengths(document: Mapping[str, Any]) -> str:

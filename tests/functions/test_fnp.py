@@ -161,6 +161,7 @@ def mean_and_error(draws: Tensor) -> tuple[float, float]:
     return float(draws.mean()), float(draws.std()) / math.sqrt(len(draws))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_bound_is_that_of_enumeration(kind: dict[str, Any]) -> None:
     """Four standard errors, false alarm 6e-5 for each of two figures."""
@@ -178,6 +179,7 @@ def test_the_bound_is_that_of_enumeration(kind: dict[str, Any]) -> None:
         assert abs(mean - exact) < 4 * error + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_bound_is_below_the_evidence(kind: dict[str, Any]) -> None:
     """The evidence by the sum over all graphs and the integral over all latents."""
@@ -318,6 +320,7 @@ def test_training_has_finite_gradients_everywhere(kind: dict[str, Any]) -> None:
         assert parameter.grad.isfinite().all(), name
 
 
+@pytest.mark.slow
 def test_training_learns_two_classes() -> None:
     """And is more certain near its data than far away."""
     torch.manual_seed(0)

@@ -102,3 +102,25 @@ def test_coders_by_section(report: ModuleType) -> None:
     ):
         assert text in page
     assert "KL per block" not in page
+
+
+def test_codes_of_labels_and_other_sets_have_tables(report: ModuleType, tmp_path: Path) -> None:
+    code = {
+        "code": "prequential", "labels": 10000, "network_bytes": 0, "labels_bytes": 689,
+        "header_bytes": 59, "file_bytes": 748, "ratio": 5.551, "encode_seconds": 6.8,
+        "decode_seconds": 7.5,
+    }  # fmt: skip
+    sets = {"uniform": {"auroc_percent": 99.9}, "omniglot": {"auroc_percent": 91.25}}
+    row = {
+        "recipe": "fnp", "seed": 0, "epochs": 1, "samples": 20, "count": 2000,
+        "error_percent": 2.5, "entropy_nats": 0.1, "outlier_entropy_nats": 1.5,
+        "auroc_percent": 95.575, "sets": sets,
+    }  # fmt: skip
+    toy = {"task": "gaps", "model": "GP", "rmse": 0.1, "log_likelihood_nats": 0.5}
+    run = {"command": "python x"}
+    found = {Path("a/results.json"): {"run": run, "codes": [code], "detection": [row],
+                                      "toys": [toy]}}  # fmt: skip
+    page = report.results_page(found, tmp_path)
+    assert "| prequential | 10,000 | 0 | 689 | 59 | 748 | 5.55 | 7 | 8 |" in page
+    assert "| fnp | 0 | 1 | 20 | 2,000 | 2.50 | 0.100 | 1.50 | 95.58 | omniglot 91.25 |" in page
+    assert "| gaps | GP | 0.100 | 0.50 |" in page
