@@ -7,8 +7,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from laconic.distributions.prediction import Prediction, check_labels
-from laconic.errors import ConfigError
+from laconic.distributions.prediction import RegressionPrediction, check_labels
 from laconic.lab.tasks import OUTLIERS, Data, outliers, task
 from laconic.weights.prediction import predict
 
@@ -22,7 +21,7 @@ SHOWN = 10
 def collect(
     net: nn.Module, name: str, hold_out: int, samples: int, count: int
 ) -> dict[str, Tensor]:
-    """What the report needs to know of a classifier's predictions.
+    """What the report needs to know of predictions.
 
     Args:
         net: what `laconic.predict` takes.
@@ -32,17 +31,20 @@ def collect(
         count: most pictures of every set.
 
     Returns:
-        "log_mean" (count, classes), "entropy", "aleatoric" and "labels" (count,) of the test set;
-        "certain" and "uncertain", pictures of both ends as bytes (10, channels, height, width);
-        "outliers.NAME.entropy" of every other set of the task.
+        Of a classifier "log_mean" (count, classes), "entropy", "aleatoric" and "labels" (count,)
+        of the test set; "certain" and "uncertain", pictures of both ends as bytes
+        (10, channels, height, width); "outliers.NAME.entropy" of every other set of the task. Of a regression "values", "mean",
+        "low" and "high" (ends of 95 % intervals), `(count, targets)` each, "log_likelihood"
+        (count,), and "inputs" (count, 1) if an input is one number.
 
     Raises:
-        ConfigError: the network does not classify.
         InputError: labels are out of range.
     """
     data = task(name, hold_out)
     x, labels = data.test_inputs[:count], data.test_labels[:count]
-    found = _predicted(net, x, samples)
+    found = predict(net, x, samples, seed=0)
+    if isinstance(found, RegressionPrediction):
+        return _of_regression(found, x, labels)
     check_labels(labels, *found.log_mean.shape)
     order = found.entropy.argsort()
     tensors = {
@@ -55,9 +57,21 @@ def collect(
         "shown": torch.cat([order[:SHOWN], order[-SHOWN:].flip(0)]),
     }
     for other in OUTLIERS.get(name, ()):
-        entropy = _predicted(net, outliers(name, other, count), samples).entropy
-        tensors[f"outliers.{other}.entropy"] = entropy
+        outside = predict(net, outliers(name, other, count), samples, seed=0)
+        tensors[f"outliers.{other}.entropy"] = outside.entropy
     return tensors
+
+
+def _of_regression(found: RegressionPrediction, x: Tensor, values: Tensor) -> dict[str, Tensor]:
+    low, high = found.interval(LEVEL)
+    tensors = {
+        "values": values,
+        "mean": found.mean,
+        "low": low,
+        "high": high,
+        "log_likelihood": found.log_likelihood(values),
+    }
+    return tensors | ({"inputs": x} if x.shape[1:] == (1,) else {})
 
 
 def pack(tensors: dict[str, Tensor], title: str, facts: dict[str, Any]) -> bytes:
@@ -75,13 +89,6 @@ def pack(tensors: dict[str, Tensor], title: str, facts: dict[str, Any]) -> bytes
 def predictions_path(folder: Path) -> Path:
     """Where a run has its predictions."""
     return folder / FILE
-
-
-def _predicted(net: nn.Module, x: Tensor, samples: int) -> Prediction:
-    found = predict(net, x, samples, seed=0)
-    if not isinstance(found, Prediction):
-        raise ConfigError("predictions are collected of classifiers, and this is a regression")
-    return found
 
 
 def _pictures(data: Data, x: Tensor) -> Tensor:

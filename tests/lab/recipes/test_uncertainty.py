@@ -111,3 +111,22 @@ def test_random_labels_are_the_same_labels_in_another_order() -> None:
     assert torch.equal(found.test_labels, y)
     again = tasks_module.with_random_labels(lambda root: Data(x, y, x, y), Path())
     assert torch.equal(again.labels, found.labels)
+
+
+def test_a_regression_has_a_table_and_bands(tmp_path: Path) -> None:
+    from laconic.distributions.prediction import RegressionPrediction
+    from laconic.evaluation.uncertainty.report import write_page
+
+    x = torch.linspace(-1, 1, 40).unsqueeze(1)
+    found = RegressionPrediction(x**3 + 0.1 * torch.randn(20, 1, 1), torch.full((1, 1, 1), 0.04))
+    tensors = predictions._of_regression(found, x, x**3)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / predictions.FILE).write_bytes(predictions.pack(tensors, "cubic", {"seed": 0}))
+    ((run, own),) = write_page([folder], tmp_path / "page.html")
+    assert run.is_regression
+    assert own.coverage == 1.0
+    assert own.rmse == pytest.approx(float((found.mean - x**3).square().mean().sqrt()))
+    page = (tmp_path / "page.html").read_text()
+    assert "Bands of cubic" in page
+    assert "Reliability" not in page

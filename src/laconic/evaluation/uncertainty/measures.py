@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from laconic.metrics.calibration import (
     adaptive_calibration_error,
     brier_score,
     expected_calibration_error,
+    interval_coverage,
 )
 from laconic.metrics.out_of_distribution import Detection, detect, risk_coverage
 
@@ -22,6 +22,7 @@ FILE: Final = "predictions.safetensors"
 """Name of the file in a run's folder."""
 
 NEEDED: Final = ("log_mean", "entropy", "aleatoric", "labels")
+NEEDED_OF_REGRESSION: Final = ("values", "mean", "low", "high", "log_likelihood")
 OUTLIERS: Final = "outliers."
 RISK: Final = 0.05
 
@@ -39,6 +40,11 @@ class Run:
     title: str
     facts: Mapping[str, str]
     tensors: Mapping[str, Tensor]
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether values were predicted, and not classes."""
+        return "values" in self.tensors
 
     @property
     def probs(self) -> Tensor:
@@ -121,7 +127,8 @@ def read_run(folder: Path) -> Run:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} is damaged ({error}): remove it and predict anew") from error
-    missing = [name for name in NEEDED if name not in tensors]
+    needed = NEEDED_OF_REGRESSION if "values" in tensors else NEEDED
+    missing = [name for name in needed if name not in tensors]
     if missing:
         raise InputError(f"{path} has no tensor {missing[0]!r}: it holds no predictions")
     if not all(bool(t.isfinite().all()) for t in tensors.values() if t.is_floating_point()):
@@ -154,6 +161,29 @@ def measure(run: Run) -> Measures:
     )
 
 
-def share_below(values: Tensor, limit: float) -> float:
-    """Share of the values that are at most `limit`."""
-    return float((values <= limit).double().mean()) if len(values) else torch.nan
+@dataclass(frozen=True)
+class RegressionMeasures:
+    """What is measured of a regression.
+
+    Attributes:
+        rmse: root of the mean square error, in units of the values.
+        log_likelihood: mean log density of the values, in nats.
+        coverage: share of the values within their 95 % intervals.
+        width: mean width of these intervals, in units of the values.
+    """
+
+    rmse: float
+    log_likelihood: float
+    coverage: float
+    width: float
+
+
+def measure_regression(run: Run) -> RegressionMeasures:
+    """All measures of a regression."""
+    values, mean, low, high = (run.tensors[name] for name in NEEDED_OF_REGRESSION[:4])
+    return RegressionMeasures(
+        rmse=float((mean - values).double().square().mean().sqrt()),
+        log_likelihood=float(run.tensors["log_likelihood"].double().mean()),
+        coverage=interval_coverage(low, high, values),
+        width=float((high - low).double().mean()),
+    )

@@ -15,7 +15,14 @@ from laconic.errors import MissingPackageError
 from laconic.evaluation.report.figures import COLOURS, render_svg
 from laconic.evaluation.report.page import DASH, Version
 from laconic.evaluation.report.templates import Cell, Table, render_template
-from laconic.evaluation.uncertainty.measures import Measures, Run, measure, read_run
+from laconic.evaluation.uncertainty.measures import (
+    Measures,
+    RegressionMeasures,
+    Run,
+    measure,
+    measure_regression,
+    read_run,
+)
 from laconic.metrics.calibration import BINS, reliability
 from laconic.metrics.out_of_distribution import cumulative_shares, risk_coverage
 from laconic.progress import Progress, silent
@@ -39,6 +46,15 @@ OUTLIER_NOTE = (
     "Detection by the entropy of the predictive distribution; pictures of the other set are the "
     "class to be found. FPR95: share of test pictures above the threshold that finds 95 % of the "
     "others."
+)
+
+
+Measured = tuple[Run, Measures | RegressionMeasures]
+"""A run with its measures."""
+
+REGRESSION_NOTE = (
+    "RMSE and widths in units of the values, log-likelihood in nats for each example. Coverage: "
+    "share of the values within their 95 % intervals."
 )
 
 
@@ -69,7 +85,7 @@ def write_page(
     page: Path,
     progress: Progress = silent,
     write: Callable[[Path, bytes], None] = write_atomically,
-) -> list[tuple[Run, Measures]]:
+) -> list[Measured]:
     """Read runs, measure them, and write the page.
 
     Args:
@@ -86,27 +102,35 @@ def write_page(
         MissingPackageError: matplotlib or torchmetrics is not installed.
     """
     runs = [read_run(folder) for folder in folders]
-    found = []
+    found: list[Measured] = []
     for done, run in enumerate(runs):
         progress(done, len(runs))
-        found.append((run, measure(run)))
+        found.append((run, measure_regression(run) if run.is_regression else measure(run)))
     progress(len(runs), len(runs))
     write(page, render_page(found).encode())
     return found
 
 
-def render_page(found: Sequence[tuple[Run, Measures]]) -> str:
+def render_page(everything: Sequence[Measured]) -> str:
     """The page of some runs with their measures."""
+    found = [(run, own) for run, own in everything if isinstance(own, Measures)]
+    regressions = [(run, own) for run, own in everything if isinstance(own, RegressionMeasures)]
     runs = [run for run, _ in found]
     plots = [
-        ("Reliability", draw_reliability(runs)),
-        ("Risk and coverage", draw_risk(runs)),
-        *[(f"Entropies on {name}", draw_entropies(runs, name)) for name in _sets(runs)],
+        (f"Bands of {run.title}", draw_bands(run)) for run, _ in regressions if _has_bands(run)
     ]
+    if runs:
+        plots += [
+            ("Reliability", draw_reliability(runs)),
+            ("Risk and coverage", draw_risk(runs)),
+            *[(f"Entropies on {name}", draw_entropies(runs, name)) for name in _sets(runs)],
+        ]
     return render_template(
         "uncertainty.html",
         title="Predictive uncertainty",
-        subtitle=", ".join(run.title for run in runs),
+        subtitle=", ".join(run.title for run, _ in everything),
+        regression=regression_table(regressions),
+        regression_note=REGRESSION_NOTE,
         quality=quality_table(found),
         note=NOTE,
         outliers=outlier_table(found),
@@ -147,6 +171,37 @@ def outlier_table(found: Sequence[tuple[Run, Measures]]) -> Table:
             texts = (f"{entropy:.3f}", *(f"{100 * share:.2f}" for share in shares))
             rows.append((f"{run.title}: {name}", tuple(Cell((text,)) for text in texts)))
     return Table("Pictures of other sets", heads, tuple(rows))
+
+
+def regression_table(found: Sequence[tuple[Run, RegressionMeasures]]) -> Table:
+    """One row for each regression."""
+    heads = ("run", "RMSE", "log-likelihood", "coverage of 95 % intervals, %", "width")
+    rows = []
+    for run, own in found:
+        texts = (
+            f"{own.rmse:.4g}", f"{own.log_likelihood:.3f}", f"{100 * own.coverage:.1f}",
+            f"{own.width:.4g}",
+        )  # fmt: skip
+        rows.append((run.title, tuple(Cell((text,)) for text in texts)))
+    return Table("Regressions", heads, tuple(rows))
+
+
+def draw_bands(run: Run) -> "Figure":
+    """Mean and 95 % intervals over an input of one number."""
+    sheet, axes = _new_figure("input", "value")
+    order = run.tensors["inputs"][:, 0].argsort()
+    x = run.tensors["inputs"][order, 0].tolist()
+    mean, low, high, values = (
+        run.tensors[name][order, 0].tolist() for name in ("mean", "low", "high", "values")
+    )
+    axes.fill_between(x, low, high, color=_colour(0), alpha=0.25, label="95 % intervals")
+    axes.plot(x, mean, color=_colour(0), label="mean")
+    axes.plot(x, values, ".", color=_colour(1), label="values")
+    return _finished(sheet, axes)
+
+
+def _has_bands(run: Run) -> bool:
+    return "inputs" in run.tensors and run.tensors["values"].shape[1] == 1
 
 
 def draw_reliability(runs: Sequence[Run]) -> "Figure":
