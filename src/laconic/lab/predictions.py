@@ -18,6 +18,10 @@ SHOWN = 10
 """Pictures of each end that are kept: of the most and of the least certain predictions."""
 
 
+LEVEL = 0.95
+"""Share of the predictive distribution that an interval holds."""
+
+
 def collect(
     net: nn.Module, name: str, hold_out: int, samples: int, count: int
 ) -> dict[str, Tensor]:
@@ -33,8 +37,8 @@ def collect(
     Returns:
         Of a classifier "log_mean" (count, classes), "entropy", "aleatoric" and "labels" (count,)
         of the test set; "certain" and "uncertain", pictures of both ends as bytes
-        (10, channels, height, width); "outliers.NAME.entropy" of every other set of the task. Of a regression "values", "mean",
-        "low" and "high" (ends of 95 % intervals), `(count, targets)` each, "log_likelihood"
+        (10, channels, height, width); "outliers.NAME.entropy" of every other set of the task. Of a
+        regression "values", "mean", "low" and "high" (ends of 95 % intervals), `(count, targets)` each, "log_likelihood"
         (count,), and "inputs" (count, 1) if an input is one number.
 
     Raises:
