@@ -37,9 +37,10 @@ def collect(
     Returns:
         Of a classifier "log_mean" (count, classes), "entropy", "aleatoric" and "labels" (count,)
         of the test set; "certain" and "uncertain", pictures of both ends as bytes
-        (10, channels, height, width); "outliers.NAME.entropy" of every other set of the task. Of a
-        regression "values", "mean", "low" and "high" (ends of 95 % intervals), `(count, targets)` each, "log_likelihood"
-        (count,), and "inputs" (count, 1) if an input is one number.
+        (10, channels, height, width), and "shown", their places; "outliers.NAME.entropy" of every
+        other set of the task. Of a regression "values", "mean", "low" and "high" (ends of 95 %
+        intervals), (count, targets) each, "log_likelihood" (count,), and "inputs" (count, 1) if an
+        input is one number.
 
     Raises:
         InputError: labels are out of range.

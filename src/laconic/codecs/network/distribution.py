@@ -23,8 +23,12 @@ from laconic.weights.storage import Recipe, give, layers_of, tensors_of
 NOTE: Final = "laconic.posterior"
 """Name of the file's note that says how the network was converted."""
 
-MEAN_STEP: Final = 0.5
-"""Step of a mean in standard deviations: rounding it costs step² / 24 nats, which is 0.01."""
+MEAN_STEP: Final = 0.125
+"""Step of a mean in standard deviations: rounding costs about step² / 24 nats for each weight.
+
+These add up over weights. With the 266,610 weights of LeNet-300-100 (mean-field, 3 passes over
+MNIST) a step of 0.5 raised the NLL from 0.165 to 0.225 nats, one of 0.25 to 0.179.
+"""
 
 OTHER_STEP: Final = 0.02
 """Step of all other numbers of a posterior, in root mean squares of the tensor."""
