@@ -24,11 +24,19 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "latent": {"model": {"name": "vae"}},
     "classifier": {"network": "lenet-300-100"},
     "weights": {"name": "a", "network": "lenet-300-100", "method": "l0"},
+    "process": {"name": "a"},
+    "channels": {"system": {"name": "pair"}, "channel": {"name": "bsc"}},
+    "photographs": {},
 }
+HAVE_DEFAULTS = ("latent", "channels", "photographs")
+"""Kinds whose keys all have defaults, though not all defaults make a recipe."""
 DIGESTS = {
     "latent": "a8ab0b5c3ffa9847",
     "classifier": "ddf477229f2f762a",
     "weights": "6de4effda7953d16",
+    "process": "7e55acdd42d410c7",
+    "channels": "0cad06c27cb48936",
+    "photographs": "db4390206c2a8637",
 }
 
 
@@ -53,7 +61,7 @@ def test_a_recipe_is_read_from_what_it_writes(kind: str) -> None:
 def test_unknown_and_missing_keys_are_named(kind: str) -> None:
     with pytest.raises(ConfigError, match=f"colour: unknown key; a recipe of kind '{kind}' has"):
         read_recipe({"recipe": kind, **SMALLEST[kind], "colour": 3})
-    for name in () if kind == "latent" else SMALLEST[kind]:
+    for name in () if kind in HAVE_DEFAULTS else SMALLEST[kind]:
         left = {key: value for key, value in SMALLEST[kind].items() if key != name}
         with pytest.raises(ConfigError, match=f"{name}: missing"):
             read_recipe({"recipe": kind, **left})
