@@ -11,14 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from laconic.evaluation.channels.report import (
     chosen,
+    draw_pictures,
     linear_fit,
     read_runs,
     system_name,
     write_figures,
 )
+from laconic.evaluation.report.figures import save_figure
 from laconic.evaluation.report.provenance import describe_run
+from laconic.lab.runs import GRIDS
 
 HERE = Path(__file__).resolve().parent
 Result = Mapping[str, Any]
@@ -90,6 +95,10 @@ def main() -> None:
     }
     (folder / "results.json").write_text(json.dumps(document, indent=1) + "\n")
     write_figures(results, folder, lambda path: None)
+    for path in sorted(path for run in options.runs for path in run.rglob(GRIDS)):
+        if options.kind == "bands":
+            with np.load(path) as grids:
+                save_figure(draw_pictures(dict(grids)), folder / path.parents[1].name)
 
 
 if __name__ == "__main__":

@@ -70,8 +70,9 @@ def main() -> None:
         gain = float(np.mean([row[f"unequal {key}"] - row[f"equal {key}"] for row in rows]))
         below = snr_db < DESIGN_DB - 0.5
         name = f"{snr_db:g} dB: unequal minus equal, dB"
-        targets.append({"name": name, "target": "> 0" if below else "the price", "ours": round(gain, 2),
-                        "met": gain > 0 if below else True})  # fmt: skip
+        wanted = "> 0" if below else "the price"
+        met = gain > 0 if below else True
+        targets.append({"name": name, "target": wanted, "ours": round(gain, 2), "met": met})
     command = f"python experiments/channels/unequal/run.py --images {options.images}"
     document = {
         "title": "Channels: levels of a .lac file, unequally protected",

@@ -117,6 +117,18 @@ def test_the_parts_of_a_separate_system_do_not_see_each_other() -> None:
     assert touched == {"source_encoder", "source_decoder"}
 
 
+def test_a_separate_system_has_power_one_on_average_over_the_prior() -> None:
+    """Weaker codes stay weaker, so that what arrives has its size."""
+    made = system(**PAIR, kind="separate").train()
+    with torch.no_grad():
+        for parameter in made.channel_encoder.parameters():  # type: ignore[union-attr]
+            parameter += 0.3 * torch.randn_like(parameter)
+    made.eval().requires_grad_(False)
+    sent = made._scaled(made.channel_encoder(torch.randn(4000, 6)))  # type: ignore[operator]
+    assert close(sent.square().mean(1), 1.0)
+    assert float(sent.square().mean(1).std()) > 0.1
+
+
 def test_both_kinds_of_pairs_have_the_same_networks() -> None:
     joint, separate = (system(**PAIR, kind=kind) for kind in ("joint", "separate"))
     shapes = [{n: p.shape for n, p in one.named_parameters()} for one in (joint, separate)]

@@ -9,7 +9,10 @@
 ```
 
 The parts of the separate system exchange nothing: the source's is a VAE with the fixed prior
-N(0, 1), and the channel's an autoencoder of draws from that prior. Both are trained in the same
+N(0, 1), and the channel's an autoencoder of draws from that prior. So its codewords have power 1 on
+average over the prior, not each by itself: a code that is weaker than the prior's draws stays so,
+and the channel's decoder gives it back at its size. The joint system, whose decoder can learn the
+sizes that occur, has power 1 in every codeword. Both are trained in the same
 steps, with disjoint parameters, so that each parameter of either system gets as many updates.
 Source: Ullrich 6.4 (6.6, 6.8), figure 6.2.
 """
@@ -26,6 +29,8 @@ from laconic.channels.systems.code import Code
 from laconic.errors import ConfigError
 
 KINDS = ("joint", "separate")
+POWER_DRAWS = 4096
+"""Draws of the prior that the mean power of codewords is measured on."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,13 @@ class JointSystem(PairSystem):
 class SeparateSystem(PairSystem):
     """A source VAE and a channel autoencoder that know nothing of each other.
 
+    The sender sends a draw of the source's code, which is what the channel was made for.
     Source: Ullrich 6.6 (source-VAE with a fixed prior) and 6.4 (channel-AE).
     """
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The codeword of a draw of the code."""
+        return self._scaled(self.channel_encoder(Code.of(self.source_encoder(x)).draw()))
 
     def terms(self, x: Tensor) -> Terms:
         """Distortion of the source's code without a channel; the VAE's rate."""
@@ -112,10 +122,24 @@ class SeparateSystem(PairSystem):
         """D + beta R of the source, plus the channel autoencoder's error on draws of the prior."""
         loss, terms = super().loss(x)
         drawn = torch.randn(len(x), self.numbers, device=x.device)
-        error = half_squared_error(
-            self.channel_decoder(self.channel(self._to_channel(drawn))), drawn
-        )
+        sent = self.channel_encoder(drawn)
+        error = half_squared_error(self.channel_decoder(self.channel(self._scaled(sent))), drawn)
         return loss + error.mean(), terms
+
+    def _scaled(self, code: Tensor) -> Tensor:
+        """Power 1 per use on average over the prior; in training over a batch of its draws."""
+        drawn = code if self.training else self._draws_of_the_prior(code)
+        power = drawn.float().square().mean() * self.channel.use.numbers
+        scaled: Tensor = code / power.sqrt()
+        return scaled
+
+    @torch.no_grad()
+    def _draws_of_the_prior(self, like: Tensor) -> Tensor:
+        """What the channel encoder makes of the same draws every time."""
+        generator = torch.Generator().manual_seed(0)
+        drawn = torch.randn(POWER_DRAWS, self.numbers, generator=generator).to(like.device)
+        sent: Tensor = self.channel_encoder(drawn)
+        return sent
 
 
 def make_pair(kind: str, parts: Parts, numbers: int, channel: Channel, beta: float) -> PairSystem:

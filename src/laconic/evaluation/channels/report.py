@@ -151,6 +151,25 @@ def write_figures(
     return written
 
 
+def draw_pictures(grids: Mapping[str, Any]) -> "Figure":
+    """Pictures as sent, in the first row, and as received, one row for each bandwidth.
+
+    Source: Ullrich figure 9.16.
+
+    Args:
+        grids: of a run's `grids.npz`: "sent" and "received-B", uint8 `(count, channels, h, w)`.
+    """
+    names = ["sent", *sorted((n for n in grids if n != "sent"), key=lambda n: int(n.split("-")[1]))]
+    sheet, axes = _sheet("sent, and received at every bandwidth", "")
+    rows = [
+        np.concatenate(list(np.asarray(grids[name]).transpose(0, 2, 3, 1)), 1) for name in names
+    ]
+    pixels = np.concatenate(rows, 0)
+    axes.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_axis_off()
+    return sheet
+
+
 def draw_ratio(results: Sequence[Result], title: str) -> "Figure":
     """Mean squared error against the signal-to-noise ratio, a curve for each system."""
     sheet, axes = _sheet(title, "signal-to-noise ratio, dB")
