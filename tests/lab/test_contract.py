@@ -27,6 +27,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
     "process": {"name": "a"},
     "channels": {"system": {"name": "pair"}, "channel": {"name": "bsc"}},
     "photographs": {},
+    "uncertainty": {"name": "a", "network": "lenet-5-caffe", "method": "vmg"},
 }
 HAVE_DEFAULTS = ("latent", "channels", "photographs")
 """Kinds whose keys all have defaults, though not all defaults make a recipe."""
@@ -37,6 +38,7 @@ DIGESTS = {
     "process": "7e55acdd42d410c7",
     "channels": "0cad06c27cb48936",
     "photographs": "db4390206c2a8637",
+    "uncertainty": "515edb3ea4ff879a",
 }
 
 
