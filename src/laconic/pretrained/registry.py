@@ -24,7 +24,7 @@ class Registered:
     Attributes:
         name: as files name it.
         fingerprint: as files have it, hexadecimal.
-        present: whether the name alone means this model; else only files ask for it.
+        present: whether the name alone means this model; else only its fingerprint does.
         size_bytes: of its file.
         kind: class of the model.
         steps: training iterations behind the weights.
