@@ -17,7 +17,7 @@ from laconic.data.datasets import data_root
 from laconic.data.patches import load_images, read_split
 from laconic.evaluation.images.ideal import ideal_curve
 from laconic.evaluation.report.provenance import describe_run
-from laconic.pretrained import DEFAULT, load
+from laconic.pretrained import load
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
@@ -36,7 +36,7 @@ def main() -> None:
     """Measure the named weights, or the embedded model's."""
     started = time.time()
     rows = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
-    for weights in sys.argv[1:] or [DEFAULT]:
+    for weights in sys.argv[1:] or ["default"]:
         new = row(weights)
         rows = [old for old in rows if old["iterations"] != new["iterations"]] + [new]
         print(json.dumps(new, indent=1))

@@ -1,8 +1,10 @@
 """The lossy image codec on Kodak 1-16 beside classical codecs and the source's own figures.
 
     python experiments/kodak/run.py [--data FOLDER] [--out FOLDER]
+    python experiments/kodak/run.py --tune psnr|ms-ssim [--model NAME] [--effort 0-9]
 
-Writes results.json, the figures and page.html beside this file.
+Writes results.json, the figures and page.html beside this file; of a taste, into a folder of that
+name beside it.
 """
 
 import argparse
@@ -17,6 +19,7 @@ from typing import Any
 import torch
 
 from laconic.codecs.image.codec import ImageCodec
+from laconic.codecs.image.header import TUNES
 from laconic.container import write_atomically
 from laconic.data.datasets import data_root
 from laconic.data.folders import list_images, load_rgb
@@ -31,6 +34,7 @@ from laconic.evaluation.report.figures import draw_figure, save_figure
 from laconic.evaluation.report.page import median, render_page
 from laconic.evaluation.report.provenance import describe_run
 from laconic.metrics import psnr
+from laconic.pretrained import DEFAULT
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
@@ -42,15 +46,21 @@ Config = Mapping[str, Any]
 Rows = list[dict[str, Any]]
 
 
-def embedded(dtype: str, threads: int) -> ImageCodec:
-    """The codec with the embedded model."""
+def embedded(model: str, tune: str | None = None, effort: int = 0) -> MakeCodec:
+    """Codecs with an embedded model, or with weights by path."""
     from laconic.pretrained import load
 
-    model = load()
-    return ImageCodec(model.model, model.name, model.fingerprint, dtype=dtype, threads=threads)
+    def make(dtype: str, threads: int) -> ImageCodec:
+        loaded = load(model)
+        settings = {"dtype": dtype, "threads": threads, "tune": tune, "effort": effort}
+        return ImageCodec(loaded.model, loaded.name, loaded.fingerprint, **settings)
+
+    return make
 
 
-def measure_all(make: MakeCodec, folder: Path, config: Config) -> tuple[Study, dict[str, Any]]:
+def measure_all(
+    make: MakeCodec, folder: Path, config: Config, tune: str | None = None
+) -> tuple[Study, dict[str, Any]]:
     """Every figure of the experiment; no files are written."""
     codec = OurCodec(make("float32", config["threads"]))
     anchors = find_anchors(config["anchors"])
@@ -72,7 +82,7 @@ def measure_all(make: MakeCodec, folder: Path, config: Config) -> tuple[Study, d
         "seconds": seconds(study),
         "portability": portability(make, folder, config),
     }
-    return study, found | {"targets": targets(found)}
+    return study, found | {"targets": targets(found) + taste_targets(found, tune)}
 
 
 def say(done: int, total: int) -> None:
@@ -105,7 +115,8 @@ def samples(codec: OurCodec, folder: Path, config: Config) -> Rows:
         for path in list_images(folder):
             pixels = load_rgb(path)
             coded = psnr(pixels, codec.decode(codec.encode(pixels, quality)))
-            exact = psnr(pixels, exact_draw(codec.codec.runtime.model, pixels, quality, generator))
+            model, taste = codec.codec.runtime.model, codec.codec.taste
+            exact = psnr(pixels, exact_draw(model, pixels, quality, generator, taste))
             rows.append({"image": path.stem, "quality": quality, "coded": coded, "exact": exact})
     return rows
 
@@ -223,6 +234,31 @@ def targets(found: Mapping[str, Any]) -> Rows:
     return rows
 
 
+TASTE_BOUNDS = {"psnr": ("psnr", 0.0), "ms-ssim": ("ms_ssim_db", -35.0)}
+"""Figure that a taste is made for, and the largest BD-rate against HEVC 4:4:4 in per cent."""
+
+
+def taste_targets(found: Mapping[str, Any], tune: str | None) -> Rows:
+    """What was aimed at for a taste, against HEVC 4:4:4 (`heif`)."""
+    if tune not in TASTE_BOUNDS:
+        return []
+    figure, bound = TASTE_BOUNDS[tune]
+    values = [
+        one["bd_rate_of_mean_curve"]
+        for one in found["comparisons"]
+        if one["reference"] == "heif" and one["figure"] == figure
+    ]
+    ours = values[0] if values and values[0] == values[0] else None
+    return [
+        {
+            "name": f"tune {tune}: BD-rate against HEVC 4:4:4 on {QUALITIES[figure]}, %",
+            "target": f"at most {bound:g}",
+            "ours": ours,
+            "met": None if ours is None else ours <= bound,
+        }
+    ]
+
+
 def _gaps(rows: Rows, dtype: str) -> list[float]:
     """|PSNR read otherwise - PSNR read as written|, per picture."""
     written: dict[str, float] = {}
@@ -256,17 +292,31 @@ def draw(study: Study, config: Config, anchors: Path, out: Path) -> None:
         save_figure(sheet, out / f"{name}-{figure}")
 
 
-def main() -> None:
-    """Measure, then write everything."""
+def read_options() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=data_root(), help="folder that holds kodak/")
-    parser.add_argument("--out", type=Path, default=HERE)
-    arguments = parser.parse_args()
+    parser.add_argument("--model", default=DEFAULT, help="embedded model, or path of weights")
+    parser.add_argument("--tune", choices=tuple(TUNES), help="of models that have taste")
+    parser.add_argument("--effort", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="[default: beside this file, by taste]")
+    options = parser.parse_args()
+    options.out = options.out or (HERE / options.tune if options.tune else HERE)
+    return options
+
+
+def main() -> None:
+    """Measure, then write everything."""
+    arguments = read_options()
     config = json.loads((HERE / "config.json").read_text(encoding="utf-8"))
     started, folder = time.time(), arguments.data / "kodak"
-    study, found = measure_all(embedded, folder, config)
+    make = embedded(arguments.model, arguments.tune, arguments.effort)
+    study, found = measure_all(make, folder, config, arguments.tune)
+    chosen = [f"--model {Path(arguments.model).name}"] if arguments.model != DEFAULT else []
+    chosen += [f"--tune {arguments.tune}"] if arguments.tune else []
+    chosen += [f"--effort {arguments.effort}"] if arguments.effort else []
     run = describe_run(
-        "python experiments/kodak/run.py",
+        " ".join(["python experiments/kodak/run.py", *chosen]),
         started,
         REPOSITORY,
         seeds={"exact draws": config["sample_seed"], "shared randomness": 0},
@@ -278,7 +328,7 @@ def main() -> None:
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     write_atomically(arguments.out / "results.json", text.encode("utf-8"))
     draw(study, config, arguments.data / "anchors" / "kodak-rd", arguments.out)
-    codec, names = OurCodec(embedded("float32", config["threads"])), ("jpeg", "webp")
+    codec, names = OurCodec(make("float32", config["threads"])), ("jpeg", "webp")
     setting = setting_near(study.curves[0], 0.5)
     gallery = make_gallery(codec, setting, folder, find_anchors(names))
     page = render_page(study, gallery)

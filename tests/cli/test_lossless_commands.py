@@ -200,6 +200,7 @@ def test_requests_that_make_no_sense(
     refused(run("compress", "--lossless", empty), "no pictures")
     for quality in ((), ("--quality", 50), ("--bpp", 1)):
         refused(run("compress", folder, *quality, "-o", packed), "is a folder", "--lossless")
+    refused(run("compress", empty), "no pictures")
     refused(run("compress", "--lossless", tmp_path / "missing"), "missing")
     assert run("compress", "--lossless", folder, "-o", packed).exit_code == 0
     other = ("-o", tmp_path / "other.lac")

@@ -28,7 +28,7 @@ from laconic.cli import (
 )
 from laconic.cli.common import INTERRUPTED, Group, refusal, report
 from laconic.cli.imaging import fsc, reconstruct, simulate
-from laconic.waiting import wait_asleep
+from laconic.waiting import run_alone, wait_asleep
 
 app = typer.Typer(
     cls=Group,
@@ -82,6 +82,7 @@ def main() -> None:
     torch, which is loaded later, sleep while they wait.
     """
     wait_asleep()
+    run_alone()
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)

@@ -3,14 +3,17 @@
 import os
 import time
 import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from laconic.cli.common import Tick, as_file, each, print_results, warn_if_larger
+from laconic.cli.common import Tick, as_file, each, print_results, warn_if_larger, warnings_for
+from laconic.cli.jobs import core_count, in_processes
 from laconic.cli.lists import Coder, Tune
-from laconic.cli.outputs import Force, Out, Writer, place_outputs, to_path
+from laconic.cli.outputs import Destination, Force, Out, Writer, place_outputs, to_path
 from laconic.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ def compress(
         typer.Argument(
             parser=to_path,
             metavar="IN...",
-            help="Image files; with --lossless also folders; - is stdin.",
+            help="Image files, folders of them; - is stdin.",
         ),
     ],
     out: Out = None,
@@ -58,12 +61,17 @@ def compress(
         typer.Option(help="Embedded model, or a weights file.  [default: as --lossless asks]"),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the networks.")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes for many files.  [default: of folders one a core]"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Compress images: IN.png becomes IN.lac in the same folder, unless -o names another place.
 
     -o names a file, or a folder: an existing one, or a new one with a slash at its end. - is
-    stdout. Existing files are replaced only with --force.
+    stdout. Existing files are replaced only with --force. A folder stands for the pictures in it,
+    which are compressed by several processes at once; with --lossless it becomes one archive.
     """
     if quality is not None and bpp is not None:
         raise typer.BadParameter("give --quality or --bpp, not both")
@@ -71,38 +79,113 @@ def compress(
         raise typer.BadParameter(
             "--lossless keeps all: leave out --quality, --bpp, --coder and --tune"
         )
-    inputs = list(dict.fromkeys(inputs))
     folders = [path for path in inputs if os.path.isdir(path)]
-    if folders and not lossless:
-        raise InputError(f"{folders[0]} is a folder; archives of folders need --lossless")
     if folders and frame is not None:
         raise InputError(f"{folders[0]} is a folder; --frame is for single files only")
+    if jobs is None:
+        jobs = core_count() if folders and not lossless else 1
+    if not lossless:
+        inputs = _list_pictures(inputs, out)
+    inputs = list(dict.fromkeys(inputs))
     common: dict[str, Any] = {"model": model, "threads": threads, "effort": effort, "strip": strip}
     options: dict[str, Any] = {"quality": quality, "bpp": bpp, "coder": coder, "tune": tune}
     options |= {"lossless": lossless, "frame": frame}
-    writer = Writer(inputs, force)
-
-    def work(source: Path, target: Path, tick: Tick) -> dict[str, Any]:
-        import laconic
-        from laconic.codecs.base import open_file
-
-        writer.check(target)
-        start = time.perf_counter()
-        if os.path.isdir(source):
-            data, file, more = _archive(source, skip_bad, common | {"progress": tick})
-        else:
-            with as_file(source) as path:
-                data = laconic.compress(path, **common, **options, progress=tick)
-                file, more = open_file(data), {"input_bytes": path.stat().st_size}
-        writer.write(target, data)
-        warn_if_larger(data, more["input_bytes"])
-        return _result(source, target, file, start) | more
-
     outputs = place_outputs(inputs, out, ".lac", as_json)
-    results, good = each(inputs, outputs, work, "compressing")
+    make = partial(_compress_one, Writer(inputs, force), options, skip_bad)
+    results, good = _compress_all(make, inputs, outputs, common, min(jobs, len(inputs)))
     print_results(results, _describe, as_json)
     if not good:
         raise typer.Exit(1)
+
+
+def _list_pictures(inputs: Sequence[Path], out: Destination | None) -> list[Path]:
+    """The files, and the pictures in the folders.
+
+    Raises:
+        InputError: a folder holds no picture, or its files would all have one name.
+    """
+    found: list[Path] = []
+    for path in inputs:
+        if not os.path.isdir(path):
+            found.append(path)
+            continue
+        if out is not None and not out.is_folder and out.path.suffix.lower() == ".lac":
+            raise InputError(
+                f"{path} is a folder: its pictures become files of their own; name a folder "
+                "with -o, or make one archive with --lossless"
+            )
+        from laconic.data.folders import list_images
+
+        found += list_images(path)
+    return found
+
+
+Make = Callable[[dict[str, Any], Path, Path], dict[str, Any]]
+"""Options that all files share, source and target -> what `--json` says of the result."""
+
+
+def _compress_all(
+    make: Make, inputs: Sequence[Path], outputs: Sequence[Path], common: dict[str, Any], jobs: int
+) -> tuple[list[dict[str, Any]], bool]:
+    """Compress all files, by several processes where `jobs` is above 1; see `each`."""
+    if jobs == 1:
+        return each(
+            inputs,
+            outputs,
+            lambda source, target, tick: make(common | {"progress": tick}, source, target),
+            "compressing",
+        )
+    common = common | {"threads": common["threads"] or 1}
+    plan = [(common, source, target) for source, target in zip(inputs, outputs, strict=True)]
+    with in_processes(make, plan, jobs) as waiting:
+        places = dict(zip(inputs, waiting, strict=True))
+
+        def wait(source: Path, target: Path, tick: Tick) -> dict[str, Any]:
+            result = places[source]()
+            tick(1, 1)
+            return result
+
+        return each(inputs, outputs, wait, "compressing")
+
+
+def _compress_one(
+    writer: Writer,
+    options: dict[str, Any],
+    skip_bad: bool,
+    common: dict[str, Any],
+    source: Path,
+    target: Path,
+) -> dict[str, Any]:
+    """Compress one file, or a folder into an archive; what `--json` says of it."""
+    import laconic
+    from laconic.codecs.base import open_file
+
+    writer.check(target)
+    start = time.perf_counter()
+    with warnings_for(source):
+        if os.path.isdir(source):
+            data, file, more = _archive(source, skip_bad, common)
+        else:
+            with as_file(source) as path:
+                data = laconic.compress(path, **common, **options)
+                file, more = open_file(data), {"input_bytes": path.stat().st_size}
+        writer.write(target, data)
+        warn_if_larger(data, more["input_bytes"])
+    return _result(source, target, file, start) | more
+
+
+def _waiter(
+    inputs: list[Path], waiting: list[Callable[[], dict[str, Any]]]
+) -> Callable[[Path, Path, Tick], dict[str, Any]]:
+    """The work of a file that another process does: wait for it."""
+    places = dict(zip(inputs, waiting, strict=True))
+
+    def work(source: Path, target: Path, tick: Tick) -> dict[str, Any]:
+        result = places[source]()
+        tick(1, 1)
+        return result
+
+    return work
 
 
 def _archive(

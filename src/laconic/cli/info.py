@@ -62,12 +62,13 @@ def _look(file: Path, as_list: bool) -> tuple[dict[str, Any], list[str]]:
         LaconicError: it cannot be read, or is no archive whose pictures could be listed.
     """
     from laconic.codecs.base import Content, open_file
-    from laconic.codecs.lossless.file import LosslessFile
 
     opened = open_file(as_bytes(file))
     found = opened.describe()
     values = found.to_dict()
     if as_list:
+        from laconic.codecs.lossless.file import LosslessFile
+
         opened.expect(Content.ARCHIVE)
         assert isinstance(opened, LosslessFile)
         pictures = [asdict(picture) for picture in opened.list_pictures()]

@@ -43,6 +43,7 @@ WORDS: Final[tuple[str, ...]] = (
     "drawn",
     "pixels",
     "metadata",
+    "photo2",
 )
 """Index 0 of a word in a file means "written out"; the word `WORDS[k]` is index `k + 1`."""
 

@@ -139,14 +139,28 @@ def _load(name: str) -> Pretrained:
 
 def _read_weights(path: Path) -> tuple[dict[str, "Tensor"], Mapping[str, str]]:
     """Tensors in float32, and the file's notes."""
-    from laconic.codecs.network.file import NetworkFile
+    if path.suffix == ".lac":
+        return _unpack(path.read_bytes())
     from laconic.data.weights.tensors import open_weights
 
-    if path.suffix == ".lac":
-        packed = NetworkFile.read(path.read_bytes())
-        return {entry.name: tensor.float() for entry, tensor in packed.tensors()}, packed.metadata
     source, notes = open_weights(path)
     return {name: fetch().float() for name, (_, fetch) in source.items()}, notes
+
+
+def _unpack(data: bytes) -> tuple[dict[str, "Tensor"], Mapping[str, str]]:
+    """The same of a packed file; kept unpacked for the next time."""
+    from laconic.pretrained.unpacked import keep, read_kept
+
+    digest = hashlib.sha256(data).hexdigest()
+    found = read_kept(digest)
+    if found is None:
+        from laconic.codecs.network.file import NetworkFile
+
+        packed = NetworkFile.read(data)
+        state = {entry.name: tensor.float() for entry, tensor in packed.tensors()}
+        found = state, packed.metadata
+        keep(digest, found)
+    return found
 
 
 def release(checkpoint: Path, path: Path) -> None:
