@@ -3,7 +3,8 @@
     python experiments/uncertainty/uci/run.py [SET ...] [--method vmg|dropout] [--steps N]
 
 All published splits of a set are trained side by side, as one stack of networks. Every set that is
-finished is written to results.json at once; sets that are there already are not run again.
+finished is written to results.json at once; sets that are there already, with as many steps or
+more, are not run again.
 """
 
 import argparse
@@ -208,11 +209,17 @@ def targets(sets: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def read_sets() -> dict[str, Any]:
+    """The sets in results.json: by name and method."""
+    found: dict[str, Any] = json.loads(RESULTS.read_text())["sets"] if RESULTS.exists() else {}
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sets", nargs="*", default=list(FILES), metavar="SET")
     parser.add_argument("--method", choices=("vmg", "dropout"), action="append")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--rate", type=float, default=0.01)
     given = parser.parse_args()
     began = time.time()
@@ -220,10 +227,11 @@ def main() -> None:
         if name not in FILES:
             parser.error(f"{name!r} is not one of {', '.join(FILES)}")
         for method in given.method or ("vmg", "dropout"):
-            known = json.loads(RESULTS.read_text())["sets"] if RESULTS.exists() else {}
-            if method in known.get(name, {}):
+            if read_sets().get(name, {}).get(method, {}).get("steps", 0) >= given.steps:
                 continue
-            known.setdefault(name, {})[method] = run(name, method, given.steps, given.rate)
+            found = run(name, method, given.steps, given.rate)
+            known = read_sets()  # another process may have finished a set meanwhile
+            known.setdefault(name, {})[method] = found
             command = "python experiments/uncertainty/uci/run.py"
             document = {
                 "title": "UCI regressions with matrix Gaussian posteriors (Louizos, table 1)",
