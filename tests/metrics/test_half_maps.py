@@ -50,7 +50,7 @@ def test_randomised_phases_keep_amplitudes() -> None:
 def test_local_resolution_is_finer_where_maps_agree() -> None:
     """On the left the maps are the same, on the right each has noise of its own."""
     side = torch.zeros(SIZE, SIZE, SIZE)
-    side[..., SIZE // 2 :] = 5.0
+    side[..., SIZE // 2 :] = 2.0
     shared = noise(0)
     found = local_resolution(shared + side * noise(1), shared + side * noise(2), 2.0)
     assert float(found[..., 5].median()) < 5.0
