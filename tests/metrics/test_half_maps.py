@@ -52,7 +52,7 @@ def test_local_resolution_is_finer_where_maps_agree() -> None:
     side = torch.zeros(SIZE, SIZE, SIZE)
     side[..., SIZE // 2 :] = 2.0
     shared = noise(0)
-    found = local_resolution(shared + side * noise(1), shared + side * noise(2), 2.0)
+    found = local_resolution(shared + side * noise(1), shared + side * noise(2), 2.0, bands=3)
     assert float(found[..., 5].median()) < 5.0
     assert float(found[..., 18].median()) > 12.0
 
