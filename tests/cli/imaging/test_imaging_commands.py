@@ -35,9 +35,11 @@ def particles(tmp_path: Path) -> Path:
 def test_a_molecule_is_found_again(particles: Path) -> None:
     folder = particles.parent
     files = ("-o", folder / "map.mrc", "--variance", folder / "variance.mrc", "--half-maps")
+    files = (*files, "--report", folder / "page.html")
     facts = json.loads(run("reconstruct", particles, *files, "--ignore-ctf", "--json"))
     assert facts["images"] == 120
     assert (folder / "map-half2.mrc").exists()
+    assert "Local resolution" in (folder / "page.html").read_text()
     assert not (folder / "map.mrc.partial").exists()
     found = json.loads(run("fsc", folder / "map.mrc", folder / "truth.mrc", "--json"))
     assert found["resolution"]["0.5"] < 12

@@ -45,13 +45,17 @@ def reconstruct(
     epochs: Annotated[
         int, typer.Option("--epochs", min=1, help="Of gradients: passes through the images.")
     ] = 30,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="PAGE.html", help="A page with figures, in one file."),
+    ] = None,
     force: Force = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Reconstruct a volume from images of known pose; an interrupted run goes on."""
     writer = Writer([star], force)
     halves = [out.with_name(f"{out.stem}-half{n}.mrc") for n in (1, 2)] if half_maps else []
-    for path in (out, variance, *halves):
+    for path in (out, variance, report, *halves):
         if path is not None:
             writer.check(path)
     with naming(star):
@@ -73,6 +77,11 @@ def reconstruct(
             posterior=posterior,
             epochs=epochs,
         )
+        if report is not None:
+            from laconic.evaluation.imaging.page import new_figure, render
+            from laconic.evaluation.imaging.views import rotations_of
+
+            new_figure(1, 1)  # what a report needs is missed now, not after the work
         particles = read_particles(star, pixel_size)
         check_memory(particles.size)
         if particles.optics is None and not ignore_ctf:
@@ -86,6 +95,8 @@ def reconstruct(
             writer.write(variance, map_bytes(variance_map(whole), found.pixel_size))
         for path, half in zip(halves, found.halves, strict=False):
             writer.write(path, map_bytes(half.numpy(), found.pixel_size))
+        if report is not None:
+            writer.write(report, render(star.name, found, rotations_of(particles)).encode())
     if as_json:
         print_json({"input": str(star), "output": str(out), **summary(found)})
     else:
