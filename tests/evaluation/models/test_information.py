@@ -75,12 +75,12 @@ def test_iwae_of_the_exact_posterior_is_exact_with_one_draw(linear_gaussian: Mod
 
 def test_iwae_falls_with_draws_to_the_truth(linear_gaussian: Model) -> None:
     model = linear_gaussian(spread=1.6, shift=0.4)
-    x = model.draw(600)
+    x = model.draw(300)
     truth = float(model.surprise(x).mean())
-    found = [iwae(model, x, draws).value - truth for draws in (1, 4, 16, 64, 512)]
+    found = [iwae(model, x, draws).value - truth for draws in (1, 4, 16, 64, 256)]
     assert found == sorted(found, reverse=True)
     assert found[0] > 0.5
-    assert abs(found[-1]) < 0.02
+    assert abs(found[-1]) < 0.03
     # The first two are E ln means of 1 and 4 weights: the ELBO's gap, known in closed form.
     elbo = float((model.rate(x) + model.distortion(x)).mean())
     assert found[0] == pytest.approx(elbo - truth, abs=0.25)
