@@ -56,12 +56,12 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     net, path = small_net(), tmp_path / "a.safetensors"
     with pytest.raises(InputError, match="not converted"):
         save_posterior(net, path)
-    with pytest.raises(InputError, match="not a readable"):
+    with pytest.raises(InputError, match="no posterior"):
         load_posterior(path, net)
     save_file({"x": torch.ones(2)}, path)
     with pytest.raises(InputError, match="no posterior"):
         load_posterior(path, net)
-    save_file({"x": torch.ones(2)}, path, metadata={"laconic": "{}"})
+    save_file({"x": torch.ones(2)}, path, metadata={"meta": "{}"})
     with pytest.raises(InputError, match="does not say"):
         load_posterior(path, net)
     convert(net, "mean-field")

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from laconic.container.storage import write_atomically
 from laconic.errors import ConfigError, InputError
+from laconic.training import checkpoints
 from laconic.training.config import build
 from laconic.weights.base import WeightMethod
 from laconic.weights.convert import Penalty
@@ -25,9 +23,6 @@ from laconic.weights.convert import convert as convert_with
 from laconic.weights.layers import ProbabilisticLayer
 
 FORMAT = "laconic posterior 1"
-NOTE = "laconic"
-"""Name of the note in a safetensors file."""
-
 PRIOR = "prior."
 """Prefix of the names of parameters that all layers share."""
 
@@ -64,24 +59,40 @@ class Recipe:
 
     @classmethod
     def parse(cls, text: str, origin: str) -> Self:
-        """What `text` says.
+        """What a note in JSON says.
 
         Raises:
             InputError: it is damaged, or of another format.
         """
         try:
-            note = json.loads(text)
+            return cls.read(json.loads(text), origin)
+        except ValueError as error:
+            raise InputError(f"{origin} does not say how its network was converted") from error
+
+    @classmethod
+    def read(cls, note: Mapping[str, Any], origin: str) -> Self:
+        """What a note says.
+
+        Raises:
+            InputError: entries are missing, or it is of another format.
+        """
+        try:
             if note["format"] != FORMAT:
                 raise InputError(
                     f"{origin} has the format {note['format']!r}, this laconic reads {FORMAT!r}"
                 )
             return cls(str(note["method"]), dict(note["settings"]), tuple(note["layers"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise InputError(f"{origin} does not say how its network was converted") from error
+
+    @property
+    def note(self) -> dict[str, Any]:
+        """This as JSON-able data."""
+        return {"format": FORMAT, **asdict(self)}
 
     def text(self) -> str:
         """This as JSON."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
+        return json.dumps(self.note, sort_keys=True)
 
     def convert(self, net: nn.Module, methods: Mapping[str, type[WeightMethod]]) -> Penalty:
         """Convert an ordinary network in the same way, in place.
@@ -148,8 +159,7 @@ def save_posterior(
     recipe = Recipe.of(net)
     shared = {} if penalty is None else tensors_of(penalty.prior)
     tensors = tensors_of(net) | {PRIOR + name: tensor for name, tensor in shared.items()}
-    owned = {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}
-    write_atomically(Path(path), to_bytes(owned, {NOTE: recipe.text()}))
+    checkpoints.save(Path(path), tensors, recipe.note)
 
 
 def load_posterior(path: str | PathLike[str], net: nn.Module) -> Penalty:
@@ -169,14 +179,12 @@ def load_posterior(path: str | PathLike[str], net: nn.Module) -> Penalty:
     from laconic.weights import METHODS
 
     try:
-        with safe_open(path, framework="pt") as file:
-            note = (file.metadata() or {}).get(NOTE)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} is not a readable safetensors file: {error}") from error
-    if note is None:
-        raise InputError(f"{path} holds no posterior: save_posterior writes such files")
-    penalty = Recipe.parse(note, str(path)).convert(net, METHODS)
+        tensors, note = checkpoints.load(Path(path))
+    except ConfigError as error:
+        raise InputError(
+            f"{path} holds no posterior that can be read: save_posterior writes such files"
+        ) from error
+    penalty = Recipe.read(note, str(path)).convert(net, METHODS)
     shared = {name: tensors.pop(name) for name in list(tensors) if name.startswith(PRIOR)}
     give(net, tensors, str(path))
     if shared:
