@@ -73,4 +73,5 @@ def last_features(net: nn.Module, x: Tensor, batch: int = 500) -> Tensor:
 def _root(matrix: Tensor) -> Tensor:
     """The symmetric square root of a covariance."""
     values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
-    return vectors * values.clamp_min(0).sqrt() @ vectors.T
+    root: Tensor = vectors * values.clamp_min(0).sqrt() @ vectors.T
+    return root

@@ -263,7 +263,8 @@ class PhotographSystem(nn.Module):
     @property
     def _spread(self) -> Tensor:
         """Standard deviations of the coefficients, `(1, samples, 1, 1)`."""
-        return self.transform.variance.clamp_min(1e-6).sqrt()[None, :, None, None]
+        spread: Tensor = self.transform.variance.clamp_min(1e-6).sqrt()[None, :, None, None]
+        return spread
 
     def _embed(self, point: Point) -> Tensor:
         low, high = self.config.snr_db
@@ -273,7 +274,8 @@ class PhotographSystem(nn.Module):
 
     def _amplify(self, code: Tensor, embedding: Tensor) -> Tensor:
         gains = (self.gains + self.steer(embedding).float()).clamp(-6, 6).exp()
-        return code.float() * gains[:, :, None, None]
+        amplified: Tensor = code.float() * gains[:, :, None, None]
+        return amplified
 
     def _scale(self, z: Tensor, gain: Tensor, point: Point) -> Tensor:
         """What the received codewords must be multiplied by to undo their normalisation.
