@@ -25,7 +25,9 @@ def test_blocks_fit_into_the_uses(modulation: Modulation, uses: int) -> None:
     block = plan_blocks(modulation, uses)
     assert block.count * block.code_bits <= uses * modulation.bits_per_symbol
     assert block.information_bits <= link.MOST_INFORMATION_BITS
-    assert block.information_bits * modulation.rate[1] <= block.code_bits * modulation.rate[0]
+    assert block.information_bits * modulation.rate[1] == block.code_bits * modulation.rate[0]
+    if block.information_bits > link.MOST_AT_LOW_RATES:  # Base graph 1 has no lower rates.
+        assert 3 * block.information_bits > block.code_bits
     assert block.count * block.information_bits > 0.95 * uses * modulation.bits_per_use - 64
 
 

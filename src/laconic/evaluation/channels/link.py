@@ -30,6 +30,9 @@ from laconic.errors import ConfigError, MissingPackageError
 
 MOST_INFORMATION_BITS: Final = 8448
 """Of one block.  Source: 3GPP TS 38.212, base graph 1."""
+MOST_AT_LOW_RATES: Final = 3824
+"""The same at rates up to 1/3, which only base graph 2 has."""
+LOW_RATE: Final = (1, 3)
 LEAST_INFORMATION_BITS: Final = 64
 """Of one block here: half of it is the checksum."""
 CRC_BITS: Final = 32
@@ -104,9 +107,11 @@ def plan_blocks(modulation: Modulation, uses: int) -> Block:
     """
     above, below = modulation.rate
     symbol = modulation.bits_per_symbol
-    count = max(1, -(-uses * symbol * above // (below * MOST_INFORMATION_BITS)))
-    code = uses // count * symbol
-    information = min(code * above // below, MOST_INFORMATION_BITS)
+    is_low = above * LOW_RATE[1] <= below * LOW_RATE[0]
+    most = MOST_AT_LOW_RATES if is_low else MOST_INFORMATION_BITS
+    count = max(1, -(-uses * symbol * above // (below * most)))
+    code = uses // count // below * below * symbol  # The rate is exact: no code is below 1/5.
+    information = min(code * above // below, most)
     if information < LEAST_INFORMATION_BITS:
         raise ConfigError(
             f"{uses} channel uses are too few for a block of {modulation.name}: it has "
