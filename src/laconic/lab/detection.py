@@ -1,8 +1,8 @@
 """How well the entropy of predictions finds pictures of other sets: recipes -> results.json.
 
-A folder has recipes of kind "process" or "classifier" (one network, a posterior of one draw). Each
-is trained with every seed, then its predictions for the test set and for all outliers of its task
-are compared. A file `variants.yaml` makes further rows out of recipes with changed settings:
+A folder has recipes of kind "process", "uncertainty" (distributions over weights, ensembles) or
+"classifier" (one network, a posterior of one draw). Each is trained with every seed, then its
+predictions for the test set and for all outliers of its task are compared. A file `variants.yaml` makes further rows out of recipes with changed settings:
 
 ```yaml
 fnp-50: {recipe: ../functions/fnp.yaml, set: [references=50]}
@@ -20,7 +20,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from laconic.distributions.prediction import Prediction
@@ -28,13 +27,15 @@ from laconic.errors import ConfigError
 from laconic.lab.recipes import read_recipe
 from laconic.lab.recipes.classifier import ClassifierRecipe
 from laconic.lab.recipes.functions import BATCH, ProcessRecipe
+from laconic.lab.recipes.uncertainty import UncertaintyRecipe
 from laconic.lab.runs import complete
 from laconic.lab.table import experiment_run, on_lines
 from laconic.lab.tasks import OUTLIERS, outliers, task
+from laconic.metrics.out_of_distribution import detect
 from laconic.training.config import read_config
 from laconic.weights.prediction import predict
 
-Trained = ProcessRecipe | ClassifierRecipe
+Trained = ProcessRecipe | UncertaintyRecipe | ClassifierRecipe
 
 OUTLIER_COUNT = 10_000
 """Most pictures of a set."""
@@ -45,23 +46,7 @@ SOURCE = {"fnp": (0.7, 99.8), "fnp-plus": (0.7, 99.9)}
 """Error in percent and average AUROC in percent of MNIST in Louizos, table 6, by recipe."""
 
 
-def auroc_percent(inside: Tensor, outside: Tensor) -> float:
-    """Area under the ROC curve, in percent, of entropy as a detector of outliers.
-
-    Args:
-        inside: entropies of the task's own test pictures.
-        outside: entropies of another set's pictures.
-    """
-    from torchmetrics.functional.classification import binary_auroc
-
-    scores = torch.cat([inside, outside])
-    # The metric takes a sigmoid of scores beyond [0, 1]; ranks are all that counts.
-    scaled = scores / scores.amax().clamp(min=1)
-    labels = torch.cat([torch.zeros(len(inside)), torch.ones(len(outside))]).long()
-    return 100 * float(binary_auroc(scaled.double(), labels))
-
-
-def detect(net: nn.Module, data: str, samples: int, count: int) -> dict[str, Any]:
+def measure(net: nn.Module, data: str, samples: int, count: int) -> dict[str, Any]:
     """Error, entropies and AUROC of a trained classifier.
 
     Args:
@@ -82,7 +67,7 @@ def detect(net: nn.Module, data: str, samples: int, count: int) -> dict[str, Any
         outside = _predicted(net, outliers(data, name, count), samples).entropy
         sets[name] = {
             "entropy_nats": float(outside.mean()),
-            "auroc_percent": auroc_percent(inside.entropy, outside),
+            "auroc_percent": 100 * detect(inside.entropy, outside).auroc,
         }
     return {
         "error_percent": 100 * float(wrong),
@@ -124,11 +109,11 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> None:
         for seed in chosen.seeds:
             recipe = _read(path, [*changes, *chosen.set], seed, chosen.runs / name)
             result = complete(recipe)
-            found = detect(recipe.trained().eval(), recipe.data, chosen.samples, chosen.count)
+            found = measure(recipe.trained().eval(), recipe.data, chosen.samples, chosen.count)
             row = {
                 "recipe": name, "seed": seed, "data": recipe.data, "epochs": recipe.train.epochs,
                 "samples": chosen.samples, "count": chosen.count, **found,
-                "train_seconds": result["train_seconds"],
+                "train_seconds": result.get("train_seconds"),
             }  # fmt: skip
             print({key: value for key, value in row.items() if key != "sets"}, flush=True)
             options = f"--recipe {name} --seeds {seed}"
@@ -154,7 +139,9 @@ def read_variants(folder: Path) -> dict[str, tuple[Path, list[str]]]:
 def _read(path: Path, changes: Sequence[str], seed: int, runs: Path) -> Trained:
     recipe = read_recipe(read_config(path, changes))
     if not isinstance(recipe, Trained):
-        raise ConfigError(f"{path}: a recipe of kind '{recipe.kind}'; give process or classifier")
+        raise ConfigError(
+            f"{path}: a recipe of kind '{recipe.kind}'; give process, uncertainty or classifier"
+        )
     return replace(recipe, seed=seed, folder=str(runs / str(seed)))
 
 
