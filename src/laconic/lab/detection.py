@@ -2,7 +2,8 @@
 
 A folder has recipes of kind "process", "uncertainty" (distributions over weights, ensembles) or
 "classifier" (one network, a posterior of one draw). Each is trained with every seed, then its
-predictions for the test set and for all outliers of its task are compared. A file `variants.yaml` makes further rows out of recipes with changed settings:
+predictions for the test set and for all outliers of its task are compared. A file `variants.yaml`
+makes further rows out of recipes with changed settings:
 
 ```yaml
 fnp-50: {recipe: ../functions/fnp.yaml, set: [references=50]}
