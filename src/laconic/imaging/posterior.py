@@ -149,14 +149,16 @@ def solve(
         return kernel.apply(v) + inverse_prior * v
 
     counts = multiplicity(size).to(precision)
-    limits = (min(iterations, CORRECTED_ITERATIONS), iterations)
-    for limit, prepare in zip(limits, (lambda: None, kernel.make_positive), strict=True):
-        prepare()
-        mean, left = _conjugate_gradients(
+
+    def iterate(limit: int) -> tuple[Tensor, float]:
+        return _conjugate_gradients(
             apply, target, start, precision, counts, tolerance, limit, progress
         )
-        if left <= tolerance:
-            break
+
+    mean, left = iterate(min(iterations, CORRECTED_ITERATIONS))
+    if not left <= tolerance:
+        kernel.make_positive()
+        mean, _ = iterate(iterations)
     return VolumePosterior(mean, 1 / precision, size)
 
 

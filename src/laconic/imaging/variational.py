@@ -44,7 +44,7 @@ from laconic.metrics.fourier_shells import multiplicity, shell_numbers, shell_su
 KINDS = ("gaussian", "delta")
 FIRST_SCALE = 0.1
 """Deviation of q at the start, in units of the shell's."""
-SLOWER = 0.2
+SLOWER = 0.5
 """Rate of the variances of noise and prior, relative to that of the means."""
 
 

@@ -1,5 +1,6 @@
 """Half sets, interruption, and a variance map that is symmetric."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from laconic.data.microscopy.particles import Particles
 from laconic.errors import InputError
 from laconic.evaluation.imaging import reconstruction
 from laconic.evaluation.imaging.reconstruction import Settings, half_sets, reconstruct, variance_map
+from laconic.evaluation.imaging.views import rotations_of, shifts_of
 from laconic.imaging import rotations, slices
 from laconic.imaging.phantoms import random_blobs
 
@@ -87,3 +89,15 @@ def test_a_variance_map_is_even(size: int) -> None:
 def test_too_large_a_box_says_how_much_it_takes() -> None:
     with pytest.raises(InputError, match="a box of 4096 pixels takes"):
         reconstruction.check_memory(4096)
+
+
+def test_poses_out_of_range_are_refused(particles: Particles) -> None:
+    assert particles.angles is not None
+    wild = particles.angles.copy()
+    wild[3, 1] = 1e5
+    with pytest.raises(InputError, match="particle 4 has the angles"):
+        rotations_of(replace(particles, angles=wild))
+    far = particles.origins.copy()
+    far[2, 0] = 1000.0
+    with pytest.raises(InputError, match=r"particle 3: its origin .* lies outside"):
+        shifts_of(replace(particles, origins=far))

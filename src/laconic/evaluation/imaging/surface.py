@@ -32,7 +32,7 @@ def draw_surface(volume: NDArray[np.float32], level: float, scale: int = 2) -> I
     here, before = wide[first, rows, columns], wide[np.maximum(first - 1, 0), rows, columns]
     step = np.where(here > before, (here - level) / np.maximum(here - before, 1e-12), 0.0)
     depth = first - np.clip(step, 0, 1)
-    slopes = np.stack(np.gradient(wide), -1)[first, rows, columns]
+    slopes = np.stack([np.gradient(wide, axis=k) for k in range(3)], -1)[first, rows, columns]
     # Outwards, towards lower density: x, y, and towards the viewer.
     normal = -slopes[..., [2, 1, 0]] * np.array([scale, scale, -1.0])
     normal[..., 2] = np.abs(normal[..., 2])

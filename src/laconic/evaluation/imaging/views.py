@@ -13,6 +13,7 @@ from laconic.imaging.rotations import from_angles
 from laconic.imaging.statistics import Views
 from laconic.imaging.transfer import contrast_transfer
 
+FULL_TURN = 360.0
 BATCH = 256
 """Images that are read and inserted at once."""
 
@@ -21,16 +22,35 @@ def rotations_of(particles: Particles) -> Tensor:
     """The particles' rotations: (particles, 3, 3), float64.
 
     Raises:
-        InputError: the file names no angles.
+        InputError: the file names no angles, or some beyond a full turn.
     """
     if particles.angles is None:
         raise InputError("the STAR file names no poses (rlnAngleRot, rlnAngleTilt, rlnAnglePsi)")
+    beyond = np.abs(particles.angles).max(1) > FULL_TURN
+    if beyond.any():
+        first = int(beyond.argmax())
+        raise InputError(
+            f"particle {first + 1} has the angles {particles.angles[first].tolist()}; rlnAngleRot, "
+            "rlnAngleTilt and rlnAnglePsi are degrees from -360 to 360"
+        )
     return from_angles(torch.from_numpy(particles.angles))
 
 
 def shifts_of(particles: Particles) -> Tensor:
-    """Where the particles' origins lie in the images: (particles, 2): x, y in pixels, float64."""
-    return torch.from_numpy(-particles.origins / particles.pixel_size)
+    """Where the particles' origins lie in the images: (particles, 2): x, y in pixels, float64.
+
+    Raises:
+        InputError: one lies outside of its image.
+    """
+    shifts = -particles.origins / particles.pixel_size
+    outside = np.abs(shifts).max(1) > particles.size / 2
+    if outside.any():
+        first = int(outside.argmax())
+        raise InputError(
+            f"particle {first + 1}: its origin {particles.origins[first].tolist()} lies outside of "
+            "the image; rlnOriginXAngst and rlnOriginYAngst are angstroms"
+        )
+    return torch.from_numpy(shifts)
 
 
 def transfer_of(particles: Particles, chosen: NDArray[np.int64]) -> Tensor | None:
