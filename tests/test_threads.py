@@ -1,6 +1,7 @@
 """Threads of our own sleep while they wait; networks run on one thread of torch."""
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -117,3 +118,15 @@ def test_what_the_user_chose_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOMP_SPINCOUNT", "1000")
     waiting.wait_asleep()
     assert "OMP_WAIT_POLICY" not in os.environ
+
+
+def test_scipy_is_hidden_in_processes_of_the_command_line_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting, "LEFT_OUT", "no_such.module")
+    with waiting.without_scipy():
+        assert "no_such.module" not in sys.modules
+    monkeypatch.setattr(waiting, "_is_alone", True)
+    with waiting.without_scipy():
+        assert sys.modules["no_such.module"] is None
+    assert "no_such.module" not in sys.modules

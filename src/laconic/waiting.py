@@ -13,6 +13,8 @@ from typing import Final
 POLICY, SPINS, BLOCK_TIME = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"
 VARIABLES: Final = (POLICY, SPINS, BLOCK_TIME)
 
+LEFT_OUT: Final = "scipy.linalg"
+"""What the command line does not load."""
 _is_alone = False
 
 
@@ -36,16 +38,16 @@ def run_alone() -> None:
 
 @contextlib.contextmanager
 def without_scipy() -> Iterator[None]:
-    """Hide scipy from what is imported within, in processes of the command line.
+    """Hide scipy's linear algebra from what is imported within, in processes of the command line.
 
     numba loads all of scipy's linear algebra to see whether its compiled loops may use it. Ours do
     not, and loading takes as long as decoding a picture; others' loops in the same process might.
     """
-    hidden = _is_alone and "scipy" not in sys.modules
+    hidden = _is_alone and LEFT_OUT not in sys.modules
     if hidden:
-        sys.modules["scipy"] = None  # type: ignore[assignment]
+        sys.modules[LEFT_OUT] = None  # type: ignore[assignment]
     try:
         yield
     finally:
         if hidden:
-            del sys.modules["scipy"]
+            del sys.modules[LEFT_OUT]
