@@ -1,6 +1,6 @@
 """Gaussian and delta posteriors by gradients, beside the closed form: the source's table 5.1.
 
-    python experiments/imaging/variational/run.py [--images 1000] [--box 32] [--snr 0.2]
+    python experiments/imaging/variational/run.py [--images 800] [--box 24] [--snr 0.2]
 
 Source: Ullrich 5.5, equations (5.14) and (5.15), and table 5.1.
 """
@@ -55,10 +55,10 @@ def main() -> None:
     """Fit three ways, compare, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=os.environ.get("LACONIC_DATA"))
-    parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--box", type=int, default=32)
+    parser.add_argument("--images", type=int, default=800)
+    parser.add_argument("--box", type=int, default=24)
     parser.add_argument("--snr", type=float, default=0.2)
-    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--out", type=Path, default=HERE / "results.json")
     options = parser.parse_args()
     if options.data is None:
