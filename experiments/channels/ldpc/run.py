@@ -1,6 +1,6 @@
 """From which signal-to-noise ratio the digital link works, for every code rate and constellation.
 
-    python experiments/channels/ldpc/run.py [--blocks 6]
+    python experiments/channels/ldpc/run.py [--blocks 4]
 
 The threshold of a modulation is the lowest ratio on a grid of 0.5 dB at which all of so many blocks
 of 2,048 information bits arrive over AWGN; longer blocks arrive a little below it. Writes
@@ -70,7 +70,7 @@ def speed(snr_db: float) -> dict[str, float]:
 def main() -> None:
     """Measure what is missing, then the speed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--blocks", type=int, default=6)
+    parser.add_argument("--blocks", type=int, default=4)
     options = parser.parse_args()
     torch.set_num_threads(1)
     started = time.time()
