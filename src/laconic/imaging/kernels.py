@@ -60,6 +60,18 @@ def _place(turn: Array, x: int, y: int, scale: float, grid: int) -> tuple[Any, .
     return mirrored, z0, y0, int(cx), (z0 + 1) % grid, (y0 + 1) % grid, fz, fy, fx
 
 
+@_inline
+def _along_x(
+    volume: Array, z0: int, y0: int, x0: int, z1: int, y1: int, fz: float, fy: float
+) -> tuple[Any, Any]:
+    """A volume interpolated along z and y, at x0 and at x0 + 1; the places are `_place`'s."""
+    low = (volume[z0, y0, x0] * (1 - fy) + volume[z0, y1, x0] * fy) * (1 - fz)
+    low += (volume[z1, y0, x0] * (1 - fy) + volume[z1, y1, x0] * fy) * fz
+    high = (volume[z0, y0, x0 + 1] * (1 - fy) + volume[z0, y1, x0 + 1] * fy) * (1 - fz)
+    high += (volume[z1, y0, x0 + 1] * (1 - fy) + volume[z1, y1, x0 + 1] * fy) * fz
+    return low, high
+
+
 @_loop
 def read(volume: Array, turns: Array, band: float, scale: float, grid: int, slices: Array) -> None:
     """Fill half slices from a half volume.
@@ -80,10 +92,7 @@ def read(volume: Array, turns: Array, band: float, scale: float, grid: int, slic
                 continue
             for x in range(_last_column(y, band) + 1):
                 mirrored, z0, y0, x0, z1, y1, fz, fy, fx = _place(turns[n], x, y, scale, grid)
-                low = (volume[z0, y0, x0] * (1 - fy) + volume[z0, y1, x0] * fy) * (1 - fz)
-                low += (volume[z1, y0, x0] * (1 - fy) + volume[z1, y1, x0] * fy) * fz
-                high = (volume[z0, y0, x0 + 1] * (1 - fy) + volume[z0, y1, x0 + 1] * fy) * (1 - fz)
-                high += (volume[z1, y0, x0 + 1] * (1 - fy) + volume[z1, y1, x0 + 1] * fy) * fz
+                low, high = _along_x(volume, z0, y0, x0, z1, y1, fz, fy)
                 value = low * (1 - fx) + high * fx
                 slices[n, row, x] = np.conj(value) if mirrored else value
 
@@ -155,10 +164,7 @@ def turn_gradient(
                 a11 = volume[z1, y1, x0] * (1 - fx) + volume[z1, y1, x0 + 1] * fx
                 dz = (a10 - a00) * (1 - fy) + (a11 - a01) * fy
                 dy = (a01 - a00) * (1 - fz) + (a11 - a10) * fz
-                low = (volume[z0, y0, x0] * (1 - fy) + volume[z0, y1, x0] * fy) * (1 - fz)
-                low += (volume[z1, y0, x0] * (1 - fy) + volume[z1, y1, x0] * fy) * fz
-                high = (volume[z0, y0, x0 + 1] * (1 - fy) + volume[z0, y1, x0 + 1] * fy) * (1 - fz)
-                high += (volume[z1, y0, x0 + 1] * (1 - fy) + volume[z1, y1, x0 + 1] * fy) * fz
+                low, high = _along_x(volume, z0, y0, x0, z1, y1, fz, fy)
                 dx = high - low
                 factor = -scale if mirrored else scale
                 gx = factor * (g.real * dx.real + g.imag * dx.imag)
