@@ -27,7 +27,7 @@ from laconic.cli import (
     uncertainty,
 )
 from laconic.cli.common import INTERRUPTED, Group, refusal, report
-from laconic.cli.imaging import fsc, reconstruct, simulate
+from laconic.cli.imaging import fsc, reconstruct, refine, simulate
 from laconic.waiting import run_alone, wait_asleep
 
 app = typer.Typer(
@@ -69,6 +69,7 @@ app.add_typer(channels.app, name="channels")
 app.command("transmit")(transmit.transmit)
 app.command("simulate")(simulate.simulate)
 app.command("reconstruct")(reconstruct.reconstruct)
+app.command("refine")(refine.refine)
 app.command("fsc")(fsc.fsc)
 app.command("bench")(bench.bench)
 app.add_typer(data.app, name="data")

@@ -52,6 +52,7 @@ def fit(
     noise: Tensor | None = None,
     prior: Tensor | None = None,
     rounds: int = ROUNDS,
+    definite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Fit:
     """The posterior with learned noise and prior.
@@ -62,6 +63,7 @@ def fit(
         noise: (size // 2 + 1,) or one number, if it is known; None: learned.
         prior: of the same kind.
         rounds: of expectation-maximisation, if anything is to be learned.
+        definite: as for `posterior.solve`.
         progress: called after each with the rounds done and all.
 
     Raises:
@@ -77,14 +79,16 @@ def fit(
     spectrum = _first_prior(statistics, power) if prior is None else _expand(prior, size)
     learns = noise is None or prior is None
     rough = ROUGH if learns and rounds else TOLERANCE
-    posterior = solve(statistics, current, spectrum, tolerance=rough)
+    posterior = solve(statistics, current, spectrum, tolerance=rough, definite=definite)
     for done in range(rounds if learns else 0):
         if prior is None:
             spectrum = learned_prior(posterior, spectrum)
         if noise is None and views is not None:
             current = learned_noise(posterior, views).clamp(min=floor)
         rough = ROUGH if done < rounds - 1 else TOLERANCE
-        posterior = solve(statistics, current, spectrum, start=posterior.mean, tolerance=rough)
+        posterior = solve(
+            statistics, current, spectrum, start=posterior.mean, tolerance=rough, definite=definite
+        )
         if progress is not None:
             progress(done + 1, rounds)
     return Fit(posterior, current, spectrum)

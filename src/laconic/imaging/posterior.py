@@ -119,6 +119,7 @@ def solve(
     start: Tensor | None = None,
     tolerance: float = TOLERANCE,
     iterations: int = 100,
+    definite: bool = False,
     progress: Callable[[int, float], None] | None = None,
 ) -> VolumePosterior:
     """The posterior for known poses, in closed form.
@@ -130,6 +131,9 @@ def solve(
         start: a mean to start from, e.g. that of another noise; None: 0.
         tolerance: relative residual at which conjugate gradients stop.
         iterations: at most so many, once the kernel is uncorrected.
+        definite: leave out the convolution's negative frequencies, which interpolation causes.
+            Without it, poses that are far from right make the solution grow; with it, the volume's
+            mean value (frequency 0) is biased.
         progress: called after each with its number and the relative residual.
 
     Returns:
@@ -140,7 +144,7 @@ def solve(
     """
     size = statistics.size
     noise_shells, prior_shells = (_shells(value, size) for value in (noise, prior))
-    kernel = _Kernel(statistics, noise_shells)
+    kernel = _Kernel(statistics, noise_shells, definite)
     inverse_prior = over_shells(1 / prior_shells, size).to(kernel.diagonal)
     precision = kernel.diagonal + inverse_prior
     target = kernel.right_side
@@ -165,7 +169,7 @@ def solve(
 class _Kernel:
     """A' A / s^2 as a convolution, its diagonal, and A' x / s^2, all of coefficients."""
 
-    def __init__(self, statistics: Statistics, noise: Tensor) -> None:
+    def __init__(self, statistics: Statistics, noise: Tensor, definite: bool) -> None:
         self.size, self.grid = statistics.size, len(statistics.data)
         padding = self.grid // self.size
         radius = radii(self.grid)
@@ -181,6 +185,8 @@ class _Kernel:
         along = torch.sinc(places / self.grid).square()
         lag /= along[:, None, None] * along[:, None] * along
         self._transfer = torch.fft.rfftn(lag).real
+        if definite:
+            self._transfer = self._transfer.clamp(min=0)
         window = _window_correlation(self.size, self.grid).to(lag)
         lag *= window[:, None, None] * window[:, None] * window
         step = slice(None, None, padding)

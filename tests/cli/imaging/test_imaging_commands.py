@@ -1,12 +1,17 @@
-"""simulate, reconstruct and fsc from the command line, with interruption and bad input."""
+"""simulate, reconstruct, refine and fsc from the command line, with interruption and bad input."""
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from typer.testing import CliRunner
 
 from laconic.cli import app
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PDB = "".join(
     f"ATOM  {k:5d}  CA  ALA A{k:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           C\n"
@@ -79,3 +84,71 @@ def test_bad_input_is_one_line(particles: Path) -> None:
     assert len(message.strip().splitlines()) == 1
     assert "exists" in run("reconstruct", particles, "-o", folder / "truth.mrc", status=1)
     assert "no such file" in run("fsc", folder / "no.mrc", folder / "truth.mrc", status=1)
+
+
+def test_poses_are_found_again(particles: Path) -> None:
+    """From the volume at 20 A; a run that was interrupted goes on after its last round."""
+    import torch
+
+    from laconic.data.microscopy.particles import read_particles
+    from laconic.evaluation.imaging import refinement
+    from laconic.evaluation.imaging.views import rotations_of, shifts_of
+    from laconic.imaging.rotations import distance
+
+    folder = particles.parent
+    start = ("--initial", folder / "truth.mrc", "--low-pass", 20, "--angle", 15, "--shifts", 6)
+    files = ("-o", folder / "r.mrc", "--star", folder / "r.star", "--half-maps", "--ignore-ctf")
+    facts = json.loads(run("refine", particles, *files, *start, "--rounds", 2, "--json"))
+    assert facts["pose_spread_degrees"] < 10
+    assert (folder / "r-half1.mrc").exists()
+    truth, found = read_particles(particles), read_particles(folder / "r.star")
+    angles = distance(rotations_of(truth), rotations_of(found))
+    assert float(angles.median()) < 8
+    moves = (shifts_of(truth) - shifts_of(found)).norm(dim=1)
+    assert float(moves.median()) < 0.5
+    assert "laconicPoseSpread" in (folder / "r.star").read_text()
+
+    settings = refinement.Settings(low_pass=20, spacing=15, shifts=6, rounds=2)
+    density = read_map_of(folder / "truth.mrc")
+    saved, seen = folder / "partial", []
+
+    def stop(done: int, total: int) -> None:
+        seen.append(done)
+        if done > len(truth) and len(seen) < 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        refinement.refine(truth, density, settings, saved, stop)
+    again = refinement.refine(truth, density, settings, saved, stop)[1]
+    assert not saved.exists()
+    assert torch.allclose(
+        distance(again.poses.rotations[:, 0], rotations_of(found)),
+        torch.zeros(len(truth), dtype=torch.float64),
+        atol=0.1,
+    )
+
+
+def read_map_of(path: Path) -> "NDArray[np.float32]":
+    from laconic.data.microscopy.maps import read_map
+
+    return read_map(path).density
+
+
+def test_refine_refuses_in_one_line(particles: Path) -> None:
+    folder = particles.parent
+    base = ("refine", particles, "-o", folder / "r.mrc", "--initial", folder / "truth.mrc")
+    for extra, message in (
+        (("--symmetry", "I2"), "'I2' is not C<n> or D<n>"),
+        (("--shifts", 60), "more than a quarter of the box"),
+        (("--low-pass", 100), "start from a finer low-pass filter"),
+        (("--low-pass", 0), "is not a positive number"),
+        (("--angle", 90), "angle: 90"),
+    ):
+        output = run(*base, *extra, "--ignore-ctf", status=1)
+        assert message in output
+        assert len(output.strip().splitlines()) == 1
+    assert not (folder / "r.mrc").exists()
+    small = ("--box", 20, "--pixel-size", 4, "--number", 12, "-o", folder / "s.mrcs")
+    run("simulate", folder / "a.pdb", *small, "--star", folder / "s.star")
+    other = ("refine", folder / "s.star", *base[2:], "--ignore-ctf")
+    assert "16 voxels along a side, the images 20 pixels" in run(*other, status=1)

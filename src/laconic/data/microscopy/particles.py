@@ -5,6 +5,7 @@ Files of RELION 3.1 and later are read (a block of optics groups, one of particl
 angles (rot, tilt, psi) in degrees, origins in angstroms, which move a particle to the centre.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,6 +181,45 @@ def star_text(stack: str, particles: Particles) -> str:
     return text
 
 
+def star_with_poses(
+    path: Path, out: Path, particles: Particles, extra: dict[str, NDArray[Any]]
+) -> str:
+    """A STAR file with other poses, and all that it held besides.
+
+    Args:
+        path: of the file.
+        out: where the text will lie: stacks are named as seen from there.
+        particles: of the file, with the new angles and origins.
+        extra: further columns, by name.
+    """
+    blocks = _starfile().read(path, always_dict=True)
+    name = "particles" if "particles" in blocks else _block_with_images(blocks, path)
+    table = blocks[name].drop(columns=["rlnOriginX", "rlnOriginY"], errors="ignore")
+    folder = out.resolve().parent
+    stacks = [os.path.relpath(stack.resolve(), folder) for stack in particles.stacks]
+    pairs = zip(particles.index, particles.stack, strict=True)
+    table["rlnImageName"] = [f"{index + 1:06d}@{stacks[stack]}" for index, stack in pairs]
+    if particles.angles is not None:
+        for column, values in zip(ANGLES, particles.angles.T, strict=True):
+            table[column] = values
+    for column, values in zip(ORIGINS, particles.origins.T, strict=True):
+        table[column] = values
+    for column, values in extra.items():
+        table[column] = values
+    text: str = _starfile().to_string(blocks | {name: table})
+    return text
+
+
+def _block_with_images(blocks: dict[str, Any], path: Path) -> str:
+    """The name of the one block of particles, in files of RELION 3.0."""
+    with_images = [
+        name for name, block in blocks.items() if "rlnImageName" in getattr(block, "columns", ())
+    ]
+    if len(with_images) != 1:
+        raise InputError(f"{path}: it has no block of particles (rlnImageName)")
+    return with_images[0]
+
+
 def _starfile() -> Any:
     try:
         import starfile
@@ -199,10 +239,7 @@ def _table(path: Path) -> "DataFrame":
     tables = {name: block for name, block in blocks.items() if hasattr(block, "columns")}
     particles = tables.get("particles")
     if particles is None:
-        with_images = [t for t in tables.values() if "rlnImageName" in t.columns]
-        if len(with_images) != 1:
-            raise InputError(f"{path}: it has no block of particles (rlnImageName)")
-        particles = with_images[0]
+        particles = tables[_block_with_images(tables, path)]
     if len(particles) == 0:
         raise InputError(f"{path}: its block of particles is empty")
     optics = blocks.get("optics")
