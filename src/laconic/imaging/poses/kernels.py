@@ -77,7 +77,7 @@ def tangents(
             out[n, 3, k] = y * first - x * second
 
 
-@numba.njit
+@numba.njit(error_model="numpy")
 def _fill_waves(move: float, reach: int, waves: Array) -> None:
     """exp(-2 pi i k t / size) of frequencies |k| <= reach, unshifted, for a move by t pixels."""
     size = waves.shape[0]
@@ -86,6 +86,12 @@ def _fill_waves(move: float, reach: int, waves: Array) -> None:
         angle = -2 * math.pi * k * move / size
         waves[k] = complex(math.cos(angle), math.sin(angle))
         waves[size - k] = np.conj(waves[k])
+
+
+@_inline
+def _single(value: Any) -> Any:
+    """A fraction in single precision, so that sums with samples stay in it."""
+    return np.float32(value)
 
 
 @_inline
@@ -143,8 +149,8 @@ def score(
         for k in range(xs.shape[0]):
             x, y = xs[k], ys[k]
             mirrored, z0, y0, x0, z1, y1, fz, fy, fx = place(turns[n], x, y, scale, grid)
-            low, high = along_x(volume, z0, y0, x0, z1, y1, np.float32(fz), np.float32(fy))
-            value = mix(low, high, np.float32(fx))
+            low, high = along_x(volume, z0, y0, x0, z1, y1, _single(fz), _single(fy))
+            value = mix(low, high, _single(fx))
             if mirrored:
                 value = np.conj(value)
             norm += power[shared, k] * (value.real * value.real + value.imag * value.imag)
