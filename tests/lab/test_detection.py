@@ -55,4 +55,4 @@ def test_targets_round_as_the_source_does() -> None:
     row = {"recipe": "fnp", "epochs": 3, "error_percent": 0.74, "auroc_percent": 99.74}
     found = targets([row])
     assert [one["met"] for one in found] == [True, False]
-    assert found[0]["name"] == "fnp, 3 epochs, 1 seed: error percent"
+    assert found[0]["name"] == "fnp, 3 epochs, seeds: 1: error percent"

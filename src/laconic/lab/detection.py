@@ -117,7 +117,8 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> None:
                 "train_seconds": result.get("train_seconds"),
             }  # fmt: skip
             print({key: value for key, value in row.items() if key != "sets"}, flush=True)
-            options = f"--recipe {name} --seeds {seed}"
+            options = f"--recipe {name} --seeds {seed} --samples {chosen.samples}"
+            options += "".join([f" --count {chosen.count}", *(f" --set {c}" for c in chosen.set)])
             write_row(folder, row, experiment_run(folder, options, started))
 
 
@@ -164,7 +165,7 @@ def targets(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for name, (error, auroc) in SOURCE.items():
         own = [row for row in rows if row["recipe"] == name]
         if own:
-            words = f"{name}, {own[0]['epochs']} epochs, {len(own)} seed" + "s" * (len(own) > 1)
+            words = f"{name}, {own[0]['epochs']} epochs, seeds: {len(own)}"
             for figure, limit, sign in (
                 ("error_percent", error, "<="), ("auroc_percent", auroc, ">=")
             ):  # fmt: skip
