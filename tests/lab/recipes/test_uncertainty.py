@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import laconic
 from laconic.cli import app
-from laconic.errors import ConfigError
+from laconic.errors import ConfigError, LaconicError
 from laconic.lab import predictions
 from laconic.lab import tasks as tasks_module
 from laconic.lab.recipes.uncertainty import UncertaintyRecipe
@@ -130,3 +130,20 @@ def test_a_regression_has_a_table_and_bands(tmp_path: Path) -> None:
     page = (tmp_path / "page.html").read_text()
     assert "Bands of cubic" in page
     assert "Reliability" not in page
+
+
+def test_targets_that_are_no_classes_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = torch.rand(8, 1, 28, 28)
+    for name, targets, words in (
+        ("values", torch.rand(8, 1), "real numbers"),
+        ("many", torch.arange(8) + 5, "10 classes"),
+    ):
+        data = Data(x, targets, x, targets)
+        monkeypatch.setitem(tasks_module.TASKS, name, lambda root, data=data: data)
+        recipe = UncertaintyRecipe.read(
+            {**RECIPE, "method": "map", "data": name, "runs": str(tmp_path)}
+        )
+        with pytest.raises(LaconicError, match=words):
+            recipe.assemble(fresh=True)

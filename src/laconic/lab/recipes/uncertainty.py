@@ -21,6 +21,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import nn
 
+from laconic.distributions.prediction import check_labels
 from laconic.errors import ConfigError
 from laconic.lab.contract import Choice, Findings, Parts, Recipe, StageProgress
 from laconic.lab.predictions import FILE, collect, pack
@@ -33,7 +34,7 @@ from laconic.lab.recipes.classifier import (
     stage_parts,
     training_parts,
 )
-from laconic.lab.tasks import NETWORKS, task
+from laconic.lab.tasks import NETWORKS, Data, task
 from laconic.training import checkpoints
 from laconic.training.adversarial import EnsembleLoss
 from laconic.training.classification import LabelledBatches
@@ -132,6 +133,7 @@ class UncertaintyRecipe(Recipe):
         data = task(self.data, self.hold_out)
         torch.manual_seed(self.seed)
         net = self._network()
+        _check_classes(net, data, self.data)
         if self.method not in ORDINARY:
             penalty = convert(net, self.method, **self.settings)
             return stage_parts(net, penalty, self.train, data, self.seed)
@@ -188,3 +190,16 @@ class UncertaintyRecipe(Recipe):
         if self.method not in ORDINARY:
             return make()
         return Ensemble(make() for _ in range(self.members if self.method == "ensemble" else 1))
+
+
+@torch.no_grad()
+def _check_classes(net: nn.Module, data: Data, name: str) -> None:
+    """Refuse a task whose targets are no classes of this network."""
+    if data.labels.is_floating_point():
+        raise ConfigError(
+            f"data: the targets of '{name}' are real numbers, and a recipe of kind 'uncertainty' "
+            "trains a classifier: give a classification, such as mnist"
+        )
+    classes = net(data.inputs[:2]).shape[-1]
+    for labels in (data.labels, data.test_labels):
+        check_labels(labels, len(labels), classes)
