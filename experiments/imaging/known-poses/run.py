@@ -285,7 +285,7 @@ def draw(cases: dict[str, Any], pixel: float, out: Path) -> None:
 
 
 def targets(cases: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was asked for beside what was found."""
+    """The targets beside what was measured."""
     clean, medium, high = (cases[name] for name in CASES)
     fine = clean["angstroms"]["all, 0.5 against truth"]
     spent = clean["processor_seconds"]

@@ -122,7 +122,7 @@ def main() -> None:
 
 
 def targets(gaps: dict[str, float], ratio: Tensor) -> list[dict[str, Any]]:
-    """What was asked for beside what was found."""
+    """The targets beside what was measured."""
     middle = round(float(ratio.median()), 3)
     mode, closed = gaps["delta"], gaps["closed form"]
     rows = [

@@ -6,7 +6,7 @@ The estimate is importance-weighted, with the posterior as proposal: for draws v
 
 which grows with K and becomes exact. For K = 1 it is the reconstruction term of (5.14).
 
-Source: Ullrich 5.7, whose discussion asks for the likelihood of held-out images.
+Source: Ullrich 5.7, whose discussion requires the likelihood of held-out images.
 """
 
 import math

@@ -1,13 +1,13 @@
 """Half maps compared within a mask, and voxel by voxel: corrected and local correlation.
 
 A mask that follows the particle makes half maps agree beyond what their data say: its own edges
-correlate. Phases that are randomised beyond a shell tell how much (Chen et al. 2013,
+correlate. Phases that are randomised beyond a shell show how much (Chen et al. 2013,
 "High-resolution noise substitution to measure overfitting and validate resolution in 3D structure
 determination by single particle electron cryomicroscopy", equation 4):
 
     corrected = (masked - randomised) / (1 - randomised).
 
-Source: Ullrich 5.6 (half sets, thresholds 0.5 and 0.143); footnote 4 of 5.6 asks for local quality.
+Source: Ullrich 5.6 (half sets, thresholds 0.5 and 0.143); footnote 4 of 5.6 requires local quality.
 """
 
 from dataclasses import dataclass
