@@ -13,7 +13,6 @@ import typer
 
 from laconic.cli import (
     bench,
-    channels,
     compress,
     data,
     decompress,
@@ -23,9 +22,9 @@ from laconic.cli import (
     rd,
     shrink,
     train,
-    transmit,
     uncertainty,
 )
+from laconic.cli.channels import sweeps, transmit
 from laconic.cli.common import INTERRUPTED, Group, refusal, report
 from laconic.cli.imaging import fsc, reconstruct, refine, simulate
 from laconic.waiting import run_alone, wait_asleep
@@ -65,7 +64,7 @@ app.command("expand")(shrink.expand)
 app.command("train")(train.train)
 app.add_typer(rd.app, name="rd")
 app.add_typer(uncertainty.app, name="uncertainty")
-app.add_typer(channels.app, name="channels")
+app.add_typer(sweeps.app, name="channels")
 app.command("transmit")(transmit.transmit)
 app.command("simulate")(simulate.simulate)
 app.command("reconstruct")(reconstruct.reconstruct)
