@@ -232,6 +232,6 @@ def _resume(path: Path | None, digest: str, group: str) -> State | None:
         raise InputError(
             f"{path}: left by a run with other particles or settings; remove it to start again"
         )
-    poses = Poses(*(found[name] for name in TENSORS), symmetry(group))
+    poses = Poses(**{name: found[name] for name in TENSORS}, group=symmetry(group))
     volumes = (found["first"], found["second"])
     return State(facts["done"], facts["band"], volumes, found["noise"], poses, facts["settled"])

@@ -75,7 +75,7 @@ def polish(
     def spread(values: Tensor, empty: float) -> Tensor:
         whole = values.new_full((count * modes, *values.shape[1:]), empty)
         whole[valid] = values
-        return whole.unflatten(0, (count, modes))
+        return whole.reshape(count, modes, *values.shape[1:])
 
     turns = rotations.double().clone()
     turns.flatten(0, 1)[valid] = here.rotations

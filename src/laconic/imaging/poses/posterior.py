@@ -39,7 +39,8 @@ class Poses:
 
     def entropy(self) -> Tensor:
         """Of the modes' weights, in nats: (images,)."""
-        return torch.special.entr(self.weights).sum(1)
+        entropy: Tensor = torch.special.entr(self.weights).sum(1)
+        return entropy
 
     def spread(self) -> Tensor:
         """Root mean square angle to the best pose under the posterior, in degrees: (images,)."""
@@ -50,11 +51,11 @@ class Poses:
 
     def take(self, numbers: Tensor) -> "Poses":
         """Those of some images."""
-        tensors = (getattr(self, name)[numbers] for name in TENSORS)
-        return Poses(*tensors, self.group)
+        tensors = {name: getattr(self, name)[numbers] for name in TENSORS}
+        return Poses(**tensors, group=self.group)
 
     @classmethod
     def joined(cls, parts: "list[Poses]") -> "Poses":
         """Those of several batches of images."""
-        tensors = (torch.cat([getattr(part, name) for part in parts]) for name in TENSORS)
-        return cls(*tensors, parts[0].group)
+        tensors = {name: torch.cat([getattr(part, name) for part in parts]) for name in TENSORS}
+        return cls(**tensors, group=parts[0].group)

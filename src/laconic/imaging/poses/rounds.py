@@ -10,6 +10,7 @@ Source: Ullrich 5.5, equation (5.16), with q(p) over modes and q(v) in closed fo
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -178,15 +179,20 @@ def refine(
     """
     while state.poses is None or not (state.settled or state.done >= settings.rounds):
         before, total = state.done * len(images), settings.rounds * len(images)
-        state = _round(images, halves, state, settings, lambda n, b=before, t=total: tick(b + n, t))
+        state = _round(images, halves, state, settings, partial(_ticked, tick, before, total))
         save(state)
     sums = Statistics.empty(images.size)
-    for part in torch.arange(len(images)).split(BATCH):
+    for part in torch.split(torch.arange(len(images)), BATCH):
         insert(sums, *images.batch(part), state.poses.take(part))
     views = _views(images, torch.cat([part[: SAMPLE // 2] for part in halves]), state.poses)
     whole = fit(sums, views=views, definite=True)
     first, second = state.volumes
     return Refined(whole, (first, second), shell_correlation(first, second), state.poses)
+
+
+def _ticked(tick: Tick, before: int, total: int, done: int) -> None:
+    """Report images of one round as part of all rounds."""
+    tick(before + done, total)
 
 
 def _round(
@@ -204,7 +210,7 @@ def _round(
             spectrum, images.size, state.noise, state.band, settings.search, settings.group
         )
         sums, poses = Statistics.empty(images.size), []
-        for part in numbers.split(BATCH):
+        for part in torch.split(numbers, BATCH):
             shown, transfer = images.batch(part)
             poses.append(search(shown, transfer))
             insert(sums, shown, transfer, poses[-1])

@@ -107,7 +107,8 @@ class Plane:
     def read(self, middle: "Middle", rotations: Tensor) -> Tensor:
         """Slices, orthonormal: (rotations, samples), complex64."""
         out = torch.empty(len(rotations), len(self), dtype=torch.complex64)
-        kernels.read(middle.array, axes_of(rotations), *self.places(middle), out.numpy())
+        y, x, scale, size = self.places(middle)
+        kernels.read(middle.array, axes_of(rotations), y, x, scale, size, out.numpy())
         return out
 
     def tangents(self, middle: "Middle", rotations: Tensor) -> Tensor:
@@ -117,7 +118,8 @@ class Plane:
             (rotations, 4, samples): P, then d P / d w of exp([w]) R along x, y and z, in radians.
         """
         out = torch.empty(len(rotations), 4, len(self), dtype=torch.complex64)
-        kernels.tangents(middle.array, axes_of(rotations), *self.places(middle), out.numpy())
+        y, x, scale, size = self.places(middle)
+        kernels.tangents(middle.array, axes_of(rotations), y, x, scale, size, out.numpy())
         return out
 
     def places(self, middle: "Middle") -> tuple[Any, ...]:

@@ -139,7 +139,8 @@ class Search:
         there = plane.read(self.middle, turns)
         here = plane.read(self.middle, from_vectors(offsets) @ turns) * plane.phases(moves)
         lost = ((there - here).abs().square() / plane.over_shells(self.noise)).sum(1)
-        return float(lost.quantile(0.95))
+        largest: Tensor = torch.quantile(lost, 0.95)
+        return float(largest)
 
     def _gap(self, level: int) -> float:
         """By how much a pose may score less than the best and still be kept."""
@@ -151,11 +152,11 @@ class Search:
         count = max(1, CHUNK // (len(self.shifts) * len(self.grid)))
         parts = []
         for data, power in zip(
-            observed.data.split(count), self._powers(observed, count), strict=True
+            torch.split(observed.data, count), self._powers(observed, count), strict=True
         ):
             moved = data[:, None] * waves.conj()
             flat = torch.cat([moved.real, moved.imag], -1).flatten(0, 1)
-            scores = (2 * flat @ self._matrix).unflatten(0, (len(data), -1))
+            scores = (2 * flat @ self._matrix).reshape(len(data), -1, len(self.grid))
             best, shift = scores.max(1)
             best = best - power @ self._squares
             kept, rotation = best.topk(min(self.settings.kept, len(self.grid)))
@@ -166,7 +167,7 @@ class Search:
     def _powers(self, observed: Observed, count: int) -> list[Tensor]:
         """The images' squared transfer functions in parts."""
         if len(observed.power) > 1:
-            return list(observed.power.split(count))
+            return list(torch.split(observed.power, count))
         return [observed.power] * math.ceil(len(observed) / count)
 
     def _bounded(self, found: _Candidates, level: int) -> _Candidates:
@@ -183,6 +184,7 @@ class Search:
         step = self.step / 2**level
         moves = found.shifts[images, places].repeat_interleave(number, 0)
         scores = torch.empty(len(images) * number, 9)
+        y, x, scale, size = observed.plane.places(self.middle)
         kernels.score(
             self.middle.array,
             axes_of(children.flatten(0, 1)),
@@ -191,7 +193,10 @@ class Search:
             step,
             observed.data.numpy(),
             observed.power.contiguous().numpy(),
-            *observed.plane.places(self.middle),
+            y,
+            x,
+            scale,
+            size,
             scores.numpy(),
         )
         best, shift = scores.max(1)
