@@ -19,43 +19,13 @@ from laconic.weights.base import WeightMethod
 from laconic.weights.convert import NotTraining, Penalty, UntouchedModules, plain
 from laconic.weights.convert import convert as _convert
 from laconic.weights.layers import sampling
-from laconic.weights.methods.dropout import Dropout
-from laconic.weights.methods.gaussians import LogUniform, MeanField
-from laconic.weights.methods.group_horseshoe import GroupHorseshoe
-from laconic.weights.methods.group_jeffreys import GroupJeffreys
-from laconic.weights.methods.kmeans import KMeans
-from laconic.weights.methods.l0 import L0
-from laconic.weights.methods.matrix_gaussian import MatrixGaussian
-from laconic.weights.methods.miracle import Miracle
-from laconic.weights.methods.multiplicative_flow import MultiplicativeFlow
-from laconic.weights.methods.relaxed_quantization import RelaxedQuantization
-from laconic.weights.methods.soft_sharing import NotSettled, SoftSharing
-from laconic.weights.methods.sparse_vd import SparseVD
+from laconic.weights.methods import METHODS
+from laconic.weights.methods.soft_sharing import NotSettled
 from laconic.weights.prediction import predict
 from laconic.weights.pruning.magnitude import keep_largest
 from laconic.weights.pruning.smaller import KeptWhole, smaller, widths
 from laconic.weights.recurrent import linear_cells
 from laconic.weights.storage import load_posterior, save_posterior
-
-METHODS: dict[str, type[WeightMethod]] = {
-    kind.name: kind
-    for kind in (
-        SparseVD,
-        RelaxedQuantization,
-        L0,
-        GroupJeffreys,
-        GroupHorseshoe,
-        Miracle,
-        SoftSharing,
-        KMeans,
-        MeanField,
-        LogUniform,
-        Dropout,
-        MatrixGaussian,
-        MultiplicativeFlow,
-    )
-}
-"""Methods by name."""
 
 __all__ = [
     "METHODS",

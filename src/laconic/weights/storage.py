@@ -21,6 +21,7 @@ from laconic.weights.base import WeightMethod
 from laconic.weights.convert import Penalty
 from laconic.weights.convert import convert as convert_with
 from laconic.weights.layers import ProbabilisticLayer
+from laconic.weights.methods import METHODS
 
 FORMAT = "laconic posterior 1"
 PRIOR = "prior."
@@ -176,8 +177,6 @@ def load_posterior(path: str | PathLike[str], net: nn.Module) -> Penalty:
         InputError: the file cannot be read or holds no posterior, or the network is of another
             architecture.
     """
-    from laconic.weights import METHODS
-
     try:
         tensors, note = checkpoints.load(Path(path))
     except ConfigError as error:
