@@ -95,7 +95,7 @@ class Search:
         self.step = min(size / (4 * first), settings.reach) or 1.0
         self.grid = rotation_grid(settings.spacing, self.group)
         self.shifts = shift_grid(settings.reach, self.step)
-        self.losses = [self._loss(level) for level in range(len(self.bands))]
+        self.losses: list[float] = [self._loss(level) for level in range(len(self.bands))]
         low = self.plane.narrowed(first)
         slices = low.read(Middle.of(spectrum, size, first), self.grid)
         self._low = low
@@ -126,7 +126,7 @@ class Search:
 
     def spacing(self, level: int) -> float:
         """Of a level's grid, in degrees."""
-        return self.settings.spacing / 2**level
+        return self.settings.spacing * math.ldexp(1, -level)
 
     def _loss(self, level: int) -> float:
         """What the nearest grid point loses of the log-likelihood, in nats: nearly its largest."""
