@@ -15,6 +15,7 @@ from laconic.cli import app
 from laconic.distributions.prediction import Prediction
 from laconic.errors import ConfigError, InputError
 from laconic.functions import FNP, load, save
+from laconic.lab import runs
 from laconic.lab import tasks as tasks_module
 from laconic.lab.recipes.functions import ProcessRecipe
 from laconic.lab.runs import complete
@@ -57,7 +58,7 @@ def recipe_in(folder: Path, **changes: Any) -> ProcessRecipe:
     ("process", "settings"),
     [
         ("fnp", {"plus": True, "embedding": 8, "latent": 8}),
-        ("fnp", {"random_references": True}),
+        ("fnp", {"plus": True, "random_references": True, "embedding": 8, "latent": 8}),
         ("np", {"latent": 8}),
     ],
 )
@@ -100,7 +101,7 @@ def test_recipes_that_cannot_be_are_refused(tmp_path: Path) -> None:
     ):
         recipe = recipe_in(tmp_path, **changes)
         with pytest.raises((ConfigError, InputError), match=message):
-            complete(recipe)
+            runs.train(recipe)
 
 
 def test_a_process_is_saved_and_loaded_without_pickle(tmp_path: Path) -> None:

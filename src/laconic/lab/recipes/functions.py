@@ -98,8 +98,6 @@ class ProcessRecipe(Recipe):
     def training(self) -> dict[str, Any]:
         """Process, network, data, references, training, seed."""
         check_names(self.network, self.data)
-        if self.process not in PROCESSES:
-            raise ConfigError(f"process: '{self.process}' is not one of {', '.join(PROCESSES)}")
         if self.samples < 1:
             raise ConfigError(f"samples: {self.samples}; give the number of draws, 1 or more")
         return {
@@ -159,6 +157,8 @@ class ProcessRecipe(Recipe):
         return load(self.place / FILE, torso_of(NETWORKS[self.network]()))
 
     def _settings(self) -> FNPSettings | NPSettings:
+        if self.process not in SETTINGS:
+            raise ConfigError(f"process: '{self.process}' is not one of {', '.join(SETTINGS)}")
         return build(SETTINGS[self.process], self.settings, "settings")
 
     def _made(self, references: tuple[Tensor, Tensor], labels: Tensor) -> FNP | NP:
