@@ -1,12 +1,15 @@
 """`laconic reconstruct`: a volume from images of known pose, with its uncertainty."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from laconic.cli.common import naming, print_json, progress, warn
 from laconic.cli.outputs import Force, Writer
+
+if TYPE_CHECKING:
+    from laconic.evaluation.imaging.reconstruction import Reconstruction
 
 
 def reconstruct(
@@ -59,23 +62,17 @@ def reconstruct(
         if path is not None:
             writer.check(path)
     with naming(star):
-        from laconic.data.microscopy.maps import map_bytes
         from laconic.data.microscopy.particles import read_particles
         from laconic.evaluation.imaging.reconstruction import (
             Settings,
             check_memory,
             reconstruct,
             summary,
-            variance_map,
         )
 
+        with_transfer = not ignore_ctf
         settings = Settings(
-            finest=finest,
-            invert=invert,
-            correct_transfer=not ignore_ctf,
-            prior=prior,
-            posterior=posterior,
-            epochs=epochs,
+            finest, invert, with_transfer, prior, posterior=posterior, epochs=epochs
         )
         if report is not None:
             from laconic.evaluation.imaging.page import new_figure, render
@@ -89,12 +86,7 @@ def reconstruct(
         saved = out.with_name(out.name + ".partial")
         with progress(f"reconstruct {len(particles)} images") as tick:
             found = reconstruct(particles, settings, saved, tick, tick)
-        whole = found.whole.posterior
-        writer.write(out, map_bytes(whole.volume().numpy(), found.pixel_size))
-        if variance is not None:
-            writer.write(variance, map_bytes(variance_map(whole), found.pixel_size))
-        for path, half in zip(halves, found.halves, strict=False):
-            writer.write(path, map_bytes(half.numpy(), found.pixel_size))
+        _write(writer, found, out, variance, halves)
         if report is not None:
             writer.write(report, render(star.name, found, rotations_of(particles)).encode())
     if as_json:
@@ -104,3 +96,18 @@ def reconstruct(
             f"{star} -> {out}  {found.images} images, half sets agree to "
             f"{found.half_resolution:.2f} A, the posterior says {found.posterior_resolution:.2f} A"
         )
+
+
+def _write(
+    writer: Writer, found: "Reconstruction", out: Path, variance: Path | None, halves: list[Path]
+) -> None:
+    """The maps."""
+    from laconic.data.microscopy.maps import map_bytes
+    from laconic.evaluation.imaging.reconstruction import variance_map
+
+    posterior = found.whole.posterior
+    writer.write(out, map_bytes(posterior.volume().numpy(), found.pixel_size))
+    if variance is not None:
+        writer.write(variance, map_bytes(variance_map(posterior), found.pixel_size))
+    for path, half in zip(halves, found.halves, strict=False):
+        writer.write(path, map_bytes(half.numpy(), found.pixel_size))

@@ -15,7 +15,13 @@ from laconic.evaluation.report.page import Version
 from laconic.evaluation.report.templates import render_template
 from laconic.imaging.posterior import VolumePosterior, over_shells
 from laconic.metrics.fourier_shells import resolution
-from laconic.metrics.half_maps import local_resolution, masked_correlation, smooth, soft_mask
+from laconic.metrics.half_maps import (
+    MaskedCorrelation,
+    local_resolution,
+    masked_correlation,
+    smooth,
+    soft_mask,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,16 +57,29 @@ def render(title: str, found: Reconstruction, rotations: Tensor) -> str:
     mask = _mask(volume, found)
     generator = torch.Generator().manual_seed(0)
     curves = masked_correlation(*found.halves, mask, generator)
-    pictures = [
+    pictures = _pictures(found, rotations, mask, curves)
+    facts = _facts(found, resolution(curves.corrected, found.pixel_size, 0.143))
+    subtitle = f"{found.images:,} images of {len(volume)} x {len(volume)} pixels"
+    return render_template(
+        "volume.html", title=title, subtitle=subtitle, facts=facts, pictures=pictures
+    )
+
+
+def _pictures(
+    found: Reconstruction, rotations: Tensor, mask: Tensor, curves: MaskedCorrelation
+) -> list[tuple[str, str, str]]:
+    """Headings, words and figures."""
+    volume = found.whole.posterior.volume().numpy()
+    return [
         (
             "Central slices",
             "The posterior's mean through the box's middle: along z, y and x.",
-            _slices(volume.numpy()),
+            _slices(volume),
         ),
         (
             "Surface",
             f"Where the density is {SURFACE_LEVEL:g} standard deviations above its mean.",
-            _surfaces(volume.numpy()),
+            _surfaces(volume),
         ),
         (
             "Correlation by wavelength",
@@ -86,11 +105,6 @@ def render(title: str, found: Reconstruction, rotations: Tensor) -> str:
             _unseen(found),
         ),
     ]
-    facts = _facts(found, resolution(curves.corrected, found.pixel_size, 0.143))
-    subtitle = f"{found.images:,} images of {len(volume)} x {len(volume)} pixels"
-    return render_template(
-        "volume.html", title=title, subtitle=subtitle, facts=facts, pictures=pictures
-    )
 
 
 def _facts(found: Reconstruction, corrected: float) -> list[tuple[str, str]]:
