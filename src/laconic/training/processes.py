@@ -101,7 +101,7 @@ class Processes:
             if wanted
         ]
         whole = self._mean(torch.cat([part.reshape(-1) for part in parts]))
-        pieces = iter(whole.split([part.numel() for part in parts]))
+        pieces = iter(torch.split(whole, [part.numel() for part in parts]))
         for one, wanted in zip(parameters, used.tolist(), strict=True):
             if wanted:
                 one.grad = next(pieces).view_as(one)
