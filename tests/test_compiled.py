@@ -38,7 +38,8 @@ def copied(repository: Path, tmp_path: Path) -> Path:
     """A folder with a copy of the decorator, and two files whose functions call each other."""
     room = tmp_path / "laconic" / "coding"
     room.mkdir(parents=True)
-    shutil.copy(repository / "src" / "laconic" / "compiled.py", room.parent)
+    for name in ("compiled.py", "waiting.py"):
+        shutil.copy(repository / "src" / "laconic" / name, room.parent)
     for folder in (room, room.parent):
         (folder / "__init__.py").touch()
     (room / "callee.py").write_text(CALLEE)

@@ -9,6 +9,9 @@ def test_messages_of_other_libraries_become_one_line() -> None:
     )
     assert str(InputError("two  spaces stay")) == "two  spaces stay"
     assert str(InputError()) == ""
+    assert (
+        str(InputError('convert it with\npython -c "..." net.pt\nand shrink it')).count("\n") == 2
+    )
 
 
 def test_missing_packages_say_what_to_install() -> None:

@@ -22,16 +22,22 @@ DISTRIBUTION: Final = "laconic-codec"
 """The name on the package index; "laconic" is the name of another project there."""
 
 
+COMMAND: Final = "python -c "
+"""How a line of a message begins that the user may copy to a shell."""
+
+
 class LaconicError(Exception):
     """Base class of every error that Laconic raises on purpose; its message is one line.
 
     Args:
         message: what is wrong, with what, and what to do. Texts of other libraries in it may have
-            several lines: they are joined.
+            several lines: they are joined. A command to copy (`COMMAND`) keeps a line of its own.
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(" ".join(part.strip() for part in message.splitlines() if part.strip()))
+        lines = [line.strip() for line in message.splitlines() if line.strip()]
+        has_command = any(line.startswith(COMMAND) for line in lines)
+        super().__init__(("\n" if has_command else " ").join(lines))
 
     def names(self, file: str) -> bool:
         """Whether the message names this file; a name of letters alone may be an ordinary word."""

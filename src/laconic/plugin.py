@@ -94,7 +94,7 @@ class LaconicImageFile(ImageFile.ImageFile):
         """
         if self._file is not None:
             try:
-                image = self._file.preview(decoding(), self._reduction)
+                image = self._file.preview(decoding(), float(self._reduction))
                 if self._reduction > 1:
                     image = image.reduce(self._reduction)
                 pixels = image.tobytes()

@@ -103,6 +103,7 @@ def test_impossible_families_and_files_and_missing_extras(
 LOOP = (
     "laconic.lab.sweep", "laconic.lab.workers", "laconic.lab.runs", "laconic.lab.contract",
     "laconic.lab.recipes", "laconic.lab.recipes.latent", "laconic.training.loop",
+    "laconic.training.processes",
 )  # fmt: skip
 """What is imported anew, so that it imports lightning."""
 

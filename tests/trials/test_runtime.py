@@ -77,7 +77,7 @@ def test_line_17_a_read_only_installation_without_a_home_works(
     """Folders named `__pycache__` cannot be made (not even by root), nor one for the user."""
     room = tmp_path / "laconic" / "coding"
     room.mkdir(parents=True)
-    for name in ("compiled.py", "coding/random.py", "coding/__init__.py"):
+    for name in ("compiled.py", "waiting.py", "coding/random.py", "coding/__init__.py"):
         shutil.copy(repository / "src" / "laconic" / name, room.parent / name)
     (tmp_path / "laconic" / "__init__.py").touch()
     (room / "__pycache__").touch()
