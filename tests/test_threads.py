@@ -124,6 +124,7 @@ def test_scipy_is_hidden_in_processes_of_the_command_line_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(waiting, "LEFT_OUT", "no_such.module")
+    monkeypatch.setattr(waiting, "_is_alone", False)  # Tests of commands may have set it.
     with waiting.without_scipy():
         assert "no_such.module" not in sys.modules
     monkeypatch.setattr(waiting, "_is_alone", True)
