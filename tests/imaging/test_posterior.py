@@ -6,8 +6,9 @@ from torch import Tensor
 
 from laconic.errors import InputError
 from laconic.imaging import posterior, rotations, slices
-from laconic.imaging.empirical import fit
+from laconic.imaging.empirical import Fit, fit, mean_under
 from laconic.imaging.phantoms import random_blobs
+from laconic.imaging.posterior import VolumePosterior, over_shells
 from laconic.imaging.statistics import Statistics, Views
 from laconic.metrics.fourier_shells import shell_correlation
 
@@ -153,3 +154,21 @@ def test_variances_must_be_positive() -> None:
 def test_images_of_another_size_are_refused() -> None:
     with pytest.raises(InputError, match=r"images: \(8, 8\) pixels"):
         Statistics.empty(SIZE).insert(Views(torch.zeros(1, 8, 8), torch.eye(3)[None]))
+
+
+def test_the_mean_under_another_prior_is_exact_where_coefficients_are_seen_one_by_one() -> None:
+    """m = g y with g = t^2 d / (1 + t^2 d): a new prior and noise change g alone."""
+    size, generator = 6, torch.Generator().manual_seed(0)
+    shape, shells = (size, size, size // 2 + 1), size // 2 + 1
+    seen = torch.rand(shape, generator=generator) + 0.1
+    data = torch.randn(*shape, 2, generator=generator)
+    y = torch.view_as_complex(data)
+    old = {"noise": torch.rand(shells) + 0.5, "prior": torch.rand(shells) + 0.5}
+    new = {"noise": torch.rand(shells) + 0.5, "prior": torch.rand(shells) + 0.5}
+
+    def made(noise: Tensor, prior: Tensor) -> VolumePosterior:
+        precision = seen / over_shells(noise, size) + 1 / over_shells(prior, size)
+        return VolumePosterior(y * seen / over_shells(noise, size) / precision, 1 / precision, size)
+
+    found = mean_under(Fit(made(**old), **old), **new)
+    torch.testing.assert_close(found, made(**new).mean)

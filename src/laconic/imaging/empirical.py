@@ -81,17 +81,42 @@ def fit(
     rough = ROUGH if learns and rounds else TOLERANCE
     posterior = solve(statistics, current, spectrum, tolerance=rough, definite=definite)
     for done in range(rounds if learns else 0):
+        before = Fit(posterior, current, spectrum)
         if prior is None:
             spectrum = learned_prior(posterior, spectrum)
         if noise is None and views is not None:
             current = learned_noise(posterior, views).clamp(min=floor)
         rough = ROUGH if done < rounds - 1 else TOLERANCE
+        start = mean_under(before, current, spectrum)
         posterior = solve(
-            statistics, current, spectrum, start=posterior.mean, tolerance=rough, definite=definite
+            statistics, current, spectrum, start=start, tolerance=rough, definite=definite
         )
         if progress is not None:
             progress(done + 1, rounds)
     return Fit(posterior, current, spectrum)
+
+
+def mean_under(fit: Fit, noise: Tensor, prior: Tensor) -> Tensor:
+    """The mean under another noise and prior, as if coefficients were seen one by one.
+
+    A solver that starts from the old mean may stop there: the residual of shells with little signal
+    is small beside that of the others. The old mean with the new variance then gives a wrong prior.
+
+    Formula: m g' / g, with g = t^2 d / (1 + t^2 d), d the precision of what was seen.
+
+    Args:
+        fit: the posterior, with its noise and prior.
+        noise: (size // 2 + 1,): the new noise.
+        prior: (size // 2 + 1,): the new prior.
+
+    Returns:
+        The shape of the posterior's mean.
+    """
+    size, variance = fit.posterior.size, fit.posterior.variance
+    old = (1 - variance / over_shells(fit.prior, size)).clamp(min=1e-6)
+    seen = old / variance * over_shells(fit.noise / noise, size)
+    new = seen / (seen + 1 / over_shells(prior, size))
+    return fit.posterior.mean * (new / old)
 
 
 def image_power(statistics: Statistics) -> Tensor:
@@ -122,6 +147,7 @@ def learned_prior(posterior: VolumePosterior, prior: Tensor) -> Tensor:
     signal = shell_sums(posterior.mean.abs().square(), size)
     squares = shell_sums(gain.square(), size)
     found = torch.maximum(signal - noise, LEAST_SIGNAL * noise) / squares
+    found[-1] = found[-2]  # Images hardly see the last shell.
     return found.clamp(min=torch.finfo(torch.float32).tiny).float()
 
 
