@@ -5,6 +5,7 @@ the same law as before: nothing is lost, and no noise is amplified. `Received.st
 """
 
 import math
+from abc import abstractmethod
 from typing import ClassVar, final
 
 import numpy as np
@@ -30,9 +31,9 @@ class _Rayleigh(NoisyChannel):
         """
         return ergodic_capacity_bits(self.ratio)
 
+    @abstractmethod
     def draw_gain(self, y: Tensor) -> Tensor:
         """|h| for every number of the codewords `(batch, numbers)`."""
-        raise NotImplementedError
 
     def transmit(self, y: Tensor) -> Received:
         """|h| y + w, and |h|."""
