@@ -23,7 +23,7 @@ from laconic.arguments import (
     to_pictures,
 )
 from laconic.codecs.base import Codec, Content, Decoding, FileInfo, open_file
-from laconic.errors import InputError
+from laconic.errors import InputError, UnsupportedFileError
 from laconic.pretrained import decoding, lossless_codec, model_name
 from laconic.progress import Progress, silent
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from laconic.arguments import Picture
+    from laconic.codecs.image.bits import LevelBits
     from laconic.distributions.prediction import Prediction, RegressionPrediction
 
 
@@ -194,6 +195,52 @@ def thumbnail(
         image = image.convert("L")
     image.thumbnail(sides)
     return image
+
+
+def bits_map(
+    source: Source,
+    *,
+    model: PathLike | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> "tuple[LevelBits, ...]":
+    """Where the bits of a lossy file went: the estimated KL of every place of every level.
+
+    Only the latents are decoded, not the picture. The sum over a level is the KL that the file
+    records for it, `laconic.open(source).info.levels[k].ideal_bits`.
+
+    Args:
+        source: path of the file, its bytes, or a binary file.
+        model: name or path of the model that wrote it; None: the embedded one that the file names.
+        threads: at most so many are used; None: as many as torch has.
+        progress: called with tiles done and tiles in all.
+
+    Returns:
+        One map for each level, top first: `.bits` in bits, `(rows, columns)`, and `.cell`, the rows
+        and columns of pixels that a place stands for; `.per_pixel(height, width)` spreads them.
+
+    Raises:
+        CorruptFileError: the file is damaged.
+        UnsupportedFileError: it needs another model or a newer laconic, or is no lossy picture.
+
+    Example:
+        `laconic.bits_map("photo.lac")[1].bits.sum()`
+    """
+    from laconic.codecs.image.bits import bits_map as find_bits
+    from laconic.codecs.image.decoder import Runtime
+    from laconic.codecs.image.file import ImageFile
+
+    check_counts(threads=threads)
+    file = open_file(to_bytes("source", source))
+    file.expect(Content.PICTURE)
+    if not isinstance(file, ImageFile):
+        raise UnsupportedFileError(
+            "the file is lossless: it does not record where its bits went; compress the picture "
+            "without lossless for a map"
+        )
+    how = decoding(model, threads)
+    runtime = Runtime.of(how.model(file.header.model), how.dtype, how.threads)
+    return find_bits(file, runtime, progress or silent)
 
 
 def archive(

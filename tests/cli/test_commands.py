@@ -278,3 +278,24 @@ def test_decompress_names_the_decoder_that_needs_no_torch(
     assert result.exit_code == 1
     assert "laconic-decode IN.lac -o OUT" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_plot_draws_where_the_bits_went(photo: Path) -> None:
+    packed = photo.with_suffix(".lac")
+    assert run("compress", photo, "--coder", "importance").exit_code == 0
+    result = run("plot", packed, "--json")
+    assert result.exit_code == 0, result.stderr
+    entry = json.loads(result.stdout)
+    picture = photo.with_name("photo-bits.png")
+    assert entry["output"] == str(picture)
+    with Image.open(picture) as drawn:
+        assert drawn.format == "PNG"
+        assert min(drawn.size) > 200
+    found = json.loads(run("info", packed, "--json").stdout)
+    sums = [level["bits"] for level in entry["levels"]]
+    assert sums == pytest.approx([level["ideal_bits"] for level in found["levels"]], rel=1e-4)
+    assert "exists" in run("plot", packed).stderr
+    assert run("compress", photo, "--lossless", "--effort", 0, "--force").exit_code == 0
+    result = run("plot", packed, "-o", photo.with_name("other.png"))
+    assert result.exit_code == 1
+    assert "lossless" in result.stderr

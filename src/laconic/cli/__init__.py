@@ -19,6 +19,7 @@ from laconic.cli import (
     demo,
     info,
     models,
+    plot,
     rd,
     shrink,
     train,
@@ -54,6 +55,7 @@ def options(
 app.command("compress")(compress.compress)
 app.command("decompress")(decompress.decompress)
 app.command("info")(info.info)
+app.command("plot")(plot.plot)
 app.command("models")(models.models)
 if importlib.util.find_spec("laconic.cli.evaluate"):
     from laconic.cli import evaluate

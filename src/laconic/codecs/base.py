@@ -6,7 +6,7 @@ decodes its items: one picture, the pictures of an archive, or the tensors of a 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from importlib import import_module
@@ -147,6 +147,39 @@ def no_model(written: ModelId) -> LoadedModel:
     raise UnsupportedFileError(f"the file needs the model {written.name!r}, and none is given")
 
 
+class Crop(NamedTuple):
+    """A part of a picture, in the pixels of the decoded file.
+
+    Attributes:
+        x: columns to the left of it.
+        y: rows above it.
+        width: columns.
+        height: rows.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, values: Sequence[int]) -> Self:
+        """From four numbers; raises `InputError` where they are no part of any picture."""
+        if len(values) != 4 or min(values[:2]) < 0 or min(values[2:]) < 1:
+            said = ",".join(map(str, values))
+            raise InputError(f"crop is {said}, give x,y,width,height: from 0 on, sizes from 1 on")
+        return cls(*values)
+
+    def check(self, width: int, height: int) -> Self:
+        """The same; raises `InputError` where it is not inside a picture of this size."""
+        if self.x + self.width > width or self.y + self.height > height:
+            raise InputError(
+                f"the crop {self.width} x {self.height} at {self.x}, {self.y} is not inside the "
+                f"picture of {width} x {height} pixels"
+            )
+        return self
+
+
 @dataclass(frozen=True)
 class Decoding:
     """How a file is decoded.
@@ -156,12 +189,14 @@ class Decoding:
         dtype: precision of lossy networks, "float32", "bfloat16" or "float64".
         threads: at most so many are used; None: as many as torch has.
         progress: called with the parts done and the parts in all.
+        crop: the part that is wanted of a file of one picture; None: all of it.
     """
 
     load: Callable[[ModelId], LoadedModel] = no_model
     dtype: str = "float32"
     threads: int | None = None
     progress: Progress = silent
+    crop: Crop | None = None
 
     def model(self, written: ModelId) -> LoadedModel:
         """The model that wrote a file.

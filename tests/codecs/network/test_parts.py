@@ -81,7 +81,7 @@ def test_canvas_gives_the_image_back(height: int, width: int, overlap: int, side
     for tile in plan:
         values = image[tile.top : tile.bottom, tile.left : tile.right].astype(np.float32) / 255
         canvas.add(tile, values)
-    assert (canvas.pixels == image).all()
+    assert (canvas.finish() == image).all()
 
 
 def test_neighbours_weights_add_up_to_one() -> None:

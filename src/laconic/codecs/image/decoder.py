@@ -186,59 +186,98 @@ def to_coder(distribution: Normal) -> Normal:
     return Normal(loc, scale, validate_args=False)
 
 
-def decode_tiles(
-    header: ImageHeader,
-    sections: Sequence[Section],
-    runtime: Runtime,
-    progress: Progress,
-    most: int | None = None,
-) -> Shown:
-    """Decode the tiles of a file and join them.
+Watch = Callable[[Tile, int, Normal, Tensor], None]
+"""Called with a tile, a level, its prior and its latent, as they are read."""
+
+
+class TileReader:
+    """Reads tiles of a file, each by itself.
 
     Args:
         header: of the file.
         sections: the latents of all tiles, layer by layer.
         runtime: the model that wrote the file.
-        progress: called with tiles done and tiles in all.
         most: levels that are read at most; None: all.
+        watch: sees every latent, maybe on several threads at once; None: nothing does.
+
+    Raises:
+        CorruptFileError: the file has other levels than the model.
+        UnsupportedFileError: it needs another coder.
+    """
+
+    def __init__(
+        self,
+        header: ImageHeader,
+        sections: Sequence[Section],
+        runtime: Runtime,
+        most: int | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        if len(header.coders) != runtime.model.levels:
+            raise CorruptFileError(
+                f"the file has {len(header.coders)} levels, its model {runtime.model.levels}"
+            )
+        self.header, self.runtime = header, runtime
+        self._sections, self._most, self._watch = sections, most, watch
+        self._coders = [coder.make() for coder in header.coders]
+        self._count, self._root = header.plan.count, SharedRandomness(header.seed)
+
+    @property
+    def alone(self) -> bool:
+        """Whether the image is a single tile."""
+        return self._count == 1
+
+    def latents(self, index: int, tile: Tile) -> tuple[list[Tensor], int]:
+        """The latents of tile `index`, top first, and how many of them were read."""
+        own = zip(self._sections[index :: self._count], self.header.layer_sizes, strict=True)
+        levels = LevelReader(self._coders, list(own), self._root.child(index), self._most)
+
+        def read(level: int, prior: Normal) -> Tensor:
+            latent = levels(level, prior)
+            if self._watch is not None:
+                self._watch(tile, level, prior, latent)
+            return latent
+
+        runtime, context = self.runtime, self._context(tile)
+        found = decode_latents(runtime.exact_prior, runtime.model.levels, context, read)
+        return found, levels.levels
+
+    def show(self, index: int, tile: Tile) -> tuple[NDArray[np.float32], int]:
+        """The pixels of tile `index` in [0, 1], `(height, width, 3)`, and the levels read."""
+        with self.runtime.running(self.alone):
+            latents, levels = self.latents(index, tile)
+            shown: Tensor = self.runtime.model.likelihood(latents, self._context(tile)).mean
+            picture = shown[0, :, : tile.height, : tile.width].permute(1, 2, 0).float()
+            values: NDArray[np.float32] = picture.cpu().numpy()
+        if not np.isfinite(values).all():
+            raise CorruptFileError("the file decodes to NaN or infinite pixels; it is damaged")
+        return values.clip(0, 1), levels
+
+    def _context(self, tile: Tile) -> Context:
+        header = self.header
+        return self.runtime.context(tile.height, tile.width, header.quality_step, header.taste)
+
+
+def decode_tiles(reader: TileReader, progress: Progress, area: Tile | None = None) -> Shown:
+    """Decode the tiles of a file and join them.
+
+    Args:
+        reader: of the file.
+        progress: called with tiles done and tiles in all.
+        area: the part of the image that is wanted, tiles outside it are not read; None: all.
 
     Raises:
         CorruptFileError: the file is damaged.
-        UnsupportedFileError: it needs another coder.
     """
-    if len(header.coders) != runtime.model.levels:
-        raise CorruptFileError(
-            f"the file has {len(header.coders)} levels, its model {runtime.model.levels}"
-        )
-    coders = [coder.make() for coder in header.coders]
-    canvas, tiles = Canvas(header.plan), list(header.plan)
-    alone, root = len(tiles) == 1, SharedRandomness(header.seed)
-
-    def read(index: int) -> tuple[NDArray[np.float32], int]:
-        own = zip(sections[index :: len(tiles)], header.layer_sizes, strict=True)
-        levels = LevelReader(coders, list(own), root.child(index), most)
-        with runtime.running(alone):
-            return _show_tile(tiles[index], header, levels, runtime), levels.levels
-
+    plan = reader.header.plan
+    canvas, wanted = Canvas(plan, area), plan.touching(area or plan.whole)
     found = []
-    with using(runtime.threads, alone):
-        for first in range(0, len(tiles), TILES_AT_ONCE):
-            some = range(first, min(first + TILES_AT_ONCE, len(tiles)))
-            for index, (values, levels) in zip(some, each(read, some), strict=True):
-                canvas.add(tiles[index], values)
+    with using(reader.runtime.threads, reader.alone):
+        for first in range(0, len(wanted), TILES_AT_ONCE):
+            some = wanted[first : first + TILES_AT_ONCE]
+            shown = each(lambda one: reader.show(*one), some)
+            for done, ((_, tile), (values, levels)) in enumerate(zip(some, shown, strict=True), 1):
+                canvas.add(tile, values)
                 found.append(levels)
-                progress(index + 1, len(tiles))
-    return Shown(canvas.pixels, min(found))
-
-
-def _show_tile(
-    tile: Tile, header: ImageHeader, levels: LevelReader, runtime: Runtime
-) -> NDArray[np.float32]:
-    context = runtime.context(tile.height, tile.width, header.quality_step, header.taste)
-    latents = decode_latents(runtime.exact_prior, runtime.model.levels, context, levels)
-    shown: Tensor = runtime.model.likelihood(latents, context).mean
-    picture = shown[0, :, : tile.height, : tile.width].permute(1, 2, 0).float()
-    values: NDArray[np.float32] = picture.cpu().numpy()
-    if not np.isfinite(values).all():
-        raise CorruptFileError("the file decodes to NaN or infinite pixels; it is damaged")
-    return values.clip(0, 1)
+                progress(first + done, len(wanted))
+    return Shown(canvas.finish(), min(found))

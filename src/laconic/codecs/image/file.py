@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, final
 
 from PIL import Image
 
-from laconic.codecs.base import Codec, Content, Decoding, FileInfo
+from laconic.codecs.base import Codec, Content, Crop, Decoding, FileInfo
 from laconic.codecs.image.alpha import CONSTANT, decode_alpha
 from laconic.codecs.image.header import QUALITY_STEPS, TASTE_STEPS, TUNES, ImageHeader
 from laconic.codecs.image.metadata import METADATA, NONE, Info, Metadata, read_metadata
 from laconic.codecs.image.picture import Colour, Picture, describe, put_together
-from laconic.container import LacFile
+from laconic.codecs.image.tiles import Tile
+from laconic.container import LacFile, Section
 from laconic.errors import CorruptFileError
 from laconic.progress import Progress
 
@@ -209,7 +210,7 @@ class ImageFile(Codec):
         from laconic.codecs.image.decoder import Runtime
 
         runtime = Runtime.of(how.model(self.header.model), how.dtype, how.threads)
-        return iter([("", self.render(runtime, how.progress))])
+        return iter([("", self.render(runtime, how.progress, crop=how.crop))])
 
     def preview(self, how: Decoding, reduction: float) -> Image.Image:
         """The picture from the top levels alone, as many as a small version of it needs."""
@@ -219,7 +220,11 @@ class ImageFile(Codec):
         return self.render(runtime, how.progress, runtime.model.preview_levels(reduction))
 
     def render(
-        self, runtime: "Runtime", progress: Progress, most: int | None = None
+        self,
+        runtime: "Runtime",
+        progress: Progress,
+        most: int | None = None,
+        crop: Crop | None = None,
     ) -> Image.Image:
         """Decode the picture with the model that wrote it.
 
@@ -227,22 +232,34 @@ class ImageFile(Codec):
             runtime: the model.
             progress: called with tiles done and tiles in all.
             most: levels that are decoded at most; None: all.
-        """
-        from laconic.codecs.image.decoder import decode_tiles
+            crop: the part that is wanted, tiles outside it are not decoded; None: all.
 
-        header, alpha = self.header, None
-        latents = [section for section in self.file.sections if section.name == LATENTS]
-        shown = decode_tiles(header, latents, runtime, progress, most)
+        Raises:
+            InputError: the crop is not inside the picture.
+        """
+        from laconic.codecs.image.decoder import TileReader, decode_tiles
+
+        header, alpha, area = self.header, None, self.header.plan.whole
+        if crop is not None:
+            x, y, width, height = crop.check(area.width, area.height)
+            area = Tile(y, y + height, x, x + width)
+        reader = TileReader(header, self.latents(), runtime, most)
+        shown = decode_tiles(reader, progress, area)
         if header.alpha:
             opaque = bytes([CONSTANT, 255])
             plane = self.file.only(ALPHA) if self.file.is_whole(ALPHA) else opaque
-            alpha = decode_alpha(plane, header.plan.height, header.plan.width)
+            whole = decode_alpha(plane, header.plan.height, header.plan.width)
+            alpha = whole[area.within(header.plan.whole)].copy()
         if lost := self._lost(shown.levels, most):
             warnings.warn(f"the file is not whole: {lost}", PartialPictureWarning, stacklevel=2)
         colour = Colour(header.colour)
         return put_together(
             Picture(shown.pixels, colour, alpha, self.profile, header.reduced, self.metadata)
         )
+
+    def latents(self) -> list[Section]:
+        """The sections of latents: those of all tiles, layer by layer."""
+        return [section for section in self.file.sections if section.name == LATENTS]
 
     def _lost(self, levels: int, most: int | None) -> str:
         """What is missing, in words; "" if nothing is."""

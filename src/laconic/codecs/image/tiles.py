@@ -20,6 +20,8 @@ MAX_TILE_PIXELS: Final = 1 << 22
 """Images up to this size are one tile, and no tile is larger."""
 TILE_SIDE: Final = 2048
 OVERLAP: Final = 32
+ROUNDED_ROWS: Final = 256
+"""Rows that are rounded at once, so that little memory is needed for it."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,17 @@ class Tile:
     def width(self) -> int:
         """Columns."""
         return self.right - self.left
+
+    def common(self, other: "Tile") -> "Tile | None":
+        """The part that two tiles share, or None."""
+        top, bottom = max(self.top, other.top), min(self.bottom, other.bottom)
+        left, right = max(self.left, other.left), min(self.right, other.right)
+        return Tile(top, bottom, left, right) if top < bottom and left < right else None
+
+    def within(self, other: "Tile") -> tuple[slice, slice]:
+        """Its rows and columns in an array of the pixels of `other`."""
+        rows = slice(self.top - other.top, self.bottom - other.top)
+        return rows, slice(self.left - other.left, self.right - other.left)
 
 
 @dataclass(frozen=True)
@@ -102,6 +115,15 @@ class TilePlan:
             for left, right in self.columns:
                 yield Tile(top, bottom, left, right)
 
+    @property
+    def whole(self) -> Tile:
+        """All of the image."""
+        return Tile(0, self.height, 0, self.width)
+
+    def touching(self, area: Tile) -> list[tuple[int, Tile]]:
+        """The tiles that share pixels with an area, each with its number, in order."""
+        return [(k, tile) for k, tile in enumerate(self) if tile.common(area)]
+
 
 def plan_tiles(height: int, width: int, stride: int) -> TilePlan:
     """Cut an image into tiles of about equal size, their sides multiples of `stride`."""
@@ -131,25 +153,41 @@ class Canvas:
     """Puts decoded tiles together, blending linearly where they overlap.
 
     Give the tiles in the plan's order: only one row of tiles is held in floats.
+
+    Args:
+        plan: of the image.
+        area: the part of the image that is wanted; give all tiles that share pixels with it. None:
+            all of the image.
+
+    Attributes:
+        pixels: of the area, `(height, width, 3)`, once `finish` was called.
     """
 
-    def __init__(self, plan: TilePlan) -> None:
-        self.plan = plan
-        self.pixels: NDArray[np.uint8] = np.zeros((plan.height, plan.width, 3), np.uint8)
-        self._band = np.zeros((plan.tile_height, plan.width, 3), np.float32)
+    def __init__(self, plan: TilePlan, area: Tile | None = None) -> None:
+        self.plan, self.area = plan, area or plan.whole
+        self.pixels: NDArray[np.uint8] = np.zeros((self.area.height, self.area.width, 3), np.uint8)
+        self._band = np.zeros((plan.tile_height, self.area.width, 3), np.float32)
         self._top = 0
 
     def add(self, tile: Tile, values: NDArray[np.float32]) -> None:
         """Add a tile of shape `(height, width, 3)` with values in [0, 1]."""
         if tile.top != self._top:
             self._next_band(tile.top)
-        plan = self.plan
+        plan, area = self.plan, self.area
         down = ramp(tile.height, plan.overlap, tile.top > 0, tile.bottom < plan.height)
         across = ramp(tile.width, plan.overlap, tile.left > 0, tile.right < plan.width)
-        weight = down[:, None, None] * across[None, :, None]
-        self._band[: tile.height, tile.left : tile.right] += weight * values
-        if tile.bottom == plan.height and tile.right == plan.width:
-            self._write(tile.bottom)
+        wanted = tile.common(Tile(tile.top, tile.bottom, area.left, area.right))
+        if wanted is None:
+            return
+        rows, columns = wanted.within(tile)
+        weight = down[:, None, None] * across[None, columns, None]
+        place = slice(wanted.left - area.left, wanted.right - area.left)
+        self._band[: tile.height, place] += weight * values[rows, columns]
+
+    def finish(self) -> NDArray[np.uint8]:
+        """The pixels of the area, once all of its tiles are added."""
+        self._write(self.area.bottom)
+        return self.pixels
 
     def _next_band(self, top: int) -> None:
         """Rows above `top` are complete: round them, keep those that the next tiles share."""
@@ -160,9 +198,13 @@ class Canvas:
         self._top = top
 
     def _write(self, bottom: int) -> None:
-        rows = bottom - self._top
-        samples = np.rint(np.clip(self._band[:rows], 0, 1) * np.float32(255))
-        self.pixels[self._top : bottom] = samples.astype(np.uint8)
+        """Round the rows of the area above `bottom` that the band holds."""
+        first, last = max(self._top, self.area.top), min(bottom, self.area.bottom)
+        for row in range(first, last, ROUNDED_ROWS):
+            end = min(row + ROUNDED_ROWS, last)
+            values = self._band[row - self._top : end - self._top]
+            samples = np.rint(np.clip(values, 0, 1) * np.float32(255))
+            self.pixels[row - self.area.top : end - self.area.top] = samples.astype(np.uint8)
 
 
 def ramp(length: int, overlap: int, before: bool, after: bool) -> NDArray[np.float32]:
