@@ -79,6 +79,44 @@ def first_repr(stage: Stage) -> str:
     return f"Stage({shown})"
 
 
+class NamedRecipe(Recipe):
+    """A recipe that trains a network on a task; its runs have a row in a table.
+
+    Subclasses are dataclasses with these fields.
+    """
+
+    name: str
+    network: str
+    data: str
+    train: Stage
+    seed: int
+    hold_out: int
+    folder: str
+    runs: str
+
+    @property
+    def place(self) -> Path:
+        """The run's folder."""
+        if self.folder:
+            return Path(self.folder)
+        return shared_root(self.runs, self.hold_out) / self.name / str(self.seed)
+
+    def task_settings(self) -> dict[str, Any]:
+        """Network, data, training, seed: settings that the weights of each of them depend on.
+
+        Raises:
+            ConfigError: an unknown network or task.
+        """
+        check_names(self.network, self.data)
+        return {
+            "network": self.network,
+            "data": self.data,
+            "train": self.train,
+            "seed": self.seed,
+            **self.unusual("hold_out"),
+        }
+
+
 @final
 @dataclass(frozen=True)
 class ClassifierRecipe(Recipe):

@@ -16,7 +16,6 @@ Source: Louizos 5.4 and 10.3.1.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, final
 
 import torch
@@ -27,12 +26,11 @@ from laconic.errors import ConfigError
 from laconic.functions import FNP, NP, PROCESSES, ProcessLoss, choose_references, load, save
 from laconic.functions.fnp import FNPSettings
 from laconic.functions.neural_process import NPSettings
-from laconic.lab.contract import Choice, Findings, Parts, Recipe, StageProgress
+from laconic.lab.contract import Choice, Findings, Parts, StageProgress
 from laconic.lab.recipes.classifier import (
+    NamedRecipe,
     Stage,
-    check_names,
     settle,
-    shared_root,
     training_parts,
 )
 from laconic.lab.tasks import NETWORKS, task
@@ -54,7 +52,7 @@ SETTINGS = {"fnp": FNPSettings, "np": NPSettings}
 
 @final
 @dataclass(frozen=True)
-class ProcessRecipe(Recipe):
+class ProcessRecipe(NamedRecipe):
     """A distribution over functions that classifies.
 
     Attributes:
@@ -88,26 +86,15 @@ class ProcessRecipe(Recipe):
     folder: str = ""
     runs: str = "runs/functions"
 
-    @property
-    def place(self) -> Path:
-        """The run's folder."""
-        if self.folder:
-            return Path(self.folder)
-        return shared_root(self.runs, self.hold_out) / self.name / str(self.seed)
-
     def training(self) -> dict[str, Any]:
         """Process, network, data, references, training, seed."""
-        check_names(self.network, self.data)
+        shared = self.task_settings()
         if self.samples < 1:
             raise ConfigError(f"samples: {self.samples}; give the number of draws, 1 or more")
         return {
+            **shared,
             "process": Choice(self.process, self._settings()),
-            "network": self.network,
-            "data": self.data,
             "references": self.references,
-            "train": self.train,
-            "seed": self.seed,
-            **self.unusual("hold_out"),
         }
 
     def measuring(self) -> dict[str, Any]:

@@ -15,7 +15,6 @@ Source: Louizos 3.4 and 4.4.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, final
 
 import torch
@@ -23,14 +22,13 @@ from torch import nn
 
 from laconic.distributions.prediction import check_labels
 from laconic.errors import ConfigError
-from laconic.lab.contract import Choice, Findings, Parts, Recipe, StageProgress
+from laconic.lab.contract import Choice, Findings, Parts, StageProgress
 from laconic.lab.predictions import FILE, collect, pack
 from laconic.lab.recipes.classifier import (
     PLAIN,
+    NamedRecipe,
     Stage,
-    check_names,
     settle,
-    shared_root,
     stage_parts,
     training_parts,
 )
@@ -52,7 +50,7 @@ ORDINARY = ("map", "ensemble")
 
 @final
 @dataclass(frozen=True)
-class UncertaintyRecipe(Recipe):
+class UncertaintyRecipe(NamedRecipe):
     """A classifier that is trained under a posterior of its weights, and what it predicts.
 
     Attributes:
@@ -93,16 +91,9 @@ class UncertaintyRecipe(Recipe):
     folder: str = ""
     runs: str = "runs/uncertainty"
 
-    @property
-    def place(self) -> Path:
-        """The run's folder."""
-        if self.folder:
-            return Path(self.folder)
-        return shared_root(self.runs, self.hold_out) / self.name / str(self.seed)
-
     def training(self) -> dict[str, Any]:
         """Network, data, method, training, seed."""
-        check_names(self.network, self.data)
+        shared = self.task_settings()
         if self.method not in (*METHODS, *ORDINARY):
             names = ", ".join((*METHODS, *ORDINARY))
             raise ConfigError(f"method: '{self.method}' is not one of {names}")
@@ -116,12 +107,9 @@ class UncertaintyRecipe(Recipe):
         own = METHODS.get(self.method)
         settings = None if own is None else build(own, self.settings, "settings")
         return {
-            "network": self.network,
-            "data": self.data,
+            **shared,
             "method": Choice(self.method, settings),
-            "train": self.train,
-            "seed": self.seed,
-            **self.unusual("members", "adversarial", "decay", "hold_out"),
+            **self.unusual("members", "adversarial", "decay"),
         }
 
     def measuring(self) -> dict[str, Any]:

@@ -16,7 +16,6 @@ the accounting of Deep Compression (CSR and Huffman), and bytes of the .lac file
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -30,16 +29,15 @@ from laconic.codecs.network.posterior import is_drawn, shrink_posterior, steps_o
 from laconic.coding.tensors.sparse import count_sparse
 from laconic.errors import ConfigError
 from laconic.evaluation.networks.pruning import OperationsLog, clusters, read_operations
-from laconic.lab.contract import Choice, Findings, Parts, Recipe, StageProgress, StepProgress
+from laconic.lab.contract import Choice, Findings, Parts, StageProgress, StepProgress
 from laconic.lab.recipes.classifier import (
     PLAIN,
     ClassifierRecipe,
+    NamedRecipe,
     Stage,
-    check_names,
     first_repr,
     recorded,
     settle,
-    shared_root,
     stage_parts,
     take_statistics,
 )
@@ -68,7 +66,7 @@ STEP_SCALES = tuple(2 ** (k / 2) for k in range(8, -17, -1))
 
 @final
 @dataclass(frozen=True)
-class WeightsRecipe(Recipe):
+class WeightsRecipe(NamedRecipe):
     """A network that is trained, converted, trained again and compressed.
 
     Attributes:
@@ -120,27 +118,16 @@ class WeightsRecipe(Recipe):
     folder: str = ""
     runs: str = "runs/networks"
 
-    @property
-    def place(self) -> Path:
-        """The run's folder."""
-        if self.folder:
-            return Path(self.folder)
-        return shared_root(self.runs, self.hold_out) / self.name / str(self.seed)
-
     def training(self) -> dict[str, Any]:
         """Network, data, method, both trainings, seed."""
-        check_names(self.network, self.data)
+        shared = self.task_settings()
         if self.method not in METHODS:
             raise ConfigError(f"method: '{self.method}' is not one of {', '.join(METHODS)}")
         return {
-            "network": self.network,
-            "data": self.data,
+            **shared,
             "method": Choice(self.method, build(METHODS[self.method], self.settings, "settings")),
             "pretrain": self.pretrain,
             "outputs": self.outputs,
-            "train": self.train,
-            "seed": self.seed,
-            **self.unusual("hold_out"),
         }
 
     def measuring(self) -> dict[str, Any]:
