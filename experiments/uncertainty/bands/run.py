@@ -23,7 +23,6 @@ from laconic.evaluation.report.provenance import describe_run
 from laconic.weights import convert
 
 HERE = Path(__file__).resolve().parent
-DOCS = HERE.parents[2] / "docs"
 METHODS: dict[str, dict[str, Any]] = {
     "mean-field": {},
     "dropout": {"rate": 0.2},
@@ -93,7 +92,6 @@ def main() -> None:
         axes.set_title(method)
         axes.set_ylim(-150, 150)
     save_figure(sheet, HERE / "bands")
-    write_atomically(DOCS / "bands.svg", (HERE / "bands.svg").read_bytes())
     command = "python experiments/uncertainty/bands/run.py"
     document = {
         "title": "Posteriors of weights on twenty points of a cubic (Louizos, figures 5 and 11)",
