@@ -79,7 +79,7 @@ $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 
 # One process, after a run that has compiled all loops: what compiles first would else count as slow.
 slow-tests: install-dev ## measure all tests and list the slow ones in tests/slow_tests.txt
-	$(BIN)/python -m pytest --record-slow $(PYTEST_ARGS)
+	$(BIN)/python $(PYTEST) --record-slow $(PYTEST_ARGS)
 
 # Old packages warn of what newer ones deprecate: no error there.
 test-oldest: $(OLDEST)/.installed ## quick tests with the oldest versions that pyproject.toml allows

@@ -4,6 +4,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,10 +23,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 SLOW_TESTS = Path(__file__).with_name("slow_tests.txt")
 """Tests that are `slow` without saying so in their source, by name, with or without parameters."""
 
-SLOW_SECONDS = 0.3
+SLOW_SECONDS = 0.2
 """Processor time from which a test counts as slow."""
 
 TIMES = pytest.StashKey[dict[str, float]]()
+
+OUTPUT = "processor_seconds"
+"""Under which name a process that runs a part of the tests reports their times."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,11 +73,21 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     return found
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Collect the times of a process of pytest-xdist that has ended."""
+    times = getattr(node, "workeroutput", {}).get(OUTPUT, {})
+    node.config.stash.setdefault(TIMES, {}).update(times)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the list; what did not run stays as it was."""
+    times = session.config.stash.get(TIMES, {})
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[OUTPUT] = times
+        return
     if not session.config.getoption("--record-slow"):
         return
-    times = session.config.stash[TIMES]
     ran = {*times, *(name.partition("[")[0] for name in times)}
     kept = set(SLOW_TESTS.read_text(encoding="utf-8").splitlines()) - ran
     slow = {name for name, seconds in times.items() if seconds >= SLOW_SECONDS}
