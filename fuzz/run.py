@@ -2,7 +2,9 @@
 
     python fuzz/run.py --inputs 20000 [--target NAME ...] [--seed 1] [--jobs 2]
 
-Counts are added to `results.json`; inputs that break a rule are kept under `regressions/`.
+Counts go into `experiments/hardening/fuzz/results.json`, where those of all seeds are added up. A
+run that was stopped goes on with the same command; a larger `--inputs` makes it longer. Inputs that
+break a rule are kept under `regressions/`.
 """
 
 import argparse
@@ -23,14 +25,22 @@ from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from targets import REGRESSIONS, TARGETS, altered
+from targets import REGRESSIONS, ROOT, TARGETS, altered
 
-RESULTS = Path(__file__).parent / "results.json"
+from laconic.container import write_atomically
+from laconic.evaluation.report.provenance import describe_run
+
+RESULTS = ROOT / "experiments" / "hardening" / "fuzz" / "results.json"
+GOAL = 1_000_000
+Counts = dict[str, dict[str, float]]
 MEMORY_BYTES = 512 << 20
 """Address space that one input may add; the operating system refuses more."""
 SECONDS = 10
+"""Processor time of one input; the clock would count other programs, too."""
 BATCH = 200
 """Inputs between two reports of a worker."""
+SAVED_BATCHES = 20
+"""Batches between two writings of the counts."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +65,11 @@ def _too_slow(number: int, frame: FrameType | None) -> None:
 
 
 def prepare() -> None:
-    """Begin a worker: one thread, and a handler for the clock."""
+    """Begin a worker: one thread, and a handler for the time limit."""
     import torch
 
     torch.set_num_threads(1)
-    signal.signal(signal.SIGALRM, _too_slow)
+    signal.signal(signal.SIGPROF, _too_slow)
 
 
 @contextmanager
@@ -68,11 +78,11 @@ def limits() -> Iterator[None]:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most, highest = pages * os.sysconf("SC_PAGE_SIZE") + MEMORY_BYTES, resource.RLIM_INFINITY
     resource.setrlimit(resource.RLIMIT_AS, (most, highest))
-    signal.alarm(SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         yield
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         resource.setrlimit(resource.RLIMIT_AS, (highest, highest))
 
 
@@ -84,13 +94,13 @@ def batch(name: str, first: int, count: int) -> Report:
         if not target.run(seed):
             raise AssertionError(f"{name}: a valid input is refused")
     for number in range(first, first + count):
-        data, began = altered(target, seeds, number), time.monotonic()
+        data, began = altered(target, seeds, number), time.process_time()
         try:
             with limits():
                 accepted += target.run(data)
         except BaseException as error:  # Whatever it is: it is the finding.
             faults.append((_where(error), data))
-        slowest = max(slowest, time.monotonic() - began)
+        slowest = max(slowest, time.process_time() - began)
     return Report(count, accepted, tuple(faults), slowest)
 
 
@@ -104,11 +114,16 @@ def _work(task: tuple[str, int, int]) -> Report:
     return batch(*task)
 
 
-def tasks(names: list[str], inputs: int, seed: int) -> Iterator[tuple[str, int, int]]:
-    """Batches, the targets in turn."""
+def tasks(
+    names: list[str], inputs: int, seed: int, counts: Counts
+) -> Iterator[tuple[str, int, int]]:
+    """Batches that are not counted yet, the targets in turn."""
     for first in range(0, inputs, BATCH):
         for name in names:
-            yield name, seed * 1_000_000_000 + first, min(BATCH, inputs - first)
+            begin = max(first, int(counts.get(name, {}).get("inputs", 0)))
+            end = min(first + BATCH, inputs)
+            if begin < end:
+                yield name, seed * 1_000_000_000 + begin, end - begin
 
 
 def keep(name: str, data: bytes) -> Path:
@@ -119,7 +134,7 @@ def keep(name: str, data: bytes) -> Path:
     return path
 
 
-def add(counts: dict[str, dict[str, float]], name: str, report: Report) -> None:
+def add(counts: Counts, name: str, report: Report) -> None:
     """Add a report to the counts of its target."""
     row = counts.setdefault(name, {"inputs": 0, "accepted": 0, "faults": 0, "slowest_seconds": 0.0})
     row["inputs"] += report.inputs
@@ -128,19 +143,51 @@ def add(counts: dict[str, dict[str, float]], name: str, report: Report) -> None:
     row["slowest_seconds"] = round(max(row["slowest_seconds"], report.slowest_seconds), 3)
 
 
-def write(counts: dict[str, dict[str, float]], seed: int) -> None:
-    """Write this run's counts beside those of other seeds."""
-    written = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"runs": {}}
-    written["command"] = "python fuzz/run.py --inputs N --seed S"
-    written["runs"][str(seed)] = counts
-    total = sum(row["inputs"] for run in written["runs"].values() for row in run.values())
-    faults = sum(row["faults"] for run in written["runs"].values() for row in run.values())
-    written["targets"] = [
-        {"name": "altered inputs in all", "target": ">= 1000000", "ours": total,
-         "met": total >= 1_000_000},
-        {"name": "inputs that broke a rule", "target": "0", "ours": faults, "met": faults == 0},
-    ]  # fmt: skip
-    RESULTS.write_text(json.dumps(written, indent=1) + "\n")
+def read() -> dict[str, Counts]:
+    """The counts of all runs so far, by seed and target."""
+    found: dict[str, Counts] = json.loads(RESULTS.read_text())["runs"] if RESULTS.exists() else {}
+    return found
+
+
+def still_wrong() -> int:
+    """How many of the kept inputs break a rule today."""
+    wrong = 0
+    for name, target in TARGETS.items():
+        for path in sorted((REGRESSIONS / name).glob("*")):
+            try:
+                with limits():
+                    target.run(path.read_bytes())
+            except BaseException:
+                wrong += 1
+    return wrong
+
+
+def write(counts: Counts, seed: int, started: float, command: str) -> None:
+    """Write this run's counts beside those of other seeds, and the sums."""
+    runs = read() | {str(seed): counts}
+    rows = [row for run in runs.values() for row in run.values()]
+    inputs, found = (int(sum(row[key] for row in rows)) for key in ("inputs", "faults"))
+    wrong = still_wrong()
+    names = sorted({name for run in runs.values() for name in run})
+    sums = {
+        name: int(sum(run[name]["inputs"] for run in runs.values() if name in run))
+        for name in names
+    }
+    document = {
+        "title": "Altered input for every reader",
+        "run": describe_run(command, started, ROOT, seeds=[int(one) for one in runs]),
+        "targets": [
+            {"name": "altered inputs in all", "target": f">= {GOAL:,}", "ours": inputs,
+             "met": inputs >= GOAL},
+            {"name": "kept inputs that break a rule today", "target": "0", "ours": wrong,
+             "met": wrong == 0},
+        ],
+        "found_and_kept": found,
+        "inputs_by_target": sums,
+        "runs": runs,
+    }  # fmt: skip
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(RESULTS, (json.dumps(document, indent=1) + "\n").encode())
 
 
 def main() -> int:
@@ -151,16 +198,23 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    names, counts, seen = options.target or list(TARGETS), {}, set()
-    work = list(tasks(names, options.inputs, options.seed))
+    prepare()
+    started, names, seen = time.time(), options.target or list(TARGETS), set()
+    command = f"python fuzz/run.py --inputs {options.inputs} --seed {options.seed}"
+    counts = read().get(str(options.seed), {})
+    work = list(tasks(names, options.inputs, options.seed, counts))
     with multiprocessing.get_context("spawn").Pool(options.jobs, prepare) as pool:
-        for (name, _, _), report in zip(work, pool.imap(_work, work), strict=True):
+        for k, ((name, _, _), report) in enumerate(
+            zip(work, pool.imap(_work, work), strict=True), 1
+        ):
             add(counts, name, report)
             for message, data in report.faults:
                 if (name, message) not in seen:
                     seen.add((name, message))
                     print(f"{name}: {message}\n  kept as {keep(name, data)}", flush=True)
-    write(counts, options.seed)
+            if k % SAVED_BATCHES == 0:
+                write(counts, options.seed, started, command)
+    write(counts, options.seed, started, command)
     for name, row in counts.items():
         print(f"{name:12} " + "  ".join(f"{key} {value:g}" for key, value in row.items()))
     return 1 if seen else 0

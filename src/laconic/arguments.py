@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard, runtime_c
 
 from PIL import Image
 
+from laconic import paths
 from laconic.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def is_path(value: object) -> TypeGuard[PathLike]:
 
 
 def to_path(name: str, value: object) -> Path:
-    """The argument `name` as a path.
+    """The argument `name` as a path, or as the address of an object store.
 
     Raises:
         InputError: the value is not a path.
@@ -56,7 +57,7 @@ def to_path(name: str, value: object) -> Path:
     path = os.fsdecode(value)
     if not path or "\0" in path:
         raise InputError(f"{name} is {path!r}, which is not a path")
-    return Path(path)
+    return paths.to_path(path)
 
 
 def to_bytes(name: str, value: object) -> bytes:

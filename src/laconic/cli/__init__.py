@@ -14,6 +14,7 @@ import typer
 from laconic.cli import (
     bench,
     compress,
+    corpus,
     data,
     decompress,
     demo,
@@ -73,6 +74,7 @@ app.command("reconstruct")(reconstruct.reconstruct)
 app.command("refine")(refine.refine)
 app.command("fsc")(fsc.fsc)
 app.command("bench")(bench.bench)
+app.add_typer(corpus.app, name="corpus")
 app.add_typer(data.app, name="data")
 app.command("demo")(demo.demo)
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from laconic.cli.outputs import STDIO, Writer, make_folder, make_unique, say_renamed
 from laconic.errors import CorruptFileError, InputError
+from laconic.paths import StoredPath, exists, follow_links
 
 if TYPE_CHECKING:
     from laconic.codecs.base import Codec, Decoding
@@ -35,7 +36,7 @@ def unpack_archive(
 
     start, done = time.perf_counter(), 0
     looks_like_file = folder.suffix.lower() in Image.registered_extensions()
-    if folder == STDIO or os.path.isfile(folder) or (looks_like_file and not folder.is_dir()):
+    if folder == STDIO or folder.is_file() or (looks_like_file and not folder.is_dir()):
         raise InputError(f"{source} is an archive; name a folder with -o, not {folder}")
     assert isinstance(file, LosslessFile)
     names = file.names
@@ -45,7 +46,7 @@ def unpack_archive(
         name: target for name, target in targets.items() if PurePosixPath(target) != _short(name)
     }
     say_renamed(renamed.items())
-    error, written = "", set[tuple[int, int]]()
+    error, written = "", set[object]()
     try:
         for name, image in file.decode(how):
             target = folder / targets[name]
@@ -89,10 +90,10 @@ def _short(name: str) -> PurePosixPath:
 
 def _check_all(folder: Path, names: Iterable[str], writer: Writer) -> None:
     """Refuse, before anything is written, files that exist and files outside of the folder."""
-    root, faults = Path(os.path.realpath(folder)), []
+    root, faults = follow_links(folder), []
     for name in names:
         target = folder / name
-        if not Path(os.path.realpath(target)).is_relative_to(root):
+        if not follow_links(target).is_relative_to(root):
             raise InputError(
                 f"{target} would lie outside of {folder}, through a link; remove the link"
             )
@@ -104,12 +105,15 @@ def _check_all(folder: Path, names: Iterable[str], writer: Writer) -> None:
         raise InputError(faults[0])
 
 
-def _check_new(target: Path, written: set[tuple[int, int]]) -> None:
+def _check_new(target: Path, written: set[object]) -> None:
     """Refuse to replace a picture of the same archive, through links or a file system's names."""
-    if os.path.exists(target) and _identity(target) in written:
+    if exists(target) and _identity(target) in written:
         raise InputError(f"{target} is another picture of this archive on this file system")
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def _identity(path: Path) -> object:
+    """What is equal for two names of one file."""
+    if isinstance(path, StoredPath):
+        return path
     found = os.stat(path)
     return found.st_dev, found.st_ino

@@ -4,9 +4,11 @@ import contextlib
 import json
 import sys
 import tempfile
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from laconic.container.storage import is_special, read_bytes
 from laconic.errors import InputError, LaconicError, MissingPackageError
 
 INTERRUPTED = 130
+PACE_SECONDS = 30.0
+"""Between two lines of progress where stderr is no terminal."""
 Tick = Callable[[int, int], None]
 
 
@@ -209,10 +213,14 @@ def extras(purpose: str, names: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def progress(title: str) -> Iterator[Tick]:
+def progress(title: str, rate: str = "") -> Iterator[Tick]:
     """A progress bar with the remaining time on stderr, if that is a terminal.
 
     Yields a function of (done, total).
+
+    Args:
+        title: before the bar.
+        rate: what is counted, e.g. "pictures", where the bar shows how many a second.
     """
     if not sys.stderr.isatty():
         yield lambda done, total: None
@@ -220,15 +228,48 @@ def progress(title: str) -> Iterator[Tick]:
     from rich import progress as bar
     from rich.console import Console
 
+    speed = f"{{task.fields[speed]:.2f}} {rate}/s" if rate else ""
     columns = (
         bar.SpinnerColumn(),
         bar.TextColumn("{task.description}"),
         bar.BarColumn(),
         bar.TaskProgressColumn(),
+        bar.TextColumn(speed),
         bar.TimeElapsedColumn(),
         bar.TextColumn("left"),
         bar.TimeRemainingColumn(),
     )
     with bar.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(title, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+        task = bars.add_task(title, total=None, speed=0.0)
+
+        def tick(done: int, total: int) -> None:
+            speed = bars.tasks[task].speed or 0.0
+            bars.update(task, completed=done, total=total, speed=speed)
+
+        yield tick
+
+
+@contextlib.contextmanager
+def show_pace(what: str, before: int) -> Iterator[Callable[[int, int, int], None]]:
+    """Progress of hours: the bar, or a line every half minute where stderr is no terminal.
+
+    Yields a function of (done, total, failed).
+
+    Args:
+        what: what is counted.
+        before: how many were done before, which the rate leaves out.
+    """
+    start = said = time.monotonic()
+    with progress(what, what) as tick:
+
+        def pace(done: int, total: int, failed: int) -> None:
+            nonlocal said
+            tick(done, total)
+            now = time.monotonic()
+            if now - said >= PACE_SECONDS and not sys.stderr.isatty():
+                said, rate = now, (done - before) / (now - start)
+                left = timedelta(seconds=round((total - done) / rate)) if rate else "unknown time"
+                line = f"{done:,} of {total:,} {what}, {failed:,} failed, {rate:.2f}/s, {left} left"
+                typer.echo(f"laconic: {line}", err=True)
+
+        yield pace

@@ -1,6 +1,5 @@
 """`laconic compress`: pictures to .lac files, folders to archives."""
 
-import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from laconic.cli.common import Tick, as_file, each, print_results, warn_if_larger, warnings_for
-from laconic.cli.jobs import core_count, in_processes
-from laconic.cli.lists import Coder, Tune
+from laconic.cli.lists import Bpp, Coder, Effort, Model, Quality, Strip, Tune, check_requests
 from laconic.cli.outputs import Destination, Force, Out, Writer, place_outputs, to_path
+from laconic.corpus.engines import Local, core_count
 from laconic.errors import InputError
+from laconic.paths import is_folder
 
 if TYPE_CHECKING:
     from laconic.codecs.base import Codec
@@ -31,10 +31,8 @@ def compress(
     ],
     out: Out = None,
     force: Force = False,
-    quality: Annotated[
-        float | None, typer.Option(min=1, max=100, help="1 smallest to 100 best.  [default: 50]")
-    ] = None,
-    bpp: Annotated[float | None, typer.Option(help="Most bits per pixel of the file.")] = None,
+    quality: Quality = None,
+    bpp: Bpp = None,
     tune: Tune = None,
     lossless: Annotated[
         bool, typer.Option("--lossless", help="Keep every pixel; a folder becomes one archive.")
@@ -42,24 +40,14 @@ def compress(
     frame: Annotated[
         int | None, typer.Option(min=1, help="Number of the frame or page to take, from 1.")
     ] = None,
-    effort: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=9, help="0 fastest to 9 smallest.  [default: 0, with --lossless 5]"
-        ),
-    ] = None,
-    strip: Annotated[
-        bool, typer.Option("--strip", help="Leave out EXIF, XMP and dots per inch.")
-    ] = False,
+    effort: Effort = None,
+    strip: Strip = False,
     skip_bad: Annotated[
         bool,
         typer.Option("--skip-bad", help="Leave unreadable pictures out of archives; status 1."),
     ] = False,
     coder: Coder = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="Embedded model, or a weights file.  [default: as --lossless asks]"),
-    ] = None,
+    model: Model = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the networks.")] = None,
     jobs: Annotated[
         int | None,
@@ -73,13 +61,8 @@ def compress(
     stdout. Existing files are replaced only with --force. A folder stands for the pictures in it,
     which are compressed by several processes at once; with --lossless it becomes one archive.
     """
-    if quality is not None and bpp is not None:
-        raise typer.BadParameter("give --quality or --bpp, not both")
-    if lossless and not all(one is None for one in (quality, bpp, coder, tune)):
-        raise typer.BadParameter(
-            "--lossless keeps all: leave out --quality, --bpp, --coder and --tune"
-        )
-    folders = [path for path in inputs if os.path.isdir(path)]
+    check_requests(lossless, quality, bpp, coder, tune)
+    folders = [path for path in inputs if is_folder(path)]
     if folders and frame is not None:
         raise InputError(f"{folders[0]} is a folder; --frame is for single files only")
     if jobs is None:
@@ -106,7 +89,7 @@ def _list_pictures(inputs: Sequence[Path], out: Destination | None) -> list[Path
     """
     found: list[Path] = []
     for path in inputs:
-        if not os.path.isdir(path):
+        if not is_folder(path):
             found.append(path)
             continue
         if out is not None and not out.is_folder and out.path.suffix.lower() == ".lac":
@@ -137,7 +120,7 @@ def _compress_all(
         )
     common = common | {"threads": common["threads"] or 1}
     plan = [(common, source, target) for source, target in zip(inputs, outputs, strict=True)]
-    with in_processes(make, plan, jobs) as waiting:
+    with Local(jobs).in_order(make, plan) as waiting:
         places = dict(zip(inputs, waiting, strict=True))
 
         def wait(source: Path, target: Path, tick: Tick) -> dict[str, Any]:
@@ -163,7 +146,7 @@ def _compress_one(
     writer.check(target)
     start = time.perf_counter()
     with warnings_for(source):
-        if os.path.isdir(source):
+        if is_folder(source):
             data, file, more = _archive(source, skip_bad, common)
         else:
             with as_file(source) as path:
@@ -172,20 +155,6 @@ def _compress_one(
         writer.write(target, data)
         warn_if_larger(data, more["input_bytes"])
     return _result(source, target, file, start) | more
-
-
-def _waiter(
-    inputs: list[Path], waiting: list[Callable[[], dict[str, Any]]]
-) -> Callable[[Path, Path, Tick], dict[str, Any]]:
-    """The work of a file that another process does: wait for it."""
-    places = dict(zip(inputs, waiting, strict=True))
-
-    def work(source: Path, target: Path, tick: Tick) -> dict[str, Any]:
-        result = places[source]()
-        tick(1, 1)
-        return result
-
-    return work
 
 
 def _archive(

@@ -26,7 +26,10 @@ AGAINST = "jpeg,webp"
 
 
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="Folder of pictures, or one picture.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(parser=to_path, metavar="FOLDER", help="Folder of pictures, or one."),
+    ],
     quality: Annotated[
         list[str] | None,
         typer.Option(

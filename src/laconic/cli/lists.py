@@ -1,4 +1,4 @@
-"""Options that take several values, and the list of coders."""
+"""Options of several commands, options that take several values, and the list of coders."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -83,3 +83,40 @@ Tune = Annotated[
     ),
 ]
 """The option `--tune`: what a picture is made for."""
+
+
+Quality = Annotated[
+    float | None, typer.Option(min=1, max=100, help="1 smallest to 100 best.  [default: 50]")
+]
+Bpp = Annotated[float | None, typer.Option(help="Most bits per pixel of the file.")]
+Effort = Annotated[
+    int | None,
+    typer.Option(min=0, max=9, help="0 fastest to 9 smallest.  [default: 0, with --lossless 5]"),
+]
+Strip = Annotated[bool, typer.Option("--strip", help="Leave out EXIF, XMP and dots per inch.")]
+Model = Annotated[
+    str | None,
+    typer.Option(help="Embedded model, or a weights file.  [default: as --lossless needs]"),
+]
+
+
+def check_requests(
+    lossless: bool, quality: float | None, bpp: float | None, *others: object
+) -> None:
+    """Refuse options of lossy pictures that exclude each other or go with `--lossless`.
+
+    Args:
+        lossless: whether every pixel is kept.
+        quality: of `--quality`.
+        bpp: of `--bpp`.
+        others: of `--coder` and `--tune`.
+
+    Raises:
+        typer.BadParameter: they do; exit status 2.
+    """
+    if quality is not None and bpp is not None:
+        raise typer.BadParameter("give --quality or --bpp, not both")
+    if lossless and not all(one is None for one in (quality, bpp, *others)):
+        raise typer.BadParameter(
+            "--lossless keeps all: leave out --quality, --bpp, --coder and --tune"
+        )

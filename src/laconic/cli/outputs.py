@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from laconic import paths
 from laconic.container.storage import is_special, write_atomically
 from laconic.errors import InputError
 
@@ -27,14 +28,14 @@ NAMED_FILES = 5
 
 
 def to_path(text: str) -> Path:
-    """A path as the user wrote it; `./-` is a file with the name -, `-` is stdin or stdout.
+    """A path or an address as the user wrote it; `./-` is a file, `-` is stdin or stdout.
 
     >>> to_path("-") == STDIO, to_path("./-") == STDIO
     (True, False)
     """
     if text in ("-", "/dev/stdin", "/dev/stdout"):
         return STDIO
-    path = Path(text)
+    path = paths.to_path(text)
     return path.absolute() if path == STDIO else path
 
 
@@ -42,7 +43,7 @@ def to_folder(text: str) -> Path:
     """The path of a folder for several files."""
     if to_path(text) == STDIO:
         raise typer.BadParameter("there are several files; name a folder")
-    return Path(text)
+    return paths.to_path(text)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Destination:
     @property
     def is_folder(self) -> bool:
         """Whether it is a folder."""
-        return self.slash or (self.path != STDIO and os.path.isdir(self.path))
+        return self.slash or (self.path != STDIO and paths.is_folder(self.path))
 
 
 Force = Annotated[bool, typer.Option("--force", help="Replace files that exist.")]
@@ -109,9 +110,9 @@ class Writer:
         for source in self.inputs:
             if _is_input(path, source):
                 return f"{path} is an input and would be replaced; name another with {self.option}"
-        if os.path.isdir(path):
+        if paths.is_folder(path):
             return f"{path} is a folder; name a file with {self.option}"
-        if os.path.exists(path) and not self.force:
+        if paths.exists(path) and not self.force:
             return f"{path} exists; give another name with {self.option}, or --force to replace it"
         return ""
 
@@ -167,7 +168,7 @@ def place_outputs(
         make_folder(out.path)
         names = [out.path / name.name for name in names]
     shorts = [
-        name.with_name(name.name + suffix) if os.path.isdir(source) else name.with_suffix(suffix)
+        name.with_name(name.name + suffix) if paths.is_folder(source) else name.with_suffix(suffix)
         for name, source in zip(names, inputs, strict=True)
     ]
     found = make_unique(names, shorts, suffix)
@@ -176,7 +177,7 @@ def place_outputs(
         for source, target, short in zip(inputs, found, shorts, strict=True)
         if target != short
     )
-    return [Path(path) for path in found]
+    return [paths.to_path(path) for path in found]
 
 
 def make_folder(path: Path) -> None:
@@ -247,7 +248,7 @@ def _called_after(path: Path) -> Path:
         return Path("stdin")
     if path.name.endswith(".safetensors.index.json"):
         return path.with_name(path.name.removesuffix(".index.json"))
-    if not os.path.isdir(path):
+    if not paths.is_folder(path):
         return path
     path = path.resolve()
     return path if path.name else path / "root"
@@ -255,11 +256,14 @@ def _called_after(path: Path) -> Path:
 
 def _is_input(path: Path, source: Path) -> bool:
     """Whether a path is an input, or a picture in an input folder, also through links."""
-    if os.path.isdir(source) and os.path.isfile(path):
+    if paths.is_folder(source) and path.is_file():
         from laconic.data.exact_images import SUFFIXES
 
-        real = Path(os.path.realpath(path))
-        return real.is_relative_to(os.path.realpath(source)) and real.suffix.lower() in SUFFIXES
+        real = paths.follow_links(path)
+        folder = paths.follow_links(source)
+        return real.is_relative_to(folder) and real.suffix.lower() in SUFFIXES
+    if isinstance(path, paths.StoredPath):
+        return path == source
     try:
         return os.path.samefile(source, path)
     except OSError:

@@ -1,14 +1,16 @@
-"""Files on disk: read whole, written whole or not at all."""
+"""Files, on disk or in a store: read whole, written whole or not at all."""
 
 import contextlib
 import errno
 import os
 import stat
 import tempfile
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
 from laconic.errors import InputError
+from laconic.paths import StoredPath
 
 TEMPORARY_PREFIX = ".laconic-"
 """Begins the name of a file that is being written; short, so that every legal name can be used."""
@@ -36,6 +38,7 @@ def write_atomically(
     data: bytes | Iterable[bytes],
     survives_power_loss: bool = True,
     replace: bool = True,
+    label: str = "",
 ) -> None:
     """Write to a temporary name in the same folder, then rename: all or nothing.
 
@@ -48,34 +51,53 @@ def write_atomically(
         data: whole or piece by piece.
         survives_power_loss: wait for the disk; too slow for thousands of small files.
         replace: whether a file that exists is replaced.
+        label: part of the temporary name, e.g. a digest of the content.
 
     Raises:
         InputError: the folder does not exist, is full or may not be written; the file exists and
             is not to be replaced.
     """
-    pieces = [data] if isinstance(data, bytes) else data
+    pieces, prefix = [data] if isinstance(data, bytes) else data, f"{TEMPORARY_PREFIX}{label}"
     try:
+        if isinstance(path, StoredPath):
+            _write_stored(path, pieces, replace, prefix)
+            return
         if is_special(path):
             with open(path, "wb", buffering=0) as device:
                 for piece in pieces:
                     _write_all(device.fileno(), piece)
             return
-        _write_file(Path(os.path.realpath(path)), pieces, survives_power_loss, replace)
+        _write_file(Path(os.path.realpath(path)), pieces, survives_power_loss, replace, prefix)
     except FileExistsError as error:
         raise InputError(f"{path} exists and is not replaced") from error
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def _write_stored(path: StoredPath, pieces: Iterable[bytes], replace: bool, prefix: str) -> None:
+    """Write a file of a store; whether its name is free is seen before, and may change since."""
+    temporary = path.with_name(f"{prefix}{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+        if not replace and path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
 def _write_file(
-    path: Path, pieces: Iterable[bytes], survives_power_loss: bool, replace: bool
+    path: Path, pieces: Iterable[bytes], survives_power_loss: bool, replace: bool, prefix: str
 ) -> None:
     """Write a regular file at a path without links."""
     if path.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     temporary = ""
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+        descriptor, temporary = tempfile.mkstemp(prefix=prefix, dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             for piece in pieces:
                 file.write(piece)

@@ -21,6 +21,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from laconic.data import images
 from laconic.data.images import BITS_TAG
 from laconic.errors import InputError
+from laconic.paths import StoredPath, find_below, to_path
 
 FORMATS = ("PNG", "PPM", "TIFF", "BMP", "GIF", "WEBP", "JPEG", "MPO")
 """Formats in which Pillow keeps the samples, or shows that it changes them."""
@@ -78,7 +79,7 @@ def list_sources(inputs: str | Path | Mapping[str, Input] | Iterable[Input]) -> 
         InputError: the folder is not a folder, cannot be read, or holds no picture.
     """
     if isinstance(inputs, str | Path):
-        folder = Path(inputs)
+        folder = to_path(inputs)
         return [
             (path.relative_to(folder).as_posix(), partial(read_exact, path))
             for path in _find_pictures(folder)
@@ -98,7 +99,7 @@ def list_sources(inputs: str | Path | Mapping[str, Input] | Iterable[Input]) -> 
 
 def _reader(given: Input) -> Callable[[], Image.Image | NDArray[Any]]:
     if isinstance(given, str | Path):
-        return partial(read_exact, Path(given))
+        return partial(read_exact, to_path(given))
     if isinstance(given, BytesIO | Image.Image):
         return partial(read_exact, given)
     return lambda: given
@@ -111,20 +112,13 @@ def _find_pictures(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; name a folder of pictures")
-    pictures: list[Path] = []
-    others: list[Path] = []
-
-    def stop(error: OSError) -> None:
-        raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
-
-    for root, folders, files in os.walk(folder, onerror=stop):
-        passed = [name for name in folders if name.startswith(".") or Path(root, name).is_symlink()]
-        others += [Path(root, name) for name in passed]
-        folders[:] = [name for name in folders if name not in passed]
-        for path in (Path(root, name) for name in files):
-            visible = not path.name.startswith(".") and path.is_file()
-            is_picture = visible and path.suffix.lower() in SUFFIXES
-            (pictures if is_picture else others).append(path)
+    visible, others = list[Path](), list[Path]()
+    if isinstance(folder, StoredPath):
+        visible += [folder / name for name in find_below(folder)]
+    else:
+        visible, others = _walk(folder)
+    pictures = [path for path in visible if path.suffix.lower() in SUFFIXES]
+    others += [path for path in visible if path.suffix.lower() not in SUFFIXES]
     if others:
         named = [str(path.relative_to(folder)) for path in sorted(others)]
         more = f" and {len(named) - NAMED_FILES} more" if len(named) > NAMED_FILES else ""
@@ -134,6 +128,24 @@ def _find_pictures(folder: Path) -> list[Path]:
     if not pictures:
         raise InputError(f"{folder}: no pictures here or below ({', '.join(sorted(SUFFIXES))})")
     return sorted(pictures)
+
+
+def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The visible files below a folder, and what is passed by: hidden files, links to folders."""
+    visible: list[Path] = []
+    passed: list[Path] = []
+
+    def stop(error: OSError) -> None:
+        raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
+
+    for root, folders, files in os.walk(folder, onerror=stop):
+        left = [name for name in folders if name.startswith(".") or Path(root, name).is_symlink()]
+        passed += [Path(root, name) for name in left]
+        folders[:] = [name for name in folders if name not in left]
+        for path in (Path(root, name) for name in files):
+            is_visible = not path.name.startswith(".") and path.is_file()
+            (visible if is_visible else passed).append(path)
+    return visible, passed
 
 
 def _is_in_memory(source: images.Source) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.data.images import read_image
+from laconic.data.images import Source, read_image
 from laconic.depth import to_eight_bits
 from laconic.errors import InputError
 from laconic.orientation import turn_upright
@@ -37,14 +37,14 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def load_rgb(path: Path) -> NDArray[np.uint8]:
+def load_rgb(source: Source) -> NDArray[np.uint8]:
     """The upright pixels of one picture; every codec of an evaluation gets these.
 
     EXIF orientation is applied; grey, palette and CMYK pictures become RGB; samples of 16 bits are
     rounded to 8; alpha is dropped.
 
     Args:
-        path: a file that Pillow reads.
+        source: a file that Pillow reads, by path or open, or a Pillow image.
 
     Returns:
         uint8 `(height, width, 3)`.
@@ -52,7 +52,7 @@ def load_rgb(path: Path) -> NDArray[np.uint8]:
     Raises:
         InputError: the file is missing, not a picture, or damaged.
     """
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    image = turn_upright(to_eight_bits(read_image(path)))
+    if isinstance(source, Path) and not source.exists():
+        raise InputError(f"{source}: no such file")
+    image = turn_upright(to_eight_bits(read_image(source)))
     return np.array(image.convert("RGB"))

@@ -6,6 +6,7 @@ white. It also reads the chunk cICP of PNG files, which describes the colours.
 """
 
 import contextlib
+import io
 import os
 import warnings
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from laconic.data import png_chunks
 from laconic.data.plugins import HEAD_BYTES, find_by_start, load_plugin
 from laconic.depth import SIXTEEN_BITS, WHITE
 from laconic.errors import InputError, LaconicError, MissingPackageError
+from laconic.paths import StoredPath
 
 Source: TypeAlias = Path | IO[bytes] | Image.Image
 """A path, an open file (read from its start), or an image that Pillow has opened."""
@@ -120,6 +122,8 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
     Raises:
         InputError: the file needs a plugin that is not installed.
     """
+    if isinstance(source, StoredPath):
+        source = io.BytesIO(source.read_bytes())
     with contextlib.ExitStack() as stack:
         file = source if not isinstance(source, Path) else stack.enter_context(source.open("rb"))
         file.seek(0)

@@ -55,13 +55,17 @@ def _parse(text: str, where: str) -> Any:
         ) from error
 
 
-def build(kind: type[T], values: Mapping[str, Any] | None, where: str) -> T:
+def build(kind: type[T], values: Any, where: str) -> T:
     """Make a dataclass from a mapping; sequences become tuples.
 
     Raises:
-        ConfigError: an unknown key, a value of the wrong type, or a number that is not finite.
+        ConfigError: no mapping, an unknown key, a value of the wrong type, or a number that is
+            not finite.
     """
     assert is_dataclass(kind)
+    if not isinstance(values, Mapping | None):
+        kind_of_values = type(values).__name__
+        raise ConfigError(f"{where}: it is of type {kind_of_values}; give keys with values")
     values = dict(values or {})
     known = {field.name: field for field in fields(kind)}
     for name, value in values.items():

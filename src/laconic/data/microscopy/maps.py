@@ -152,3 +152,5 @@ def _read(path: Path) -> tuple[NDArray[Any], Any]:
             raise InputError(f"{path}: there is no such file") from error
         except (ValueError, OSError, EOFError) as error:
             raise InputError(f"{path}: not a complete MRC file ({error})") from error
+        except MemoryError as error:
+            raise InputError(f"{path}: its header claims more than the memory holds") from error

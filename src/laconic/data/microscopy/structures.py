@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,20 @@ def read_atoms(path: Path, assembly: bool = True) -> Atoms:
         raise InputError(f"{path}: not a readable PDB or mmCIF file ({error})") from error
     if len(structure) == 0:
         raise InputError(f"{path}: it holds no model of atoms")
+    try:
+        places, weights = _scatterers(structure, assembly)
+    except (RuntimeError, ValueError) as error:  # An assembly of chains that the file lacks.
+        raise InputError(f"{path}: not a consistent PDB or mmCIF file ({error})") from error
+    if sum(weights) <= 0:
+        raise InputError(f"{path}: it holds no atoms")
+    found, mass = np.array(places, np.float64), np.array(weights, np.float64)
+    return Atoms(found - np.average(found, axis=0, weights=mass), mass)
+
+
+def _scatterers(structure: Any, assembly: bool) -> tuple[list[list[float]], list[float]]:
+    """Positions of the atoms of the first model, without water, and their weights."""
+    import gemmi
+
     model = structure[0]
     if assembly and len(structure.assemblies) > 0:
         naming = gemmi.HowToNameCopiedChain.AddNumber
@@ -53,7 +68,4 @@ def read_atoms(path: Path, assembly: bool = True) -> Atoms:
         if not item.residue.is_water():
             places.append(item.atom.pos.tolist())
             weights.append(item.atom.element.atomic_number * item.atom.occ)
-    if sum(weights) <= 0:
-        raise InputError(f"{path}: it holds no atoms")
-    found, mass = np.array(places, np.float64), np.array(weights, np.float64)
-    return Atoms(found - np.average(found, axis=0, weights=mass), mass)
+    return places, weights

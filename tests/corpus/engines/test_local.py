@@ -11,14 +11,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from laconic.cli import app
-from laconic.cli.jobs import core_count, in_processes
+from laconic.corpus.engines import Local, core_count
 from laconic.errors import InputError
 
 
 def test_jobs_run_in_their_own_processes_in_order() -> None:
     """Environment: one thread each. An error of one job is that job's alone."""
     names = [("OMP_NUM_THREADS",), ("NUMBA_NUM_THREADS",)]
-    with in_processes(_environment, names, 2) as waiting:
+    with Local(2).in_order(_environment, names) as waiting:
         found = [wait() for wait in waiting]
     assert [one["output"] for one in found] == ["1", "1"]
     assert all(one["process"] != os.getpid() for one in found)
@@ -36,13 +36,13 @@ def test_an_error_ends_waiting_jobs() -> None:
 
 
 def _stop_after_the_first() -> None:
-    with in_processes(dict, [([("output", k)],) for k in range(8)], 1) as waiting:
+    with Local(1).in_order(dict, [([("output", k)],) for k in range(8)]) as waiting:
         assert waiting[0]() == {"output": 0}
         raise InputError("stop")
 
 
 def test_a_failed_job_is_an_error_where_it_is_waited_for() -> None:
-    with in_processes(dict, [([("error", "bad")],), ([("output", 1)],)], 1) as waiting:
+    with Local(1).in_order(dict, [([("error", "bad")],), ([("output", 1)],)]) as waiting:
         with pytest.raises(InputError, match="bad"):
             waiting[0]()
         assert waiting[1]() == {"output": 1}
