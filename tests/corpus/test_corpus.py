@@ -36,7 +36,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A folder with `in/a.png`, `in/b/c.png` and a text: on disk, or in a store."""
     files = fsspec.filesystem("memory")
     files.store.clear()
-    folder = tmp_path if request.param == "disk" else to_path("memory://root")
+    folder = tmp_path if request.param == "disk" else to_path("memory://place")
     put_picture(folder / "in" / "a.png", 10)
     put_picture(folder / "in" / "b" / "c.png", 20)
     with (folder / "in" / "notes.txt").open("wb") as file:

@@ -9,8 +9,12 @@ from laconic.errors import InputError, MissingPackageError
 
 AHEAD: Final = 2
 """Tasks in flight for each processor: one at work, one on its way."""
-QUIET: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-"""No request leaves the machine, and no warning about accelerators."""
+SETTINGS: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_raylet_start_wait_time_s": "300",
+}
+"""No request leaves the machine, no warning about accelerators; a busy machine starts slowly."""
 
 
 @final
@@ -26,7 +30,7 @@ class Ray(Engine):
 
     def __init__(self, jobs: int, address: str | None = None) -> None:
         self.jobs, self.address = jobs, address
-        os.environ.update({name: os.environ.get(name, value) for name, value in QUIET.items()})
+        os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
         try:
             import ray
         except ImportError as error:
