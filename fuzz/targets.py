@@ -82,6 +82,11 @@ def _decode(data: bytes) -> None:
         pass
 
 
+def _decode_map(data: bytes) -> None:
+    for _, found in open_file(data).decode(Decoding()):
+        found.to_bytes()
+
+
 def _direct_pictures() -> list[bytes]:
     """Pictures that no model codes, alone and in archives, by every method."""
     import numpy as np
@@ -227,6 +232,7 @@ TARGETS: Mapping[str, Target] = {
     "network": Target(lambda: _files("network/1/*.lac"), _decode),
     "lossless": Target(_direct_pictures, _decode),
     "image": Target(lambda: _files("image/1/rgb*.lac", "image/1/grey*.lac"), _decode),
+    "volume": Target(lambda: _files("map/1/*.lac"), _decode_map),
     "safetensors": Target(_safetensors, _in_a_file(".safetensors", _read_weights), alter_bytes),
     "picture": Target(_pictures, _in_a_file(".png", _compress_picture), alter_bytes),
     "recipe": Target(_recipes, _in_a_file(".yaml", _read_recipe), alter_bytes),

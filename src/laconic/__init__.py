@@ -7,6 +7,7 @@
     laconic.open("photo.lac").info.bpp
     laconic.archive("pictures/")
     laconic.shrink("net.safetensors", tolerance=0.02)
+    laconic.compress_map("map.mrc", variance="variance.mrc")
 
 The import has one side effect: it registers the format with Pillow, so that `Image.open("x.lac")`
 works.
@@ -18,7 +19,9 @@ from laconic.api import (
     archive,
     bits_map,
     compress,
+    compress_map,
     decompress,
+    decompress_map,
     expand,
     open,
     predict,
@@ -57,7 +60,9 @@ __all__ = [
     "archive",
     "bits_map",
     "compress",
+    "compress_map",
     "decompress",
+    "decompress_map",
     "expand",
     "open",
     "predict",

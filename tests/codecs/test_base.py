@@ -32,6 +32,7 @@ def test_every_kind_of_file_opens(fixtures: Path) -> None:
         "lossless/1/single.lac": Content.PICTURE,
         "lossless/1/archive.lac": Content.ARCHIVE,
         "network/1/mixed.lac": Content.NETWORK,
+        "map/1/blobs.lac": Content.MAP,
     }
     for name, content in files.items():
         data = (fixtures / name).read_bytes()

@@ -20,8 +20,12 @@ from laconic.codecs.image.file import ImageFile
 from laconic.codecs.lossless.codec import Core, LosslessCodec
 from laconic.codecs.lossless.file import LosslessFile, make_coder
 from laconic.codecs.network.file import NetworkFile
+from laconic.codecs.volume import codec as volume
+from laconic.codecs.volume.file import VolumeFile
 from laconic.container import FieldReader, FieldWriter, LacFile, Section, pack
+from laconic.data.microscopy.maps import map_bytes
 from laconic.errors import CorruptFileError, LaconicError
+from laconic.map_file import MapFile
 from laconic.models import make_model
 from laconic.models.base import LatentVariableModel
 from laconic.models.pixel_ladder.ladder import PixelLadder, PixelLadderConfig
@@ -135,13 +139,27 @@ class TestNetwork(CodecSuite):
         }
 
 
+class TestVolume(CodecSuite):
+    codec = VolumeFile
+
+    def cases(self) -> Mapping[str, CodecCase]:
+        cases = {}
+        for size in (9, 16):
+            density = smooth(size * size, size, 1).reshape((size,) * 3).astype(np.float32)
+            given = MapFile(density, map_bytes(density, 2.0)[:1024])
+            write = partial(volume.encode, given, np.full(size // 2 + 1, 0.9999))
+            cases[f"{size} voxels"] = CodecCase(write, {"": density}, tolerance=8)
+        return cases
+
+
 @cache
 def model() -> PixelLadder:
     return PixelLadder(PixelLadderConfig(strides=(), latents=(), widths=(), context_width=4)).eval()
 
 
 def test_every_codec_has_its_suite() -> None:
-    assert {suite.codec.id for suite in (TestImage, TestLossless, TestNetwork)} == CODECS.keys()
+    suites = (TestImage, TestLossless, TestNetwork, TestVolume)
+    assert {suite.codec.id for suite in suites} == CODECS.keys()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`laconic compress`: pictures to .lac files, folders to archives."""
+"""`laconic compress`: pictures and maps to .lac files, folders to archives."""
 
 import time
 import warnings
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from laconic.cli.common import Tick, as_file, each, print_results, warn_if_larger, warnings_for
+from laconic.cli.imaging.maps import compress_map, is_map
 from laconic.cli.lists import Bpp, Coder, Effort, Model, Quality, Strip, Tune, check_requests
 from laconic.cli.outputs import Destination, Force, Out, Writer, place_outputs, to_path
 from laconic.corpus.engines import Local, core_count
@@ -26,7 +27,7 @@ def compress(
         typer.Argument(
             parser=to_path,
             metavar="IN...",
-            help="Image files, folders of them; - is stdin.",
+            help="Image files, folders of them, or a map (MRC); - is stdin.",
         ),
     ],
     out: Out = None,
@@ -46,6 +47,14 @@ def compress(
         bool,
         typer.Option("--skip-bad", help="Leave unreadable pictures out of archives; status 1."),
     ] = False,
+    variance: Annotated[
+        Path | None,
+        typer.Option(metavar="VAR.mrc", help="Of a map: what `reconstruct --variance` wrote."),
+    ] = None,
+    half_map: Annotated[
+        list[Path] | None,
+        typer.Option("--half-map", metavar="HALF.mrc", help="Of a map, instead; give it twice."),
+    ] = None,
     coder: Coder = None,
     model: Model = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the networks.")] = None,
@@ -60,7 +69,15 @@ def compress(
     -o names a file, or a folder: an existing one, or a new one with a slash at its end. - is
     stdout. Existing files are replaced only with --force. A folder stands for the pictures in it,
     which are compressed by several processes at once; with --lossless it becomes one archive.
+
+    A map is kept as finely as it is known, which --variance or two half maps say.
     """
+    if variance or half_map or any(map(is_map, inputs)):
+        pictures = {"--bpp": bpp, "--tune": tune, "--lossless": lossless, "--frame": frame}
+        pictures |= {"--effort": effort, "--strip": strip, "--coder": coder, "--model": model}
+        known_by = (variance, half_map or [])
+        compress_map(inputs, out, known_by, quality, pictures, force, as_json)
+        return
     check_requests(lossless, quality, bpp, coder, tune)
     folders = [path for path in inputs if is_folder(path)]
     if folders and frame is not None:

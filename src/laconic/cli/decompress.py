@@ -1,4 +1,4 @@
-"""`laconic decompress`: .lac files to pictures, archives to folders of them."""
+"""`laconic decompress`: .lac files to pictures and maps, archives to folders of pictures."""
 
 import time
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from laconic.cli.common import Tick, as_bytes, each, print_results
+from laconic.cli.imaging.maps import decompress_map
 from laconic.cli.outputs import STDIO, Force, Out, Writer, place_outputs, to_path
 from laconic.container.storage import is_special
 from laconic.errors import InputError, MissingPackageError
@@ -49,7 +50,8 @@ def decompress(
     file are changed only with --quality.
 
     An archive becomes a folder of PNG files: the folder of -o, or one next to the archive. Existing
-    files are replaced only with --force. - is stdout, where a picture is written as PNG.
+    files are replaced only with --force. - is stdout, where a picture is written as PNG. A map
+    becomes an MRC file.
     """
     _need_torch()
     from laconic.codecs.base import Content, open_file
@@ -61,6 +63,10 @@ def decompress(
     def work(source: Path, target: Path, tick: Tick) -> dict[str, Any]:
         file = open_file(as_bytes(source), partial=True, rescue=partial)
         how = decoding(model, threads, tick, dtype)
+        if file.content is Content.MAP:
+            named = out is not None and not out.is_folder and len(inputs) == 1
+            place = target if named or target == STDIO else target.with_suffix(".mrc")
+            return decompress_map(source, file, place, writer, how)
         if file.content is not Content.ARCHIVE:
             return _decompress_one(source, file, target, quality, writer, how)
         if quality is not None:
@@ -80,6 +86,8 @@ def decompress(
 def _describe(result: dict[str, Any]) -> str:
     """The text line of a result."""
     seconds = f"{result['seconds']:.1f} s"
+    if "pixel_size" in result:
+        return f"{result['size']} voxels along each edge, {seconds}"
     if "of" not in result:
         return f"{result['width']} x {result['height']}, {seconds}"
     return f"{result['pictures']:,} of {result['of']:,} pictures, {seconds}"

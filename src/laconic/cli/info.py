@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from laconic.codecs.image.file import ImageInfo
     from laconic.codecs.lossless.info import LosslessInfo
     from laconic.codecs.network.file import NetworkInfo
+    from laconic.codecs.volume.file import MapInfo
 
 
 def info(
@@ -184,9 +185,24 @@ def _describe_lossless(file: str, found: "LosslessInfo") -> list[str]:
     return lines + _list_sections(found.sections) + table_lines(heads, rows)
 
 
+def _describe_map(file: str, found: "MapInfo") -> list[str]:
+    """The lines that people read of a map."""
+    pixel = f" of {found.pixel_size:g} angstroms" if found.pixel_size else ""
+    plain = found.size**3 * found.bytes_per_number
+    return [
+        f"{file}: a map of {found.size} x {found.size} x {found.size} voxels{pixel}",
+        f"file    {found.file_bits // 8:>12,} bytes, {found.file_bits / 8 / plain:.1%} of "
+        f"{plain:,} ({found.numbers}), {found.bits_per_voxel:.3f} bits per voxel",
+        f"ideal   {(found.ideal_bits or 0) // 8:>12,} bytes (KL of a draw with the same noise)",
+        f"noise takes the correlation with the truth down by at most {found.loss:g} in each shell",
+        *_list_sections(found.sections),
+    ]
+
+
 LINES: Final[dict[str, Callable[[str, Any], list[str]]]] = {
     "image": _describe_image,
     "lossless": _describe_lossless,
     "network": _describe_network,
+    "map": _describe_map,
 }
 """What people read of a file, by codec."""

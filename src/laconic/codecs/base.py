@@ -221,6 +221,10 @@ class Content(Enum):
         "the weights of a network",
         "expand it with `laconic expand FILE -o WEIGHTS.safetensors` or laconic.expand",
     )
+    MAP = (
+        "a map of densities",
+        "decode it with `laconic decompress FILE -o MAP.mrc` or laconic.decompress_map",
+    )
 
     def __init__(self, words: str, advice: str) -> None:
         self.words, self.advice = words, advice
@@ -303,7 +307,7 @@ class Codec(ABC):
         The model is loaded and checked by this call, the items are decoded one by one.
 
         Returns:
-            Pillow images, or tensors of a network.
+            Pillow images, tensors of a network, or a map.
 
         Raises:
             CorruptFileError: the file is damaged; of a truncated file, after the items that are
@@ -376,6 +380,7 @@ CODECS: Final[Mapping[str, str]] = {
     "image": "laconic.codecs.image.file.ImageFile",
     "lossless": "laconic.codecs.lossless.file.LosslessFile",
     "network": "laconic.codecs.network.file.NetworkFile",
+    "map": "laconic.codecs.volume.file.VolumeFile",
 }
 """Every codec's class by the name that is written into files; imported when a file needs it."""
 

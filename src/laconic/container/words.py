@@ -44,6 +44,9 @@ WORDS: Final[tuple[str, ...]] = (
     "pixels",
     "metadata",
     "photo2",
+    "map",
+    "mrc",
+    "blocks",
 )
 """Index 0 of a word in a file means "written out"; the word `WORDS[k]` is index `k + 1`."""
 

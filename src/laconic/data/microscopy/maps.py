@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.errors import InputError, MissingPackageError
-
-Array = NDArray[np.float32]
+from laconic.map_file import TYPES, Array, MapFile
 
 
 @dataclass(frozen=True)
@@ -55,21 +54,34 @@ def read_map(path: Path, pixel_size: float | None = None) -> Map:
         InputError: the file is missing, damaged, no cube, or has no pixel size.
         MissingPackageError: mrcfile is not installed.
     """
-    data, header = _read(path)
+    found = read_map_file(path)
+    pixel_size = found.pixel_size if pixel_size is None else pixel_size
+    if pixel_size is None or not pixel_size > 0:
+        raise InputError(f"{path}: it names no pixel size; give one in angstroms (--pixel-size)")
+    return Map(found.density, float(pixel_size))
+
+
+def read_map_file(path: Path) -> MapFile:
+    """A map with its header.
+
+    Args:
+        path: of an MRC file.
+
+    Raises:
+        InputError: the file is missing or damaged, no cube, or holds numbers that are not finite.
+        MissingPackageError: mrcfile is not installed.
+    """
+    data, header, extended = _read(path)
     if data.ndim != 3 or len(set(data.shape)) != 1:
         raise InputError(f"{path}: {' x '.join(map(str, data.shape))} voxels; a map must be a cube")
-    order = [int(header[name]) for name in ("maps", "mapr", "mapc")]
-    if sorted(order) == [1, 2, 3]:
-        # Axis number 3 is z, 2 is y, 1 is x; some programs store columns along another axis.
-        data = np.transpose(data, [order.index(axis) for axis in (3, 2, 1)])
-    density = np.ascontiguousarray(data, np.float32)
-    if not np.isfinite(density).all():
+    if int(header.mode) not in TYPES:
+        raise InputError(f"{path}: mode {int(header.mode)}; a map holds real numbers")
+    kind = load_mrcfile().dtypes.HEADER_DTYPE.newbyteorder("<")
+    plain = np.asarray(header).astype(kind).tobytes()
+    found = MapFile.of(data, plain, extended)
+    if not np.isfinite(found.density).all():
         raise InputError(f"{path}: it holds numbers that are not finite")
-    if pixel_size is None:
-        pixel_size = float(header.cella.x) / max(int(header.mx), 1)
-    if not pixel_size > 0:
-        raise InputError(f"{path}: it names no pixel size; give one in angstroms (--pixel-size)")
-    return Map(density, float(pixel_size))
+    return found
 
 
 def map_bytes(density: Array, pixel_size: float) -> bytes:
@@ -140,14 +152,15 @@ def open_stack(path: Path) -> NDArray[Any]:
     return images
 
 
-def _read(path: Path) -> tuple[NDArray[Any], Any]:
-    """The array and the header of a file."""
+def _read(path: Path) -> tuple[NDArray[Any], Any, bytes]:
+    """The array of a file, its header, and what follows the header."""
     mrcfile = load_mrcfile()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with mrcfile.open(path, mode="r", permissive=False) as file:
-                return np.array(file.data), file.header.copy()
+                extended = np.asarray(file.extended_header).tobytes()
+                return np.array(file.data), file.header.copy(), extended
         except FileNotFoundError as error:
             raise InputError(f"{path}: there is no such file") from error
         except (ValueError, OSError, EOFError) as error:
