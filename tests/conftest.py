@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +203,7 @@ class StandIn:
         colours: int,
         bits: int,
         tick: Tick = silent,
+        wanted: Container[int] | None = None,
     ) -> Iterator[Samples]:
         assert count == sum(chain.count for chain in data.chains)
         stored = np.dtype(DTYPES[bits]).newbyteorder("<") if bits > 1 else np.dtype(np.uint8)

@@ -86,7 +86,7 @@ def read_bundle(fields: Fields, archive: bool, limit: int, most: int) -> Bundle:
     groups: list[Group] = []
     if code & 128:
         method = fields.integer()
-        sizes = fields.integers(pictures)
+        sizes = fields.integers(pictures * tiles[0] * tiles[1])
     else:
         sizes = fields.integers(pictures * alpha)
         left = pictures * tiles[0] * tiles[1]
@@ -235,9 +235,9 @@ def decode_bundle(bundle: Bundle, data: bytes, model: Any) -> Iterator[Samples]:
         parts.append(data[place : place + size])
         place += size
     if bundle.method:
-        for part in parts:
-            pixels = decode_direct(bundle, part)
-            colours = 1 if bundle.kind else 3
+        colours, count = 1 if bundle.kind else 3, bundle.tiles[0] * bundle.tiles[1]
+        for first in range(0, len(parts), count):
+            pixels = decode_tiles(bundle, parts[first : first + count], colours + bundle.alpha)
             alpha = pixels[..., -1].copy() if bundle.alpha else None
             yield np.ascontiguousarray(pixels[..., :colours]), alpha
         return
@@ -264,19 +264,33 @@ def decode_bundle(bundle: Bundle, data: bytes, model: Any) -> Iterator[Samples]:
                 canvas = blank(bundle)
 
 
+def decode_tiles(bundle: Bundle, parts: Sequence[bytes], channels: int) -> Array:
+    """A picture of a method without a model, from its tiles row by row."""
+    shape = bundle.height, bundle.width, channels
+    canvas = np.zeros(shape, TYPES[BITS[bundle.kind]])
+    for (rows, columns), part in zip(rows_of_tiles(bundle), parts, strict=True):
+        size = {"height": rows.stop - rows.start, "width": columns.stop - columns.start}
+        canvas[rows, columns] = decode_direct(bundle._replace(**size), part)
+    return canvas
+
+
 def tiles_of(bundle: Bundle) -> list[tuple[slice, slice]]:
     """The tiles of a picture: by size, sizes in order of appearance."""
+    sizes: dict[tuple[int, int], list[tuple[slice, slice]]] = {}
+    for rows, columns in rows_of_tiles(bundle):
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        need(height * width <= 1 << 22, "a tile is too large")
+        sizes.setdefault((height, width), []).append((rows, columns))
+    return [tile for tiles in sizes.values() for tile in tiles]
+
+
+def rows_of_tiles(bundle: Bundle) -> list[tuple[slice, slice]]:
+    """The tiles of a picture, row by row."""
     spans = [
         [(k * length // count, (k + 1) * length // count) for k in range(count)]
         for length, count in zip((bundle.height, bundle.width), bundle.tiles, strict=True)
     ]
-    sizes: dict[tuple[int, int], list[tuple[slice, slice]]] = {}
-    for top, bottom in spans[0]:
-        for left, right in spans[1]:
-            need((bottom - top) * (right - left) <= 1 << 22, "a tile is too large")
-            tile = slice(top, bottom), slice(left, right)
-            sizes.setdefault((bottom - top, right - left), []).append(tile)
-    return [tile for tiles in sizes.values() for tile in tiles]
+    return [(slice(*rows), slice(*columns)) for rows in spans[0] for columns in spans[1]]
 
 
 def blank(bundle: Bundle) -> Array:

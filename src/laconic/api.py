@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -21,13 +21,15 @@ from laconic.arguments import (
     to_path,
     to_picture,
     to_pictures,
+    to_stored,
 )
-from laconic.codecs.base import Codec, Content, Decoding, FileInfo, open_file
+from laconic.codecs.base import Codec, Content, Crop, Decoding, FileInfo, open_file
 from laconic.errors import InputError, UnsupportedFileError
 from laconic.pretrained import decoding, lossless_codec, model_name
 from laconic.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
     from torch.nn import Module
 
@@ -92,12 +94,16 @@ def compress(
     check_numbers(quality=quality, bpp=bpp)
     check_counts(threads=threads, frame=frame)
     given = to_picture(image)
-    if isinstance(given, Path | BytesIO | Image.Image):
-        given = read_exact(given, frame) if lossless else read_image(given, frame)
-    elif frame is not None:
+    if not isinstance(given, Path | BytesIO | Image.Image) and frame is not None:
         raise InputError("frame is for files of several pictures; an array has one")
+
+    def read() -> "Image.Image | NDArray[Any]":  # The codecs drop the image as soon as they can.
+        if not isinstance(given, Path | BytesIO | Image.Image):
+            return given
+        return read_exact(given, frame) if lossless else read_image(given, frame)
+
     if lossless:
-        return lossless_codec(model, threads, progress, effort).encode(given, strip)
+        return lossless_codec(model, threads, progress, effort).encode(read(), strip)
     from laconic import pretrained
     from laconic.codecs.image.codec import ImageCodec
     from laconic.codecs.image.requests import RequestCodec
@@ -116,15 +122,17 @@ def compress(
     )
     quality = 50 if quality is None else quality
     if coder is not None:
-        return codec.encode(given, quality, bpp, strip=strip)
+        return codec.encode(read(), quality, bpp, strip=strip)
     exact = lossless_codec(None, threads, progress, effort)
-    return RequestCodec(codec, exact).encode(given, quality, bpp, strip)
+    return RequestCodec(codec, exact).encode(read(), quality, bpp, strip)
 
 
 def decompress(
     source: Source,
     *,
     partial: bool = False,
+    crop: tuple[int, int, int, int] | None = None,
+    max_pixels: int | None = None,
     model: PathLike | None = None,
     dtype: str = "float32",
     threads: int | None = None,
@@ -136,6 +144,10 @@ def decompress(
         source: path of the file, its bytes, or a binary file.
         partial: of a lossy file that is truncated or damaged, show the levels of detail that are
             left, with a warning (`PartialPictureWarning`) that says how many.
+        crop: x, y, width and height of the part that is wanted, in pixels of the whole picture,
+            which has them exactly so; only the tiles that it needs are read and decoded.
+        max_pixels: a larger picture, or part, is refused before memory is taken for it; None: 2^28,
+            the most that a file holds.
         model: name or path of the model that wrote it; None: the embedded one that the file names.
         dtype: precision of lossy networks, "float32", "bfloat16" or "float64".
         threads: at most so many are used; None: as many as torch has.
@@ -144,14 +156,17 @@ def decompress(
     Raises:
         CorruptFileError: the file is damaged.
         UnsupportedFileError: it needs another model or a newer laconic, or is an archive.
+        InputError: the crop is not inside the picture.
 
     Example:
         `laconic.decompress("photo.lac").save("photo.png")`
     """
-    check_counts(threads=threads)
-    file = open_file(to_bytes("source", source), rescue=partial)
+    check_counts(threads=threads, max_pixels=max_pixels)
+    lazy = crop is not None and not partial
+    file = open_file(to_stored("source", source), rescue=partial, lazy=lazy)
     file.expect(Content.PICTURE)
-    return _only_picture(file, decoding(model, threads, progress, dtype))
+    part = None if crop is None else Crop.of(crop)
+    return _only_picture(file, decoding(model, threads, progress, dtype, part, max_pixels))
 
 
 def thumbnail(
@@ -288,6 +303,7 @@ def unarchive(
     source: Source,
     *,
     partial: bool = False,
+    max_pixels: int | None = None,
     model: PathLike | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -298,6 +314,7 @@ def unarchive(
         source: path of the file, its bytes, or a binary file.
         partial: of a truncated file, decode the pictures before the cut; a `CorruptFileError` that
             says how many are lost is raised after them, not before.
+        max_pixels: an archive with a larger picture is refused; None: 2^28, the most of the format.
         model: name or path of the model that wrote it; None: the embedded one that the file names.
         threads: at most so many are used; None: as many as torch has.
         progress: called with tiles done and tiles in all.
@@ -309,10 +326,10 @@ def unarchive(
     Example:
         `for name, image in laconic.unarchive("set.lac"): image.save(name)`
     """
-    check_counts(threads=threads)
+    check_counts(threads=threads, max_pixels=max_pixels)
     file = open_file(to_bytes("source", source), partial)
     file.expect(Content.ARCHIVE)
-    return file.decode(decoding(model, threads, progress))
+    return file.decode(decoding(model, threads, progress, max_pixels=max_pixels))
 
 
 def compress_map(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from laconic.container import StoredFile
+
     Known: TypeAlias = Path | BytesIO | Image.Image | NDArray[Any]
     Picture: TypeAlias = (
         "Source | Image.Image | NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.bool_] | Tensor"
@@ -74,6 +76,20 @@ def to_bytes(name: str, value: object) -> bytes:
     if not is_path(value):
         raise InputError(f"{name} is {_kind(value)}: give a path, bytes, or an open binary file")
     return read_bytes(to_path(name, value))
+
+
+def to_stored(name: str, value: object) -> "bytes | StoredFile":
+    """As `to_bytes`, but the bytes of a regular file are read when they are needed.
+
+    Raises:
+        InputError: the value is no path, bytes or open file, or the file cannot be read.
+    """
+    from laconic.container import StoredFile
+    from laconic.container.storage import is_special
+
+    if not is_path(value) or is_special(to_path(name, value)):
+        return to_bytes(name, value)
+    return StoredFile(to_path(name, value))
 
 
 def to_picture(image: object) -> "Known":

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+import laconic
 from laconic.cli import app, demo
 
 
@@ -299,3 +300,17 @@ def test_plot_draws_where_the_bits_went(photo: Path) -> None:
     result = run("plot", packed, "-o", photo.with_name("other.png"))
     assert result.exit_code == 1
     assert "lossless" in result.stderr
+
+
+def test_a_part_is_cut_out(photo: Path) -> None:
+    packed, part = photo.with_suffix(".lac"), photo.with_name("part.png")
+    assert run("compress", photo, "--lossless", "--effort", 0).exit_code == 0
+    assert run("decompress", packed, "--crop", "5,6,20,10", "-o", part).exit_code == 0
+    with Image.open(part) as found, Image.open(photo) as whole:
+        assert np.array_equal(np.asarray(found), np.asarray(whole)[6:16, 5:25])
+    found = laconic.decompress(packed, crop=(5, 6, 20, 10))
+    assert (np.asarray(found) == np.asarray(Image.open(part))).all()
+    result = run("decompress", packed, "--crop", "50,6,20,10", "-o", part, "--force")
+    assert result.exit_code == 1
+    assert "not inside the picture of 56 x 40" in result.stderr
+    assert run("decompress", packed, "--crop", "1,2,3").exit_code == 2

@@ -29,6 +29,7 @@ from laconic.cli import (
 from laconic.cli.channels import sweeps, transmit
 from laconic.cli.common import INTERRUPTED, Group, refusal, report
 from laconic.cli.imaging import fsc, reconstruct, refine, simulate
+from laconic.limits import allow_large_pictures
 from laconic.waiting import run_alone, wait_asleep
 
 app = typer.Typer(
@@ -87,6 +88,7 @@ def main() -> None:
     """
     wait_asleep()
     run_alone()
+    allow_large_pictures()
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)

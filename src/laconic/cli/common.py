@@ -10,18 +10,22 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from laconic.cli.outputs import STDIO
-from laconic.container.storage import is_special, read_bytes
+from laconic.container.storage import StoredFile, is_special, read_bytes
 from laconic.errors import InputError, LaconicError, MissingPackageError
 
 INTERRUPTED = 130
 PACE_SECONDS = 30.0
 """Between two lines of progress where stderr is no terminal."""
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(min=1, help="Refuse pictures that have more.  [default: 2^28, of the format]"),
+]
 Tick = Callable[[int, int], None]
 
 
@@ -87,6 +91,11 @@ def as_bytes(path: Path) -> bytes:
         InputError: it cannot be read.
     """
     return typer.get_binary_stream("stdin").read() if path == STDIO else read_bytes(path)
+
+
+def as_stored(path: Path) -> bytes | StoredFile:
+    """The same, but the bytes of a regular file are read when they are needed."""
+    return as_bytes(path) if path == STDIO or is_special(path) else StoredFile(path)
 
 
 @contextlib.contextmanager

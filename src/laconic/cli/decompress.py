@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from laconic.cli.common import Tick, as_bytes, each, print_results
+from laconic.cli.common import MaxPixels, Tick, as_stored, each, print_results
 from laconic.cli.imaging.maps import decompress_map
 from laconic.cli.outputs import STDIO, Force, Out, Writer, place_outputs, to_path
 from laconic.container.storage import is_special
@@ -29,6 +29,14 @@ def decompress(
             "--partial", help="Show what is left of a truncated or damaged lossy picture."
         ),
     ] = False,
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,W,H",
+            help="Decode this part of a picture alone: W x H pixels from column X, row Y on.",
+        ),
+    ] = None,
+    max_pixels: MaxPixels = None,
     model: Annotated[
         str | None, typer.Option(help="Weights file, where the file names no embedded model.")
     ] = None,
@@ -54,23 +62,26 @@ def decompress(
     becomes an MRC file.
     """
     _need_torch()
-    from laconic.codecs.base import Content, open_file
+    from laconic.codecs.base import Content, Crop, open_file
     from laconic.pretrained import decoding
 
     inputs = list(dict.fromkeys(inputs))
+    part = None if crop is None else Crop.of(_four_numbers(crop))
     writer = Writer(inputs, force)
 
     def work(source: Path, target: Path, tick: Tick) -> dict[str, Any]:
-        file = open_file(as_bytes(source), partial=True, rescue=partial)
-        how = decoding(model, threads, tick, dtype)
+        lazy = part is not None and not partial
+        file = open_file(as_stored(source), partial=not lazy, rescue=partial, lazy=lazy)
+        how = decoding(model, threads, tick, dtype, part, max_pixels)
         if file.content is Content.MAP:
             named = out is not None and not out.is_folder and len(inputs) == 1
             place = target if named or target == STDIO else target.with_suffix(".mrc")
             return decompress_map(source, file, place, writer, how)
         if file.content is not Content.ARCHIVE:
             return _decompress_one(source, file, target, quality, writer, how)
-        if quality is not None:
-            raise InputError(f"{source} is an archive of PNG files; leave out --quality")
+        if quality is not None or part is not None:
+            wrong = "--quality" if part is None else "--crop"
+            raise InputError(f"{source} is an archive of PNG files; leave out {wrong}")
         from laconic.cli.archives import unpack_archive
 
         folder = out.path if out and len(inputs) == 1 else target.with_suffix("")
@@ -91,6 +102,18 @@ def _describe(result: dict[str, Any]) -> str:
     if "of" not in result:
         return f"{result['width']} x {result['height']}, {seconds}"
     return f"{result['pictures']:,} of {result['of']:,} pictures, {seconds}"
+
+
+def _four_numbers(text: str) -> list[int]:
+    """The numbers of --crop.
+
+    Raises:
+        typer.BadParameter: they are not four whole numbers.
+    """
+    parts = text.split(",")
+    if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
+        raise typer.BadParameter(f"--crop takes x,y,width,height in pixels, not {text!r}")
+    return [int(part) for part in parts]
 
 
 def _need_torch() -> None:

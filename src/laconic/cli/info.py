@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from laconic.cli.common import Tick, as_bytes, each, naming, print_json, shown
+from laconic.cli.common import MaxPixels, Tick, as_bytes, each, naming, print_json, shown
 from laconic.cli.outputs import to_path
 from laconic.cli.tables import table_lines
 
@@ -28,6 +28,7 @@ def info(
     as_list: Annotated[
         bool, typer.Option("--list", help="List the pictures of an archive: size, mode, name.")
     ] = False,
+    max_pixels: MaxPixels = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Show sizes by section and level, model and coder, bits predicted and bits spent.
@@ -36,7 +37,7 @@ def info(
     """
     if len(files) == 1:
         with naming(files[0]):
-            values, lines = _look(files[0], as_list)
+            values, lines = _look(files[0], as_list, max_pixels)
         if as_json:
             print_json(values)
         else:
@@ -44,7 +45,7 @@ def info(
         return
 
     def work(source: Path, target: Path, tick: Tick) -> dict[str, Any]:
-        values, lines = _look(source, as_list)
+        values, lines = _look(source, as_list, max_pixels)
         if not as_json:
             typer.echo("\n".join(lines))
         return {"input": str(source)} | values
@@ -56,16 +57,20 @@ def info(
         raise typer.Exit(1)
 
 
-def _look(file: Path, as_list: bool) -> tuple[dict[str, Any], list[str]]:
+def _look(file: Path, as_list: bool, max_pixels: int | None) -> tuple[dict[str, Any], list[str]]:
     """What `--json` says of a file, and what people read.
 
     Raises:
-        LaconicError: it cannot be read, or is no archive whose pictures could be listed.
+        LaconicError: it cannot be read, has a picture of more pixels than allowed, or is no archive
+            whose pictures could be listed.
     """
-    from laconic.codecs.base import Content, open_file
+    from laconic.codecs.base import Content, check_pixels, open_file
 
     opened = open_file(as_bytes(file))
     found = opened.describe()
+    if max_pixels is not None:
+        for width, height in opened.sizes():
+            check_pixels(width, height, max_pixels)
     values = found.to_dict()
     if as_list:
         from laconic.codecs.lossless.file import LosslessFile

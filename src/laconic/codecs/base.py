@@ -12,8 +12,9 @@ from enum import Enum
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self
 
-from laconic.container import FieldReader, FieldWriter, LacFile, unpack
+from laconic.container import FieldReader, FieldWriter, LacFile, StoredFile, unpack
 from laconic.errors import InputError, UnsupportedFileError
+from laconic.limits import MAX_PIXELS
 from laconic.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -190,6 +191,7 @@ class Decoding:
         threads: at most so many are used; None: as many as torch has.
         progress: called with the parts done and the parts in all.
         crop: the part that is wanted of a file of one picture; None: all of it.
+        max_pixels: pictures, or parts of them, that have more are refused.
     """
 
     load: Callable[[ModelId], LoadedModel] = no_model
@@ -197,6 +199,18 @@ class Decoding:
     threads: int | None = None
     progress: Progress = silent
     crop: Crop | None = None
+    max_pixels: int = MAX_PIXELS
+
+    def check_size(self, width: int, height: int) -> None:
+        """Refuse a picture of this size, or the crop of it, before memory is taken for it.
+
+        Raises:
+            UnsupportedFileError: it has more than `max_pixels` pixels.
+            InputError: the crop is not inside the picture.
+        """
+        if self.crop is not None:
+            _, _, width, height = self.crop.check(width, height)
+        check_pixels(width, height, self.max_pixels)
 
     def model(self, written: ModelId) -> LoadedModel:
         """The model that wrote a file.
@@ -207,6 +221,15 @@ class Decoding:
         loaded = self.load(written)
         written.check(loaded.id)
         return loaded
+
+
+def check_pixels(width: int, height: int, most: int) -> None:
+    """Raise `UnsupportedFileError` where a picture has more than `most` pixels."""
+    if width * height > most:
+        raise UnsupportedFileError(
+            f"{width} x {height} pixels are more than the limit of {most}; if you trust the file, "
+            "raise it by --max-pixels or max_pixels="
+        )
 
 
 class Content(Enum):
@@ -337,6 +360,10 @@ class Codec(ABC):
         """What the file holds, for messages."""
         return self.content.words
 
+    def sizes(self) -> set[tuple[int, int]]:
+        """Width and height of every picture."""
+        return set()
+
     @property
     def is_exact(self) -> bool:
         """Whether a picture must be stored as it is: lossless coding of it was requested."""
@@ -400,19 +427,23 @@ def find_codec(name: str) -> type[Codec]:
     return found
 
 
-def open_file(data: bytes, partial: bool = False, rescue: bool = False) -> Codec:
+def open_file(
+    data: bytes | StoredFile, partial: bool = False, rescue: bool = False, lazy: bool = False
+) -> Codec:
     """Unpack and check a .lac file of any kind, once, and open it with the codec that it names.
 
     Args:
         data: the whole file.
         partial: accept a truncated file, where its codec can decode the first items.
         rescue: accept a truncated or damaged file, where its codec can show its item in part.
+        lazy: leave the items' sections unread until they are needed; each is checked then. Not with
+            `partial` or `rescue`.
 
     Raises:
         CorruptFileError: the file is damaged.
         UnsupportedFileError: it needs a codec that is not there, or a newer laconic.
     """
-    file = unpack(data, partial, rescue)
+    file = unpack(data, partial, rescue, lazy)
     codec = find_codec(file.codec)
     if rescue and not codec.rescuable:
         file = unpack(data, partial)

@@ -2,7 +2,8 @@
 
 from laconic.container.fields import FieldReader, FieldWriter, join_flags, split_flags
 from laconic.container.file import LacFile, Section, pack, unpack
-from laconic.container.storage import read_bytes, write_atomically
+from laconic.container.spans import Span
+from laconic.container.storage import StoredFile, read_bytes, write_atomically
 from laconic.container.words import WORDS
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "FieldWriter",
     "LacFile",
     "Section",
+    "Span",
+    "StoredFile",
     "join_flags",
     "pack",
     "read_bytes",

@@ -13,6 +13,7 @@ flags are stored as the sum of 2^k over all k whose flag is set.
 
 from collections.abc import Sequence
 
+from laconic.container.storage import StoredFile
 from laconic.container.words import INDEX, WORDS
 from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
 
@@ -81,7 +82,7 @@ class FieldReader:
         name: what they are, for messages.
     """
 
-    def __init__(self, data: bytes, name: str = "header") -> None:
+    def __init__(self, data: bytes | StoredFile, name: str = "header") -> None:
         self._data = data
         self._name = name
         self.position = 0

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from laconic.container.fields import FieldReader, FieldWriter
+from laconic.container.storage import StoredFile
 from laconic.errors import CorruptFileError, InputError, UnsupportedFileError
 
 MAGIC: Final = b"\x89LAC"
@@ -27,19 +28,71 @@ CRC_BYTES: Final = 4
 
 
 @dataclass(frozen=True)
+class StoredBytes:
+    """Bytes of a section that stay in the file until they are needed.
+
+    Attributes:
+        file: the whole file.
+        name: of the section, for messages.
+        start: place of the first byte.
+        size: how many bytes.
+        check: their checksum.
+    """
+
+    file: bytes | StoredFile
+    name: str
+    start: int
+    size: int
+    check: bytes
+
+    def __len__(self) -> int:
+        return self.size
+
+    def load(self) -> bytes:
+        """The bytes, compared with their checksum.
+
+        Raises:
+            CorruptFileError: it does not match.
+        """
+        data = bytes(self.file[self.start : self.start + self.size])
+        if _crc(data) != self.check:
+            raise CorruptFileError(f"section {self.name!r} is damaged: its checksum does not match")
+        return data
+
+
+@dataclass(frozen=True)
 class Section:
     """A named run of bytes; several may have the same name, their order counts.
 
     Attributes:
         name: what the codec calls it.
-        data: its bytes.
+        source: its bytes, or where they are.
         whole: False where a truncated file ends within or before it, and its checksum is not
             checked; or where it is damaged, and no data are given.
     """
 
     name: str
-    data: bytes
+    source: bytes | StoredBytes
     whole: bool = True
+
+    @property
+    def data(self) -> bytes:
+        """Its bytes.
+
+        Raises:
+            CorruptFileError: they are still in the file, and damaged.
+        """
+        return self.source if isinstance(self.source, bytes) else self.source.load()
+
+    def check(self) -> None:
+        """Raise `CorruptFileError` where its bytes are still in the file, and damaged."""
+        if isinstance(self.source, StoredBytes):
+            self.source.load()
+
+    @property
+    def size(self) -> int:
+        """Number of its bytes."""
+        return len(self.source)
 
 
 @dataclass(frozen=True)
@@ -90,7 +143,7 @@ class LacFile:
     @property
     def size_bytes(self) -> int:
         """Bytes of the file, or of what is left of a truncated one."""
-        payload = sum(len(section.data) for section in self.sections)
+        payload = sum(section.size for section in self.sections)
         return self.overhead_bytes + len(self.header) + payload
 
     def is_whole(self, name: str) -> bool:
@@ -101,13 +154,13 @@ class LacFile:
         """Bits by name of section; "header" is everything that no section holds."""
         bits = {"header": 8 * (self.overhead_bytes + len(self.header))}
         for section in self.sections:
-            bits[section.name] = bits.get(section.name, 0) + 8 * len(section.data)
+            bits[section.name] = bits.get(section.name, 0) + 8 * section.size
         return bits
 
     def check_whole(self) -> None:
         """Raise `CorruptFileError` where the file is truncated."""
         if self.missing_bytes:
-            found = sum(len(section.data) for section in self.sections)
+            found = sum(section.size for section in self.sections)
             raise _wrong_length(found + self.missing_bytes, found)
 
 
@@ -126,7 +179,7 @@ def pack(codec: str, header: bytes, sections: Sequence[Section]) -> bytes:
     fields.integer(len(sections))
     for section in sections:
         fields.word(section.name)
-        fields.integer(len(section.data))
+        fields.integer(section.size)
         fields.raw(_crc(section.data))
     body = fields.finish()
     if len(body) > MAX_HEADER_BYTES:
@@ -142,15 +195,19 @@ def pack(codec: str, header: bytes, sections: Sequence[Section]) -> bytes:
     return b"".join([head, _crc(head), *(section.data for section in sections)])
 
 
-def unpack(data: bytes, partial: bool = False, rescue: bool = False) -> LacFile:
+def unpack(
+    data: bytes | StoredFile, partial: bool = False, rescue: bool = False, lazy: bool = False
+) -> LacFile:
     """Read a .lac file.
 
     Args:
-        data: the whole file.
+        data: the whole file. Of a `StoredFile` no more than a section is in memory.
         partial: accept a truncated file: its whole sections, each checked against its checksum, and
             the one that it ends within, whose checksum cannot be checked.
         rescue: accept a truncated file and damaged sections: every section is there, those that are
             not whole are marked.
+        lazy: leave sections unread until they are needed; each is checked then. Not with `partial`
+            or `rescue`.
 
     Raises:
         CorruptFileError: it is no .lac file, or it is damaged, truncated or has bytes left over.
@@ -179,8 +236,14 @@ def unpack(data: bytes, partial: bool = False, rescue: bool = False) -> LacFile:
     expected, found = sum(length for _, length, _ in table), len(data) - front.position
     if expected < found or (expected > found and not (partial or rescue)):
         raise _wrong_length(expected, found)
-    sections = _read_sections(table, data, front.position, rescue)
-    payload = len(header) + sum(len(section.data) for section in sections)
+    if rescue or found < expected or (isinstance(data, bytes) and not lazy):
+        sections = _read_sections(table, data, front.position, rescue)
+    else:
+        sections = _find_sections(table, data, front.position)
+        if not lazy:
+            for section in sections:
+                section.check()
+    payload = len(header) + sum(section.size for section in sections)
     return LacFile(codec, header, sections, len(data) - payload, expected - found)
 
 
@@ -204,8 +267,19 @@ def _read_table(fields: FieldReader) -> list[tuple[str, int, bytes]]:
     return table
 
 
+def _find_sections(
+    table: Sequence[tuple[str, int, bytes]], data: bytes | StoredFile, start: int
+) -> tuple[Section, ...]:
+    """Every section, its bytes still in the file."""
+    sections = []
+    for name, length, check in table:
+        sections.append(Section(name, StoredBytes(data, name, start, length, check)))
+        start += length
+    return tuple(sections)
+
+
 def _read_sections(
-    table: Sequence[tuple[str, int, bytes]], data: bytes, start: int, rescue: bool
+    table: Sequence[tuple[str, int, bytes]], data: bytes | StoredFile, start: int, rescue: bool
 ) -> tuple[Section, ...]:
     """Check every section against its checksum, up to the one that the file ends within.
 

@@ -5,7 +5,9 @@ import errno
 import os
 import stat
 import tempfile
+import threading
 import uuid
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,6 +24,40 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+class StoredFile:
+    """A file, on disk or in a store, whose bytes are read when needed: `file[start:stop]`.
+
+    Args:
+        path: of the file; it stays open as long as this object lives.
+
+    Raises:
+        InputError: it cannot be read, or is no regular file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if is_special(path):
+            raise InputError(f"cannot read parts of {path}: it is no regular file")
+        try:
+            self._size = path.stat().st_size
+            self._file = path.open("rb")
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        self._path, self._lock = path, threading.Lock()
+        weakref.finalize(self, self._file.close)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, place: slice) -> bytes:
+        start, stop, _ = place.indices(self._size)
+        try:
+            with self._lock:
+                self._file.seek(start)
+                return self._file.read(max(0, stop - start))
+        except OSError as error:
+            raise InputError(f"cannot read {self._path}: {error.strerror or error}") from error
 
 
 def is_special(path: Path) -> bool:

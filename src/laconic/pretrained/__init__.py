@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from laconic.arguments import PathLike, to_path
-from laconic.codecs.base import Decoding, LoadedModel, ModelId
+from laconic.codecs.base import Crop, Decoding, LoadedModel, ModelId
 from laconic.errors import ConfigError, LaconicError, UnsupportedFileError
+from laconic.limits import MAX_PIXELS
 from laconic.pretrained.registry import find_earlier
 from laconic.progress import Progress, silent
 
@@ -82,13 +83,16 @@ def decoding(
     threads: int | None = None,
     progress: Progress | None = None,
     dtype: str = "float32",
+    crop: Crop | None = None,
+    max_pixels: int | None = None,
 ) -> Decoding:
     """How a file is decoded: with the model of this name or path, or the one that it names."""
 
     def find(written: ModelId) -> Pretrained:
         return load_for(written, model_name(model))
 
-    return Decoding(find, dtype, threads, progress or silent)
+    most = MAX_PIXELS if max_pixels is None else max_pixels
+    return Decoding(find, dtype, threads, progress or silent, crop, most)
 
 
 def lossless_codec(

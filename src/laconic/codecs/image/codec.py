@@ -21,12 +21,13 @@ from laconic.codecs.image.header import DEFAULT_TUNE, QUALITY_STEPS, TUNES, Imag
 from laconic.codecs.image.metadata import METADATA, write_metadata
 from laconic.codecs.image.picture import Picture, take_apart
 from laconic.codecs.image.refinement import effort_steps
-from laconic.codecs.image.tiles import MAX_PIXELS, MAX_SIDE, Tile, plan_tiles
+from laconic.codecs.image.tiles import MAX_SIDE, Tile, plan_tiles
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy import DEFAULT_CODER, ladder_coders
 from laconic.coding.relative_entropy.base import Receipt
 from laconic.container import Section, pack
 from laconic.errors import InputError, UnreachableTargetError
+from laconic.limits import MAX_PIXELS
 from laconic.models.base import LatentVariableModel
 from laconic.progress import Progress, silent
 

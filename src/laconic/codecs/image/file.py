@@ -122,7 +122,7 @@ class ImageFile(Codec):
     def open(cls, file: LacFile) -> Self:
         """Read the header, and check that the sections are those that it names."""
         header = ImageHeader.read(file.header)
-        found = len(file.named(LATENTS))
+        found = sum(section.name == LATENTS for section in file.sections)
         expected = header.plan.count * len(header.layer_sizes)
         if found != expected:
             raise CorruptFileError(
@@ -139,6 +139,10 @@ class ImageFile(Codec):
     def content(self) -> Content:
         """One picture."""
         return Content.PICTURE
+
+    def sizes(self) -> set[tuple[int, int]]:
+        """Width and height of the picture."""
+        return {(self.header.plan.width, self.header.plan.height)}
 
     def attachments(self) -> Info:
         """What `Image.info` of the decoded picture will have; no pixel is decoded for it."""
@@ -190,10 +194,10 @@ class ImageFile(Codec):
         start = file.overhead_bytes + len(file.header)
         ends, tiles = [], header.plan.count
         for section in file.sections:
-            start += len(section.data)
+            start += section.size
             if section.name == LATENTS:
                 ends.append(start)
-        sizes = [len(data) for data in file.named(LATENTS)]
+        sizes = [section.size for section in self.latents()]
         prefixes: list[int] = []
         for layer, size in enumerate(header.layer_sizes):
             end = ends[(layer + 1) * tiles - 1]
@@ -209,6 +213,7 @@ class ImageFile(Codec):
         """Decode the picture, without a name."""
         from laconic.codecs.image.decoder import Runtime
 
+        how.check_size(self.header.plan.width, self.header.plan.height)
         runtime = Runtime.of(how.model(self.header.model), how.dtype, how.threads)
         return iter([("", self.render(runtime, how.progress, crop=how.crop))])
 
@@ -216,6 +221,7 @@ class ImageFile(Codec):
         """The picture from the top levels alone, as many as a small version of it needs."""
         from laconic.codecs.image.decoder import Runtime
 
+        how.check_size(self.header.plan.width, self.header.plan.height)
         runtime = Runtime.of(how.model(self.header.model), how.dtype, how.threads)
         return self.render(runtime, how.progress, runtime.model.preview_levels(reduction))
 

@@ -39,6 +39,8 @@ from laconic.depth import SIXTEEN_BITS, is_deep, round_to_eight, to_eight_bits
 from laconic.errors import CorruptFileError, InputError
 from laconic.orientation import turn_upright
 
+ROWS: Final = 256
+"""Rows of a picture that are converted at once."""
 PROFILE_LIMIT: Final = 4096
 PROFILE_BYTES: Final = 1 << 22
 DEPTHS: Final = (np.uint8, np.uint16)
@@ -111,8 +113,21 @@ def take_apart(image: Image.Image | NDArray[Any], strip: bool = False) -> Pictur
         )
     image, profile = _settle_profile(_expand(image), find_profile(image))
     colour = _colour_of(image)
-    alpha = np.asarray(image.getchannel("A")) if "A" in image.getbands() else None
-    return Picture(np.asarray(image.convert("RGB")), colour, alpha, profile, reduced, metadata)
+    alpha = to_array(image.getchannel("A"), "L")[..., 0] if "A" in image.getbands() else None
+    return Picture(to_array(image, "RGB"), colour, alpha, profile, reduced, metadata)
+
+
+def to_array(image: Image.Image, mode: str) -> NDArray[np.uint8]:
+    """The samples of an image in a mode of 8 bits, `(height, width, channels)`.
+
+    Some rows are converted at a time: Pillow itself would need several copies of the image.
+    """
+    found = np.empty((image.height, image.width, len(mode)), np.uint8)
+    for top in range(0, image.height, ROWS):
+        bottom = min(top + ROWS, image.height)
+        part = np.asarray(image.crop((0, top, image.width, bottom)).convert(mode))
+        found[top:bottom] = part.reshape(bottom - top, image.width, len(mode))
+    return found
 
 
 def put_together(picture: Picture) -> Image.Image:
@@ -121,14 +136,22 @@ def put_together(picture: Picture) -> Image.Image:
     if picture.colour is Colour.RGB:
         image = Image.fromarray(pixels)
     else:
-        total = pixels.sum(axis=2, dtype=np.uint16)
-        image = Image.fromarray(((total + 1) // 3).astype(np.uint8))
+        image = Image.fromarray(to_grey(pixels))
     if picture.alpha is not None:
         image.putalpha(Image.fromarray(picture.alpha))
     elif picture.colour is Colour.BILEVEL:
         image = image.point(lambda value: 255 if value >= 128 else 0).convert("1")
     image.info |= describe(picture.profile, picture.metadata)
     return image
+
+
+def to_grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mean of the three channels, `(height, width)`."""
+    grey = np.empty(pixels.shape[:2], np.uint8)
+    for top in range(0, len(pixels), ROWS):
+        total = pixels[top : top + ROWS].sum(axis=2, dtype=np.uint16)
+        grey[top : top + ROWS] = (total + 1) // 3
+    return grey
 
 
 def describe(profile: bytes, metadata: Metadata) -> Info:
@@ -164,6 +187,8 @@ def _expand(image: Image.Image) -> Image.Image:
         return image
     if image.mode in ("1", "L", "LA", "La"):
         return image.convert("LA" if transparent else "L")
+    if image.mode == ("RGBA" if transparent else "RGB"):
+        return image
     return image.convert("RGBA" if transparent else "RGB")
 
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.errors import CorruptFileError
+from laconic.limits import MAX_PIXELS
 
 MAX_SIDE: Final = 1 << 16
-MAX_PIXELS: Final = 1 << 28
 MAX_TILE_PIXELS: Final = 1 << 22
 """Images up to this size are one tile, and no tile is larger."""
 TILE_SIDE: Final = 2048

@@ -5,11 +5,13 @@ tiles have several sizes, or that is larger than a group should be, is a bundle 
 that a method codes without the model are bundles of their own too, each picture by itself.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from laconic.codecs.image.alpha import decode_alpha, encode_alpha
 from laconic.codecs.image.tiles import Tile
@@ -24,9 +26,10 @@ from laconic.codecs.lossless.core import (
     Tick,
 )
 from laconic.codecs.lossless.direct import METHODS, MODEL
-from laconic.codecs.lossless.grid import Grid, plan_grid
+from laconic.codecs.lossless.grid import Grid, plan_direct, plan_grid
 from laconic.codecs.lossless.header import Bundle, ChainEntry, GroupEntry, split_tiles
 from laconic.codecs.lossless.picture import ExactPicture, Kind, separate
+from laconic.container import Span
 from laconic.errors import CorruptFileError, UnsupportedFileError
 
 GROUP_SAMPLES: Final = 1 << 24
@@ -67,10 +70,16 @@ class Common:
 
 @dataclass(frozen=True)
 class WrittenBundle:
-    """A bundle with its bytes and what they should have been."""
+    """A bundle with its bytes and what they should have been.
+
+    Attributes:
+        bundle: its fields.
+        pieces: its bytes, cut where a part of it begins: an alpha plane, a group, a tile.
+        costs: of its groups.
+    """
 
     bundle: Bundle
-    data: bytes
+    pieces: tuple[bytes, ...]
     costs: Costs
 
 
@@ -91,8 +100,8 @@ def write_bundle(
             for tile in tiles
         ]
         groups.append(coder.encode(cast(Samples, np.stack(pixels)), tick))
-    data = b"".join([*alphas, *(piece for group in groups for piece in _pieces(group))])
-    count, run = len(pictures), _run(len(pictures), len(data))
+    pieces = (*alphas, *map(_join, groups))
+    count, run = len(pictures), _run(len(pictures), sum(map(len, pieces)))
     bundle = Bundle(
         pictures=count,
         kind=common.kind,
@@ -105,23 +114,23 @@ def write_bundle(
         checks=tuple(_check(pictures[first : first + run]) for first in range(0, count, run)),
     )
     costs = Costs(*map(sum, zip(*(group.costs for group in groups), strict=True)))
-    return WrittenBundle(bundle, data, costs)
+    return WrittenBundle(bundle, pieces, costs)
 
 
 def join_direct(
     pictures: Sequence[ExactPicture],
-    coded: Sequence[bytes],
+    coded: Sequence[Sequence[bytes]],
     method: int,
     common: Common,
     profile: int | None,
 ) -> WrittenBundle:
-    """A bundle of pictures that a method without the model has coded, each by itself."""
-    data = b"".join(coded)
-    count, run = len(pictures), _run(len(pictures), len(data))
+    """A bundle of pictures that a method without the model has coded, tile by tile."""
+    pieces = tuple(part for parts in coded for part in parts)
+    count, run = len(pictures), _run(len(pictures), sum(map(len, pieces)))
     bundle = Bundle(
         pictures=count,
         kind=common.kind,
-        grid=Grid.whole(common.height, common.width),
+        grid=plan_direct(common.height, common.width),
         orientation=common.orientation,
         profile=profile,
         alphas=(0,) * (count * common.alpha),
@@ -129,13 +138,13 @@ def join_direct(
         run=run,
         checks=tuple(_check(pictures[first : first + run]) for first in range(0, count, run)),
         method=method,
-        sizes=tuple(map(len, coded)),
+        sizes=tuple(map(len, pieces)),
     )
-    return WrittenBundle(bundle, data, NO_COSTS)
+    return WrittenBundle(bundle, pieces, NO_COSTS)
 
 
 def read_bundle(
-    coder: GroupCoder | None, bundle: Bundle, data: bytes, profile: bytes, tick: Tick
+    coder: GroupCoder | None, bundle: Bundle, data: Span, profile: bytes, tick: Tick
 ) -> Iterator[tuple[ExactPicture, bool]]:
     """Decode pictures one by one, each with whether its checksum was compared.
 
@@ -174,52 +183,87 @@ def read_bundle(
 
 
 def _read_pictures(
-    coder: GroupCoder, bundle: Bundle, data: bytes, profile: bytes, tick: Tick
+    coder: GroupCoder, bundle: Bundle, data: Span, profile: bytes, tick: Tick
 ) -> Iterator[ExactPicture]:
     """Pictures as they come; `CorruptFileError` where the bytes end."""
     grid, kind = bundle.grid, bundle.kind
-    alphas, start = [], 0
-    for size in bundle.alphas:
-        alphas.append(data[start : start + size])
-        start += size
-    canvas, left, done = _blank(grid, kind), grid.count, 0
+    start = sum(bundle.alphas)
+    planes = read_alphas(bundle, data)
+    canvas, left = blank(grid.height, grid.width, kind), grid.count
     for group, tiles in split_tiles(grid, bundle.groups):
         part = data[start : start + group.size]
-        items = _read_group(coder, group, part, tiles[0], kind, tick)
+        items = read_group(coder, group, part, tiles[0], kind, tick)
         start += group.size
         for index, item in enumerate(items):
             tile = tiles[index % len(tiles)]
             canvas[tile.top : tile.bottom, tile.left : tile.right] = item
             left -= 1
             if left == 0:
-                alpha = decode_alpha(alphas[done], grid.height, grid.width) if alphas else None
-                yield ExactPicture(kind, canvas, alpha, profile, bundle.orientation)
-                canvas, left, done = _blank(grid, kind), grid.count, done + 1
+                yield ExactPicture(kind, canvas, next(planes), profile, bundle.orientation)
+                canvas, left = blank(grid.height, grid.width, kind), grid.count
 
 
-def _read_direct(bundle: Bundle, data: bytes, profile: bytes, tick: Tick) -> Iterator[ExactPicture]:
+def read_alphas(bundle: Bundle, data: Span) -> Iterator[NDArray[np.uint8] | None]:
+    """The alpha plane of each picture that the model codes, decoded when it is taken."""
+    start = 0
+    for size in bundle.alphas:
+        yield decode_alpha(data[start : start + size], bundle.grid.height, bundle.grid.width)
+        start += size
+    while True:
+        yield None
+
+
+def _read_direct(bundle: Bundle, data: Span, profile: bytes, tick: Tick) -> Iterator[ExactPicture]:
     """Pictures that need no model; `CorruptFileError` where the bytes end."""
-    method, kind, grid = METHODS.get(bundle.method), bundle.kind, bundle.grid
+    grid = bundle.grid
+    tiles, ends = list(grid), [0, *accumulate(bundle.sizes)]
+    channels = bundle.kind.colours + bool(bundle.alphas)
+    for picture in range(bundle.pictures):
+        canvas: Samples | None = None  # Made once a tile is good.
+        for number, tile in enumerate(tiles, picture * len(tiles)):
+            part = data[ends[number] : ends[number + 1]]
+            samples = read_direct_tile(bundle, number, part, tile)
+            if canvas is None:
+                one = len(tiles) == 1
+                canvas = samples if one else blank(grid.height, grid.width, bundle.kind, channels)
+            canvas[tile.top : tile.bottom, tile.left : tile.right] = samples
+        assert canvas is not None
+        yield separate(canvas, bundle.kind, profile, bundle.orientation)
+        tick(1)
+
+
+def read_direct_tile(bundle: Bundle, number: int, data: bytes, tile: Tile) -> Samples:
+    """A tile that needs no model, `(height, width, channels)`, alpha last.
+
+    Raises:
+        CorruptFileError: its bytes are damaged, or end early.
+        UnsupportedFileError: its method is unknown.
+    """
+    method = METHODS.get(bundle.method)
     if method is None:
         raise UnsupportedFileError(
             f"the file has pictures coded by method {bundle.method}, which this laconic does not "
             "know; update laconic"
         )
-    channels, start = kind.colours + bool(bundle.alphas), 0
-    for size in bundle.sizes:
-        part = data[start : start + size]
-        start += size
-        if len(part) < size:
-            raise CorruptFileError("the file ends before this picture does; it is cut short")
-        samples = method.decode(part, grid.height, grid.width, channels, kind.bits)
-        yield separate(samples, kind, profile, bundle.orientation)
-        tick(1)
+    if len(data) < bundle.sizes[number]:
+        raise CorruptFileError("the file ends before this picture does; it is cut short")
+    channels = bundle.kind.colours + bool(bundle.alphas)
+    return method.decode(data, tile.height, tile.width, channels, bundle.kind.bits)
 
 
-def _read_group(
-    coder: GroupCoder, group: GroupEntry, data: bytes, tile: Tile, kind: Kind, tick: Tick
+def read_group(
+    coder: GroupCoder,
+    group: GroupEntry,
+    data: bytes,
+    tile: Tile,
+    kind: Kind,
+    tick: Tick,
+    wanted: Container[int] | None = None,
 ) -> Iterator[Samples]:
-    """As many items as the group has, or a `CorruptFileError` after the last one."""
+    """As many items as the group has, or a `CorruptFileError` after the last one.
+
+    Those whose numbers are not `wanted` may be blank; None: all are wanted.
+    """
     start, chains = group.start, []
     for entry in group.chains:
         chains.append(Chain(entry.items, entry.alone, data[start : start + entry.size]))
@@ -227,7 +271,7 @@ def _read_group(
     encoded = EncodedGroup(data[: group.start], tuple(chains))
     shape = (tile.height, tile.width, kind.colours)
     count = 0
-    for item in coder.decode(encoded, group.items, *shape, kind.bits, tick):
+    for item in coder.decode(encoded, group.items, *shape, kind.bits, tick, wanted):
         assert item.shape == shape
         assert item.dtype == DTYPES[kind.bits]
         yield item
@@ -259,10 +303,8 @@ def _check(pictures: Sequence[ExactPicture]) -> int:
     return check
 
 
-def _pieces(group: EncodedGroup) -> Iterator[bytes]:
-    yield group.start
-    for chain in group.chains:
-        yield chain.data
+def _join(group: EncodedGroup) -> bytes:
+    return b"".join([group.start, *(chain.data for chain in group.chains)])
 
 
 def _entry(group: EncodedGroup) -> GroupEntry:
@@ -270,6 +312,8 @@ def _entry(group: EncodedGroup) -> GroupEntry:
     return GroupEntry(len(group.start), chains)
 
 
-def _blank(grid: Grid, kind: Kind) -> Samples:
-    canvas: Samples = np.zeros((grid.height, grid.width, kind.colours), DTYPES[kind.bits])
+def blank(height: int, width: int, kind: Kind, channels: int | None = None) -> Samples:
+    """Samples of a picture, all 0; of its colours where no channels are given."""
+    shape = height, width, kind.colours if channels is None else channels
+    canvas: Samples = np.zeros(shape, DTYPES[kind.bits])
     return canvas

@@ -54,7 +54,7 @@ class BundleWriter:
                 tried |= dict(zip(rest, better, strict=True))
         for method, run in groupby(sorted(tried), lambda k: tried[k].method):
             numbers = list(run)
-            coded = [tried[k].data for k in numbers]
+            coded = [tried[k].parts for k in numbers]
             some = [pictures[k] for k in numbers]
             written.append((join_direct(some, coded, method, common, profile), numbers))
             tick(common.grid.count * sum(k not in rest for k in numbers))
@@ -84,5 +84,5 @@ class BundleWriter:
             else complete(picture.samples, self.effort)
             for picture, direct in zip(pictures, tried, strict=True)
         ]
-        total = sum(len(direct.data) for direct in better)
+        total = sum(direct.size for direct in better)
         return better if total < size + MODEL_HEADER_BYTES else None

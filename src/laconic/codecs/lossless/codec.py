@@ -16,7 +16,7 @@ from PIL import Image
 
 from laconic.codecs.base import Content, ModelId
 from laconic.codecs.image.metadata import Metadata
-from laconic.codecs.image.tiles import MAX_PIXELS, MAX_SIDE
+from laconic.codecs.image.tiles import MAX_SIDE
 from laconic.codecs.lossless.bundles import Common, WrittenBundle, write_bundle
 from laconic.codecs.lossless.chosen_bundles import BundleWriter
 from laconic.codecs.lossless.core import GroupCoder, Tick, TileCounter
@@ -28,6 +28,7 @@ from laconic.codecs.lossless.names import check_names
 from laconic.codecs.lossless.note import Note
 from laconic.codecs.lossless.picture import ExactPicture, take_apart
 from laconic.errors import InputError
+from laconic.limits import MAX_PIXELS
 from laconic.progress import Progress, silent
 
 Picture = Image.Image | NDArray[Any]
@@ -103,6 +104,15 @@ class LosslessCodec:
             InputError: the image cannot be kept exactly.
         """
         picture = take_apart(image, strip)
+        del image  # It may take more memory than all that follows.
+        return self.encode_picture(picture, note)
+
+    def encode_picture(self, picture: ExactPicture, note: Note | None = None) -> bytes:
+        """Write one picture that has been taken apart.
+
+        Raises:
+            InputError: it is too large, or the model cannot express it.
+        """
         _check_size(picture)
         common = Common.of(picture)
         counter = TileCounter(self.progress, common.grid.count)
@@ -222,7 +232,7 @@ class LosslessCodec:
             metadata=any(metadata),
             note=note,
         )
-        pixels = [part.data for part in written]
+        pixels = [piece for part in written for piece in part.pieces]
         listed = [] if names is None else bundles
         return pack_file(header, listed, names or [], profiles, metadata, pixels)
 

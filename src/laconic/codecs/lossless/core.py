@@ -6,7 +6,7 @@ Their samples are `bool` for bilevel pictures, `uint8`, or `uint16` for grey wit
 of its chains, so what a cut leaves is a prefix of the group's pictures.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -108,10 +108,12 @@ class GroupCoder(Protocol):
         colours: int,
         bits: int,
         tick: Tick = silent,
+        wanted: Container[int] | None = None,
     ) -> Iterator[Samples]:
         """Decode the pictures in order, `(height, width, colours)` each.
 
-        `tick` is called as they are decoded, which may be long before they are given.
+        Those whose numbers are not `wanted` may be blank; None: all are wanted. `tick` is called
+        as they are decoded, which may be long before they are given.
 
         Raises:
             CorruptFileError: where the data end too early; what was yielded before is good.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Self, final
 
 from PIL import Image
 
-from laconic.codecs.base import Codec, Content, Decoding
+from laconic.codecs.base import Codec, Content, Crop, Decoding
 from laconic.codecs.deflated import deflate, inflate
 from laconic.codecs.image.metadata import (
     METADATA,
@@ -16,8 +16,10 @@ from laconic.codecs.image.metadata import (
     read_metadata,
     write_metadata,
 )
+from laconic.codecs.image.tiles import Tile
 from laconic.codecs.lossless.bundles import read_bundle
 from laconic.codecs.lossless.core import GroupCoder, TileCounter
+from laconic.codecs.lossless.crops import read_crop
 from laconic.codecs.lossless.direct.base import MODEL
 from laconic.codecs.lossless.header import (
     MAX_BUNDLES,
@@ -29,7 +31,7 @@ from laconic.codecs.lossless.header import (
 from laconic.codecs.lossless.info import KindInfo, LosslessInfo, PictureInfo
 from laconic.codecs.lossless.names import read_names, write_names
 from laconic.codecs.lossless.picture import describe, put_together
-from laconic.container import FieldReader, FieldWriter, LacFile, Section, pack
+from laconic.container import FieldReader, FieldWriter, LacFile, Section, Span, pack
 from laconic.errors import CorruptFileError, InputError
 from laconic.progress import Progress
 
@@ -40,7 +42,7 @@ MANIFEST, PROFILES, PIXELS = "manifest", "icc", "pixels"
 MAX_MANIFEST_BYTES: Final = 1 << 28
 MAX_PROFILE_BYTES: Final = 1 << 26
 SECTION_BYTES: Final = 1 << 20
-"""A section of pixels ends with the bundle that brings it to this size."""
+"""A section of pixels ends with the piece of a bundle that brings it to this size."""
 
 
 def make_coder(model: "LatentVariableModel", threads: int | None = None) -> GroupCoder:
@@ -82,7 +84,7 @@ class LosslessFile(Codec):
     names: tuple[str, ...]
     profiles: tuple[bytes, ...]
     metadata: tuple[Metadata, ...]
-    pixels: bytes
+    pixels: Span
 
     @classmethod
     def open(cls, file: LacFile) -> Self:
@@ -101,7 +103,7 @@ class LosslessFile(Codec):
         if header.metadata:
             count = 1 if header.pictures is None else header.pictures
             metadata = read_metadata(file.only(METADATA), count)
-        pixels = b"".join(file.named(PIXELS))
+        pixels = Span([section for section in file.sections if section.name == PIXELS])
         if sum(bundle.size for bundle in bundles) - len(pixels) != file.missing_bytes:
             raise CorruptFileError("the file's sections do not match its list of pictures")
         if header.model is None and any(bundle.method == MODEL for bundle in bundles):
@@ -115,6 +117,10 @@ class LosslessFile(Codec):
     def content(self) -> Content:
         """An archive where the pictures have names, however many there are."""
         return Content.PICTURE if self.header.pictures is None else Content.ARCHIVE
+
+    def sizes(self) -> set[tuple[int, int]]:
+        """Width and height of every picture."""
+        return {(bundle.grid.width, bundle.grid.height) for bundle in self.bundles}
 
     @property
     def words(self) -> str:
@@ -188,10 +194,31 @@ class LosslessFile(Codec):
         Of a truncated archive the pictures before the cut are decoded; then a `CorruptFileError`
         says how many.
         """
+        for size in self.sizes():
+            how.check_size(*size)
         coder = None
         if self.header.model is not None:
             coder = make_coder(how.model(self.header.model).model, how.threads)
+        if how.crop is not None:
+            return iter([("", self.render_crop(coder, how.crop, how.progress))])
         return self.render(coder, how.progress)
+
+    def render_crop(self, coder: GroupCoder | None, crop: Crop, progress: Progress) -> Image.Image:
+        """Decode a part of the only picture; its checksum, which covers all, is not compared.
+
+        Raises:
+            InputError: the crop is not inside the picture.
+            UnsupportedFileError: the file is an archive.
+        """
+        self.expect(Content.PICTURE)
+        (bundle,) = self.bundles
+        x, y, width, height = crop.check(bundle.grid.width, bundle.grid.height)
+        profile = b"" if bundle.profile is None else self.profiles[bundle.profile]
+        area = Tile(y, y + height, x, x + width)
+        picture = read_crop(coder, bundle, self.pixels, profile, area, progress)
+        if self.metadata:
+            picture = replace(picture, metadata=self.metadata[0])
+        return put_together(picture)
 
     def render(
         self, coder: GroupCoder | None, progress: Progress
@@ -216,11 +243,11 @@ class LosslessFile(Codec):
                 f"the file is truncated: {done} of {self.pictures} pictures recovered{doubt}"
             )
 
-    def _parts(self) -> Iterator[tuple[Bundle, bytes]]:
+    def _parts(self) -> Iterator[tuple[Bundle, Span]]:
         """Every bundle with its bytes; fewer than its `size` where the file is cut."""
         start = 0
         for bundle in self.bundles:
-            yield bundle, self.pixels[start : start + bundle.size]
+            yield bundle, self.pixels.part(start, start + bundle.size)
             start += bundle.size
 
 
@@ -240,7 +267,7 @@ def pack_file(
         names: of an archive, else empty.
         profiles: that bundles refer to.
         metadata: of each picture, in the order of the bundles; the header says whether to write it.
-        pixels: the bytes of each bundle.
+        pixels: the bytes of all bundles; a section begins where a piece does.
 
     Raises:
         InputError: the list of pictures or the profiles are too large.
@@ -271,7 +298,7 @@ def pack_file(
 
 
 def _gather(pixels: Sequence[bytes]) -> Iterator[bytes]:
-    """Bundles joined to sections."""
+    """Pieces joined to sections."""
     gathered, size = [], 0
     for part in pixels:
         gathered.append(part)
@@ -309,7 +336,7 @@ def _read_profiles(file: LacFile, header: LosslessHeader) -> tuple[bytes, ...]:
         return ()
     data = file.only(PROFILES)
     fields = FieldReader(inflate(data, MAX_PROFILE_BYTES, "colour profiles"), "the profiles")
-    count = fields.integer(MAX_PROFILE_BYTES, "the number of profiles")
+    count = fields.integer(MAX_BUNDLES, "the number of profiles")
     profiles = tuple(
         fields.raw(fields.integer(what="the length of a profile")) for _ in range(count)
     )

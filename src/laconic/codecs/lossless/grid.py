@@ -3,14 +3,18 @@
 Tile row k of r covers rows floor(k h / r) up to floor((k + 1) h / r) of h; columns likewise.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from laconic.codecs.image.tiles import MAX_PIXELS, MAX_SIDE, MAX_TILE_PIXELS, Tile
+from laconic.codecs.image.tiles import MAX_SIDE, MAX_TILE_PIXELS, Tile
 from laconic.errors import CorruptFileError
+from laconic.limits import MAX_PIXELS
 
 TILE_SIDE: Final = 512
 """No tile is higher or wider; a choice of the writer, not of the format."""
+DIRECT_TILE_SIDE: Final = 1024
+"""The same of tiles that are coded without the model."""
 MAX_TILES: Final = 1 << 16
 
 
@@ -46,11 +50,6 @@ class Grid:
                 f"{self.columns} x {self.rows} tiles are impossible for {width} x {height} pixels"
             )
 
-    @classmethod
-    def whole(cls, height: int, width: int) -> "Grid":
-        """One tile, however large: for methods that take a picture as it is."""
-        return cls(height, width, most=MAX_PIXELS)
-
     @property
     def count(self) -> int:
         """Tiles of a picture."""
@@ -61,19 +60,31 @@ class Grid:
         """Whether all tiles have the same size."""
         return self.height % self.rows == 0 and self.width % self.columns == 0
 
+    def __iter__(self) -> Iterator[Tile]:
+        """Tiles row by row."""
+        for top, bottom in _spans(self.height, self.rows):
+            for left, right in _spans(self.width, self.columns):
+                yield Tile(top, bottom, left, right)
+
     def by_size(self) -> dict[tuple[int, int], list[Tile]]:
         """Tiles row by row under their height and width; sizes in order of appearance."""
         sizes: dict[tuple[int, int], list[Tile]] = {}
-        for top, bottom in _spans(self.height, self.rows):
-            for left, right in _spans(self.width, self.columns):
-                tile = Tile(top, bottom, left, right)
-                sizes.setdefault((tile.height, tile.width), []).append(tile)
+        for tile in self:
+            sizes.setdefault((tile.height, tile.width), []).append(tile)
         return sizes
 
 
 def plan_grid(height: int, width: int) -> Grid:
     """As few tiles as `TILE_SIDE` allows."""
     return Grid(height, width, -(-height // TILE_SIDE), -(-width // TILE_SIDE))
+
+
+def plan_direct(height: int, width: int) -> Grid:
+    """One tile, or where a picture is large as few as `DIRECT_TILE_SIDE` allows."""
+    if height * width <= MAX_TILE_PIXELS:
+        return Grid(height, width, most=MAX_PIXELS)
+    sides = -(-height // DIRECT_TILE_SIDE), -(-width // DIRECT_TILE_SIDE)
+    return Grid(height, width, *sides, most=MAX_PIXELS)
 
 
 def _spans(length: int, count: int) -> list[tuple[int, int]]:

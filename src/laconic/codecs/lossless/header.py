@@ -16,6 +16,7 @@ from laconic.codecs.lossless.note import Note, Reason
 from laconic.codecs.lossless.picture import Kind
 from laconic.container import FieldReader, FieldWriter, join_flags, split_flags
 from laconic.errors import CorruptFileError, UnsupportedFileError
+from laconic.limits import MAX_PIXELS
 from laconic.orientation import ORIENTATIONS, UPRIGHT
 
 REVISION: Final = 1
@@ -26,9 +27,26 @@ MAX_BUNDLES: Final = 1 << 18
 MAX_RUN_SAMPLES: Final = 1 << 26
 """Samples under one checksum, where it covers several pictures."""
 CHECK_BYTES: Final = 4
+MAX_PARTS: Final = 1 << 22
+"""Chains, tiles coded without the model, alpha planes and checksums of a file."""
+MAX_GROUP_SAMPLES: Final = 1 << 26
+"""Of a group of several tiles."""
 MAX_REQUEST: Final = 1 << 32
 _KIND_BITS: Final = 3
 _FLAG_BITS: Final = 5
+
+
+class Parts:
+    """Counts the parts of a file that are read: a small list must not ask for much memory."""
+
+    def __init__(self) -> None:
+        self._left = MAX_PARTS
+
+    def take(self, count: int) -> None:
+        """Raise `CorruptFileError` where there are more than a file has."""
+        self._left -= count
+        if self._left < 0:
+            raise CorruptFileError(f"the list of pictures has more than {MAX_PARTS} parts")
 
 
 class ChainEntry(NamedTuple):
@@ -71,8 +89,8 @@ class Bundle:
             there are none.
         run: pictures under one checksum.
         checks: CRC-32 of every run.
-        method: number of the method that codes each picture by itself; `MODEL`: the file's model.
-        sizes: bytes of each picture, where a method codes it.
+        method: number of the method that codes each tile by itself; `MODEL`: the file's model.
+        sizes: bytes of each tile of each picture, row by row, where a method codes it.
     """
 
     pictures: int
@@ -133,7 +151,7 @@ class Bundle:
             writer.raw(check.to_bytes(CHECK_BYTES, "little"))
 
     @classmethod
-    def read(cls, reader: FieldReader, archive: bool, limit: int) -> "Bundle":
+    def read(cls, reader: FieldReader, archive: bool, limit: int, parts: Parts) -> "Bundle":
         """Read the fields of at most `limit` pictures; raises `FileError` on anything absurd."""
         pictures = reader.integer(limit, "the number of pictures") if archive else 1
         if pictures == 0:
@@ -147,27 +165,29 @@ class Bundle:
         has_alpha, has_profile, turned, several, direct = split_flags(flags, _FLAG_BITS)
         height, width = (reader.integer(MAX_SIDE, "a side") for _ in range(2))
         tiles = [reader.integer(MAX_SIDE, "the number of tiles") for _ in range(2 * several)]
-        grid = Grid.whole(height, width) if direct else Grid(height, width, *tiles)
+        grid = Grid(height, width, *tiles, **({"most": MAX_PIXELS} if direct else {}))
         orientation = reader.integer(max(ORIENTATIONS), "the orientation") if turned else UPRIGHT
         profile = reader.integer(MAX_PICTURES, "the number of a profile") if has_profile else None
         method = reader.integer(what="the method") if direct else MODEL
-        sizes = _read_sizes(reader, pictures * direct, "a picture")
+        parts.take(pictures * (grid.count if direct else has_alpha))
+        sizes = _read_sizes(reader, pictures * grid.count * direct, "a picture")
         alphas: tuple[int, ...] = (0,) * (pictures * has_alpha)
         groups: tuple[GroupEntry, ...] = ()
         if not direct:
             alphas = _read_sizes(reader, pictures * has_alpha, "an alpha plane")
-            groups = _read_groups(reader, grid, pictures)
+            groups = _read_groups(reader, grid, Kind(kind).colours, pictures, parts)
         run = reader.integer(pictures, "pictures of a checksum") if archive else 1
         absurd = (
             several and grid.count == 1,
             turned and orientation <= UPRIGHT,
             run == 0,
-            direct and (several or method == MODEL),
+            direct and method == MODEL,
         )
         if any(absurd) or (has_alpha and Kind(kind).bits != 8):
             raise CorruptFileError("the list of pictures contradicts itself")
         if run > 1 and run * height * width * Kind(kind).colours > MAX_RUN_SAMPLES:
             raise CorruptFileError("too many pictures share a checksum")
+        parts.take(-(-pictures // run))
         checks = tuple(
             int.from_bytes(reader.raw(CHECK_BYTES), "little") for _ in range(-(-pictures // run))
         )
@@ -234,7 +254,7 @@ class LosslessHeader:
         if is_archive:
             pictures = reader.integer(MAX_PICTURES, "the number of pictures")
         else:
-            single = Bundle.read(reader, archive=False, limit=1)
+            single = Bundle.read(reader, archive=False, limit=1, parts=Parts())
         reader.finish()
         return cls(model, pictures, profiles, ideal, net, single, metadata, note)
 
@@ -248,10 +268,11 @@ def write_bundles(bundles: Sequence[Bundle], writer: FieldWriter) -> None:
 def read_bundles(reader: FieldReader, pictures: int) -> tuple[Bundle, ...]:
     """The bundles of an archive of so many pictures."""
     bundles: list[Bundle] = []
+    parts = Parts()
     while pictures:
         if len(bundles) == MAX_BUNDLES:
             raise CorruptFileError(f"the archive has more than {MAX_BUNDLES} bundles")
-        bundles.append(Bundle.read(reader, archive=True, limit=pictures))
+        bundles.append(Bundle.read(reader, archive=True, limit=pictures, parts=parts))
         pictures -= bundles[-1].pictures
     return tuple(bundles)
 
@@ -300,13 +321,18 @@ def _read_sizes(reader: FieldReader, count: int, what: str) -> tuple[int, ...]:
     return tuple(reader.integer(what=f"the length of {what}") for _ in range(count))
 
 
-def _read_groups(reader: FieldReader, grid: Grid, pictures: int) -> tuple[GroupEntry, ...]:
+def _read_groups(
+    reader: FieldReader, grid: Grid, colours: int, pictures: int, parts: Parts
+) -> tuple[GroupEntry, ...]:
     """Groups until all tiles of all pictures are there."""
+    samples = -(-grid.height // grid.rows) * -(-grid.width // grid.columns) * colours
     left, groups = pictures * grid.count, []
     while left:
         start = reader.integer(what="the length of a group's start")
         chains = []
-        for _ in range(reader.integer(left, "the number of chains")):
+        count = reader.integer(left, "the number of chains")
+        parts.take(count)
+        for _ in range(count):
             count = reader.integer(left, "the pictures of a chain")
             alone = reader.integer(count, "the pictures that start a chain")
             chains.append(ChainEntry(count, alone, reader.integer(what="the length of a chain")))
@@ -316,6 +342,8 @@ def _read_groups(reader: FieldReader, grid: Grid, pictures: int) -> tuple[GroupE
         if not chains:
             raise CorruptFileError("a group without chains")
         groups.append(GroupEntry(start, tuple(chains)))
+        if groups[-1].items > 1 and groups[-1].items * samples > MAX_GROUP_SAMPLES:
+            raise CorruptFileError(f"a group has more than {MAX_GROUP_SAMPLES} samples")
     if pictures > 1 and (len(groups) > 1 or not grid.even):
         raise CorruptFileError("a bundle of several pictures is not one group of equal tiles")
     return tuple(groups)

@@ -18,6 +18,8 @@ from laconic.container import FieldReader, FieldWriter
 from laconic.errors import CorruptFileError, InputError
 
 MAX_NAME_BYTES: Final = 1 << 12
+MAX_NAME_PARTS: Final = 128
+"""Folders, and the file in them."""
 MAX_TOTAL_BYTES: Final = 1 << 27
 """Of all names of an archive."""
 LARGEST_STEP: Final = 1 << 13
@@ -37,6 +39,8 @@ def find_fault(name: str) -> str:
         return "is no relative path with / between its parts"
     if any(part in ("", ".", "..") for part in name.split("/")):
         return "has an empty part, '.' or '..'"
+    if name.count("/") >= MAX_NAME_PARTS:
+        return f"has more than {MAX_NAME_PARTS} parts"
     if len(name.encode()) > MAX_NAME_BYTES:
         return f"is longer than {MAX_NAME_BYTES} bytes"
     return ""

@@ -19,7 +19,7 @@ Everything else (CMYK, floats, 32-bit integers, colour of 16 bits) is refused.
 import zlib
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +27,10 @@ from PIL import Image
 
 from laconic.codecs.image.colour import find_profile
 from laconic.codecs.image.metadata import NONE, Info, Metadata
+from laconic.codecs.image.picture import ROWS, to_array
 from laconic.codecs.lossless.core import Samples
 from laconic.errors import InputError
 from laconic.orientation import UPRIGHT, orientation_tags, read_orientation
-
-ROWS: Final = 256
-"""Rows of a picture that a checksum takes at once."""
 
 
 class Kind(IntEnum):
@@ -113,13 +111,18 @@ def take_apart(image: Image.Image | NDArray[Any], strip: bool = False) -> ExactP
     if frames > 1:
         raise InputError(f"the image has {frames} frames; save each as an image of its own")
     profile = find_profile(image)
-    picture = _from_bands(np.asarray(_expand(image)), profile, read_orientation(image))
+    expanded, orientation = _expand(image), read_orientation(image)
+    if expanded.mode in ("RGB", "RGBA", "LA"):
+        bands: NDArray[Any] = to_array(expanded, expanded.mode)
+    else:
+        bands = np.asarray(expanded)
+    picture = from_bands(bands, profile, orientation)
     return picture if strip else replace(picture, metadata=Metadata.of(image))
 
 
 def separate(samples: Samples, kind: Kind, profile: bytes, orientation: int) -> ExactPicture:
     """The picture of `ExactPicture.samples`: what comes after the colours is alpha."""
-    pixels: Samples = samples[..., : kind.colours].copy()
+    pixels: Samples = np.ascontiguousarray(samples[..., : kind.colours])  # type: ignore[assignment]
     alpha: NDArray[np.uint8] | None = None
     if samples.shape[2] > kind.colours:
         alpha = samples[..., -1].astype(np.uint8)
@@ -157,10 +160,10 @@ def _from_array(array: NDArray[Any]) -> ExactPicture:
         )
     if array.size == 0:
         raise InputError("the image has no pixels")
-    return _from_bands(array[..., 0] if array.ndim == 3 and channels == 1 else array)
+    return from_bands(array[..., 0] if array.ndim == 3 and channels == 1 else array)
 
 
-def _from_bands(
+def from_bands(
     bands: NDArray[Any], profile: bytes = b"", orientation: int = UPRIGHT
 ) -> ExactPicture:
     """A picture from `(h, w)` or `(h, w, 2 to 4)`, of which the second or fourth is alpha."""
@@ -174,10 +177,20 @@ def _from_bands(
     alpha = bands[..., -1].copy() if bands.shape[2] in (2, 4) else None
     if bands.shape[2] == 2:
         return ExactPicture(Kind.GREY, bands[..., :1].copy(), alpha, profile, orientation)
-    pixels = bands[..., :3]
-    if (pixels[..., 1:] == pixels[..., :1]).all():
+    return from_colours(np.ascontiguousarray(bands[..., :3]), alpha, profile, orientation)
+
+
+def from_colours(
+    pixels: NDArray[np.uint8],
+    alpha: NDArray[np.uint8] | None = None,
+    profile: bytes = b"",
+    orientation: int = UPRIGHT,
+) -> ExactPicture:
+    """A picture from `(h, w, 3)`; a single channel is kept where all three are equal."""
+    rows = (pixels[top : top + ROWS] for top in range(0, len(pixels), ROWS))
+    if all((part[..., 1:] == part[..., :1]).all() for part in rows):
         return ExactPicture(Kind.EQUAL_RGB, pixels[..., :1].copy(), alpha, profile, orientation)
-    return ExactPicture(Kind.RGB, pixels.copy(), alpha, profile, orientation)
+    return ExactPicture(Kind.RGB, pixels, alpha, profile, orientation)
 
 
 def _expand(image: Image.Image) -> Image.Image:

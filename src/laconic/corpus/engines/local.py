@@ -112,6 +112,7 @@ def _stop(processes: Iterable[_Process]) -> None:
 def _prepare() -> None:
     """Prepare a process: one thread, and interruptions only while a job runs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    allow_large_pictures()
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -13,7 +13,7 @@ Source: Ullrich 1.4 (bits-back with feedback); Flamich 1.7 (relative entropy cod
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any, Final
@@ -124,17 +124,20 @@ class ChainCoder:
         colours: int,
         bits: int,
         tick: Tick = silent,
+        wanted: Container[int] | None = None,
     ) -> Iterator[Samples]:
         """Yield pictures `(h, w, colours)` in order; all are decoded before the first is given.
+
+        Of a chain no picture after its last wanted one is decoded: those are blank.
 
         Raises:
             CorruptFileError: the data end; whatever was yielded before is good.
         """
         shape = GroupShape(count, height, width, colours, bits)
         with using(self.threads), torch.inference_mode():
-            pixels, done = _Reader(self, data, shape, tick).read()
-        for picture, good in zip(pixels, done, strict=True):
-            if not good:
+            pixels, done = _Reader(self, data, shape, tick, wanted).read()
+        for number, (picture, good) in enumerate(zip(pixels, done, strict=True)):
+            if not good and (wanted is None or number in wanted):
                 raise CorruptFileError("the file ends before this picture does; it is cut short")
             yield picture
 
@@ -224,7 +227,12 @@ class _Reader:
     """Reads a group; chains whose data end stop, the others go on."""
 
     def __init__(
-        self, coder: ChainCoder, group: EncodedGroup, shape: GroupShape, tick: Tick
+        self,
+        coder: ChainCoder,
+        group: EncodedGroup,
+        shape: GroupShape,
+        tick: Tick,
+        wanted: Container[int] | None,
     ) -> None:
         self.coder, self.shape, self.tick = coder, shape, tick
         ends = list(accumulate((chain.count for chain in group.chains), initial=0))
@@ -238,6 +246,11 @@ class _Reader:
         self.start = QueueDecoder(group.start)
         self.pixels = np.zeros(shape[:4], DTYPES[shape.bits])
         self.done = np.zeros(shape.pictures, bool)
+        self.needed = [
+            wanted is None or any(later in wanted for later in range(number, lane.pictures.stop))
+            for lane in self.lanes
+            for number in lane.pictures
+        ]
 
     def read(self) -> tuple[Samples, Sequence[bool]]:
         """All pictures, and which of them are good."""
@@ -249,12 +262,18 @@ class _Reader:
         for depth in reversed(range(deepest)):
             parts = self._parts(depth)
             walks = begun.get(depth, [None] * len(parts))
-            each(partial(self._read_part, depth), parts, walks, done=self._count)
+            pairs = zip(parts, walks, strict=True)
+            if chosen := [pair for pair in pairs if self._is_needed(pair[0], depth)]:
+                each(partial(self._read_part, depth), *zip(*chosen, strict=True), done=self._count)
         return self.pixels, [bool(good) for good in self.done]
 
     def _count(self, part: list[Lane]) -> None:
         """One picture of each lane is read."""
         self.tick(len(part))
+
+    def _is_needed(self, part: list[Lane], depth: int) -> bool:
+        """Whether a chain of the part has a wanted picture at this depth or after it."""
+        return any(self.needed[lane.pictures[-1 - depth]] for lane in part)
 
     def _parts(self, depth: int) -> list[list[Lane]]:
         live = [lane for lane in self.lanes if depth < len(lane.pictures)]

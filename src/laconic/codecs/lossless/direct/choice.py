@@ -13,7 +13,9 @@ Pictures of at most `SMALL` pixels are always given to all. The smallest file is
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
+
+import numpy as np
 
 from laconic.codecs.lossless.core import Samples
 from laconic.codecs.lossless.direct.base import MODEL, DirectMethod
@@ -22,6 +24,7 @@ from laconic.codecs.lossless.direct.plain import Plain
 from laconic.codecs.lossless.direct.png import Png
 from laconic.codecs.lossless.direct.sketch import Sketch
 from laconic.codecs.lossless.direct.webp import WebP
+from laconic.codecs.lossless.grid import plan_direct
 from laconic.errors import InputError
 
 EFFORT: Final = 5
@@ -50,20 +53,25 @@ class Direct:
 
     Attributes:
         method: number of the method.
-        data: its bytes.
+        parts: its bytes, of each tile of `plan_direct`.
         complete: whether all methods have been tried.
         try_model: whether the model may take fewer bytes.
     """
 
     method: int
-    data: bytes
+    parts: tuple[bytes, ...]
     complete: bool
     try_model: bool
 
     @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(map(len, self.parts))
+
+    @property
     def least_bytes(self) -> float:
         """What methods without the model take at least."""
-        return len(self.data) * (1.0 if self.complete else CLOSE)
+        return self.size * (1.0 if self.complete else CLOSE)
 
 
 def check_effort(effort: int) -> int:
@@ -85,29 +93,44 @@ def choose(samples: Samples, effort: int = EFFORT) -> Direct:
     without_model = 1 <= effort < WITH_MODEL
     thorough = small or sketch.drawn or without_model or effort >= THOROUGH
     methods = _CLASSICAL if effort == 0 else _ALL if thorough else _FAST
-    method, data = _smallest(methods, samples, effort if thorough else 0)
+    method, parts = _smallest(methods, samples, effort if thorough else 0)
     if effort < WITH_MODEL:
-        return Direct(method, data, complete=True, try_model=False)
-    clear = 8 * len(data) <= CLEAR * sketch.residual_bits or len(data) <= FEW_BYTES
+        return Direct(method, parts, complete=True, try_model=False)
+    size = sum(map(len, parts))
+    clear = 8 * size <= CLEAR * sketch.residual_bits or size <= FEW_BYTES
     wanted = effort >= FULL or not (sketch.noisy or (clear and effort < THOROUGH))
     if not wanted and not thorough and method != Plain.number:
         return complete(samples, effort)  # Noise that repeats itself, for instance.
-    return Direct(method, data, thorough or not wanted, wanted)
+    return Direct(method, parts, thorough or not wanted, wanted)
 
 
 def complete(samples: Samples, effort: int = EFFORT) -> Direct:
     """The best of WebP, PNG and plain samples for a picture that is no drawing."""
-    method, data = _smallest(_CLASSICAL, samples, effort)
-    return Direct(method, data, complete=True, try_model=False)
+    method, parts = _smallest(_CLASSICAL, samples, effort)
+    return Direct(method, parts, complete=True, try_model=False)
 
 
 def _smallest(
     methods: tuple[DirectMethod, ...], samples: Samples, effort: int
-) -> tuple[int, bytes]:
+) -> tuple[int, tuple[bytes, ...]]:
     """Number of the best method, and what it gives; `Plain` gives something for everything."""
-    best: tuple[int, bytes] = (MODEL, b"")
+    best: tuple[int, tuple[bytes, ...]] = (MODEL, ())
+    least = 0
     for method in methods:
-        data = method.encode(samples, effort)
-        if data is not None and (best[0] == MODEL or len(data) < len(best[1])):
-            best = method.number, data
+        parts = _encode(method, samples, effort)
+        size = sum(map(len, parts))
+        if parts and (best[0] == MODEL or size < least):
+            best, least = (method.number, parts), size
     return best
+
+
+def _encode(method: DirectMethod, samples: Samples, effort: int) -> tuple[bytes, ...]:
+    """The bytes of each tile; empty where the method cannot code one of them."""
+    parts = []
+    for tile in plan_direct(*samples.shape[:2]):
+        part = samples[tile.top : tile.bottom, tile.left : tile.right]
+        data = method.encode(cast(Samples, np.ascontiguousarray(part)), effort)
+        if data is None:
+            return ()
+        parts.append(data)
+    return tuple(parts)
