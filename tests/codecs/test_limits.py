@@ -133,7 +133,7 @@ def test_what_is_written_is_below_the_limits() -> None:
         np.zeros((40, 50), np.uint8)
     )
     file = open_file(data)
-    assert file.sizes() == {(50, 40)}
+    assert file.picture_sizes() == {(50, 40)}
     file.decode(Decoding(crop=Crop(0, 0, 50, 40), max_pixels=2000))
     assert Bundle.read(FieldReader(fields(129, 1, 1, 1, 1) + bytes(4)), False, 1, Parts()).size == 1
     assert LosslessHeader.read(fields(2, 0, 129, 1, 1, 1, 1) + bytes(4)).model is None

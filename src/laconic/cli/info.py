@@ -69,7 +69,7 @@ def _look(file: Path, as_list: bool, max_pixels: int | None) -> tuple[dict[str, 
     opened = open_file(as_bytes(file))
     found = opened.describe()
     if max_pixels is not None:
-        for width, height in opened.sizes():
+        for width, height in opened.picture_sizes():
             check_pixels(width, height, max_pixels)
     values = found.to_dict()
     if as_list:

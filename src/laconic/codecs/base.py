@@ -360,7 +360,7 @@ class Codec(ABC):
         """What the file holds, for messages."""
         return self.content.words
 
-    def sizes(self) -> set[tuple[int, int]]:
+    def picture_sizes(self) -> set[tuple[int, int]]:
         """Width and height of every picture."""
         return set()
 

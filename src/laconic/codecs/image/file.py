@@ -140,7 +140,7 @@ class ImageFile(Codec):
         """One picture."""
         return Content.PICTURE
 
-    def sizes(self) -> set[tuple[int, int]]:
+    def picture_sizes(self) -> set[tuple[int, int]]:
         """Width and height of the picture."""
         return {(self.header.plan.width, self.header.plan.height)}
 

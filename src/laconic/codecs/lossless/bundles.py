@@ -223,9 +223,11 @@ def _read_direct(bundle: Bundle, data: Span, profile: bytes, tick: Tick) -> Iter
         for number, tile in enumerate(tiles, picture * len(tiles)):
             part = data[ends[number] : ends[number + 1]]
             samples = read_direct_tile(bundle, number, part, tile)
+            if len(tiles) == 1:
+                canvas = samples
+                break
             if canvas is None:
-                one = len(tiles) == 1
-                canvas = samples if one else blank(grid.height, grid.width, bundle.kind, channels)
+                canvas = blank(grid.height, grid.width, bundle.kind, channels)
             canvas[tile.top : tile.bottom, tile.left : tile.right] = samples
         assert canvas is not None
         yield separate(canvas, bundle.kind, profile, bundle.orientation)

@@ -118,7 +118,7 @@ class LosslessFile(Codec):
         """An archive where the pictures have names, however many there are."""
         return Content.PICTURE if self.header.pictures is None else Content.ARCHIVE
 
-    def sizes(self) -> set[tuple[int, int]]:
+    def picture_sizes(self) -> set[tuple[int, int]]:
         """Width and height of every picture."""
         return {(bundle.grid.width, bundle.grid.height) for bundle in self.bundles}
 
@@ -194,7 +194,7 @@ class LosslessFile(Codec):
         Of a truncated archive the pictures before the cut are decoded; then a `CorruptFileError`
         says how many.
         """
-        for size in self.sizes():
+        for size in self.picture_sizes():
             how.check_size(*size)
         coder = None
         if self.header.model is not None:

@@ -18,6 +18,7 @@ from multiprocessing.connection import wait as wait_for
 from typing import Any, ClassVar, Final, final
 
 from laconic.corpus.engines.base import DEATH, Engine, Job, Result, run_job
+from laconic.limits import allow_large_pictures
 
 ORPHAN_SECONDS: Final = 5.0
 """How long a job may go on when its parent is gone."""
