@@ -72,6 +72,8 @@ def decompress(
     def work(source: Path, target: Path, tick: Tick) -> dict[str, Any]:
         lazy = part is not None and not partial
         file = open_file(as_stored(source), partial=not lazy, rescue=partial, lazy=lazy)
+        if part is not None:
+            file.expect(Content.PICTURE)
         how = decoding(model, threads, tick, dtype, part, max_pixels)
         if file.content is Content.MAP:
             named = out is not None and not out.is_folder and len(inputs) == 1
@@ -79,9 +81,8 @@ def decompress(
             return decompress_map(source, file, place, writer, how)
         if file.content is not Content.ARCHIVE:
             return _decompress_one(source, file, target, quality, writer, how)
-        if quality is not None or part is not None:
-            wrong = "--quality" if part is None else "--crop"
-            raise InputError(f"{source} is an archive of PNG files; leave out {wrong}")
+        if quality is not None:
+            raise InputError(f"{source} is an archive of PNG files; leave out --quality")
         from laconic.cli.archives import unpack_archive
 
         folder = out.path if out and len(inputs) == 1 else target.with_suffix("")
