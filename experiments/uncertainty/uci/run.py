@@ -12,7 +12,7 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -60,60 +60,94 @@ HIDDEN = {"protein": 100}
 BATCH = 1000
 """Examples of each split in a step; all of them in smaller sets."""
 SAMPLES = 100
+LARGEST_RATES = (0.05, 0.005)
+"""Bounds on the noise of pseudo-data that the source names without saying which set has which."""
+CHOICE_SPLITS, CHOICE_STEPS, HELD_OUT = 4, 3000, 0.1
+"""Splits, steps and share of their training parts that choose the bound."""
+
+
+class Splits(NamedTuple):
+    """All splits of a set; the first axis of each tensor is the split."""
+
+    x: Tensor
+    y: Tensor
+    test_x: Tensor
+    test_y: Tensor
+    centre: Tensor
+    width: Tensor
+
+    def for_choice(self) -> "Splits":
+        """A few splits, with the end of their training parts in place of the test parts."""
+        kept = self.x.shape[1] - round(HELD_OUT * self.x.shape[1])
+        x, y, _, _, centre, width = (part[:CHOICE_SPLITS] for part in self)
+        return Splits(x[:, :kept], y[:, :kept], x[:, kept:], y[:, kept:, 0], centre, width)
 
 
 class Regression(nn.Module):
     """One hidden layer, a posterior, and the noise's precision; gives nats per example."""
 
-    def __init__(self, inputs: int, name: str, method: str, examples: int) -> None:
+    def __init__(
+        self, inputs: int, name: str, method: str, examples: int, largest_rate: float
+    ) -> None:
         super().__init__()
         hidden, self.examples = HIDDEN.get(name, 50), examples
         self.net = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, 1))
         self.noise = GammaNoise()
         if method == "vmg":
             settings: dict[str, Any] = {
-                "pseudo": PSEUDO.get(name, 10), "largest_rate": 0.05, "prior_scales": True,
+                "pseudo": PSEUDO.get(name, 10), "largest_rate": largest_rate,
+                "prior_scales": True,
             }  # fmt: skip
         else:
             settings = {"rate": 0.05, "first_rate": 0.05}
         convert(self.net, method, **settings)
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Mean negative log-likelihood + penalty / N."""
+    def forward(self, x: Tensor, y: Tensor, centre: Tensor, width: Tensor) -> Tensor:
+        """Mean negative log-likelihood + penalty / N; values and noise in the set's own units."""
         nats = self.noise.penalty()
         for module in self.net.modules():
             if isinstance(module, WeightPosterior):
                 nats = nats + module.penalty()
-        return nats / self.examples - self.noise.log_likelihood(self.net(x), y).mean()
+        outputs = self.net(x) * width + centre
+        return nats / self.examples - self.noise.log_likelihood(outputs, y).mean()
 
 
-def load(name: str) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Inputs and values of all splits, normalised by each split's training part, and its moments.
+def load(name: str) -> Splits:
+    """Inputs of all splits, normalised by each split's training part, and values, which are not.
 
-    Returns:
-        Training inputs and values, test inputs and values (not normalised), mean and scale of the
-        values; the first axis of each is the split.
+    `centre` and `width` are the mean and the standard deviation of the training values.
     """
     with np.load(data_root() / "uci" / f"{FILES[name]}.npz") as file:
         x, y, train, test = (file[key] for key in ("X", "y", "train_idx", "test_idx"))
     rows = x[train]
     mean, scale = rows.mean(1, keepdims=True), rows.std(1, keepdims=True)
     scale[scale == 0] = 1
-    centre, width = y[train].mean(1), y[train].std(1)
-    values = (y[train] - centre[:, None]) / width[:, None]
+    values = y[train]
+    centre, width = values.mean(1), values.std(1)
     parts = ((rows - mean) / scale, values[..., None], (x[test] - mean) / scale, y[test])
-    found = [torch.tensor(part, dtype=torch.float32) for part in (*parts, centre, width)]
-    return found[0], found[1], found[2], found[3], found[4], found[5]
+    return Splits(*(torch.tensor(part, dtype=torch.float32) for part in (*parts, centre, width)))
 
 
-def run(name: str, method: str, steps: int, rate: float) -> dict[str, Any]:
+def choose_largest_rate(name: str, rate: float) -> tuple[float, dict[str, float]]:
+    """The bound with the best log-likelihood on held-out training data, and all of them."""
+    data = load(name).for_choice()
+    found = {}
+    for bound in LARGEST_RATES:
+        row = run(name, data, "vmg", CHOICE_STEPS, rate, bound)
+        found[f"{bound:g}"] = row["log_likelihood_nats"]["mean"]
+    return float(max(found, key=lambda bound: found[bound])), found
+
+
+def run(
+    name: str, data: Splits, method: str, steps: int, rate: float, largest_rate: float
+) -> dict[str, Any]:
     """Train all splits of a set, and measure them."""
     began = time.monotonic()
-    x, y, test_x, test_y, centre, width = load(name)
+    x, y, test_x, test_y, centre, width = data
     torch.manual_seed(0)
-    nets = [Regression(x.shape[-1], name, method, x.shape[1]) for _ in x]
+    nets = [Regression(x.shape[-1], name, method, x.shape[1], largest_rate) for _ in x]
     parameters, _ = stack_module_state(nets)  # type: ignore[arg-type]
-    each = vmap(lambda p, a, b: functional_call(nets[0], (p, {}), (a, b)), randomness="different")
+    each = vmap(lambda p, *data: functional_call(nets[0], (p, {}), data), randomness="different")
     optimizer = torch.optim.Adam(list(parameters.values()), rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = torch.Generator().manual_seed(0)
@@ -124,22 +158,31 @@ def run(name: str, method: str, steps: int, rate: float) -> dict[str, Any]:
             chosen = torch.randint(x.shape[1], (BATCH,), generator=generator)
             part_x, part_y = x[:, chosen], y[:, chosen]
         optimizer.zero_grad()
-        loss = each(parameters, part_x, part_y)
+        loss = each(parameters, part_x, part_y, centre, width)
         loss.sum().backward()
         optimizer.step()
         schedule.step()
         constrain(parameters, limits)
         if step % 250 == 0:
-            print(f"{name} {method} step {step}: {float(loss.mean()):.3f} nats", flush=True)
+            print(f"{name} {method} step {step}: {loss.detach().mean():.3f} nats", flush=True)
     found = measure(nets, parameters, test_x, test_y, centre, width)
     return {
         **found,
         "splits": len(x),
         "steps": steps,
         "rate": rate,
-        "training_nats": float(loss.mean()),
+        "training_nats": float(loss.detach().mean()),
         "wall_seconds": round(time.monotonic() - began, 1),
     }
+
+
+def measured(name: str, method: str, steps: int, rate: float) -> dict[str, Any]:
+    """One method on one set, its bound chosen first."""
+    if method != "vmg":
+        return run(name, load(name), method, steps, rate, LARGEST_RATES[0])
+    bound, likelihoods = choose_largest_rate(name, rate)
+    chosen = {"largest_rate": bound, "held_out_log_likelihood_nats": likelihoods}
+    return {**run(name, load(name), method, steps, rate, bound), **chosen}
 
 
 @torch.no_grad()
@@ -164,9 +207,7 @@ def measure(
         drawn = laconic.predict(net.net, x[split], samples=SAMPLES, noise=1.0)
         assert isinstance(drawn, RegressionPrediction)
         variances = net.noise.draw_variances(SAMPLES).view(-1, 1, 1)
-        found = RegressionPrediction(
-            drawn.means * width[split] + centre[split], variances * width[split] ** 2
-        )
+        found = RegressionPrediction(drawn.means * width[split] + centre[split], variances)
         truth = y[split].unsqueeze(-1)
         low, high = found.interval(0.95)
         rows.append(
@@ -229,7 +270,7 @@ def main() -> None:
         for method in given.method or ("vmg", "dropout"):
             if read_sets().get(name, {}).get(method, {}).get("steps", 0) >= given.steps:
                 continue
-            found = run(name, method, given.steps, given.rate)
+            found = measured(name, method, given.steps, given.rate)
             known = read_sets()  # another process may have finished a set meanwhile
             known.setdefault(name, {})[method] = found
             command = "python experiments/uncertainty/uci/run.py"
