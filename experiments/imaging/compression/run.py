@@ -50,7 +50,7 @@ MOLECULES = {"groel": ("groel_1oel.pdb.gz", 2.8), "ribosome": ("ribosome_30s.pdb
 BATCH, SAMPLE, SNR, PADDING = 125, 4, 0.04, 3
 COARSER, FALL = 1.005, 0.01
 """The wavelength at 0.5 may grow by this factor; a shell's correlation may fall by this much."""
-QUALITIES = (90, 75, 60, 50, 45, 40, 30, 20, 10)
+QUALITIES = (75, 60, 50, 45, 40, 30, 20)
 TOLERANCES = tuple(2.0**power for power in range(-2, 7))
 """Of zfp, in standard deviations of the map: it rounds them down to powers of two itself."""
 MANTISSAS = tuple(range(12, 0, -1))
@@ -108,7 +108,7 @@ def families(volumes: dict[str, Volume], folder: Path) -> Iterator[tuple[str, fl
     spread = float(volumes["map"].std())
     for quality in QUALITIES:
         yield "laconic", quality, lambda n, q=quality: ours(n, q, variance)
-    for quality in QUALITIES[1::2]:
+    for quality in (50, 40):
         yield "laconic, half maps", quality, lambda n, q=quality: ours(n, q, halves)
     for tolerance in TOLERANCES:
         yield "zfp", tolerance, lambda n, t=tolerance * spread: _zfp(volumes[n], t)
@@ -161,7 +161,7 @@ def measure(found: dict[str, Tensor], pixel: float) -> dict[str, Any]:
                 "largest_fall": round(float((before - after)[1:last].max()), 5),
                 "processor_seconds": round(seconds, 2),
             }
-            if family in ("laconic", "zfp"):
+            if family == "zfp" or (family == "laconic" and setting in QUALITIES[::2]):
                 apart = shell_correlation(*(torch.from_numpy(code(half)[1]) for half in HALVES))
                 row["half_sets_angstroms"] = round(resolution(apart, pixel, 0.143), 4)
                 row["half_sets_largest_rise"] = round(float((apart - between)[1:-1].max()), 4)

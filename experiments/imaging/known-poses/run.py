@@ -186,7 +186,8 @@ def solved(found: Gathered, scene: Scene, truth: Tensor, pixel: float, scale: fl
     halves = [half.at(scale) for half in found.halves]
     views, both = scene.sample(scale), halves[0] + halves[1]
     whole = timed(seconds, "solution", lambda: fit(both, views=views))
-    parts = [fit(half, noise=whole.noise, prior=whole.prior) for half in halves]
+    learned = {"noise": whole.noise, "prior": whole.prior}
+    parts = [fit(half, **learned, definite=whole.posterior.definite) for half in halves]
     case = {"images": both.number, **curves(whole, parts, truth, pixel)}
     case["processor_seconds"] = {key: round(value, 1) for key, value in seconds.items()}
     return case

@@ -63,7 +63,7 @@ def fit(
         noise: (size // 2 + 1,) or one number, if it is known; None: learned.
         prior: of the same kind.
         rounds: of expectation-maximisation, if anything is to be learned.
-        definite: as for `posterior.solve`.
+        definite: as for `posterior.solve`; once a solution needs it, all after it have it.
         progress: called after each with the rounds done and all.
 
     Raises:
@@ -89,7 +89,12 @@ def fit(
         rough = ROUGH if done < rounds - 1 else TOLERANCE
         start = mean_under(before, current, spectrum)
         posterior = solve(
-            statistics, current, spectrum, start=start, tolerance=rough, definite=definite
+            statistics,
+            current,
+            spectrum,
+            start=start,
+            tolerance=rough,
+            definite=posterior.definite,
         )
         if progress is not None:
             progress(done + 1, rounds)

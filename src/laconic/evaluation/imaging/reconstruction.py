@@ -134,8 +134,10 @@ def reconstruct(
     whole = fit(halves[0] + halves[1], views=views, prior=prior)
     if settings.posterior != "closed-form":
         whole = _descended(particles, settings, whole, descent_tick)
+    definite = whole.posterior.definite
     first, second = (
-        fit(half, noise=whole.noise, prior=whole.prior).posterior.volume() for half in halves
+        fit(half, noise=whole.noise, prior=whole.prior, definite=definite).posterior.volume()
+        for half in halves
     )
     if saved is not None:
         saved.unlink(missing_ok=True)
