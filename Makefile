@@ -18,6 +18,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 PYTEST = -m pytest -n $(WORKERS) --dist loadfile
 OLDEST := .venv-oldest
+TOOLS := .venv-tools
 # Where our code meets its dependencies: files, tables, tensors, compiled loops, models, training, commands.
 OLDEST_TESTS := $(addprefix tests/, container data distributions metrics networks training/test_loop.py lab/test_contract.py \
   weights/test_layers.py weights/test_convert.py trials/test_weightfiles.py evaluation/report \
@@ -27,7 +28,7 @@ OLDEST_TESTS := $(addprefix tests/, container data distributions metrics network
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev chromium demo test test-fast test-oldest slow-tests smoke lint types imports
-.PHONY: format-check check format licences docs bench clean
+.PHONY: format-check check format licences manual sbom audit docs bench clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -92,6 +93,7 @@ smoke: ## install the wheel into an empty environment and run every command ther
 lint: install-dev
 	$(BIN)/ruff check .
 	$(BIN)/python .ci/licences --check
+	$(BIN)/python .ci/manual --check
 
 types: install-dev
 	$(BIN)/mypy
@@ -111,6 +113,25 @@ format: install-dev ## format the code
 licences: install-dev ## list the licences of all dependencies in docs/licences.md
 	$(BIN)/python .ci/licences
 
+manual: install-dev ## write the manual page docs/laconic.1 from the commands' help
+	$(BIN)/python .ci/manual
+
+# Tools that look at an environment from outside, so that they add nothing to it.
+$(TOOLS)/.installed:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install -q 'cyclonedx-bom>=7' 'pip-audit>=2.9'
+	@touch $@
+
+sbom: install $(TOOLS)/.installed ## list what is installed as dist/sbom.json, in the form of CycloneDX
+	@mkdir -p dist
+	$(TOOLS)/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml -o dist/sbom.json $(BIN)/python
+
+# It asks the advisory database of the package index. Where that cannot be reached (offline, or a mirror without advisories), nothing is
+# audited, and --strict makes it fail and say so.
+audit: install $(TOOLS)/.installed ## compare what is installed with the known vulnerabilities; needs the network
+	$(BIN)/python -m pip freeze --exclude-editable | grep '==' | sed 's/+[a-z0-9.]*$$//' > $(TOOLS)/installed.txt
+	$(TOOLS)/bin/pip-audit --strict --no-deps --disable-pip -r $(TOOLS)/installed.txt
+
 docs: install-dev ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
 
@@ -118,4 +139,4 @@ bench: install-dev ## speed and size of the relative entropy coders
 	$(BIN)/laconic bench rec
 
 clean: ## remove what the commands above made
-	rm -rf $(VENV) $(OLDEST) site build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) $(TOOLS) site build dist .pytest_cache .mypy_cache .ruff_cache

@@ -36,7 +36,6 @@ app = typer.Typer(
     cls=Group,
     help="Images as small as the theory says: compress, decompress, measure, train.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
