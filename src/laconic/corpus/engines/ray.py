@@ -12,6 +12,7 @@ AHEAD: Final = 2
 SETTINGS: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_agent_register_timeout_ms": "300000",
     "RAY_raylet_start_wait_time_s": "300",
 }
 """No request leaves the machine, no warning about accelerators; a busy machine starts slowly."""
