@@ -319,9 +319,10 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--moments", type=int, default=200)
+    parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
-    started = time.time()
-    done = json.loads(RESULTS.read_text())["moments"] if RESULTS.exists() else []
+    started, results = time.time(), options.results
+    done = json.loads(results.read_text())["moments"] if results.exists() else []
     share, rest = divmod(options.moments, len(SUBJECTS))
     counts = {name: share + (k < rest) for k, name in enumerate(SUBJECTS)}
 
@@ -342,7 +343,7 @@ def main() -> int:
             ],
             "moments": done,
         }  # fmt: skip
-        write_atomically(RESULTS, (json.dumps(document, indent=1) + "\n").encode())
+        write_atomically(results, (json.dumps(document, indent=1) + "\n").encode())
 
     attack(counts, done, save)
     wrong = [one for one in done if one["faults"]]

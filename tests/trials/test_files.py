@@ -384,7 +384,7 @@ main()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_line_24_signals_leave_nothing(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-c", PROGRAM, "slow", str(tmp_path / "a.lac")]
     with subprocess.Popen(
@@ -399,6 +399,8 @@ def test_line_24_signals_leave_nothing(tmp_path: Path, number: signal.Signals) -
         assert len(list(tmp_path.iterdir())) == 1
         process.send_signal(number)
         assert process.wait(60) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == b"laconic: interrupted\n"
     assert list(tmp_path.iterdir()) == []
 
 

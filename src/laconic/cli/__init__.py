@@ -27,7 +27,7 @@ from laconic.cli import (
     uncertainty,
 )
 from laconic.cli.channels import sweeps, transmit
-from laconic.cli.common import INTERRUPTED, Group, refusal, report
+from laconic.cli.common import INTERRUPTED, Group, refusal, report, say_interrupted
 from laconic.cli.imaging import fsc, reconstruct, refine, simulate
 from laconic.limits import allow_large_pictures
 from laconic.waiting import run_alone, wait_asleep
@@ -94,6 +94,7 @@ def main() -> None:
     try:
         app()
     except (KeyboardInterrupt, typer.Abort):
+        say_interrupted()
         sys.exit(INTERRUPTED)
     except OSError as error:  # The help text, on a full device.
         report(refusal(error))

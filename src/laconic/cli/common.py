@@ -39,7 +39,10 @@ class Group(TyperGroup):
         except LaconicError as error:
             report(error)
             raise typer.Exit(1) from error
-        except (BrokenPipeError, KeyboardInterrupt) as error:
+        except BrokenPipeError as error:  # The reader of stdout has seen enough.
+            raise typer.Exit(INTERRUPTED) from error
+        except KeyboardInterrupt as error:
+            say_interrupted()
             raise typer.Exit(INTERRUPTED) from error
         except OSError as error:  # A folder that is read-only, a full disk.
             report(refusal(error))
@@ -56,6 +59,12 @@ def refusal(error: OSError) -> InputError:
 def report(error: Exception) -> None:
     """One line on stderr."""
     typer.echo(f"laconic: error: {' '.join(str(error).split())}", err=True)
+
+
+def say_interrupted() -> None:
+    """One line on stderr for Ctrl-C, SIGTERM and a closed terminal, which may be gone already."""
+    with contextlib.suppress(OSError):
+        typer.echo("laconic: interrupted", err=True)
 
 
 def print_json(value: Any) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from laconic.cli.common import print_json, report, show_pace
+from laconic.cli.common import INTERRUPTED, print_json, report, show_pace
 from laconic.cli.lists import Bpp, Coder, Effort, Model, Quality, Strip, Tune, check_requests
 from laconic.cli.outputs import Force, to_folder
 from laconic.errors import InputError
@@ -147,10 +147,10 @@ def _run(
         try:
             with show_pace("pictures", len(plan.units) - len(plan.missing)) as pace:
                 summary = run(plan, engine, options | {"threads": 1}, retries, pace)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             done = sum(one["error"] is None for one in plan.manifest.records.values())
             report(InputError(f"interrupted with {done:,} pictures done; the same command goes on"))
-            raise
+            raise typer.Exit(INTERRUPTED) from error
         _print(plan, summary, as_json)
     if summary.failed:
         raise typer.Exit(1)
