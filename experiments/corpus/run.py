@@ -74,7 +74,7 @@ def workers(driver: subprocess.Popen[str], engine: str) -> list[psutil.Process]:
         except psutil.Error:
             continue
         if engine == "ray":
-            works = line.startswith("ray::run_job")
+            works = line.startswith("ray::_run")
         else:  # The server that they are forked from has the same words.
             works = "forkserver" in line and process.ppid() != driver.pid
         if works:

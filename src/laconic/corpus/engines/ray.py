@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final, final
 
 from laconic.corpus.engines.base import DEATH, Engine, Job, Result, run_job
 from laconic.errors import InputError, MissingPackageError
+from laconic.limits import allow_large_pictures
 
 AHEAD: Final = 2
 """Tasks in flight for each processor: one at work, one on its way."""
@@ -16,6 +17,12 @@ SETTINGS: Final = {
     "RAY_raylet_start_wait_time_s": "300",
 }
 """No request leaves the machine, no warning about accelerators; a busy machine starts slowly."""
+
+
+def _run(job: Job, arguments: tuple[Any, ...]) -> Result:
+    """Run a job in a process of the cluster."""
+    allow_large_pictures()
+    return run_job(job, arguments)
 
 
 @final
@@ -43,7 +50,7 @@ class Ray(Engine):
     ) -> Generator[tuple[int, Result], None, None]:
         """Run the jobs as tasks; Ray itself repeats none, so that every death is seen."""
         most = AHEAD * self._connect()
-        task = self.ray.remote(max_retries=0, num_cpus=1)(run_job)
+        task = self.ray.remote(max_retries=0, num_cpus=1)(_run)
         numbered, pending = enumerate(arguments), dict[Any, int]()
 
         def refill() -> None:
