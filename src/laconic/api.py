@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-    from laconic.arguments import Picture
+    from laconic.arguments import Known, Picture
     from laconic.codecs.image.bits import LevelBits
     from laconic.distributions.prediction import Prediction, RegressionPrediction
     from laconic.map_file import MapFile
@@ -84,9 +84,6 @@ def compress(
     Example:
         `data = laconic.compress("photo.png", quality=60)`
     """
-    from laconic.data.exact_images import read_exact
-    from laconic.data.images import read_image
-
     if lossless and not all(one is None for one in (quality, bpp, coder, tune)):
         raise InputError("lossless keeps every pixel: leave out quality, bpp, coder and tune")
     if quality is not None and bpp is not None:
@@ -97,13 +94,10 @@ def compress(
     if not isinstance(given, Path | BytesIO | Image.Image) and frame is not None:
         raise InputError("frame is for files of several pictures; an array has one")
 
-    def read() -> "Image.Image | NDArray[Any]":  # The codecs drop the image as soon as they can.
-        if not isinstance(given, Path | BytesIO | Image.Image):
-            return given
-        return read_exact(given, frame) if lossless else read_image(given, frame)
-
     if lossless:
-        return lossless_codec(model, threads, progress, effort).encode(read(), strip)
+        return lossless_codec(model, threads, progress, effort).encode(
+            _read(given, frame, lossless), strip
+        )
     from laconic import pretrained
     from laconic.codecs.image.codec import ImageCodec
     from laconic.codecs.image.requests import RequestCodec
@@ -122,9 +116,19 @@ def compress(
     )
     quality = 50 if quality is None else quality
     if coder is not None:
-        return codec.encode(read(), quality, bpp, strip=strip)
+        return codec.encode(_read(given, frame), quality, bpp, strip=strip)
     exact = lossless_codec(None, threads, progress, effort)
-    return RequestCodec(codec, exact).encode(read(), quality, bpp, strip)
+    return RequestCodec(codec, exact).encode(_read(given, frame), quality, bpp, strip)
+
+
+def _read(given: "Known", frame: int | None, exact: bool = False) -> "Image.Image | NDArray[Any]":
+    """The picture that is compressed; only the codec holds it, and drops it when it can."""
+    from laconic.data.exact_images import read_exact
+    from laconic.data.images import read_image
+
+    if not isinstance(given, Path | BytesIO | Image.Image):
+        return given
+    return read_exact(given, frame) if exact else read_image(given, frame)
 
 
 def decompress(

@@ -1,4 +1,4 @@
-"""A small file must not ask for much memory or time before it is refused: files made by hand."""
+"""A small file must not take much memory or time before it is refused: files made by hand."""
 
 import io
 import tracemalloc

@@ -37,7 +37,7 @@ _FLAG_BITS: Final = 5
 
 
 class Parts:
-    """Counts the parts of a file that are read: a small list must not ask for much memory."""
+    """Counts the parts of a file that are read: a small list must not take much memory."""
 
     def __init__(self) -> None:
         self._left = MAX_PARTS
