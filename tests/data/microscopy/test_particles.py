@@ -51,6 +51,64 @@ _rlnOriginY #8
 000001@a.mrcs 50000 14 10 20 30 3 -4
 """
 
+CRYOSPARC = """
+data_optics
+
+loop_
+_rlnOpticsGroup #1
+_rlnVoltage #2
+_rlnImagePixelSize #3
+_rlnSphericalAberration #4
+_rlnAmplitudeContrast #5
+_rlnImageSize #6
+1 300.000000 2.000000 2.700000 0.100000 8
+2 300.000000 2.000000 2.700000 0.070000 8
+
+data_particles
+
+loop_
+_rlnImageName #1
+_rlnMicrographName #2
+_rlnCoordinateX #3
+_rlnCoordinateY #4
+_rlnAngleRot #5
+_rlnAngleTilt #6
+_rlnAnglePsi #7
+_rlnOriginXAngst #8
+_rlnOriginYAngst #9
+_rlnDefocusU #10
+_rlnDefocusV #11
+_rlnDefocusAngle #12
+_rlnPhaseShift #13
+_rlnClassNumber #14
+_rlnRandomSubset #15
+_rlnOpticsGroup #16
+_ucsfUid #17
+000002@J12/extract/batch_0.mrc J5/m1.mrc 17 28 -131.250000 42.500000 12.125000 1.500000 -2.500000 \
+15000.000000 14000.000000 45.000000 0.000000 1 2 2 17369238502351
+000001@J12/extract/batch_0.mrc J5/m1.mrc 90 41 11.000000 21.000000 31.000000 0.500000 -0.500000 \
+15100.000000 14100.000000 46.000000 0.000000 1 1 1 17369238502352
+"""
+CRYOSPARC_OLD = """
+data_images
+
+loop_
+_rlnImageName #1
+_rlnAngleRot #2
+_rlnAngleTilt #3
+_rlnAnglePsi #4
+_rlnOriginX #5
+_rlnOriginY #6
+_rlnDetectorPixelSize #7
+_rlnMagnification #8
+_rlnRandomSubset #9
+000002@J12/extract/batch_0.mrc -131.250000 42.500000 12.125000 0.750000 -1.250000 2.000000 \
+10000.000000 2
+000001@J12/extract/batch_0.mrc 11.000000 21.000000 31.000000 0.250000 -0.250000 2.000000 \
+10000.000000 1
+"""
+"""What pyem's csparc2star.py writes, for RELION 3.1 and, with --relion2, for older ones."""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -85,6 +143,30 @@ def test_files_of_relion_3_0_have_pixels_and_a_magnification(folder: Path) -> No
     assert found.pixel_size == pytest.approx(2.8)
     assert found.origins[0] == pytest.approx([8.4, -11.2])
     assert found.optics is None
+
+
+@pytest.mark.parametrize("text", [CRYOSPARC, CRYOSPARC_OLD])
+def test_what_pyem_makes_of_cryosparc_is_read(folder: Path, text: str) -> None:
+    """Stacks lie in the job's folder below the STAR file, or beside it; columns of pyem's own."""
+    place = folder / "J12" / "extract"
+    place.mkdir(parents=True)
+    (folder / "a.mrcs").rename(place / "batch_0.mrc")
+    (folder / "p.star").write_text(text)
+    for _ in range(2):
+        found = read_particles(folder / "p.star")
+        assert found.pixel_size == pytest.approx(2.0)
+        assert found.angles is not None
+        assert found.angles.tolist() == [[-131.25, 42.5, 12.125], [11, 21, 31]]
+        assert found.origins.tolist() == [[1.5, -2.5], [0.5, -0.5]]
+        assert found.half is not None
+        assert found.half.tolist() == [2, 1]
+        assert found.images(np.arange(2))[:, 0, 0].tolist() == [64, 0]
+        if text is CRYOSPARC:
+            assert found.optics is not None
+            assert found.optics.amplitude.tolist() == [0.07, 0.1]
+            assert found.optics.defocus[0].tolist() == [15000, 14000, 45]
+        if (place / "batch_0.mrc").exists():
+            (place / "batch_0.mrc").rename(folder / "batch_0.mrc")
 
 
 def test_what_is_written_is_read(folder: Path) -> None:

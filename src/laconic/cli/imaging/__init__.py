@@ -1,1 +1,1 @@
-"""Commands of imaging: simulate, reconstruct, fsc."""
+"""Commands of imaging: simulate, reconstruct, refine, fsc; maps for compress and decompress."""

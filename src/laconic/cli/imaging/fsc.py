@@ -6,16 +6,15 @@ from typing import Annotated
 import typer
 
 from laconic.cli.common import print_json
+from laconic.cli.imaging.options import AsJson, PixelSize
 from laconic.errors import InputError
 
 
 def fsc(
     first: Annotated[Path, typer.Argument(metavar="A.mrc", help="A map.")],
     second: Annotated[Path, typer.Argument(metavar="B.mrc", help="Another of the same box.")],
-    pixel_size: Annotated[
-        float | None, typer.Option("--pixel-size", help="In angstroms, if the files name none.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    pixel_size: PixelSize = None,
+    as_json: AsJson = False,
 ) -> None:
     """Compare two maps shell by shell, and name the resolution at 0.5 and at 0.143."""
     import torch

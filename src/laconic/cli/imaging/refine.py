@@ -5,7 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from laconic.cli.common import naming, print_json, progress, warn
+from laconic.cli.common import naming, print_json, progress
+from laconic.cli.imaging.options import (
+    AsJson,
+    Finest,
+    HalfMaps,
+    IgnoreCtf,
+    Invert,
+    OutMap,
+    PixelSize,
+    check_outputs,
+    warn_without_optics,
+    write_maps,
+)
 from laconic.cli.outputs import Force, Writer
 from laconic.errors import InputError
 
@@ -16,7 +28,7 @@ if TYPE_CHECKING:
 
 def refine(
     particles_star: Annotated[Path, typer.Argument(metavar="PARTICLES.star", help="Particles.")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="MAP.mrc", help="The volume.")],
+    out: OutMap,
     initial: Annotated[
         Path, typer.Option("--initial", metavar="MAP.mrc", help="A map to start from.")
     ],
@@ -37,32 +49,18 @@ def refine(
         float, typer.Option("--angle", help="Spacing of the first grid, in degrees.")
     ] = 7.5,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="At most so many.")] = 10,
-    half_maps: Annotated[
-        bool, typer.Option("--half-maps", help="Write the volumes of both half sets, too.")
-    ] = False,
-    pixel_size: Annotated[
-        float | None, typer.Option("--pixel-size", help="In angstroms, if the file names none.")
-    ] = None,
-    finest: Annotated[
-        float | None, typer.Option("--finest", metavar="A", help="Compare no finer wavelengths.")
-    ] = None,
-    invert: Annotated[
-        bool, typer.Option("--invert", help="The particles are black in the images.")
-    ] = False,
-    ignore_ctf: Annotated[
-        bool, typer.Option("--ignore-ctf", help="Do not correct the transfer function.")
-    ] = False,
+    half_maps: HalfMaps = False,
+    pixel_size: PixelSize = None,
+    finest: Finest = None,
+    invert: Invert = False,
+    ignore_ctf: IgnoreCtf = False,
     force: Force = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find the poses of images and their volume; an interrupted run goes on."""
     writer = Writer([particles_star, initial], force)
-    halves = [out.with_name(f"{out.stem}-half{n}.mrc") for n in (1, 2)] if half_maps else []
-    for path in (out, star, *halves):
-        if path is not None:
-            writer.check(path)
+    halves = check_outputs(writer, out, half_maps, [star])
     with naming(particles_star):
-        from laconic.data.microscopy.maps import map_bytes
         from laconic.data.microscopy.particles import read_particles, star_with_poses
         from laconic.evaluation.imaging import reconstruction, refinement
 
@@ -72,18 +70,14 @@ def refine(
         particles = read_particles(particles_star, pixel_size)
         reconstruction.check_memory(particles.size)
         volume = _first_map(initial, pixel_size, particles.pixel_size)
-        if particles.optics is None and not ignore_ctf:
-            warn(f"{particles_star}: it names no defocus; the images are taken as they are")
+        warn_without_optics(particles_star, particles, ignore_ctf)
         saved = out.with_name(out.name + ".partial")
         with progress(f"search the poses of {len(particles)} images") as tick:
             found, refined = refinement.refine(particles, volume, settings, saved, tick)
-        pixel = found.pixel_size
-        writer.write(out, map_bytes(found.whole.posterior.volume().numpy(), pixel))
+        write_maps(writer, found, out, halves)
         if star is not None:
             posed, extra = refinement.posed(particles, refined.poses)
             writer.write(star, star_with_poses(particles_star, star, posed, extra).encode())
-        for path, half in zip(halves, found.halves, strict=False):
-            writer.write(path, map_bytes(half.numpy(), pixel))
     facts = reconstruction.summary(found) | refinement.summary(refined)
     if as_json:
         print_json({"input": str(particles_star), "output": str(out), **facts})

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from laconic.cli.common import naming, print_json, progress
+from laconic.cli.imaging.options import AsJson
 from laconic.cli.outputs import Force, Writer
 
 
@@ -47,7 +48,7 @@ def simulate(
         Path | None, typer.Option("--volume", metavar="MAP.mrc", help="Write the density, too.")
     ] = None,
     force: Force = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Simulate images of a molecule: projections in random poses, shifts, CTF, noise."""
     writer = Writer([model], force)
