@@ -1,9 +1,11 @@
 """Files of this release, one for each kind; and that no kind, coder or method lacks one.
 
-`WRITE_GOLDEN=1` writes what is missing; released files are never rewritten.
+`WRITE_GOLDEN=1` writes what is missing; released files are never rewritten. Their SHA-256 are in
+`fixtures/released.txt`, so that none changes or vanishes; `WRITE_GOLDEN=1` adds new ones to it.
 """
 
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,7 @@ from laconic.codecs.lossless.picture import Kind
 from laconic.codecs.network.file import NetworkFile
 from laconic.codecs.network.manifest import LAYOUTS, Method
 from laconic.coding.relative_entropy import CODERS
+from laconic.container import Section, pack, unpack
 from laconic.errors import UnsupportedFileError
 from laconic.models import make_model
 from laconic.models.pyramid import Pyramid
@@ -169,6 +172,44 @@ def test_released_networks_decode_for_ever(name: str, fixtures: Path) -> None:
         assert (found[key].dtype, found[key].shape) == (tensor.dtype, tensor.shape)
         bits = [one.contiguous().reshape(-1).view(torch.uint8) for one in (found[key], tensor)]
         assert torch.equal(*bits), key
+
+
+KEPT = (".bin", ".json", ".lac", ".mrc", ".png", ".safetensors")
+"""Endings of files that decoders of every later release are held to."""
+
+
+def test_no_released_file_is_missing_or_changed(fixtures: Path) -> None:
+    """A file that is not released yet may be listed again after a change: delete its line."""
+    record = fixtures / "released.txt"
+    lines = record.read_text().splitlines() if record.exists() else []
+    listed = dict(reversed(line.split("  ", 1)) for line in lines)
+    found = {
+        path.relative_to(fixtures).as_posix(): sha256(path.read_bytes()).hexdigest()
+        for path in sorted(fixtures.rglob("*"))
+        if path.suffix in KEPT
+    }
+    if os.environ.get("WRITE_GOLDEN") and found.keys() - listed.keys():
+        merged = found | listed
+        record.write_text("".join(f"{merged[name]}  {name}\n" for name in sorted(merged)))
+        pytest.fail("added files to released.txt: review it, then run again")
+    assert listed.keys() - found.keys() == set(), "missing"
+    assert found.keys() - listed.keys() == set(), "new: WRITE_GOLDEN=1 lists them"
+    assert {name for name in found if found[name] != listed[name]} == set(), "changed"
+
+
+def test_unknown_sections_are_skipped(fixtures: Path) -> None:
+    """What docs/format.md promises, so that later writers can add some."""
+    for codec in CODECS:
+        path = next(
+            path
+            for path in sorted(fixtures.rglob("*.lac"))
+            if unpack(path.read_bytes()).codec == codec
+        )
+        file = unpack(path.read_bytes())
+        more = pack(codec, file.header, [*file.sections, Section("something new", b"?")])
+        before, after = open_file(path.read_bytes()).describe(), open_file(more).describe()
+        assert after.sections.pop("something new") == 8
+        assert after.sections.keys() == before.sections.keys()
 
 
 def files(fixtures: Path, kind: type) -> list[object]:
