@@ -23,6 +23,7 @@ from laconic.cli import (
     plot,
     rd,
     shrink,
+    studio,
     train,
     uncertainty,
 )
@@ -77,6 +78,7 @@ app.command("bench")(bench.bench)
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(data.app, name="data")
 app.command("demo")(demo.demo)
+app.command("studio")(studio.studio)
 
 
 def main() -> None:

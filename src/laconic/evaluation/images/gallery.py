@@ -13,6 +13,7 @@ from laconic.evaluation.images.results import Curve
 from laconic.evaluation.report.page import Comparison, Version
 from laconic.metrics import ms_ssim, ms_ssim_db, psnr
 from laconic.metrics.images import Image8
+from laconic.progress import Progress, silent
 
 DISPLAY_QUALITY = 95
 """WebP quality of pictures on the page whose own format no browser can show."""
@@ -71,7 +72,9 @@ def compare_picture(
     return Comparison(name, width, height, ours, tuple(others), "; ".join(captions))
 
 
-def nearest_file(anchor: Anchor, pixels: Image8, size: int, highest: int = 95) -> bytes:
+def nearest_file(
+    anchor: Anchor, pixels: Image8, size: int, highest: int = 95, progress: Progress = silent
+) -> bytes:
     """The file of the anchor whose size is nearest, over whole qualities, by bisection.
 
     If the setting is bits per pixel, it is the file at the requested rate.
@@ -81,12 +84,14 @@ def nearest_file(anchor: Anchor, pixels: Image8, size: int, highest: int = 95) -
         pixels: uint8 `(height, width, 3)`.
         size: requested size in bytes.
         highest: the largest quality to try.
+        progress: called before each file with their number so far and the number expected.
     """
     if anchor.setting_is_bpp:
         return anchor.encode(pixels, 8 * size / (pixels.shape[0] * pixels.shape[1]))
     low, high = 1, highest
     candidates = [anchor.encode(pixels, low), anchor.encode(pixels, high)]
     while high - low > 1:
+        progress(len(candidates), 2 + highest.bit_length())
         middle = (low + high) // 2
         candidates.append(anchor.encode(pixels, middle))
         if len(candidates[-1]) <= size:
