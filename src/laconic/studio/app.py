@@ -66,6 +66,14 @@ class Desk:
             self._about = asyncio.create_task(self.pool.run({"task": "describe"}))
         return (await asyncio.shield(self._about)).head
 
+    async def close(self, *tasks: "asyncio.Task[Any]") -> None:
+        """End all work, these tasks, and the workers."""
+        ending = [*tasks, *self._running.values(), *([self._about] if self._about else [])]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+        await self.pool.close()
+
     def answer(self, session: str, slot: str, run: Run) -> Response:
         """Begin work in a slot, end an older one, and answer with its lines.
 
@@ -219,8 +227,7 @@ def make_app(settings: Settings, given: Sequence[Path] = ()) -> tuple[Guard, Des
     async def life(_: Starlette) -> AsyncIterator[None]:
         starting = asyncio.create_task(_warm_up(desk))
         yield
-        starting.cancel()
-        await desk.pool.close()
+        await desk.close(starting)
 
     routes = [
         Route("/", pages.static),

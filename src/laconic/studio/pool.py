@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import sys
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -13,6 +12,8 @@ from laconic.studio.frames import Message, pack, read_async
 from laconic.studio.settings import Settings
 
 BUFFER_BYTES = 1 << 20
+END_SECONDS = 5.0
+"""A process whose pipe ended must end within this time."""
 
 
 class BusyError(Exception):
@@ -28,7 +29,7 @@ class Worker:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
-        self._number = 0
+        self._number, self._lost = 0, False
 
     @classmethod
     async def start(cls, settings: Settings) -> Self:
@@ -39,9 +40,7 @@ class Worker:
             "pixels": settings.limits.pixels,
         }
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "laconic.studio.worker",
+            *settings.command,
             json.dumps(facts),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -51,8 +50,8 @@ class Worker:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process runs."""
-        return self.process.returncode is None
+        """Whether the process runs and answers."""
+        return self.process.returncode is None and not self._lost
 
     async def work(self, request: Message, progress: Progress) -> Message:
         """Send one request and wait for its answer.
@@ -72,7 +71,7 @@ class Worker:
                     break
                 progress(*answer.head["progress"])
         except (ConnectionError, asyncio.IncompleteReadError) as error:
-            self.kill()
+            self._lost = True
             raise InputError(
                 "the process that worked on this has ended: give a smaller picture, or try again"
             ) from error
@@ -93,9 +92,21 @@ class Worker:
         await self.process.stdin.drain()
 
     def kill(self) -> None:
-        """End the process at once."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
+        """End the process at once, unless it has ended."""
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+
+    async def close(self) -> None:
+        """Wait for the end of a process that was killed or lost."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.process.wait(), END_SECONDS if self._lost else None)
+        if self.process.returncode is None:
+            self.kill()
+            await self.process.wait()
+        transport: Any = getattr(self.process, "_transport", None)
+        if transport is not None:
+            transport.close()
 
 
 class Pool:
@@ -174,6 +185,7 @@ class Pool:
             return worker
         if worker is not None:
             self._all.discard(worker)
+            await worker.close()
         fresh = await Worker.start(self.settings)
         self._all.add(fresh)
         return fresh
@@ -192,7 +204,6 @@ class Pool:
         else:
             self.counts["killed"] += 1
             worker.kill()
-            await worker.process.wait()
             await asyncio.wait([job])
         if not job.cancelled():
             job.exception()  # Seen: nothing waits for it.
@@ -202,8 +213,5 @@ class Pool:
         """End all workers."""
         for worker in self._all:
             worker.kill()
-        for worker in self._all:
-            await worker.process.wait()
-            transport: Any = getattr(worker.process, "_transport", None)
-            if transport is not None:
-                transport.close()
+        await asyncio.gather(*self._settling, return_exceptions=True)
+        await asyncio.gather(*(worker.close() for worker in self._all))

@@ -6,10 +6,14 @@ import webbrowser
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from laconic.errors import InputError
 from laconic.studio.settings import LOCAL_NAMES, Settings, is_loopback, make_token
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.types import ASGIApp
 
 PORT: Final = 8765
 """Where the studio listens if nothing else is given."""
@@ -80,18 +84,24 @@ def serve(
     app, _ = make_app(settings, given)
     with listen(settings.host, port) as where:
         address = address_of(settings, where.getsockname()[1])
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            ws="none",
-            limit_concurrency=MOST_CONNECTIONS,
-            timeout_keep_alive=IDLE_SECONDS,
-            timeout_graceful_shutdown=1,
-        )
         announce(address)
         if in_browser:
             webbrowser.open(address)
         with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[where])
+            uvicorn.Server(configure(app)).run(sockets=[where])
+
+
+def configure(app: "ASGIApp") -> "uvicorn.Config":
+    """How the server runs an application."""
+    import uvicorn
+
+    return uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        ws="none",
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=1,
+    )

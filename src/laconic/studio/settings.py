@@ -2,6 +2,7 @@
 
 import ipaddress
 import secrets
+import sys
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -37,7 +38,7 @@ class Limits:
     burst_requests: int = 160
     waiting_jobs: int = 16
     job_seconds: float = 600.0
-    grace_seconds: float = 1.0
+    grace_seconds: float = 3.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Settings:
         workers: processes that work at the same time.
         threads: of each.
         limits: what it accepts and keeps.
+        command: that starts a worker; its setup follows as JSON.
     """
 
     host: str = "127.0.0.1"
@@ -61,6 +63,7 @@ class Settings:
     workers: int = 1
     threads: int = 1
     limits: Limits = field(default_factory=Limits)
+    command: tuple[str, ...] = (sys.executable, "-m", "laconic.studio.worker")
 
     def allows(self, host: str) -> bool:
         """Whether a browser may have sent this value of the header `Host`.

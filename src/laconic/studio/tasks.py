@@ -155,17 +155,17 @@ def map_bits(
     setup: Setup, request: Mapping[str, Any], blobs: Sequence[bytes], tick: Progress
 ) -> Message:
     """Where the bits of a lossy file went, of one level or of all: a map and its scale."""
+    from laconic.codecs.image.bits import join_levels
+
     info = open_file(blobs[0]).describe()
     assert info.height is not None
     assert info.width is not None
-    levels = laconic.bits_map(
-        blobs[0], model=setup.model, threads=setup.threads, progress=tick
-    )
+    levels = laconic.bits_map(blobs[0], model=setup.model, threads=setup.threads, progress=tick)
     level = request.get("level")
     if level is not None and level > len(levels):
         raise InputError(f"level is {level}, give a number from 1 to {len(levels)}")
-    chosen = levels if level is None else levels[level - 1 : level]
-    density = sum(one.per_pixel(info.height, info.width) for one in chosen)
+    chosen = join_levels(levels) if level is None else levels[level - 1]
+    density = chosen.per_pixel(info.height, info.width)
     peak = peak_of(density)
     facts = {"peak": peak, "bits": [float(one.bits.sum()) for one in levels]}
     return Message(facts | {"files": ["shown"]}, (_png(paint(density, peak)),))
@@ -189,20 +189,15 @@ def _decode(setup: Setup, file: Codec, tick: Progress) -> tuple[dict[str, Any], 
 
 def _display(data: bytes, most: int) -> Image.Image:
     """A picture, upright and in 8 bits, as codecs see it."""
-    from laconic.data.images import opened, read_image
+    from laconic.data.images import name_of, naming_errors, opened, read_image
 
     stream = io.BytesIO(data)
-    with _naming(), opened(stream) as image:
-        _check_pixels(image.width * image.height, most)
-    return turn_upright(to_eight_bits(read_image(stream)))
-
-
-@contextmanager
-def _naming() -> Iterator[None]:
-    from laconic.data.images import naming_errors
-
-    with naming_errors(io.BytesIO(b"-")):
-        yield
+    try:
+        with naming_errors(stream), opened(stream) as image:
+            _check_pixels(image.width * image.height, most)
+        return turn_upright(to_eight_bits(read_image(stream)))
+    except InputError as error:
+        raise InputError(str(error).replace(name_of(stream), "this file")) from error
 
 
 @lru_cache(maxsize=1)

@@ -9,11 +9,13 @@ zero byte, on the file descriptors 3 and 4).
 """
 
 import base64
+import contextlib
+import fcntl
 import json
 import os
 import select
 import shutil
-import subprocess
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +26,8 @@ CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser")
 SECONDS: Final = 30.0
 """Within which the browser must answer, and conditions must come true."""
 POLL_SECONDS: Final = 0.05
+HIGH_FILE: Final = 64
+"""Least number of a copied file descriptor."""
 FLAGS: Final = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -48,16 +52,18 @@ class Browser:
         self.downloads = scratch / "downloads"
         theirs, self._out = os.pipe()
         self._in, answers = os.pipe()
-        self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$0" "$@" 3<&{theirs} 4>&{answers}', CHROMIUM, *FLAGS,
-             f"--user-data-dir={scratch / 'profile'}"],
-            pass_fds=(theirs, answers),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "HOME": str(scratch)},
-        )  # fmt: skip
-        os.close(theirs)
-        os.close(answers)
+        # Copies with high numbers, so that neither becomes 3 or 4 before it is its turn.
+        ours = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, HIGH_FILE) for one in (theirs, answers)]
+        quiet = [(os.POSIX_SPAWN_OPEN, out, os.devnull, os.O_WRONLY, 0) for out in (1, 2)]
+        moved = [(os.POSIX_SPAWN_DUP2, one, place) for one, place in zip(ours, (3, 4), strict=True)]
+        self._process = os.posix_spawn(
+            CHROMIUM,
+            [CHROMIUM, *FLAGS, f"--user-data-dir={scratch / 'profile'}"],
+            {**os.environ, "HOME": str(scratch)},
+            file_actions=[*quiet, *moved],
+        )
+        for one in (theirs, answers, *ours):
+            os.close(one)
         self._buffer, self._number = b"", 0
         self._pages: dict[str, Page] = {}
 
@@ -69,22 +75,24 @@ class Browser:
 
     def close(self) -> None:
         """End the browser."""
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with contextlib.suppress(AssertionError, OSError, TimeoutError):
+            self.call("Browser.close")
+        end = time.monotonic() + SECONDS
+        while os.waitpid(self._process, os.WNOHANG)[0] == 0:
+            if time.monotonic() > end:
+                os.kill(self._process, signal.SIGKILL)
+            time.sleep(POLL_SECONDS)
         os.close(self._out)
         os.close(self._in)
 
-    def open(self, address: str, width: int = 1280, height: int = 900) -> "Page":
+    def open(self, address: str, width: int = 1280, height: int = 900, script: str = "") -> "Page":
         """A page of its own user: nothing is shared with other pages.
 
         Args:
             address: what it shows.
             width: of the window.
             height: of the window.
+            script: that runs before those of the page.
         """
         context = self.call("Target.createBrowserContext")["browserContextId"]
         self.call(
@@ -97,6 +105,7 @@ class Browser:
         found = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         page = self._pages[found["sessionId"]] = Page(self, found["sessionId"], context)
         page.prepare(width, height)
+        page.call("Page.addScriptToEvaluateOnNewDocument", source=script)
         page.go(address)
         return page
 
