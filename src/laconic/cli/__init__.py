@@ -20,16 +20,15 @@ from laconic.cli import (
     demo,
     info,
     models,
-    plot,
     rd,
     shrink,
-    studio,
     train,
     uncertainty,
 )
 from laconic.cli.channels import sweeps, transmit
 from laconic.cli.common import INTERRUPTED, Group, refusal, report, say_interrupted
 from laconic.cli.imaging import fsc, reconstruct, refine, simulate
+from laconic.cli.viewing import plot, studio
 from laconic.limits import allow_large_pictures
 from laconic.waiting import run_alone, wait_asleep
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from laconic.cli.common import extras
-from laconic.cli.jobs import core_count
+from laconic.corpus.engines.local import core_count
 from laconic.errors import InputError
 from laconic.studio.server import PORT, serve
 from laconic.studio.settings import Settings, is_loopback
