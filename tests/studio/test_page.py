@@ -509,6 +509,7 @@ def luminance(colour: str) -> float:
 def test_both_colour_schemes_can_be_read(page: Page, scheme: str) -> None:
     """Text has a contrast of at least 4.5 to 1."""
     page.prefer(scheme)
+    page.wait("document.getAnimations().length === 0")
     pairs = page.run(
         "['h1', '#about', '#open', '#open-folder', 'legend', 'input:checked + span'].map(s => {"
         "const e = document.querySelector(s); let b = e, back = 'rgba(0, 0, 0, 0)';"
