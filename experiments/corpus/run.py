@@ -68,33 +68,48 @@ def start(source: Path, target: Path, *options: str) -> subprocess.Popen[str]:
 
 def workers(driver: subprocess.Popen[str], engine: str) -> list[psutil.Process]:
     """The processes that do units; of Ray, those that have begun one."""
-    try:
-        below = psutil.Process(driver.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-    found = []
-    for process in below:
+    if engine == "ray":
+        found = [one for one in ray_processes() if words_of(one).startswith("ray::_run")]
+    else:
         try:
-            line = " ".join(process.cmdline())
-        except psutil.Error:
-            continue
-        if engine == "ray":
-            works = line.startswith("ray::_run")
-        else:  # The server that they are forked from has the same words.
-            works = "forkserver" in line and process.ppid() != driver.pid
-        if works:
-            found.append(process)
+            below = psutil.Process(driver.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+        # The server that they are forked from has the same words.
+        forked = [one for one in below if "forkserver" in words_of(one)]
+        servers = {one.pid for one in forked if one.ppid() == driver.pid}
+        found = [one for one in forked if one.pid not in servers]
     return sorted(found, key=lambda process: process.pid)
 
 
+def ray_processes() -> list[psutil.Process]:
+    """Ray's servers and workers on this machine."""
+    marks = ("ray::", "/ray/core/src/", "/ray/dashboard/", "/ray/_private/", "/ray/autoscaler/")
+    return [one for one in psutil.process_iter() if any(mark in words_of(one) for mark in marks)]
+
+
+def words_of(process: psutil.Process) -> str:
+    """The command of a process, or nothing where it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
 def attacked(
-    source: Path, target: Path, engine: str, kill_seconds: float, count: int
+    source: Path,
+    target: Path,
+    engine: str,
+    kill_seconds: float,
+    count: int,
+    address: str | None = None,
 ) -> dict[str, Any]:
     """One corpus with deaths of workers and of the driver."""
     shutil.rmtree(target, ignore_errors=True)
     choice, begun, kills, deaths, runs = Random(SEED), time.time(), 0, 0, []
     while True:
-        driver = start(source, target, "--engine", engine, "--jobs", "2")
+        place = ["--address", address] if address else []
+        driver = start(source, target, "--engine", engine, "--jobs", "2", *place)
         struck = time.monotonic()
         while driver.poll() is None:
             time.sleep(POLL_SECONDS)
@@ -153,9 +168,9 @@ def compare(reference: Path, target: Path) -> dict[str, int]:
 
 
 def tree_seconds() -> float:
-    """Processor seconds of this process and of all below it."""
+    """Processor seconds of this process, of all below it, and of Ray."""
     here, total = psutil.Process(), 0.0
-    for process in [here, *here.children(recursive=True)]:
+    for process in {here, *here.children(recursive=True), *ray_processes()}:
         try:
             times = process.cpu_times()
         except psutil.Error:
@@ -165,7 +180,12 @@ def tree_seconds() -> float:
 
 
 def per_picture(
-    source: Path, target: Path, engine: str, jobs: int, options: Mapping[str, Any]
+    source: Path,
+    target: Path,
+    engine: str,
+    jobs: int,
+    options: Mapping[str, Any],
+    address: str | None = None,
 ) -> dict[str, float]:
     """Processor seconds of a picture, engine included; the first fifth is left out as a start."""
     shutil.rmtree(target, ignore_errors=True)
@@ -177,7 +197,7 @@ def per_picture(
             if done in (first, total):
                 began.append((done, tree_seconds()))
 
-        summary = run(plan, make(engine, jobs), options | {"threads": 1}, report=report)
+        summary = run(plan, make(engine, jobs, address), options | {"threads": 1}, report=report)
     if summary.failed or len(began) != 2:
         raise SystemExit(f"{engine}: {summary.failed or 'too few pictures'}")
     (done, start), (total, end) = began
@@ -192,16 +212,22 @@ def photographs(folder: Path) -> Path:
     return folder
 
 
-def main() -> None:
-    """Do the stages that are not in results.json, and write it after each."""
+def read_options() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--engines", default="local,ray")
     parser.add_argument("--kill-seconds", type=float, default=20.0)
     parser.add_argument("--measured", type=int, default=250, help="pictures of a rate")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--address", help="of a Ray cluster; without one each run starts Ray")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "runs" / "corpus")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Do the stages that are not in results.json, and write it after each."""
+    options = read_options()
     started, count = time.time(), options.pictures
     results = options.results
     stages = json.loads(results.read_text())["stages"] if results.exists() else {}
@@ -222,15 +248,18 @@ def main() -> None:
 
     stage("serial", serial, source, reference)
     for engine in options.engines.split(","):
-        target = root / engine
-        stage(f"attacked_{engine}", attacked, source, target, engine, options.kill_seconds, count)
+        target, place = root / engine, options.address if engine == "ray" else None
+        attack = (source, target, engine, options.kill_seconds, count, place)
+        stage(f"attacked_{engine}", attacked, *attack)
         stages[f"compared_{engine}"] = compare(reference, target)
     crops = root / "measured"
     make_source(crops, options.measured)
     exact = {"lossless": True, "effort": 0, "psnr": True}
-    for engine, jobs in (("here", 1), *((name, 2) for name in options.engines.split(","))):
-        name = "local" if engine == "here" else engine
-        stage(f"seconds_{engine}", per_picture, crops, root / "out", name, jobs, exact)
+    names = dict.fromkeys(["here", "local", *options.engines.split(",")])
+    for engine in names:
+        name, jobs = ("local", 1) if engine == "here" else (engine, 2)
+        at = options.address if engine == "ray" else None
+        stage(f"seconds_{engine}", per_picture, crops, root / "out", name, jobs, exact, at)
     lossy = {"quality": 50, "psnr": False}
     place = photographs(root / "photographs")
     stage("photographs", per_picture, place, root / "out", "local", 1, lossy)
