@@ -121,7 +121,8 @@ def attacked(
                 choice.choice(there).kill()
                 kills, struck = kills + 1, time.monotonic()
         out, error = driver.communicate()
-        runs.append(json.loads(out) if out.strip() else {"status": driver.returncode})
+        ended = driver.returncode in (0, 1) and out.strip().startswith("{")
+        runs.append(json.loads(out) if ended else {"status": driver.returncode})
         if driver.returncode != -signal.SIGKILL:
             break
     last = runs[-1]
