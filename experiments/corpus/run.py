@@ -168,10 +168,11 @@ def compare(reference: Path, target: Path) -> dict[str, int]:
     }
 
 
-def tree_seconds() -> float:
-    """Processor seconds of this process, of all below it, and of Ray."""
+def tree_seconds(engine: str) -> float:
+    """Processor seconds of this process, of all below it, and of Ray where it is the engine."""
     here, total = psutil.Process(), 0.0
-    for process in {here, *here.children(recursive=True), *ray_processes()}:
+    others = ray_processes() if engine == "ray" else []
+    for process in {here, *here.children(recursive=True), *others}:
         try:
             times = process.cpu_times()
         except psutil.Error:
@@ -196,7 +197,7 @@ def per_picture(
 
         def report(done: int, total: int, failed: int) -> None:
             if done in (first, total):
-                began.append((done, tree_seconds()))
+                began.append((done, tree_seconds(engine)))
 
         summary = run(plan, make(engine, jobs, address), options | {"threads": 1}, report=report)
     if summary.failed or len(began) != 2:
