@@ -281,7 +281,7 @@ def serial(source: Path, reference: Path) -> dict[str, Any]:
 def write(results: Path, stages: dict[str, Any], command: str, started: float) -> None:
     """Write results.json."""
     document = {
-        "title": "Corpora: attacks, and the cost of an engine",
+        "title": f"Corpora of {stages['pictures']:,} pictures: attacks, and the cost of an engine",
         "run": describe_run(command, started, REPOSITORY, seeds=[SEED]),
         "targets": targets(stages),
         "stages": stages,

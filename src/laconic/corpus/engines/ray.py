@@ -1,7 +1,9 @@
 """Ray: tasks on the machines of a cluster, or on this machine (extra `cluster`)."""
 
+import contextlib
 import os
-from collections.abc import Generator, Iterable
+import sys
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, ClassVar, Final, final
 
 from laconic.corpus.engines.base import DEATH, Engine, Job, Result, run_job
@@ -17,6 +19,20 @@ SETTINGS: Final = {
     "RAY_raylet_start_wait_time_s": "300",
 }
 """No request leaves the machine, no warning about accelerators; a busy machine starts slowly."""
+
+
+@contextlib.contextmanager
+def _stdout_on_stderr() -> Iterator[None]:
+    """Send what this process writes to stdout to stderr."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _run(job: Job, arguments: tuple[Any, ...]) -> Result:
@@ -48,7 +64,16 @@ class Ray(Engine):
     def run(
         self, job: Job, arguments: Iterable[tuple[Any, ...]]
     ) -> Generator[tuple[int, Result], None, None]:
-        """Run the jobs as tasks; Ray itself repeats none, so that every death is seen."""
+        """Run the jobs as tasks; Ray itself repeats none, so that every death is seen.
+
+        What is printed to stdout meanwhile goes to stderr: Ray prints there when processes die.
+        """
+        with _stdout_on_stderr():
+            yield from self._run(job, arguments)
+
+    def _run(
+        self, job: Job, arguments: Iterable[tuple[Any, ...]]
+    ) -> Generator[tuple[int, Result], None, None]:
         most = AHEAD * self._connect()
         task = self.ray.remote(max_retries=0, num_cpus=1)(_run)
         numbered, pending = enumerate(arguments), dict[Any, int]()
