@@ -3,8 +3,9 @@
     git worktree add ../before e96ccda
     python benchmarks/chains/run.py --against ../before
 
-One process measures one checkout; the two take turns, so that a change of the machine's speed meets both.
-A part's time is the least processor time over the repeats of one process; the ratio is the median over the turns.
+One process measures one checkout; the two take turns, so that a change of the machine's speed
+meets both. A part's time is the least processor time over the repeats of one process; the ratio is
+the median over the turns.
 """
 
 import argparse
