@@ -267,7 +267,7 @@ def decode_bundle(bundle: Bundle, data: bytes, model: Any) -> Iterator[Samples]:
 def decode_tiles(bundle: Bundle, parts: Sequence[bytes], channels: int) -> Array:
     """A picture of a method without a model, from its tiles row by row."""
     shape = bundle.height, bundle.width, channels
-    canvas = np.zeros(shape, TYPES[BITS[bundle.kind]])
+    canvas: Array = np.zeros(shape, TYPES[BITS[bundle.kind]])
     for (rows, columns), part in zip(rows_of_tiles(bundle), parts, strict=True):
         size = {"height": rows.stop - rows.start, "width": columns.stop - columns.start}
         canvas[rows, columns] = decode_direct(bundle._replace(**size), part)
