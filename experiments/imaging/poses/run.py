@@ -34,6 +34,8 @@ from laconic.metrics.fourier_shells import resolution, shell_correlation
 
 HERE = Path(__file__).resolve().parent
 SNR, BOX, LOW_PASS, SHIFTS = 0.1, 64, 40.0, 4.0
+KNOWN = 512
+"""Images that are searched in the true volume, too."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,11 @@ CASES = {
 }
 
 
-def simulated(model: Path, case: Case, number: int, width: float, folder: Path) -> float:
+def simulated(model: Path, case: Case, number: int, width: float, folder: Path, seed: int) -> float:
     """Write particles and the true map to a folder; returns the noise's standard deviation."""
     made = run(
         model,
-        Request(BOX, case.pixel_size, number, snr=SNR, seed=1, shifts=SHIFTS, atom_width=width),
+        Request(BOX, case.pixel_size, number, snr=SNR, seed=seed, shifts=SHIFTS, atom_width=width),
     )
     with (folder / "p.mrcs").open("wb") as file:
         file.writelines(made.stack)
@@ -123,16 +125,17 @@ def refined(folder: Path, case: Case, rounds: int) -> dict[str, Any]:
     }
 
 
-def measure(name: str, data: Path, number: int, rounds: int) -> dict[str, Any]:
+def measure(name: str, data: Path, number: int, rounds: int, seed: int) -> dict[str, Any]:
     """One molecule."""
     case = CASES[name]
     width = 0.4 * case.pixel_size
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        noise = simulated(data / "cryo-em" / case.file, case, number, width, folder)
-        known = with_true_volume(folder, case, noise, min(number, 256))
+        noise = simulated(data / "cryo-em" / case.file, case, number, width, folder, seed)
+        known = with_true_volume(folder, case, noise, min(number, KNOWN))
         found = refined(folder, case, rounds)
-    return {"group": case.group, "in the true volume": known, "from 40 angstroms": found}
+    settings = {"group": case.group, "images": number, "rounds": rounds, "seed": seed}
+    return settings | {"in the true volume": known, "from 40 angstroms": found}
 
 
 def targets(cases: dict[str, Any]) -> list[dict[str, Any]]:
@@ -161,6 +164,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("LACONIC_DATA"))
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=1, help="of poses, shifts and noise")
     parser.add_argument("--out", type=Path, default=HERE / "results.json")
     options = parser.parse_args()
     if options.data is None:
@@ -172,9 +176,10 @@ def main() -> None:
     if options.out.exists():
         cases = json.loads(options.out.read_text())["cases"]
     for name in options.cases or CASES:
-        cases[name] = measure(name, options.data, options.images, options.rounds)
+        cases[name] = measure(name, options.data, options.images, options.rounds, options.seed)
         command = "python experiments/imaging/poses/run.py"
         settings = {"images": options.images, "box": BOX, "snr": SNR, "low_pass": LOW_PASS}
+        settings |= {"rounds": options.rounds, "seed": options.seed}
         document = {
             "title": "Imaging: unknown poses",
             "run": describe_run(command, started, HERE.parents[2], **settings),

@@ -126,9 +126,14 @@ def solve(
     tolerance: float = TOLERANCE,
     iterations: int = ITERATIONS,
     definite: bool = False,
+    support: Tensor | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> VolumePosterior:
     """The posterior for known poses, in closed form.
+
+    With a support M, the volume is M u, and the prior is that of u: noise outside of the particle
+    is left out of the mean. The variances are those of a prior that is the same everywhere, with
+    M's mean square: they leave out what the support itself says of the coefficients.
 
     Args:
         statistics: of the images.
@@ -139,6 +144,7 @@ def solve(
         iterations: at most so many, once the kernel is uncorrected.
         definite: use uncorrected weights from the start. Otherwise they are used where the
             iterations with the corrected kernel do not converge.
+        support: (size, size, size), what the volume's values are multiplied by, in [0, 1]; None: 1.
         progress: called after each with its number and the relative residual.
 
     Returns:
@@ -151,11 +157,16 @@ def solve(
     noise_shells, prior_shells = (_shells(value, size) for value in (noise, prior))
     kernel = _Kernel(statistics, noise_shells, definite)
     inverse_prior = over_shells(1 / prior_shells, size).to(kernel.diagonal)
-    precision = kernel.diagonal + inverse_prior
-    target = kernel.right_side
+    share = 1.0 if support is None else float(support.square().mean())
+    precision = share * kernel.diagonal + inverse_prior
+
+    def within(v: Tensor) -> Tensor:
+        return v if support is None else to_coefficients(support * to_space(v, size))
+
+    target = within(kernel.right_side)
 
     def apply(v: Tensor) -> Tensor:
-        return kernel.apply(v) + inverse_prior * v
+        return within(kernel.apply(within(v))) + inverse_prior * v
 
     counts = multiplicity(size).to(precision)
 
@@ -170,7 +181,7 @@ def solve(
     if definite:
         kernel.leave_uncorrected()
         mean, _ = iterate(iterations)
-    return VolumePosterior(mean, 1 / precision, size, definite)
+    return VolumePosterior(within(mean), share / precision, size, definite)
 
 
 class _Kernel:

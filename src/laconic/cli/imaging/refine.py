@@ -54,6 +54,13 @@ def refine(
     finest: Finest = None,
     invert: Invert = False,
     ignore_ctf: IgnoreCtf = False,
+    independent: Annotated[
+        bool,
+        typer.Option("--independent-halves", help="Search half sets in volumes of their own."),
+    ] = False,
+    whole_box: Annotated[
+        bool, typer.Option("--whole-box", help="The volume may fill the box; no support is used.")
+    ] = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -63,12 +70,14 @@ def refine(
     with naming(particles_star):
         from laconic.data.microscopy.particles import read_particles, star_with_poses
         from laconic.evaluation.imaging import reconstruction, refinement
+        from laconic.imaging.poses.rounds import PARTS
 
         settings = refinement.Settings(
-            group, low_pass, shifts, angle, rounds, finest, invert, not ignore_ctf
-        )
+            group, low_pass, shifts, angle, rounds, finest, invert, not ignore_ctf,
+            independent, not whole_box,
+        )  # fmt: skip
         particles = read_particles(particles_star, pixel_size)
-        reconstruction.check_memory(particles.size)
+        reconstruction.check_memory(particles.size, sums=PARTS)
         volume = _first_map(initial, pixel_size, particles.pixel_size)
         warn_without_optics(particles_star, particles, ignore_ctf)
         saved = out.with_name(out.name + ".partial")

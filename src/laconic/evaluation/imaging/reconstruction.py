@@ -31,8 +31,9 @@ from laconic.imaging.variational import KINDS, Descent, descend
 from laconic.metrics.fourier_shells import resolution, shell_correlation
 
 SAVE_SECONDS = 60.0
-BYTES_PER_PLACE = 60
-"""Memory for each place of the padded grid: two half sets and the transforms of a solution."""
+BYTES_PER_PLACE, BYTES_PER_SUM = 60, 6
+"""Memory for each place of the padded grid: two half sets and the transforms of a solution; the
+statistics of each set more."""
 NOISE_IMAGES = 1024
 """Images that the noise is learned from."""
 POSTERIORS = ("closed-form", *KINDS)
@@ -182,13 +183,18 @@ def half_sets(particles: Particles) -> tuple[NDArray[np.int64], NDArray[np.int64
     return first, second
 
 
-def check_memory(size: int, padding: int = PADDING) -> None:
+def check_memory(size: int, padding: int = PADDING, sums: int = 2) -> None:
     """Refuse a box whose reconstruction does not fit into the memory that is free.
+
+    Args:
+        size: of the box.
+        padding: times the size.
+        sums: sets of images whose statistics are held.
 
     Raises:
         InputError: how much it takes and how much there is.
     """
-    needed = BYTES_PER_PLACE * (padding * size) ** 3
+    needed = (BYTES_PER_PLACE + BYTES_PER_SUM * (sums - 2)) * (padding * size) ** 3
     free = free_memory()
     if free is not None and needed > free:
         raise InputError(

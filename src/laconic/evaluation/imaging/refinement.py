@@ -43,6 +43,8 @@ class Settings:
         finest: wavelength in angstroms below which nothing is compared; None: all that pixels show.
         invert: the files' particles are black.
         correct_transfer: use the contrast transfer function where its parameters are known.
+        independent: half sets are searched in references of their own images alone.
+        supported: volumes are zero outside of the particle.
     """
 
     group: str = "C1"
@@ -53,6 +55,8 @@ class Settings:
     finest: float | None = None
     invert: bool = False
     correct_transfer: bool = True
+    independent: bool = False
+    supported: bool = True
 
     def __post_init__(self) -> None:
         symmetry(self.group)
@@ -76,12 +80,16 @@ class Settings:
                 f"{size * pixel:.0f}; centre the particles, or give smaller ones"
             )
         most = largest_band(size)
+        smaller = min(len(part) for part in half_sets(particles))
         return RefineSettings(
             band=min(size * pixel / self.low_pass, most),
             group=self.group,
             rounds=self.rounds,
             search=SearchSettings(spacing=self.spacing, reach=self.shifts / pixel),
             last_band=None if self.finest is None else min(size * pixel / self.finest, most),
+            parts=min(rounds.PARTS, 2 * smaller),
+            independent=self.independent,
+            supported=self.supported,
         )
 
 
@@ -145,8 +153,8 @@ def refine(
     state = _resume(saved, digest, settings.group)
     if state is None:
         first = rounds.start(images, torch.from_numpy(volume), chosen)
-        low, _ = laid_on_axes(first.volumes[0], symmetry(settings.group), chosen.band)
-        state = replace(first, volumes=(low, low))
+        low, _ = laid_on_axes(first.references[0], symmetry(settings.group), chosen.band)
+        state = replace(first, references=(low,) * chosen.parts)
     sets = half_sets(particles)
     halves = (torch.from_numpy(sets[0]), torch.from_numpy(sets[1]))
 
@@ -208,7 +216,7 @@ def _digest(particles: Particles, volume: NDArray[np.float32], settings: Setting
 def _save(path: Path, state: State, digest: str) -> None:
     assert state.poses is not None
     tensors = {name: getattr(state.poses, name).contiguous() for name in TENSORS}
-    tensors |= {"first": state.volumes[0].contiguous(), "second": state.volumes[1].contiguous()}
+    tensors["references"] = torch.stack(state.references)
     tensors["noise"] = state.noise.contiguous()
     facts = {"done": state.done, "band": state.band, "settled": state.settled, "digest": digest}
     temporary = path.with_name(path.name + ".new")
@@ -223,7 +231,7 @@ def _resume(path: Path | None, digest: str, group: str) -> State | None:
     try:
         with safe_open(path, "pt") as file:
             facts = json.loads((file.metadata() or {})["state"])
-            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            found = {name: file.get_tensor(name) for name in (*TENSORS, "references", "noise")}
     except (SafetensorError, KeyError, ValueError) as error:
         raise InputError(f"{path}: not what a refinement leaves; remove it to start again") from (
             error
@@ -233,5 +241,5 @@ def _resume(path: Path | None, digest: str, group: str) -> State | None:
             f"{path}: left by a run with other particles or settings; remove it to start again"
         )
     poses = Poses(**{name: found[name] for name in TENSORS}, group=symmetry(group))
-    volumes = (found["first"], found["second"])
-    return State(facts["done"], facts["band"], volumes, found["noise"], poses, facts["settled"])
+    references = tuple(found["references"])
+    return State(facts["done"], facts["band"], references, found["noise"], poses, facts["settled"])
