@@ -25,8 +25,9 @@ from typing import Any
 import psutil
 from PIL import Image
 
-from laconic.corpus import opened, run
 from laconic.corpus.engines import make
+from laconic.corpus.loop import run
+from laconic.corpus.plan import opened
 from laconic.data.datasets import data_root
 from laconic.data.folders import list_images
 from laconic.evaluation.report.provenance import describe_run

@@ -2,8 +2,6 @@
 
 from typing import Final
 
-from PIL import Image
-
 MAX_PIXELS: Final = 1 << 28
 """Of a picture in a .lac file; readers may be given a lower limit."""
 
@@ -14,4 +12,6 @@ def allow_large_pictures() -> None:
     That number is Pillow's for the whole process, so only a process of our own sets it: the command
     line, and the processes that it starts. In Python, Pillow's own limit holds.
     """
+    from PIL import Image
+
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2

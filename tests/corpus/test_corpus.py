@@ -15,9 +15,11 @@ from typer.testing import CliRunner, Result
 import laconic
 from laconic.cli import app
 from laconic.cli.corpus import NAMED_FAILURES
-from laconic.corpus import Manifest, opened, run, units
+from laconic.corpus import units
 from laconic.corpus.engines import Here, Local
-from laconic.corpus.plan import list_units
+from laconic.corpus.loop import run
+from laconic.corpus.manifest import Manifest
+from laconic.corpus.plan import list_units, opened
 from laconic.errors import InputError
 from laconic.paths import find_below, to_path
 

@@ -11,7 +11,8 @@ from laconic.cli.outputs import Force, to_folder
 from laconic.errors import InputError
 
 if TYPE_CHECKING:
-    from laconic.corpus import Plan, Summary
+    from laconic.corpus.loop import Summary
+    from laconic.corpus.plan import Plan
 
 NAMED_FAILURES = 20
 """Failures that are printed; the manifest has all."""
@@ -138,8 +139,9 @@ def _run(
     Raises:
         LaconicError: the folders, the options or the engine have a fault.
     """
-    from laconic.corpus import opened, run
     from laconic.corpus.engines import core_count, make
+    from laconic.corpus.loop import run
+    from laconic.corpus.plan import opened
 
     name, address, jobs = place
     engine = make(name, core_count() if jobs is None else jobs, address)

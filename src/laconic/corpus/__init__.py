@@ -4,9 +4,3 @@ One picture is one unit: it is written under a temporary name and then renamed, 
 bytes whenever it is done, and no unit depends on another. So a run may be stopped at any moment, by
 any means, and the same command does what is missing.
 """
-
-from laconic.corpus.loop import Summary, run
-from laconic.corpus.manifest import Manifest
-from laconic.corpus.plan import Plan, Unit, opened
-
-__all__ = ["Manifest", "Plan", "Summary", "Unit", "opened", "run"]
