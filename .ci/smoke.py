@@ -122,6 +122,7 @@ def check_core() -> None:
     refused_without("train", "train", "recipe.yaml", "--data", "data")
     refused_without("train", "rd", "run", "sweep.yaml", "--data", "data")
     refused_without("cryoem", "fsc", "a.mrc", "b.mrc")
+    refused_without("studio", "studio", "--port", "0")
 
 
 def check_extras() -> None:
