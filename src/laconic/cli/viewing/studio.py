@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from laconic.cli.common import extras
-from laconic.corpus.engines.local import core_count
 from laconic.errors import InputError
 from laconic.studio.server import PORT, serve
 from laconic.studio.settings import Settings, is_loopback
@@ -37,6 +36,8 @@ def studio(
     The page is served on this machine alone, and nothing that you open leaves it. With --host the
     page can be opened from elsewhere, by those who have the address with the token.
     """
+    from laconic.corpus.engines.local import core_count
+
     cores = core_count()
     workers = jobs or min(MOST_WORKERS, cores)
     settings = Settings(host=host, model=model, workers=workers, threads=max(1, cores // workers))
