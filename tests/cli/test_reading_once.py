@@ -123,7 +123,7 @@ PATH_OF_DECOMPRESS = {
     "codecs.base",
     *(f"codecs.image.{name}" for name in ("decoder", "file", "header", "metadata")),
     "codecs.image.picture", "codecs.image.tiles",
-    "container.fields", "container.file", "container.storage",
+    "container.fields", "container.file", "container.storage", "paths",
 }  # fmt: skip
 """Modules whose functions run when a lossy picture is decoded, but for models and coders."""
 

@@ -20,6 +20,8 @@ from laconic.container.storage import StoredFile, is_special, read_bytes
 from laconic.errors import InputError, LaconicError, MissingPackageError
 
 INTERRUPTED = 130
+AT_ONCE_BYTES = 1 << 26
+"""Files up to this size are read and checked at once; of larger ones a section is in memory."""
 PACE_SECONDS = 30.0
 """Between two lines of progress where stderr is no terminal."""
 MaxPixels = Annotated[
@@ -102,9 +104,17 @@ def as_bytes(path: Path) -> bytes:
     return typer.get_binary_stream("stdin").read() if path == STDIO else read_bytes(path)
 
 
-def as_stored(path: Path) -> bytes | StoredFile:
-    """The same, but the bytes of a regular file are read when they are needed."""
-    return as_bytes(path) if path == STDIO or is_special(path) else StoredFile(path)
+def as_stored(path: Path, lazy: bool) -> bytes | StoredFile:
+    """The same, but the bytes of a regular file are read when they are needed.
+
+    Args:
+        path: of the file, or `-`.
+        lazy: also of a file that is small enough to be read and checked at once.
+    """
+    if path == STDIO or is_special(path):
+        return as_bytes(path)
+    stored = StoredFile(path)
+    return stored if lazy or len(stored) > AT_ONCE_BYTES else as_bytes(path)
 
 
 @contextlib.contextmanager

@@ -71,7 +71,7 @@ def decompress(
 
     def work(source: Path, target: Path, tick: Tick) -> dict[str, Any]:
         lazy = part is not None and not partial
-        file = open_file(as_stored(source), partial=not lazy, rescue=partial, lazy=lazy)
+        file = open_file(as_stored(source, lazy), partial=not lazy, rescue=partial, lazy=lazy)
         if part is not None:
             file.expect(Content.PICTURE)
         how = decoding(model, threads, tick, dtype, part, max_pixels)

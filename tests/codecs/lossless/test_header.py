@@ -11,6 +11,7 @@ from laconic.codecs.lossless.header import (
     ChainEntry,
     GroupEntry,
     LosslessHeader,
+    Parts,
     read_bundles,
     split_tiles,
     write_bundles,
@@ -103,18 +104,19 @@ def fields(*values: int) -> FieldReader:
         ((2, 0, 4, 4, 0, 0), "without chains"),
         ((2, 0, 4, 4, 0, 1, 0, 0, 9), "no pictures"),
         ((2, 0, 4, 4, 0, 1, 3, 0, 9), "above 2"),
-        ((20, 0, 2048, 2048, 0, 1, 20, 0, 9, 20), "share a checksum"),
+        ((20, 0, 2048, 2048, 0, 1, 20, 0, 9, 20), "more than 67108864 samples"),
+        ((20, 128, 2048, 2048, 1, *[9] * 20, 20), "share a checksum"),
     ],
 )
 def test_contradictions_are_refused(values: tuple[int, ...], words: str) -> None:
     with pytest.raises(CorruptFileError, match=words):
-        Bundle.read(fields(*values), archive=True, limit=20)
+        Bundle.read(fields(*values), archive=True, limit=20, parts=Parts())
 
 
 def test_newer_files_are_named() -> None:
     for kind in (5, 7, 256):
         with pytest.raises(UnsupportedFileError, match="update"):
-            Bundle.read(fields(1, kind, 4, 4), archive=True, limit=1)
+            Bundle.read(fields(1, kind, 4, 4), archive=True, limit=1, parts=Parts())
     good = LosslessHeader(ModelId("pixels", b"12345678"), 3, False, 0, 0, None).write()
     for place, value in ((0, 3), (10, 64)):
         data = bytearray(good)

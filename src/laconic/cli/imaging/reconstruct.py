@@ -68,9 +68,8 @@ def reconstruct(
             variance_map,
         )
 
-        with_transfer = not ignore_ctf
         settings = Settings(
-            finest, invert, with_transfer, prior, posterior=posterior, epochs=epochs
+            finest, invert, not ignore_ctf, prior, posterior=posterior, epochs=epochs
         )
         if report is not None:
             from laconic.evaluation.imaging.page import new_figure, render
