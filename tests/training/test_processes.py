@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -78,7 +80,17 @@ def start(folder: Path, *by: str) -> None:
 
 
 def main(folder: str, parts: str) -> None:
-    """Train without a pause, or first without and then with one."""
+    """Train without a pause, or first without and then with one.
+
+    Writing is slow here, so that a process which does not wait for it finds no checkpoint.
+    """
+    save = checkpoints.save
+
+    def save_slowly(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        time.sleep(0.5)
+        save(path, tensors, meta)
+
+    checkpoints.save = save_slowly
     train(Path(folder) / "whole", STEPS, 2)
     if parts != "0":
         train(Path(folder) / "parts", 20, 2)

@@ -187,7 +187,8 @@ class Trainer:
     def run(self, progress: Callable[[int, dict[str, float]], None] | None = None) -> None:
         """Train until the limit of steps or minutes; write checkpoints in between and at the end.
 
-        Ctrl-C writes a checkpoint, too.
+        Ctrl-C writes a checkpoint, too. Without an interruption, the checkpoint is in its place when
+        this returns, in every process.
         """
         started = saved = time.monotonic()
         before = self.seconds
@@ -208,6 +209,7 @@ class Trainer:
         finally:
             if self._between_steps:  # Interrupted within a step: this state cannot be resumed.
                 self.save()
+        self.processes.wait()  # Not above: an interrupted process would wait for the others.
 
     def _write_row(
         self, means: dict[str, float], progress: Callable[[int, dict[str, float]], None] | None

@@ -122,6 +122,11 @@ class Processes:
         """Whether the value is true in any process, such as a request to stop."""
         return bool(self._mean(torch.tensor(float(value))) > 0) if self.many else value
 
+    def wait(self) -> None:
+        """Return when every process has come here."""
+        if self.many:
+            self.fabric.barrier()
+
     def means(self, numbers: dict[str, float]) -> dict[str, float]:
         """The mean of each number over all processes."""
         if not self.many:
