@@ -1,6 +1,7 @@
 """Corpora in this process and in a store: what is done, what is left, what is written down."""
 
 import json
+import sys
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -168,13 +169,24 @@ def test_an_interruption_keeps_what_is_done(
     assert (rest["before"], rest["done"]) == (2, 1)
 
 
+def test_a_missing_package_is_known_before_any_picture(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pytorch_msssim", None)
+    refused = command("evaluate", root / "in", root / "out", "--jobs", 1)
+    assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
+    assert "laconic-codec[eval]" in refused.stderr
+
+
 def test_faults_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
     put_picture(tmp_path / "in" / "a.png", 10)
     for arguments, text in (
-        ((tmp_path / "none", tmp_path / "out"), "nothing here"),
+        ((tmp_path / "none", tmp_path / "out"), "there is no such folder"),
+        ((tmp_path / "empty", tmp_path / "out"), "nothing here or below ends in .bmp"),
         ((tmp_path / "in", tmp_path / "out", "--engine", "dask"), "choose one of local, ray"),
         ((tmp_path / "in", tmp_path / "out", "--address", "auto"), "--engine ray"),
-        (("memory://in", tmp_path / "out", "--jobs", 2), "nothing here"),
+        (("memory://in", tmp_path / "out", "--jobs", 2), "there is no such folder"),
     ):
         refused = command("compress", *arguments)
         assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1), refused.stderr

@@ -120,6 +120,9 @@ def evaluate(
 
     DST/evaluation has a JSON line for each picture: bytes, bits per pixel, PSNR, MS-SSIM, seconds.
     """
+    from laconic.metrics.images import load_ms_ssim
+
+    load_ms_ssim()
     options = {"model": model, "dtype": dtype}
     _run("evaluate", source, destination, (engine, address, jobs), options, retries, force, as_json)
 

@@ -11,7 +11,7 @@ from laconic.container.storage import TEMPORARY_PREFIX
 from laconic.corpus.manifest import Manifest
 from laconic.data.exact_images import SUFFIXES
 from laconic.errors import InputError
-from laconic.paths import StoredPath, find_below, remove_below
+from laconic.paths import StoredPath, exists, find_below, remove_below
 
 MANIFESTS: Final = {"compress": "manifest", "decompress": "manifest", "evaluate": "evaluation"}
 """The folder of the manifest in the destination, by what is done."""
@@ -114,7 +114,7 @@ def list_units(action: str, source: Path) -> tuple[Unit, ...]:
     """The pictures, or .lac files, below a folder, sorted by name; hidden ones are left out.
 
     Raises:
-        InputError: there is none, or two results would have one name.
+        InputError: there is none, or no such folder, or two results would have one name.
     """
     wanted = {FILE_SUFFIX} if action == "decompress" else SUFFIXES
     rename = picture_name if action == "decompress" else file_name
@@ -123,6 +123,8 @@ def list_units(action: str, source: Path) -> tuple[Unit, ...]:
         for name, size in find_below(source).items()
         if Path(name).suffix.lower() in wanted
     )
+    if not units and not exists(source):
+        raise InputError(f"{source}: there is no such folder")
     if not units:
         raise InputError(f"{source}: nothing here or below ends in {', '.join(sorted(wanted))}")
     names: dict[str, str] = {}

@@ -1,6 +1,7 @@
 """The similarity of two pictures: PSNR and MS-SSIM of 8-bit RGB images."""
 
 import math
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -80,10 +81,7 @@ def ms_ssim(a: NDArray[Any], b: NDArray[Any]) -> float:
     a, b = _checked(a, b)
     if min(a.shape[:2]) < SMALLEST_MS_SSIM_SIDE:
         return math.nan
-    try:
-        import pytorch_msssim
-    except ImportError as error:
-        raise MissingPackageError("MS-SSIM needs", "pytorch-msssim", "eval") from error
+    pytorch_msssim = load_ms_ssim()
     import torch
 
     def batch(image: Image8) -> torch.Tensor:
@@ -91,6 +89,20 @@ def ms_ssim(a: NDArray[Any], b: NDArray[Any]) -> float:
 
     with torch.inference_mode():
         return float(pytorch_msssim.ms_ssim(batch(a), batch(b), data_range=PEAK))
+
+
+def load_ms_ssim() -> ModuleType:
+    """The package that computes MS-SSIM; callers of long work ask for it before they begin.
+
+    Raises:
+        MissingPackageError: the `eval` extra is not installed.
+    """
+    try:
+        import pytorch_msssim
+    except ImportError as error:
+        raise MissingPackageError("MS-SSIM needs", "pytorch-msssim", "eval") from error
+    module: ModuleType = pytorch_msssim
+    return module
 
 
 def ms_ssim_db(value: float) -> float:

@@ -187,7 +187,7 @@ class Trainer:
     def run(self, progress: Callable[[int, dict[str, float]], None] | None = None) -> None:
         """Train until the limit of steps or minutes; write checkpoints in between and at the end.
 
-        Ctrl-C writes a checkpoint, too. Without an interruption, the checkpoint is in its place when
+        Ctrl-C writes a checkpoint, too. Without an interruption the checkpoint is in its place when
         this returns, in every process.
         """
         started = saved = time.monotonic()

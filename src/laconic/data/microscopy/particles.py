@@ -100,6 +100,12 @@ class Particles:
             yield chosen[start : start + number]
 
 
+def _is_place(text: str) -> bool:
+    """Whether a text is the number of an image in a stack, from 1; a stack has below 2^31."""
+    decimal = text.isascii() and text.isdecimal() and len(text.lstrip("0")) < 11
+    return decimal and 1 <= int(text) < 1 << 31
+
+
 def read_particles(path: Path, pixel_size: float | None = None) -> Particles:
     """The particles of a STAR file; stacks are looked for beside it, then as the file says.
 
@@ -117,7 +123,7 @@ def read_particles(path: Path, pixel_size: float | None = None) -> Particles:
     if names is None:
         raise InputError(f"{path}: it has no column rlnImageName")
     parts = [str(name).partition("@") for name in names]
-    if any(not at or not number.isdigit() or int(number) < 1 for number, at, _ in parts):
+    if not all(at and _is_place(number) for number, at, _ in parts):
         raise InputError(f"{path}: rlnImageName must look like 000001@stack.mrcs")
     unique = {name: number for number, name in enumerate(dict.fromkeys(p[2] for p in parts))}
     stacks = tuple(_find(path, name) for name in unique)
