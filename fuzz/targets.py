@@ -3,6 +3,7 @@
 A body raises `LaconicError` for input that is not right. Everything else that it raises is a fault.
 """
 
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -19,6 +20,8 @@ from laconic.errors import LaconicError
 
 ROOT = Path(__file__).resolve().parents[1]
 FIXTURES = ROOT / "tests" / "fixtures"
+DECODER = ROOT / "decoder"
+"""The second implementation of the format, with its tests' models."""
 REGRESSIONS = Path(__file__).parent / "regressions"
 
 
@@ -85,6 +88,43 @@ def _decode(data: bytes) -> None:
 def _decode_map(data: bytes) -> None:
     for _, found in open_file(data).decode(Decoding()):
         found.to_bytes()
+
+
+def _decode_independently(data: bytes) -> None:
+    """Decode by the second implementation; its error counts as one of Laconic's."""
+    _import_decoder()
+    from laconic_decoder.container import LacError, open_lac
+    from laconic_decoder.image import decode_image
+    from laconic_decoder.lossless import decode_lossless
+    from laconic_decoder.network import decode_network
+
+    try:
+        lac = open_lac(data)
+        if lac.codec == "network":
+            decode_network(lac).safetensors()
+        elif lac.codec == "image":
+            decode_image(lac, _find_model)
+        else:
+            for _ in decode_lossless(lac, _find_model):
+                pass
+    except LacError as error:
+        raise LaconicError(str(error)) from error
+
+
+@cache
+def _import_decoder() -> None:
+    sys.path[:0] = [str(DECODER), str(DECODER / "tests")]
+
+
+@cache
+def _find_model(name: str, fingerprint: bytes) -> object:
+    """The model of one of the seeds."""
+    from fixture_models import find_image_model
+    from laconic_decoder.container import LacError
+
+    if name != "small":
+        raise LacError(f"no model {name!r}")
+    return find_image_model(name, fingerprint)
 
 
 def _direct_pictures() -> list[bytes]:
@@ -233,6 +273,10 @@ TARGETS: Mapping[str, Target] = {
     "lossless": Target(_direct_pictures, _decode),
     "image": Target(lambda: _files("image/1/rgb*.lac", "image/1/grey*.lac"), _decode),
     "volume": Target(lambda: _files("map/1/*.lac"), _decode_map),
+    "decoder": Target(
+        lambda: _files("network/1/*.lac", "image/1/sliced-t*.lac") + _direct_pictures(),
+        _decode_independently,
+    ),
     "safetensors": Target(_safetensors, _in_a_file(".safetensors", _read_weights), alter_bytes),
     "picture": Target(_pictures, _in_a_file(".png", _compress_picture), alter_bytes),
     "recipe": Target(_recipes, _in_a_file(".yaml", _read_recipe), alter_bytes),

@@ -374,6 +374,7 @@ def decode_direct(bundle: Bundle, data: bytes) -> Array:
         need(height * width <= 1 << 25, "a picture is too large for contexts")
         return decode_contexts(data, height, width, channels, bits).astype(TYPES[bits])
     need(height * width <= 1 << 26, "a picture is too large for a WebP or PNG stream")
+    need(bundle.method != 2 or webp_size(data) == (width, height), "a WebP stream has another size")
     wrapped = wrap_webp(data) if bundle.method == 2 else wrap_png(data, bundle, channels, bits)
     mode = ("L", "LA", "RGB", "RGBA")[channels - 1]
     values = open_wrapped(wrapped, bundle, mode if bits == 8 else "")
@@ -389,13 +390,20 @@ def open_wrapped(file: bytes, bundle: Bundle, mode: str) -> Array:
 
     try:
         with Image.open(io.BytesIO(file), formats=["WEBP", "PNG"]) as image:
-            need(image.size == (bundle.width, bundle.height), "a wrapped picture has another size")
             if bundle.method == 2 and mode in ("L", "LA"):
                 values = np.asarray(image.convert("RGB" if mode == "L" else "RGBA"))
                 return values[..., :1] if mode == "L" else values[..., [0, 3]]
             return np.asarray(image.convert(mode) if mode else image)
     except (OSError, ValueError, SyntaxError, zlib.error) as error:
         raise LacError(f"a wrapped picture is damaged: {error}") from error
+
+
+def webp_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height by a stream's first bytes, before Pillow takes memory for them."""
+    if len(data) < 5:
+        return None
+    fields = int.from_bytes(data[1:5], "little")
+    return (fields & 0x3FFF) + 1, (fields >> 14 & 0x3FFF) + 1
 
 
 def wrap_webp(data: bytes) -> bytes:

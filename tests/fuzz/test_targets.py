@@ -10,8 +10,8 @@ import pytest
 
 FUZZ = Path(__file__).resolve().parents[2] / "fuzz"
 NAMES = (
-    "info", "network", "lossless", "image", "volume", "safetensors", "picture", "recipe", "map",
-    "star", "structure",
+    "info", "network", "lossless", "image", "volume", "decoder", "safetensors", "picture", "recipe",
+    "map", "star", "structure",
 )  # fmt: skip
 NEEDS = {"map": "mrcfile", "star": "starfile", "structure": "gemmi", "recipe": "yaml"}
 FRESH = 40

@@ -243,6 +243,10 @@ def _table(path: Path) -> "DataFrame":
     except Exception as error:  # The parser fails in every way on other files.
         raise InputError(f"{path}: not a readable STAR file ({error})") from error
     tables = {name: block for name, block in blocks.items() if hasattr(block, "columns")}
+    for name, block in tables.items():
+        if not block.columns.is_unique:
+            twice = block.columns[block.columns.duplicated()][0]
+            raise InputError(f"{path}: its block {name or 'data_'} has the column {twice} twice")
     particles = tables.get("particles")
     if particles is None:
         particles = tables[_block_with_images(tables, path)]

@@ -18,6 +18,9 @@ from laconic.errors import CorruptFileError, UnsupportedFileError
 MAX_WEBP_SIDE: Final = 16383
 _FRONT: Final = 12
 """Bytes of "RIFF", a length and "WEBP"."""
+_HEAD: Final = struct.Struct("<BI")
+"""A signature, then fields: 14 bits of width - 1, 14 of height - 1, and four others."""
+_SIDE: Final = (1 << 14) - 1
 _SETTINGS: Final = {0: (0, 0), 1: (1, 20), 9: (6, 100)}
 """Effort of libwebp, `method` and `quality`; (4, 80), which is Pillow's default, for all others."""
 
@@ -53,19 +56,27 @@ class WebP(DirectMethod):
                 "the picture is stored as WebP, which this Pillow cannot read; install a Pillow "
                 "that has WebP (pip install --upgrade pillow)"
             )
+        if _size(data) != (width, height):  # Pillow would first take memory for what it says.
+            raise CorruptFileError(f"the WebP picture is not {width} x {height}")
         padded = data + bytes(len(data) % 2)
         chunk = b"VP8L" + struct.pack("<I", len(data)) + padded
         file = b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
         try:
             with Image.open(io.BytesIO(file), formats=["WEBP"]) as image:
-                if image.size != (width, height):
-                    raise CorruptFileError(f"the WebP picture is not {width} x {height}")
                 values = np.asarray(image.convert("RGB" if channels % 2 else "RGBA"))
         except (OSError, ValueError, SyntaxError) as error:
             raise CorruptFileError(f"the WebP picture is damaged: {error}") from error
         if channels < 3:
             values = values[..., -channels:] if channels == 2 else values[..., :1]
         return from_eight_bits(values, bits)
+
+
+def _size(data: bytes) -> tuple[int, int] | None:
+    """Width and height that the stream's first bytes name; None where these are missing."""
+    if len(data) < _HEAD.size:
+        return None
+    _, fields = _HEAD.unpack_from(data)
+    return (fields & _SIDE) + 1, (fields >> 14 & _SIDE) + 1
 
 
 def _content(file: bytes) -> bytes | None:
