@@ -96,12 +96,15 @@ def _decode_independently(data: bytes) -> None:
     from laconic_decoder.container import LacError, open_lac
     from laconic_decoder.image import decode_image
     from laconic_decoder.lossless import decode_lossless
+    from laconic_decoder.maps import decode_map
     from laconic_decoder.network import decode_network
 
     try:
         lac = open_lac(data)
         if lac.codec == "network":
             decode_network(lac).safetensors()
+        elif lac.codec == "map":
+            decode_map(lac).mrc()
         elif lac.codec == "image":
             decode_image(lac, _find_model)
         else:
@@ -274,7 +277,9 @@ TARGETS: Mapping[str, Target] = {
     "image": Target(lambda: _files("image/1/rgb*.lac", "image/1/grey*.lac"), _decode),
     "volume": Target(lambda: _files("map/1/*.lac"), _decode_map),
     "decoder": Target(
-        lambda: _files("network/1/*.lac", "image/1/sliced-t*.lac") + _direct_pictures(),
+        lambda: (
+            _files("network/1/*.lac", "map/1/*.lac", "image/1/sliced-t*.lac") + _direct_pictures()
+        ),
         _decode_independently,
     ),
     "safetensors": Target(_safetensors, _in_a_file(".safetensors", _read_weights), alter_bytes),

@@ -1,4 +1,4 @@
-"""`laconic-decode IN.lac -o OUT`: a picture, a folder of pictures, or a safetensors file."""
+"""`laconic-decode IN.lac -o OUT`: a picture, a folder of pictures, a network, or a map."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def make_parser() -> argparse.ArgumentParser:
         dest="out",
         type=Path,
         metavar="OUT",
-        help="a picture in any format of Pillow, .safetensors for a network, or a folder for an "
-        "archive; by default next to the input",
+        help="a picture in any format of Pillow, .safetensors for a network, .mrc for a map, or a "
+        "folder for an archive; by default next to the input",
     )
     parser.add_argument("--force", action="store_true", help="replace files that exist")
     parser.add_argument(
@@ -73,6 +73,13 @@ def decode(options: argparse.Namespace) -> None:
         target = out or options.file.with_suffix(".safetensors")
         need(target.suffix == ".safetensors", f"{target}: a network becomes a .safetensors file")
         writer.write(target, lambda file: file.write(data))
+    elif lac.codec == "map":
+        from .maps import decode_map
+
+        density = decode_map(lac).mrc()
+        target = out or options.file.with_suffix(".mrc")
+        need(target.suffix == ".mrc", f"{target}: a map becomes an .mrc file")
+        writer.write(target, lambda file: file.write(density))
     elif lac.codec in ("image", "lossless"):
         from .models import default_folders, model_finder
 

@@ -27,7 +27,8 @@ WORDS = (
     "vae", "pln", "rejection", "importance", "greedy", "indices", "group sizes", "outliers",
     "side information", "budget", "group_limit", "index_bits", "pyramid", "trellis",
     "state_bits", "rate_percent", "outlier_bits", "map_permille", "rate map", "shard_bits",
-    "block", "shard counts", "manifest", "tensor", "drawn", "pixels", "metadata",
+    "block", "shard counts", "manifest", "tensor", "drawn", "pixels", "metadata", "photo2",
+    "map", "mrc", "blocks",
 )  # fmt: skip
 
 

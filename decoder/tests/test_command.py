@@ -51,6 +51,14 @@ def test_a_network_becomes_safetensors(tmp_path: Path) -> None:
     assert main([str(NETWORK), "-o", str(tmp_path / "w.png")]) == 1
 
 
+def test_a_map_becomes_an_mrc_file(tmp_path: Path) -> None:
+    file = FIXTURES / "map" / "1" / "blobs.lac"
+    assert main([str(file), "-o", str(tmp_path / "blobs.mrc")]) == 0
+    size = (tmp_path / "blobs.mrc").stat().st_size
+    assert size == file.with_suffix(".mrc").stat().st_size
+    assert main([str(file), "-o", str(tmp_path / "blobs.png")]) == 1
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--version"])

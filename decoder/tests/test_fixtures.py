@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fixture_models import FIXTURES, find_image_model, load_model
-from laconic_decoder import lossless, network
+from laconic_decoder import lossless, maps, network
 from laconic_decoder.coders import CODERS, decode_message
 from laconic_decoder.coding import Range, Shared
 from laconic_decoder.container import LacError, open_lac
@@ -65,6 +65,21 @@ def test_networks(path: Path) -> None:
     found = parse_safetensors(network.decode_network(open_lac(path.read_bytes())).safetensors())
     expected = parse_safetensors(path.with_suffix(".safetensors").read_bytes())
     assert found == expected
+
+
+MAPS = sorted((FIXTURES / "map").glob("*/*.lac"))
+
+
+@pytest.mark.parametrize("path", MAPS, ids=lambda path: path.stem)
+def test_maps(path: Path) -> None:
+    """Of the numbers the last bit may differ: the transforms are those of numpy's version."""
+    found = maps.decode_map(open_lac(path.read_bytes())).mrc()
+    expected = path.with_suffix(".mrc").read_bytes()
+    assert found[:76] == expected[:76]
+    assert found[88:216] == expected[88:216]
+    assert len(found) == len(expected)
+    ours, theirs = (np.frombuffer(one, "<f4", offset=1024) for one in (found, expected))
+    assert np.abs(ours - theirs).max() <= 2 * np.finfo(np.float32).eps * np.abs(theirs).max()
 
 
 def parse_safetensors(file: bytes) -> dict[str, Any]:
