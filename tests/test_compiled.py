@@ -74,6 +74,22 @@ def test_an_edited_callee_changes_its_caller(copied: Path) -> None:
     assert len(list(path.parent.glob("__pycache__/caller.answer*"))) == 1  # The old one is removed.
 
 
+def test_a_named_package_counts_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "ROOT", tmp_path)
+    monkeypatch.setattr(compiled, "__file__", str(tmp_path / "compiled.py"))
+    for name in ("compiled.py", "one/a.py", "two/b.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x = 1\n")
+    stamps = []
+    for text in ("x = 1\n", "x = 2\n"):
+        (tmp_path / "two" / "b.py").write_text(text)
+        compiled.source_stamp.cache_clear()
+        stamps.append((compiled.source_stamp("one"), compiled.source_stamp("one", "two")))
+    compiled.source_stamp.cache_clear()
+    assert stamps[0][0] == stamps[1][0]
+    assert stamps[0][1] != stamps[1][1]
+
+
 def test_damaged_machine_code_is_compiled_again(copied: Path) -> None:
     """As a power cut leaves it."""
     assert call(copied) == (42, 0)

@@ -146,7 +146,8 @@ def read_matrix(stream: Range, shape: tuple[int, int], contexts: Contexts, signe
 def read_signs(stream: Range, q: Array, height: int, width: int, contexts: Contexts) -> Array:
     """Give the sizes of kernels their signs."""
     mean = min(16 * int(q.sum()) // max(q.size, 1), 1 << 24)
-    bits, kernels = (mean * mean).bit_length(), q.reshape(-1, height, width).tolist()
+    count = q.size // max(height * width, 1)
+    bits, kernels = (mean * mean).bit_length(), q.reshape(count, height, width).tolist()
     for kernel in kernels:
         for y, row in enumerate(kernel):
             for x, size in enumerate(row):

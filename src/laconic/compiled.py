@@ -2,20 +2,21 @@
 
 Numba's own cache compares the caller's file only. After an edit of a callee, or of a constant in
 another file, it would run old machine code, and a codec would decode a wrong picture. Here the key
-covers all sources of the function's package (`laconic.coding`, `laconic.imaging`) and the versions
-of the compiler.
+covers all sources of the function's package (`laconic.coding`, `laconic.imaging`, ...), those of
+packages that it names, and the versions of the compiler.
 
 Machine code is kept in NUMBA_CACHE_DIR if that is set, else beside the source, else in numba's
 folder for this user. If none of them is writable, it stays in memory, without a message.
 """
 
 import hashlib
+import inspect
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from laconic.waiting import without_scipy
 
@@ -37,13 +38,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 ROOT = Path(__file__).parent
 
 
-def compiled(**options: Any) -> Callable[[Function], Function]:
+def compiled(also: tuple[str, ...] = (), **options: Any) -> Callable[[Function], Function]:
     """`numba.njit` with these options; machine code is kept until a source of the package changes.
 
     Use it for functions that Python calls. A helper that only compiled loops call needs no copy of
-    its own on disk: decorate it with `njit`.
+    its own on disk: decorate it with `inlined` or `njit`.
 
     Args:
+        also: other packages whose constants or functions the function uses.
         options: of `numba.njit`, without `cache`.
 
     Returns:
@@ -54,23 +56,30 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
     """
 
     def decorate(function: Function) -> Function:
+        function = inspect.unwrap(function)  # Tests check types by wrappers.
         dispatcher: Function = numba.njit(**options)(function)
         with suppress(RuntimeError):  # No folder is writable: compiled in memory.
-            vars(dispatcher)["_cache"] = _Cache(function)
+            vars(dispatcher)["_cache"] = _Cache(function, also)
         return dispatcher
 
     return decorate
 
 
+def inlined(function: Function) -> Function:
+    """A helper that becomes a part of the compiled loops which call it."""
+    return cast(Function, numba.njit(inline="always")(inspect.unwrap(function)))
+
+
 @cache
-def source_stamp(package: str) -> str:
-    """SHA-256 of a package's sources, of this file and of the compiler's versions, in hex.
+def source_stamp(*packages: str) -> str:
+    """SHA-256 of packages' sources, of this file and of the compiler's versions, in hex.
 
     Args:
-        package: a folder of `laconic`.
+        packages: folders of `laconic`.
     """
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
-    for path in [Path(__file__), *sorted((ROOT / package).rglob("*.py"))]:
+    sources = [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
+    for path in [Path(__file__), *sources]:
         digest.update(f"\n{path.relative_to(ROOT).as_posix()} {path.stat().st_size}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -124,10 +133,11 @@ class _Files(IndexDataCacheFile):
 class _Cache(FunctionCache):
     _impl_class = _Locations
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], also: tuple[str, ...]) -> None:
         super().__init__(function)
         package = Path(function.__code__.co_filename).relative_to(ROOT).parts[0]
-        self._cache_file = _Files(self._cache_path, self._impl.filename_base, source_stamp(package))
+        stamp = source_stamp(package, *also)
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         with suppress(OSError):  # The folder went read-only or the disk is full: kept in memory.

@@ -5,7 +5,7 @@ from torch import nn
 
 from laconic.networks.arithmetic import FLOAT
 from laconic.networks.fixed_point.arithmetic import FIXED_POINT, from_float, to_float
-from laconic.networks.fixed_point.conversion import to_fixed_point, with_layers
+from laconic.networks.fixed_point.conversion import to_fixed_point
 from laconic.networks.fixed_point.convolution import FixedConvolution
 from laconic.networks.residual import Block
 
@@ -35,16 +35,3 @@ def test_later_changes_of_the_weights_are_not_seen() -> None:
     for parameter in network.parameters():
         parameter.zero_()
     assert torch.equal(fixed(x), before)
-
-
-def test_layers_are_replaced_in_lists_and_sequences_too() -> None:
-    class Parts(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.row = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Identity())
-            self.items = nn.ModuleList([nn.Conv2d(1, 1, 1)])
-
-    parts, x = Parts(), torch.ones(1, 1, 1, 1)
-    negated = with_layers(parts, lambda part: torch.neg if isinstance(part, nn.Conv2d) else None)
-    assert float(negated.row(x)) == float(negated.items[0](x)) == -1
-    assert isinstance(parts.items[0], nn.Conv2d)

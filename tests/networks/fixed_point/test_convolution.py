@@ -65,16 +65,6 @@ def test_inputs_are_limited_and_left_as_they_are() -> None:
     assert torch.equal(x, before)
 
 
-@pytest.mark.parametrize("kind", range(4))
-def test_positions_get_what_the_whole_map_gets(kind: int) -> None:
-    layer, x = FixedConvolution(layers()[kind]), maps()[:1]
-    margin, wide = layer.margin, 7 + 2 * layer.margin
-    flat = nn.functional.pad(x, (margin,) * 4)[0].flatten(1).T.contiguous()
-    rows, columns = torch.tensor([0, 2, 5, 5]), torch.tensor([0, 6, 3, 6])
-    got = layer.at(flat, (rows + margin) * wide + columns + margin, layer.shifts(wide))
-    assert torch.equal(got, layer(x)[0][:, rows, columns].T)
-
-
 def test_weights_too_large_for_exact_sums_are_refused() -> None:
     layer = nn.Conv2d(4, 2, 1)
     nn.init.constant_(layer.weight, 2000.0)

@@ -11,9 +11,20 @@ from torch import Tensor
 from laconic.distributions.logistic_mixture import CENTRE, LEAST_LOG_SCALE
 from laconic.models.exact import Integers, MixtureParameters, PixelParameters, Shape, to_integers
 from laconic.models.pixel_ladder.causal import CausalContext, components
-from laconic.networks.fixed_point.arithmetic import FIXED_POINT, LIMIT, leaky_relu
-from laconic.networks.fixed_point.conversion import with_layers
+from laconic.models.pixel_ladder.wave_kernels import (
+    Convolutions,
+    Network,
+    Rings,
+    Taps,
+    Wave,
+    forget,
+    learn,
+    look,
+    mixtures,
+)
+from laconic.networks.fixed_point.arithmetic import FIXED_POINT
 from laconic.networks.fixed_point.convolution import FixedConvolution
+from laconic.networks.residual import Block
 
 
 class CausalLikelihood:
@@ -47,108 +58,116 @@ class CausalLikelihood:
 
     def waves(self) -> list[Integers]:
         """Positions of every wave, top to bottom."""
+        return [
+            rows * self.shape.width + wave.number - self.slope * rows
+            for wave in self._waves()
+            for rows in (np.arange(wave.first, wave.first + wave.size),)
+        ]
+
+    def _waves(self) -> Iterator[Wave]:
+        """Every wave that has pixels."""
         height, width = self.shape.height, self.shape.width
-        rows = np.arange(height)
-        waves = []
         for number in range(width + self.slope * (height - 1)):
-            columns = number - self.slope * rows
-            inside = (columns >= 0) & (columns < width)
-            waves.append(rows[inside] * width + columns[inside])
-        return [wave for wave in waves if wave.size]
+            first = max(0, -((width - 1 - number) // self.slope))
+            last = min(height - 1, number // self.slope)
+            if first <= last:
+                yield Wave(number, first, last - first + 1)
 
     def read(self) -> Iterator[Sequence[PixelParameters]]:
         """Parameters of one wave after the other; the pixels arrive by `put` in between."""
-        self._reader = _WaveReader(self.context, self.shape)
-        for wave in self.waves():
-            places = torch.from_numpy(wave)
-            base = None if self.base is None else _pick(self.base, places)
-            features = None if self.features is None else _pick(self.features, places)
-            pivot, parameters = self._reader.look(places, base, features)
-            yield [
-                mixture_parameters(p, s, self.shape.colours)
-                for p, s in zip(pivot, parameters, strict=True)
-            ]
+        self._reader = _WaveReader(self.context, self.base, self.features, self.shape)
+        for wave in self._waves():
+            yield self._reader.look(wave)
 
     def put(self, values: Sequence[NDArray[np.float64]]) -> None:
         """Continue from the pixels of the wave just read."""
-        self._reader.learn(torch.from_numpy(np.stack(values)))
-
-
-class _Layer:
-    """A convolution at the places of one wave; it keeps what it has seen of the waves before.
-
-    Maps are `(places, channels)`, the padded images of a batch one after the other.
-
-    Args:
-        layer: the convolution.
-        reader: knows the places.
-    """
-
-    def __init__(self, layer: FixedConvolution, reader: "_WaveReader") -> None:
-        self.layer, self.reader = layer, reader
-        self.sees_itself = (0, 0) in layer.offsets
-        self.shifts = layer.shifts(reader.wide)
-        places = reader.places if layer.margin else 0
-        self.maps = torch.zeros(places, layer.inputs, dtype=torch.float64)
-
-    def __call__(self, x: Tensor, before: bool = False, after: bool = False) -> Tensor:
-        """`(n, in)` -> `(n, out)`; `x` is not used by a layer that sees earlier waves only."""
-        if self.sees_itself:
-            x = (leaky_relu(x) if before else x).clamp(-LIMIT, LIMIT)
-        if self.layer.margin:
-            now = self.reader.now
-            if self.sees_itself:
-                self.maps[now] = x
-            result = self.layer.at(self.maps, now, self.shifts)
-        else:
-            result = self.layer.combine(x)
-        return leaky_relu(result) if after else result
+        self._reader.learn(np.stack(values))
 
 
 class _WaveReader:
-    """The causal network with layers that keep what they have seen."""
+    """The causal network at one wave after the other (`wave_kernels`); see `CausalLikelihood`."""
 
-    now: Tensor
-    """Places of the wave, for all images."""
-
-    def __init__(self, context: CausalContext, shape: Shape) -> None:
-        self.shape, self.margin = shape, context.kernel // 2
-        self.wide, high = shape.width + 2 * self.margin, shape.height + self.margin
-        self.image_places = high * self.wide
-        self.places = shape.batch * self.image_places + self.margin
-        self.context = with_layers(
-            context,
-            lambda part: _Layer(part, self) if isinstance(part, FixedConvolution) else None,
+    def __init__(
+        self, context: CausalContext, base: Tensor | None, features: Tensor | None, shape: Shape
+    ) -> None:
+        self.shape, self.slope = shape, (context.kernel + 1) // 2
+        self.network = _network(context, self.slope)
+        self.margin = context.kernel // 2
+        self.base, self.features = _by_pixel(base), _by_pixel(features)
+        far, near = (1 - int(taps.waves.min()) for taps in self.network[:2])
+        rows, width = self.margin + shape.height, self.network.head.weight.shape[1]
+        self.rings = Rings(
+            np.zeros((shape.batch, far, rows, 3)),
+            np.zeros((shape.batch, far, rows, 7)),
+            np.zeros((len(self.network.inner.weight), shape.batch, near, rows, width)),
         )
-        self.unknown = torch.zeros(0, dtype=torch.float64)
+        self.next = 0
 
-    def look(
-        self, positions: Tensor, base: Tensor | None, features: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Pivots and parameters, `(batch, n, channels)`, at positions whose past is known."""
-        self.now = self._places(positions)
-        self.pivot = self.context.pivot(self.unknown, base)
-        parameters = self.context.parameters_from(self.unknown, features)
-        count = (self.shape.batch, len(positions), -1)
-        return self.pivot.reshape(count), parameters.reshape(count)
+    def look(self, wave: Wave) -> list[PixelParameters]:
+        """Parameters of every image at a wave whose past is known."""
+        for number in range(self.next, wave.number + 1):
+            forget(self.rings, self.margin, number, self.slope, self.shape.width)
+        self.wave, self.next = wave, wave.number + 1
+        head, width = self.network.head.bias.shape[1], self.network.head.weight.shape[1]
+        size = (self.shape.batch, wave.size)
+        self.pivots, parameters = np.empty((*size, 3)), np.empty((*size, head))
+        shares = (self._share(self.base, 3), self._share(self.features, width))
+        look(self.network, self.rings, self.margin, wave, *shares, self.pivots, parameters)
+        colours, count = self.shape.colours, head // 12
+        logits, means, log_scales = (np.empty((*size, colours, count), np.int32) for _ in range(3))
+        couplings = np.empty((*size, 3 if colours == 3 else 0, count), np.int32)
+        mixtures(self.pivots, parameters, logits, means, log_scales, couplings)
+        found = map(MixtureParameters, logits, means, log_scales, couplings)
+        return [one if colours == 3 else one._replace(couplings=None) for one in found]
 
-    def learn(self, values: Tensor) -> None:
-        """`values`: `(batch, n, colours)` in steps, at the positions last looked at."""
-        x = centred(values.flatten(0, 1))
-        seen = self.context.seen(x, self.pivot)
-        for layer, kept in ((self.context.linear, x), (self.context.enter, seen)):
-            cast(_Layer, layer).maps[self.now] = kept.clamp(-LIMIT, LIMIT)
+    def learn(self, values: NDArray[np.float64]) -> None:
+        """`values`: `(batch, n, colours)` in steps, at the wave last looked at."""
+        learn(self.rings, self.margin, self.wave, values, self.pivots)
 
-    def _places(self, positions: Tensor) -> Tensor:
-        row, column = positions // self.shape.width, positions % self.shape.width
-        first = (row + self.margin) * self.wide + column + self.margin
-        images = torch.arange(self.shape.batch)[:, None] * self.image_places
-        return (images + first).flatten()
+    def _share(self, maps: NDArray[np.float64] | None, channels: int) -> NDArray[np.float64]:
+        """The latents' share at the wave: `(batch, n, channels)`."""
+        wave = self.wave
+        if maps is None:
+            return np.zeros((self.shape.batch, wave.size, channels))
+        rows = np.arange(wave.first, wave.first + wave.size)
+        return maps[:, rows, wave.number - self.slope * rows]
 
 
-def _pick(maps: Tensor, positions: Tensor) -> Tensor:
-    """`(batch, channels, h, w)` at positions -> `(batch n, channels)`."""
-    return maps.flatten(2)[:, :, positions].permute(0, 2, 1).flatten(0, 1)
+def _network(context: CausalContext, slope: int) -> Network:
+    """The layers of an integer network as arrays."""
+    blocks = cast(list[Block], context.blocks)
+    inner = [cast(FixedConvolution, block.inner) for block in blocks]
+    outer = [cast(FixedConvolution, block.outer) for block in blocks]
+    enter, linear = cast(FixedConvolution, context.enter), cast(FixedConvolution, context.linear)
+    head = cast(FixedConvolution, context.head)
+    return Network(
+        _taps(enter.offsets, slope),
+        _taps(inner[0].offsets if inner else [(0, 0)], slope),
+        *map(_convolutions, ([linear], [enter], inner, outer, [head])),
+    )
+
+
+def _taps(offsets: Sequence[tuple[int, int]], slope: int) -> Taps:
+    rows, columns = np.array(offsets, np.int64).T
+    return Taps(columns + slope * rows, np.ascontiguousarray(rows))
+
+
+def _convolutions(layers: Sequence[FixedConvolution]) -> Convolutions:
+    """Layers of one size; none is as one of no inputs."""
+    if not layers:
+        return Convolutions(np.zeros((0, 0, 0)), np.zeros((0, 0)))
+    return Convolutions(
+        np.stack([layer.gathered.numpy() for layer in layers]),
+        np.stack([layer.bias.numpy() for layer in layers]),
+    )
+
+
+def _by_pixel(maps: Tensor | None) -> NDArray[np.float64] | None:
+    """`(batch, channels, h, w)` -> `(batch, h, w, channels)`."""
+    if maps is None:
+        return None
+    moved: NDArray[np.float64] = maps.permute(0, 2, 3, 1).contiguous().numpy()
+    return moved
 
 
 def centred(pixels: Tensor) -> Tensor:

@@ -32,7 +32,8 @@ SCALE_STEPS = 256
 
 _LOG_BITS = 8
 _LOG_FRACTION_BITS = 30
-_LEAK = round(LEAK * 2**FRACTION_BITS)
+LEAK_UNITS = round(LEAK * 2**FRACTION_BITS)
+"""The slope of leaky ReLUs below zero in units of 2^-16."""
 
 
 def from_float(x: Tensor, bits: int = FRACTION_BITS) -> Tensor:
@@ -57,12 +58,12 @@ def shift_(x: Tensor, bits: int) -> Tensor:
 
 def leaky_relu(x: Tensor) -> Tensor:
     """Slope 0.2 (13107 / 65536) below zero."""
-    return torch.maximum(x, shift_(x.clamp_min(-LIMIT).mul_(_LEAK), 16))
+    return torch.maximum(x, shift_(x.clamp_min(-LIMIT).mul_(LEAK_UNITS), 16))
 
 
 def leaky_relu_(x: Tensor) -> Tensor:
     """`leaky_relu` in place."""
-    return torch.maximum(x, shift_(x.clamp_min(-LIMIT).mul_(_LEAK), 16), out=x)
+    return torch.maximum(x, shift_(x.clamp_min(-LIMIT).mul_(LEAK_UNITS), 16), out=x)
 
 
 def check_sums(weights: Tensor, bias: Tensor) -> None:

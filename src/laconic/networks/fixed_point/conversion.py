@@ -1,7 +1,6 @@
 """From a network in floats to the same network in integers: other layers, the same wiring."""
 
 import copy
-from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from torch import nn
@@ -28,33 +27,18 @@ def to_fixed_point(network: Net) -> Net:
     Raises:
         ConfigError: the weights are too large for exact arithmetic.
     """
-    return cast(Net, _copy(network, _fixed_layer, _fixed_attributes))
+    return cast(Net, _copy(network))
 
 
-def with_layers(network: Net, replace: Callable[[Any], Any]) -> Net:
-    """A copy of a network with other layers; it shares everything else.
-
-    Parts are plain attributes of the copy, found without the search of `nn.Module`, which would
-    take a third of a decoder's time. So the copy can be called, but it cannot list its parts.
-
-    Args:
-        network: is left as it is.
-        replace: from a part to what takes its place, or None to copy it part by part.
-    """
-    return cast(Net, _copy(network, replace, lambda part: {}))
-
-
-def _copy(
-    part: Any, replace: Callable[[Any], Any], attributes: Callable[[Any], dict[str, Any]]
-) -> Any:
-    """`attributes`: from a network to further attributes of its copy."""
-    made = replace(part)
+def _copy(part: Any) -> Any:
+    """Parts become plain attributes of the copy: it can be called, but cannot list its parts."""
+    made = _fixed_layer(part)
     if made is None and isinstance(part, nn.ModuleList | list):
-        made = [_copy(item, replace, attributes) for item in part]
+        made = [_copy(item) for item in part]
     if made is None and part is not None:
         made = copy.copy(part)
-        parts = {name: _copy(item, replace, attributes) for name, item in part._modules.items()}
-        made.__dict__ |= attributes(part) | parts | {"_modules": parts}
+        parts = {name: _copy(item) for name, item in part._modules.items()}
+        made.__dict__ |= _fixed_attributes(part) | parts | {"_modules": parts}
     return made
 
 

@@ -1,8 +1,8 @@
-"""Convolutions in integers, over whole images or at a few positions alone.
+"""Convolutions in integers over whole images.
 
 A convolution is a sum of matrix products, one per tap of its kernel, over shifted views of the
 padded image. Nothing is unfolded, and a run of columns stays in the cache from the first tap to the
-rounding. The same numbers come out at single positions, where a decoder needs a wavefront.
+rounding.
 """
 
 import torch
@@ -43,7 +43,7 @@ class FixedConvolution:
         self.bias = from_float(bias.detach(), WEIGHT_BITS + FRACTION_BITS)
         self.margin = max(max(abs(row), abs(column)) for row, column in self.offsets)
         self.outputs, self.inputs = self.weight.shape[1:]
-        # (taps x in, out): what multiplies gathered positions.
+        # (taps x in, out): what multiplies the inputs of one position.
         self.gathered = self.weight.permute(0, 2, 1).flatten(0, 1).contiguous()
         check_sums(self.weight.abs().sum((0, 2)), self.bias)
 
@@ -91,29 +91,6 @@ class FixedConvolution:
                 sums.addmm_(weight, flat[:, first + start : last + start])
             shift_(sums, WEIGHT_BITS)
             out[:, first:last] = leaky_relu_(sums) if after else sums
-
-    def shifts(self, wide: int) -> Tensor:
-        """Of every tap, how many places it looks ahead in maps of `wide` places in a row."""
-        return torch.tensor([row * wide + column for row, column in self.offsets])
-
-    def at(self, flat: Tensor, positions: Tensor, shifts: Tensor) -> Tensor:
-        """The convolution at some positions of padded maps.
-
-        Args:
-            flat: `(places, in)`, maps with borders of zeros of at least `margin`, row by row, at
-                most +-LIMIT.
-            positions: `(n,)`, places.
-            shifts: of the maps, see `shifts`.
-
-        Returns:
-            `(n, out)`.
-        """
-        places = (positions[:, None] + shifts).flatten()
-        return self.combine(flat.index_select(0, places).reshape(len(positions), -1))
-
-    def combine(self, seen: Tensor) -> Tensor:
-        """Inputs of the taps, `(n, taps * in)`, at most +-LIMIT -> `(n, out)`."""
-        return shift_(torch.addmm(self.bias, seen, self.gathered), WEIGHT_BITS)
 
 
 def _run(channels: int, flat: Tensor) -> int:
