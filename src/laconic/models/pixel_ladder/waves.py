@@ -1,10 +1,9 @@
-"""The causal likelihood in integers: all pixels at once to encode, wave by wave to decode."""
+"""The causal likelihood in integers, wave by wave for both sides."""
 
 from collections.abc import Iterator, Sequence
 from typing import cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -32,7 +31,8 @@ class CausalLikelihood:
 
     A kernel of side k looks (k - 1) / 2 columns to the right in rows above. Pixels with equal
     column + (k + 1) / 2 row form a wave: all that they see lies in waves before theirs.
-    Activations of every layer are kept, so that every layer runs once for every pixel.
+    Activations of every layer are kept, so that every layer runs once for every pixel
+    (`wave_kernels`). `context(centred(pixels), base, features)` gives the same from whole maps.
 
     Args:
         context: the causal network in integers.
@@ -48,13 +48,12 @@ class CausalLikelihood:
         self.slope = (context.kernel + 1) // 2
 
     def given(self, pixels: Tensor) -> Sequence[PixelParameters]:
-        """All pixels at once by whole convolutions, then sorted into waves."""
-        pivot, parameters = self.context(centred(pixels), self.base, self.features)
-        order = torch.from_numpy(np.concatenate(self.waves()))
-        return [
-            mixture_parameters(p.flatten(1).T[order], s.flatten(1).T[order], self.shape.colours)
-            for p, s in zip(pivot, parameters, strict=True)
-        ]
+        """All pixels, wave by wave as the receiver will do it."""
+        flat, parts = pixels.flatten(2).numpy(), []
+        for wave, parameters in zip(self.waves(), self.read(), strict=True):
+            parts.append(parameters)
+            self.put([picture[:, wave].T for picture in flat])
+        return [_join(parts_of_image) for parts_of_image in zip(*parts, strict=True)]
 
     def waves(self) -> list[Integers]:
         """Positions of every wave, top to bottom."""
@@ -73,7 +72,7 @@ class CausalLikelihood:
             if first <= last:
                 yield Wave(number, first, last - first + 1)
 
-    def read(self) -> Iterator[Sequence[PixelParameters]]:
+    def read(self) -> Iterator[Sequence[MixtureParameters]]:
         """Parameters of one wave after the other; the pixels arrive by `put` in between."""
         self._reader = _WaveReader(self.context, self.base, self.features, self.shape)
         for wave in self._waves():
@@ -103,7 +102,7 @@ class _WaveReader:
         )
         self.next = 0
 
-    def look(self, wave: Wave) -> list[PixelParameters]:
+    def look(self, wave: Wave) -> list[MixtureParameters]:
         """Parameters of every image at a wave whose past is known."""
         for number in range(self.next, wave.number + 1):
             forget(self.rings, self.margin, number, self.slope, self.shape.width)
@@ -131,6 +130,17 @@ class _WaveReader:
             return np.zeros((self.shape.batch, wave.size, channels))
         rows = np.arange(wave.first, wave.first + wave.size)
         return maps[:, rows, wave.number - self.slope * rows]
+
+
+def _join(parts: Sequence[MixtureParameters]) -> MixtureParameters:
+    """The parameters of all waves of an image."""
+    logits, means, log_scales = (
+        np.concatenate([part[field] for part in parts]) for field in range(3)
+    )
+    couplings = [part.couplings for part in parts if part.couplings is not None]
+    return MixtureParameters(
+        logits, means, log_scales, np.concatenate(couplings) if couplings else None
+    )
 
 
 def _network(context: CausalContext, slope: int) -> Network:
