@@ -16,6 +16,7 @@ from laconic.compiled import compiled, inlined
 from laconic.distributions.logistic_mixture import CENTRE, LEAST_LOG_SCALE
 from laconic.models.pixel_ladder.causal import FINE_BITS, SPREAD_BITS
 from laconic.networks.fixed_point.arithmetic import FRACTION_BITS, LEAK_UNITS, LIMIT, WEIGHT_BITS
+from laconic.networks.fixed_point.product import add_product, begin
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -122,39 +123,38 @@ def _leaky(x: float) -> float:
 
 @inlined
 def _multiply(x: Floats, layers: Convolutions, layer: int, out: Floats) -> None:
-    """`out = round(bias + x @ weight)`, `(n, in)` -> `(n, out)`; sums are exact in any order.
+    """`out = round(bias + x @ weight)`, `(n, in)` -> `(n, out)`; sums are exact in any order."""
+    begin(layers.bias[layer], out)
+    add_product(x, layers.weight[layer], out)
+    _round(out)
 
-    Four rows by four inputs at a time: what is loaded is used four times.
-    """
-    weight, bias = layers.weight[layer], layers.bias[layer]
-    for i in range(x.shape[0]):
-        for o in range(out.shape[1]):
-            out[i, o] = bias[o]
-    quads, whole = x.shape[0] // 4 * 4, x.shape[1] // 4 * 4
-    for i in range(0, quads, 4):
-        p, q, r, s = out[i], out[i + 1], out[i + 2], out[i + 3]
-        for k in range(0, whole, 4):
-            a, b, c, d = weight[k], weight[k + 1], weight[k + 2], weight[k + 3]
-            pa, pb, pc, pd = x[i, k], x[i, k + 1], x[i, k + 2], x[i, k + 3]
-            qa, qb, qc, qd = x[i + 1, k], x[i + 1, k + 1], x[i + 1, k + 2], x[i + 1, k + 3]
-            ra, rb, rc, rd = x[i + 2, k], x[i + 2, k + 1], x[i + 2, k + 2], x[i + 2, k + 3]
-            sa, sb, sc, sd = x[i + 3, k], x[i + 3, k + 1], x[i + 3, k + 2], x[i + 3, k + 3]
-            for o in range(out.shape[1]):
-                p[o] += pa * a[o] + pb * b[o] + pc * c[o] + pd * d[o]
-                q[o] += qa * a[o] + qb * b[o] + qc * c[o] + qd * d[o]
-                r[o] += ra * a[o] + rb * b[o] + rc * c[o] + rd * d[o]
-                s[o] += sa * a[o] + sb * b[o] + sc * c[o] + sd * d[o]
-    for i in range(x.shape[0]):
-        for k in range(whole if i < quads else 0, x.shape[1]):
-            for o in range(out.shape[1]):
-                out[i, o] += x[i, k] * weight[k, o]
-        for o in range(out.shape[1]):
-            out[i, o] = _rounded(out[i, o], WEIGHT_BITS)
+
+@inlined
+def _round(sums: Floats) -> None:
+    """Sums of products to units, in place."""
+    for i in range(sums.shape[0]):
+        for o in range(sums.shape[1]):
+            sums[i, o] = _rounded(sums[i, o], WEIGHT_BITS)
+
+
+@inlined
+def _convolve(
+    ring: Floats, margin: int, taps: Taps, wave: Wave, layers: Convolutions, layer: int, out: Floats
+) -> None:
+    """A layer at a wave, tap by tap: what a tap sees in one image's ring lies together."""
+    channels = ring.shape[2]
+    begin(layers.bias[layer], out)
+    for t in range(taps.rows.size):
+        slot = ring[(wave.number + taps.waves[t]) % ring.shape[0]]
+        first = margin + wave.first + taps.rows[t]
+        weight = layers.weight[layer, t * channels : (t + 1) * channels]
+        add_product(slot[first : first + wave.size], weight, out)
+    _round(out)
 
 
 @inlined
 def _gather(ring: Floats, margin: int, taps: Taps, wave: Wave, out: Floats) -> None:
-    """What the taps see in one image's ring: `(n, taps * channels)`."""
+    """What the taps see in one image's ring, few channels: `(n, taps * channels)`."""
     channels = ring.shape[2]
     for t in range(taps.rows.size):
         slot = ring[(wave.number + taps.waves[t]) % ring.shape[0]]
@@ -204,22 +204,22 @@ def look(
     pivots: Floats,
     parameters: Floats,
 ) -> None:
-    """Fill pivots and parameters, `(images, n, channels)`, of a wave whose past is known.
+    """Fill pivots and parameters, `(images, n, outputs)`, of a wave whose past is known.
 
     All sums of products are exact, so that it does not matter whether they are contracted. `base`
-    and `features`, `(images, n, channels)`: the latents' shares.
+    and `features`, `(images, n, channels)`: the latents' shares. Outputs of `linear` and `head`
+    beyond those of the network are 0.
     """
     width = network.head.weight.shape[1]
-    far, near = network.far.rows.size, network.near.rows.size
+    far = network.far.rows.size
     narrow, wide = np.empty((wave.size, 3 * far)), np.empty((wave.size, 7 * far))
-    around = np.empty((wave.size, width * near))
     hidden = np.empty((wave.size, width))
     inner, outer = np.empty_like(hidden), np.empty_like(hidden)
     top, end = margin + wave.first, margin + wave.first + wave.size
     for image in range(rings.pixels.shape[0]):
         _gather(rings.pixels[image], margin, network.far, wave, narrow)
         _multiply(narrow, network.linear, 0, pivots[image])
-        pivots[image] += base[image]
+        pivots[image, :, :3] += base[image]
         _gather(rings.seen[image], margin, network.far, wave, wide)
         _multiply(wide, network.enter, 0, hidden)
         hidden += features[image]
@@ -228,8 +228,7 @@ def look(
             own = ring[wave.number % ring.shape[0], top:end]
             own[:] = hidden
             _limit(own)
-            _gather(ring, margin, network.near, wave, around)
-            _multiply(around, network.inner, block, inner)
+            _convolve(ring, margin, network.near, wave, network.inner, block, inner)
             _limit(inner)
             _multiply(inner, network.outer, block, outer)
             hidden += outer

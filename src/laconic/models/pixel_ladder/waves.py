@@ -23,6 +23,7 @@ from laconic.models.pixel_ladder.wave_kernels import (
 )
 from laconic.networks.fixed_point.arithmetic import FIXED_POINT
 from laconic.networks.fixed_point.convolution import FixedConvolution
+from laconic.networks.fixed_point.product import COLUMNS
 from laconic.networks.residual import Block
 
 
@@ -92,6 +93,7 @@ class _WaveReader:
         self.shape, self.slope = shape, (context.kernel + 1) // 2
         self.network = _network(context, self.slope)
         self.margin = context.kernel // 2
+        self.outputs = cast(FixedConvolution, context.head).outputs
         self.base, self.features = _by_pixel(base), _by_pixel(features)
         far, near = (1 - int(taps.waves.min()) for taps in self.network[:2])
         rows, width = self.margin + shape.height, self.network.head.weight.shape[1]
@@ -107,12 +109,14 @@ class _WaveReader:
         for number in range(self.next, wave.number + 1):
             forget(self.rings, self.margin, number, self.slope, self.shape.width)
         self.wave, self.next = wave, wave.number + 1
-        head, width = self.network.head.bias.shape[1], self.network.head.weight.shape[1]
-        size = (self.shape.batch, wave.size)
-        self.pivots, parameters = np.empty((*size, 3)), np.empty((*size, head))
+        width, size = self.network.head.weight.shape[1], (self.shape.batch, wave.size)
+        self.pivots, parameters = (
+            np.empty((*size, layers.bias.shape[1]))
+            for layers in (self.network.linear, self.network.head)
+        )
         shares = (self._share(self.base, 3), self._share(self.features, width))
         look(self.network, self.rings, self.margin, wave, *shares, self.pivots, parameters)
-        colours, count = self.shape.colours, head // 12
+        colours, count = self.shape.colours, self.outputs // 12
         logits, means, log_scales = (np.empty((*size, colours, count), np.int32) for _ in range(3))
         couplings = np.empty((*size, 3 if colours == 3 else 0, count), np.int32)
         mixtures(self.pivots, parameters, logits, means, log_scales, couplings)
@@ -134,13 +138,13 @@ class _WaveReader:
 
 def _join(parts: Sequence[MixtureParameters]) -> MixtureParameters:
     """The parameters of all waves of an image."""
-    logits, means, log_scales = (
-        np.concatenate([part[field] for part in parts]) for field in range(3)
-    )
-    couplings = [part.couplings for part in parts if part.couplings is not None]
-    return MixtureParameters(
-        logits, means, log_scales, np.concatenate(couplings) if couplings else None
-    )
+
+    def joined(field: int) -> Integers:
+        whole: Integers = np.concatenate([part[field] for part in parts])
+        return whole
+
+    has_couplings = parts[0].couplings is not None
+    return MixtureParameters(joined(0), joined(1), joined(2), joined(3) if has_couplings else None)
 
 
 def _network(context: CausalContext, slope: int) -> Network:
@@ -151,9 +155,13 @@ def _network(context: CausalContext, slope: int) -> Network:
     enter, linear = cast(FixedConvolution, context.enter), cast(FixedConvolution, context.linear)
     head = cast(FixedConvolution, context.head)
     return Network(
-        _taps(enter.offsets, slope),
-        _taps(inner[0].offsets if inner else [(0, 0)], slope),
-        *map(_convolutions, ([linear], [enter], inner, outer, [head])),
+        far=_taps(enter.offsets, slope),
+        near=_taps(inner[0].offsets if inner else [(0, 0)], slope),
+        linear=_convolutions([linear], COLUMNS),
+        enter=_convolutions([enter]),
+        inner=_convolutions(inner),
+        outer=_convolutions(outer),
+        head=_convolutions([head], COLUMNS),
     )
 
 
@@ -162,13 +170,14 @@ def _taps(offsets: Sequence[tuple[int, int]], slope: int) -> Taps:
     return Taps(columns + slope * rows, np.ascontiguousarray(rows))
 
 
-def _convolutions(layers: Sequence[FixedConvolution]) -> Convolutions:
-    """Layers of one size; none is as one of no inputs."""
+def _convolutions(layers: Sequence[FixedConvolution], multiple: int = 1) -> Convolutions:
+    """Layers of one size; none is as one of no inputs. Outputs are filled up with zeros."""
     if not layers:
         return Convolutions(np.zeros((0, 0, 0)), np.zeros((0, 0)))
+    missing = -layers[0].outputs % multiple
     return Convolutions(
-        np.stack([layer.gathered.numpy() for layer in layers]),
-        np.stack([layer.bias.numpy() for layer in layers]),
+        np.stack([np.pad(layer.gathered.numpy(), ((0, 0), (0, missing))) for layer in layers]),
+        np.stack([np.pad(layer.bias.numpy(), (0, missing)) for layer in layers]),
     )
 
 
