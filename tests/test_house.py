@@ -10,6 +10,7 @@ import sys
 import tokenize
 import tomllib
 from collections import Counter
+from collections.abc import Iterator
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -282,3 +283,41 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert list((tmp_path / "site" / "experiments").rglob("*.json"))
+
+
+def _defined(module: Path) -> set[str]:
+    """Names that a module's source defines, at any depth, and the modules beside it."""
+    names = (
+        {path.stem for path in module.parent.iterdir()} if module.name == "__init__.py" else set()
+    )
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
+
+
+def _missing(script: Path, sources: Path) -> Iterator[str]:
+    """What a script imports from the package and what is not there."""
+    for node in ast.walk(ast.parse(script.read_text())):
+        if not isinstance(node, ast.ImportFrom) or str(node.module).partition(".")[0] != "laconic":
+            continue
+        place = sources.joinpath(*str(node.module).split("."))
+        alone = place.with_suffix(".py")
+        module = alone if alone.is_file() else place / "__init__.py"
+        known = _defined(module) if module.is_file() else set()
+        lazy = "__getattr__" in known
+        for alias in node.names:
+            if alias.name not in known and not lazy:
+                yield f"{script.name}:{node.lineno}: {node.module}.{alias.name}"
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "experiments", "fuzz"])
+def test_scripts_import_what_is_there(folder: str) -> None:
+    """Scripts run rarely, so a renamed function would be noticed late."""
+    scripts = sorted((REPOSITORY / folder).rglob("*.py"))
+    assert scripts
+    assert not [text for path in scripts for text in _missing(path, REPOSITORY / "src")]

@@ -92,7 +92,7 @@ def ms_ssim(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 
 def load_ms_ssim() -> ModuleType:
-    """The package that computes MS-SSIM; callers of long work ask for it before they begin.
+    """The package that computes MS-SSIM; load it before work that takes long.
 
     Raises:
         MissingPackageError: the `eval` extra is not installed.
