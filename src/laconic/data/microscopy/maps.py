@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,10 @@ class Map:
 
     density: Array
     pixel_size: float
+
+
+DAMAGE: Final = (ValueError, OSError, EOFError, OverflowError)
+"""What mrcfile raises for a file that is not right."""
 
 
 def load_mrcfile() -> Any:
@@ -144,7 +148,7 @@ def open_stack(path: Path) -> NDArray[Any]:
             data = mrcfile.mmap(path, mode="r", permissive=False).data
         except FileNotFoundError as error:
             raise InputError(f"{path}: the stack of images is missing") from error
-        except (ValueError, OSError) as error:
+        except DAMAGE as error:
             raise InputError(f"{path}: not a complete MRC stack ({error})") from error
     if data is None or data.ndim not in (2, 3):
         raise InputError(f"{path}: it holds no images")
@@ -163,7 +167,7 @@ def _read(path: Path) -> tuple[NDArray[Any], Any, bytes]:
                 return np.array(file.data), file.header.copy(), extended
         except FileNotFoundError as error:
             raise InputError(f"{path}: there is no such file") from error
-        except (ValueError, OSError, EOFError) as error:
+        except DAMAGE as error:
             raise InputError(f"{path}: not a complete MRC file ({error})") from error
         except MemoryError as error:
             raise InputError(f"{path}: its header claims more than the memory holds") from error
