@@ -42,6 +42,8 @@ from torch.distributions import Normal
 HERE = Path(__file__).resolve().parent
 STATE = Path("runs/determinism")
 SIDE, BATCH = 64, 16
+PART = 4 * BATCH
+"""Files that one process decodes."""
 QUALITIES = (5, 30, 60, 90)
 THREADS, DTYPES, BATCHES = (1, 2), ("float32", "bfloat16", "float64"), (1, BATCH)
 CALLS, CALLING_THREADS = 1600, 8
@@ -67,14 +69,15 @@ def main() -> None:
     started = time.time()
     (STATE / "files").mkdir(parents=True, exist_ok=True)
     versions = {"newest": None} | ({"oldest": options.oldest} if options.oldest else {})
-    for first in range(0, options.files, BATCH):
+    for first in range(0, options.files, PART):
         if time.time() - started > 60 * options.minutes:
             break
-        write_files(range(first, first + BATCH))
+        for begin in range(first, first + PART, BATCH):
+            write_files(range(begin, begin + BATCH))
         for name, folder in versions.items():
             record = STATE / f"{name}-{first}.json"
             if not record.exists():
-                arguments = ["--work", str(first), str(first + BATCH)]
+                arguments = ["--work", str(first), str(first + PART)]
                 record.write_text(run_self(arguments, folder))
     record = STATE / f"calls-{options.calls}.json"
     if options.calls and not record.exists():
@@ -210,9 +213,10 @@ def decode_lossless(numbers: range, threads: int, batch: int) -> Iterator[str]:
 
     loaded = pretrained.load("pixels")
     coder = ChainCoder(loaded.model.exact_ladder(), batch, threads=threads)
-    data = (STATE / "files" / f"{numbers[0]}-archive.lac").read_bytes()
-    for _, image in LosslessFile.read(data).render(coder, silent):
-        yield hashlib.sha256(image.tobytes()).hexdigest()[:16]
+    for first in numbers[::BATCH]:
+        data = (STATE / "files" / f"{first}-archive.lac").read_bytes()
+        for _, image in LosslessFile.read(data).render(coder, silent):
+            yield hashlib.sha256(image.tobytes()).hexdigest()[:16]
 
 
 def digest(latents: Sequence[Tensor]) -> str:
@@ -266,7 +270,7 @@ def compare() -> tuple[dict[str, dict[str, int]], dict[str, list[str]]]:
         versions[name] = [*found.pop("numpy"), *found.pop("torch")]
         reference = json.loads((STATE / f"newest-{first}.json").read_text())
         exact = [
-            hashlib.sha256(crop(int(first) + k).tobytes()).hexdigest()[:16] for k in range(BATCH)
+            hashlib.sha256(crop(int(first) + k).tobytes()).hexdigest()[:16] for k in range(PART)
         ]
         for way, digests in found.items():
             expected = reference["image 1 threads float32 batch 1"]
