@@ -24,7 +24,7 @@ from laconic.arguments import (
     to_stored,
 )
 from laconic.codecs.base import Codec, Content, Crop, Decoding, FileInfo, open_file
-from laconic.errors import InputError, UnsupportedFileError
+from laconic.errors import InputError
 from laconic.pretrained import decoding, lossless_codec, model_name
 from laconic.progress import Progress, silent
 
@@ -224,10 +224,12 @@ def bits_map(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> "tuple[LevelBits, ...]":
-    """Where the bits of a lossy file went: the estimated KL of every place of every level.
+    """Where the bits of a file of one picture went.
 
-    Only the latents are decoded, not the picture. The sum over a level is the KL that the file
-    records for it, `laconic.open(source).info.levels[k].ideal_bits`.
+    Of a lossy file, the estimated KL of every place of every level: only the latents are decoded,
+    not the picture. The sum over a level is the KL that the file records for it,
+    `laconic.open(source).info.levels[k].ideal_bits`. Of a lossless file, the code length of every
+    pixel, colour by colour; where it is coded without the model, the bytes of its tiles.
 
     Args:
         source: path of the file, its bytes, or a binary file.
@@ -236,12 +238,14 @@ def bits_map(
         progress: called with tiles done and tiles in all.
 
     Returns:
-        One map for each level, top first: `.bits` in bits, `(rows, columns)`, and `.cell`, the rows
-        and columns of pixels that a place stands for; `.per_pixel(height, width)` spreads them.
+        One map for each level, top first, or for each colour: `.bits` in bits, `(rows, columns)`,
+        and `.cell`, the rows and columns of pixels that a place stands for; `.per_pixel(height,
+        width)` spreads them.
 
     Raises:
         CorruptFileError: the file is damaged.
-        UnsupportedFileError: it needs another model or a newer laconic, or is no lossy picture.
+        UnsupportedFileError: it needs another model or a newer laconic, or is no picture; or its
+            model is a lossless one with latents.
 
     Example:
         `laconic.bits_map("photo.lac")[1].bits.sum()`
@@ -249,16 +253,17 @@ def bits_map(
     from laconic.codecs.image.bits import bits_map as find_bits
     from laconic.codecs.image.decoder import Runtime
     from laconic.codecs.image.file import ImageFile
+    from laconic.codecs.lossless.bits import bits_map as find_exact_bits
+    from laconic.codecs.lossless.file import LosslessFile
 
     check_counts(threads=threads)
-    file = open_file(to_bytes("source", source))
+    file, how = open_file(to_bytes("source", source)), decoding(model, threads)
     file.expect(Content.PICTURE)
-    if not isinstance(file, ImageFile):
-        raise UnsupportedFileError(
-            "the file is lossless: it does not record where its bits went; compress the picture "
-            "without lossless for a map"
-        )
-    how = decoding(model, threads)
+    if isinstance(file, LosslessFile):
+        named = file.header.model
+        ladder = None if named is None else how.model(named).model.exact_ladder()
+        return find_exact_bits(file, ladder, how.threads, progress or silent)
+    assert isinstance(file, ImageFile)
     runtime = Runtime.of(how.model(file.header.model), how.dtype, how.threads)
     return find_bits(file, runtime, progress or silent)
 

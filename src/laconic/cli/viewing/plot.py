@@ -1,4 +1,4 @@
-"""`laconic plot`: where the bits of a lossy file went, as a heat map."""
+"""`laconic plot`: where the bits of a file went, as a heat map."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from laconic.cli.outputs import STDIO, Force, Out, Writer, to_path
 def plot(
     file: Annotated[
         Path,
-        typer.Argument(parser=to_path, metavar="FILE.lac", help="A lossy file; - is stdin."),
+        typer.Argument(parser=to_path, metavar="FILE.lac", help="A picture's file; - is stdin."),
     ],
     out: Out = None,
     force: Force = False,
@@ -24,8 +24,9 @@ def plot(
 ) -> None:
     """Draw where the bits went: a heat map of bits per pixel, of all levels and of each.
 
-    FILE.lac becomes FILE-bits.png in the same folder. The map is an estimate from the file alone:
-    the sum over each level is the KL that the file records for it.
+    FILE.lac becomes FILE-bits.png in the same folder. Of a lossy file the map is an estimate from
+    the file alone: the sum over each level is the KL that the file records for it. A lossless file
+    has a level for each colour; where it is coded without the model, its tiles' bytes are shown.
     """
     with extras("plots need", "eval"):
         from laconic.evaluation.images.bits_figure import bits_png, draw_bits

@@ -13,7 +13,13 @@ from numpy.typing import ArrayLike
 
 from laconic.coding.integer_tables import half_powers, logistic_cdf, normal_cdf
 from laconic.coding.stack.ans import IntArray, Stack
-from laconic.coding.stack.kernels import ParameterArray, TableArray, mixture_intervals, pop_mixture
+from laconic.coding.stack.kernels import (
+    ParameterArray,
+    TableArray,
+    WordArray,
+    mixture_intervals,
+    pop_mixture,
+)
 from laconic.coding.stack.symbols import alphabet, parameters
 from laconic.errors import CodingError
 
@@ -57,11 +63,14 @@ class _Mixture:
         tables = (_edges(levels), half_powers(), cdf, 0, _MEAN_LIMIT)
         self._arguments = (channels, *rows, *tables)
 
-    def push(self, stack: Stack, symbols: ArrayLike) -> None:
+    def intervals(self, symbols: ArrayLike) -> tuple[WordArray, WordArray]:
         flat = alphabet(symbols, self._shape, self._levels).reshape(-1)
         starts, sizes = np.empty(flat.size, np.uint32), np.empty(flat.size, np.uint32)
         mixture_intervals(flat, starts, sizes, *self._arguments)
-        stack.push(starts, sizes)
+        return starts, sizes
+
+    def push(self, stack: Stack, symbols: ArrayLike) -> None:
+        stack.push(*self.intervals(symbols))
 
     def pop(self, stack: Stack) -> IntArray:
         symbols = np.empty(self._shape[0] * self._shape[1], np.int64)
@@ -96,6 +105,10 @@ class LogisticMixture:
         self, logits: ArrayLike, means: ArrayLike, log_scales: ArrayLike, levels: int = 256
     ) -> None:
         self._mixture = _Mixture(_one_channel(logits, means, log_scales), levels, logistic_cdf())
+
+    def intervals(self, symbols: ArrayLike) -> tuple[WordArray, WordArray]:
+        """Starts and sizes, in parts of 2^28, of `(n,)` symbols; `(n,)` each."""
+        return self._mixture.intervals(symbols)
 
     def push(self, stack: Stack, symbols: ArrayLike) -> None:
         """Put `(n,)` symbols on the stack."""
@@ -162,6 +175,10 @@ class ColourMixture:
         if arrays[0].ndim != 3 or arrays[0].shape[1] != 3:
             raise CodingError("colour parameters have the shape (pixels, 3, components)")
         self._mixture = _Mixture(arrays, _PIXELS, logistic_cdf())
+
+    def intervals(self, symbols: ArrayLike) -> tuple[WordArray, WordArray]:
+        """Starts and sizes, in parts of 2^28, of `(n, 3)` pixels; `(3 n,)` each."""
+        return self._mixture.intervals(symbols)
 
     def push(self, stack: Stack, symbols: ArrayLike) -> None:
         """Put `(n, 3)` pixels on the stack."""

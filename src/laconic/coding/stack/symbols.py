@@ -21,6 +21,7 @@ from laconic.coding.integer_tables import logistic_cdf
 from laconic.coding.stack.ans import PRECISION, TOTAL, IntArray, Stack
 from laconic.coding.stack.kernels import (
     ParameterArray,
+    WordArray,
     bernoulli_intervals,
     pop_bernoulli,
     pop_table,
@@ -154,12 +155,16 @@ class Bernoulli:
         self._shape = array.shape
         self._logits = array.reshape(-1)
 
-    def push(self, stack: Stack, symbols: ArrayLike) -> None:
-        """Put symbols of the logits' shape on the stack."""
+    def intervals(self, symbols: ArrayLike) -> tuple[WordArray, WordArray]:
+        """Starts and sizes, in parts of 2^28, of symbols of the logits' shape; `(n,)` each."""
         flat = alphabet(symbols, self._logits.shape, 2)
         starts, sizes = np.empty(flat.size, np.uint32), np.empty(flat.size, np.uint32)
         bernoulli_intervals(flat, self._logits, logistic_cdf(), starts, sizes)
-        stack.push(starts, sizes)
+        return starts, sizes
+
+    def push(self, stack: Stack, symbols: ArrayLike) -> None:
+        """Put symbols of the logits' shape on the stack."""
+        stack.push(*self.intervals(symbols))
 
     def pop(self, stack: Stack) -> IntArray:
         """Take them off, in the logits' shape."""

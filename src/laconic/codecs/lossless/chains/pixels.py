@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codecs.lossless.core import Samples
-from laconic.coding.stack.ans import IntArray, Stack
+from laconic.coding.stack.ans import PRECISION, IntArray, Stack
+from laconic.coding.stack.kernels import WordArray
 from laconic.coding.stack.pixels import ColourMixture, LogisticMixture
 from laconic.coding.stack.symbols import Bernoulli
 from laconic.errors import InputError
@@ -43,6 +44,18 @@ class PixelCodec:
         Raises:
             InputError: the model codes black and white alone, and a sample is neither.
         """
+        stack.push(*self._intervals(samples))
+
+    def code_lengths(self, samples: IntArray) -> NDArray[np.float64]:
+        """What `push` adds for each sample `(n, colours)`, in bits.
+
+        Raises:
+            InputError: the model codes black and white alone, and a sample is neither.
+        """
+        _, sizes = self._intervals(samples)
+        return (PRECISION - np.log2(sizes)).reshape(samples.shape)
+
+    def _intervals(self, samples: IntArray) -> tuple[WordArray, WordArray]:
         parameters, bits = self.parameters, self.bits
         if isinstance(parameters, BernoulliParameters):
             white = 1 if bits == 1 else WHITE
@@ -50,11 +63,10 @@ class PixelCodec:
                 raise InputError(
                     "this model codes black and white alone; the picture has other greys"
                 )
-            Bernoulli(parameters.logits[:, 0]).push(stack, samples[:, 0] // white)
-        elif parameters.couplings is None:
-            _mixture(parameters, bits).push(stack, samples[:, 0] * (WHITE if bits == 1 else 1))
-        else:
-            _colours(parameters).push(stack, samples)
+            return Bernoulli(parameters.logits[:, 0]).intervals(samples[:, 0] // white)
+        if parameters.couplings is None:
+            return _mixture(parameters, bits).intervals(samples[:, 0] * (WHITE if bits == 1 else 1))
+        return _colours(parameters).intervals(samples)
 
     def pop(self, stack: Stack) -> IntArray:
         """Take samples `(n, colours)` off the stack.
