@@ -49,7 +49,8 @@ def test_the_sum_is_what_the_header_records(mode: str, monkeypatch: pytest.Monke
     assert total == pytest.approx(file.header.net_bits, rel=1e-5, abs=1)
     for one in colours:
         assert one.bits.shape == (21, 40)
-        assert one.bits[:, 20:].sum() > 1.2 * one.bits[:, :20].sum()
+        if mode != "1":  # An untrained model is wrong about black and white everywhere.
+            assert one.bits[:, 20:].sum() > 1.2 * one.bits[:, :20].sum()
     assert [float(one.bits.sum()) for one in alphas] == [8 * size for size in bundle.alphas]
 
 
