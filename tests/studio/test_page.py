@@ -130,6 +130,9 @@ def test_lossless(page: Page, small: Path) -> None:
     page.wait("document.getElementById('numbers').innerText.includes('exact')", 60)
     assert "lossless" in page.text("#right-tag")
     assert page.run("document.querySelector('input[value=levels]').disabled")
+    pick(page, "bits")
+    page.wait("!document.getElementById('bits').hidden", 60)
+    assert page.run("document.getElementById('bits-level').parentElement.hidden")
     pick(page, "quality")
     page.wait("!document.querySelector('input[value=levels]').disabled", 60)
 

@@ -154,7 +154,7 @@ def compare(
 def map_bits(
     setup: Setup, request: Mapping[str, Any], blobs: Sequence[bytes], tick: Progress
 ) -> Message:
-    """Where the bits of a lossy file went, of one level or of all: a map and its scale."""
+    """Where the bits of a file went, of one level or of all: a map and its scale."""
     from laconic.codecs.image.bits import join_levels
 
     info = open_file(blobs[0]).describe()

@@ -123,7 +123,7 @@ class Studio {
     this.turn = null;
     this.sides.clear();
     this.#keep("ours", url);
-    allow("view", facts.levels.length ? ["picture", "levels", "bits"] : ["picture"]);
+    allow("view", facts.levels.length ? ["picture", "levels", "bits"] : ["picture", "bits"]);
     this.views.reset({ levels: facts.levels, url });
     const bytes = `${count(facts.bytes)} bytes`;
     byId("right").alt = `Laconic, ${bytes}`;

@@ -42,6 +42,7 @@ export class Views {
     const last = Number(level.value) === Number(level.max);
     level.max = Math.max(total, 1);
     level.value = last ? total : Math.min(level.value, total);
+    byId("bits-level").parentElement.hidden = !total;
     if (byId("bits-level").options.length !== total + 1) {
       const options = result.levels.map((_, index) => new Option(`level ${index + 1}`, index + 1));
       byId("bits-level").replaceChildren(new Option("all levels", ""), ...options);
@@ -53,15 +54,15 @@ export class Views {
     this.stop();
     const view = chosen("view"), lossy = Boolean(this.result?.levels.length);
     byId("levels-row").hidden = view !== "levels" || !lossy;
-    byId("bits-row").hidden = view !== "bits" || !lossy;
+    byId("bits-row").hidden = view !== "bits" || !this.result;
     this.bits.hidden = true;
     const note = byId("view-note");
-    note.hidden = view === "picture" || !this.result || lossy;
-    note.textContent = "This file is lossless: it has no levels, and no map of bits.";
+    note.hidden = view !== "levels" || !this.result || lossy;
+    note.textContent = "This file is lossless: it has no levels.";
     if (!this.result) return undefined;
     this.right.src = this.result.url;
-    if (!lossy || view === "picture") return undefined;
-    return view === "levels" ? this.#level(Number(byId("level").value)) : this.#bits();
+    if (view === "bits") return this.#bits();
+    return view === "levels" && lossy ? this.#level(Number(byId("level").value)) : undefined;
   }
 
   stop() {
