@@ -1,10 +1,12 @@
 """Rotations: RELION's convention with poses that are not the identity, SciPy as the oracle."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
+from torch import Tensor
 
 from laconic.errors import InputError
 from laconic.imaging import rotations
@@ -61,18 +63,49 @@ def test_beams_of_a_cone_lie_within_it() -> None:
         rotations.cone(1, 200)
 
 
-@pytest.mark.parametrize(("name", "order"), [("C1", 1), ("C7", 7), ("D7", 14), ("d2", 4)])
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [("C1", 1), ("C7", 7), ("D7", 14), ("d2", 4), ("T", 12), ("O", 24), ("i1", 60), ("I2", 60),
+     ("I3", 60), ("I4", 60)],
+)  # fmt: skip
 def test_symmetries_are_groups(name: str, order: int) -> None:
     group = rotations.symmetry(name)
     assert len(group) == order
     products = (group[:, None] @ group[None]).flatten(0, 1)
     gaps = (products[:, None] - group[None]).abs().amax((-1, -2))
     assert float(gaps.amin(1).max()) < 1e-9
+    assert torch.equal(group[0], torch.eye(3, dtype=torch.float64))
+    distinct = (group[:, None] - group[None]).abs().amax((-1, -2)) + torch.eye(order)
+    assert float(distinct.min()) > 1e-3
+
+
+def folds_about(group: Tensor, axis: Sequence[float]) -> int:
+    """How many rotations of a group leave an axis as it is."""
+    vector = torch.tensor(axis, dtype=torch.float64)
+    return int(((group @ vector - vector).norm(dim=1) < 1e-9).sum())
+
+
+def test_axes_of_polyhedra_lie_where_relion_has_them() -> None:
+    """Axes of an icosahedron by its golden ratio; most are not among the generators."""
+    golden = (1 + 5**0.5) / 2
+    axes = {
+        "T": {(0, 0, 1): 3, (0, 2**0.5, 1): 2},
+        "O": {(1, 0, 0): 4, (0, 1, 0): 4, (0, 0, 1): 4, (1, 1, 1): 3, (1, 1, 0): 2},
+        "I1": {(1, 0, 0): 2, (0, 1, 0): 2, (0, 0, 1): 2, (golden, 0, 1): 5, (1, golden, 0): 5,
+               (1, 1, 1): 3},
+        "I2": {(1, 0, 0): 2, (0, 1, 0): 2, (0, 0, 1): 2, (1, 0, golden): 5, (0, golden, 1): 5,
+               (1, 1, 1): 3},
+        "I3": {(0, 0, 1): 5, (-1, 0, golden): 2, (1, 0, golden): 1, (0, 1, 0): 2},
+        "I4": {(0, 0, 1): 5, (1, 0, golden): 2, (-1, 0, golden): 1, (0, 1, 0): 2},
+    }  # fmt: skip
+    for name, folds in axes.items():
+        group = rotations.symmetry(name)
+        assert {axis: folds_about(group, axis) for axis in folds} == folds, name
 
 
 def test_an_unknown_symmetry_is_refused() -> None:
-    with pytest.raises(InputError, match="symmetry: 'I2' is not"):
-        rotations.symmetry("I2")
+    with pytest.raises(InputError, match="symmetry: 'I5' is not"):
+        rotations.symmetry("I5")
 
 
 def test_distances_are_angles_up_to_symmetry() -> None:

@@ -7,11 +7,33 @@ angles in degrees (rot, tilt, psi): passive, intrinsic rotations about z, y and 
 
 import math
 import re
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from laconic.errors import InputError
+
+GOLDEN: Final = (1 + math.sqrt(5)) / 2
+POLYHEDRAL: Final[Mapping[str, Sequence[tuple[int, tuple[float, float, float]]]]] = {
+    "T": ((3, (0, 0, 1)), (2, (0, math.sqrt(2), 1))),
+    "O": ((4, (0, 0, 1)), (3, (1, 1, 1))),
+    "I1": ((2, (0, 0, 1)), (5, (GOLDEN, 0, -1)), (3, (GOLDEN**2, 1, 0))),
+    "I2": ((2, (0, 0, 1)), (5, (1, 0, GOLDEN)), (3, (0, 1, GOLDEN**2))),
+    "I3": ((5, (0, 0, 1)), (2, (-1, 0, GOLDEN))),
+    "I4": ((5, (0, 0, 1)), (2, (1, 0, GOLDEN))),
+}
+"""Folds and axes of rotations whose products are the group.
+
+T has a threefold axis on z; O its fourfold axes on x, y and z; I1 and I2 twofold axes on these,
+with a fivefold one in the plane of x and z, nearer to x in I1 and nearer to z in I2; I3 and I4 a
+fivefold axis on z and a twofold one in the plane of x and z, at opposite sides of z. Source:
+Heymann, Chagoyen & Belnap, "Common conventions for interchange and archiving of three-dimensional
+electron microscopy information in structural biology", 2005; RELION's documentation.
+"""
+SAME: Final = 1e-6
+"""Largest difference of two entries of what is one rotation."""
 
 
 def from_angles(angles: Tensor) -> Tensor:
@@ -109,17 +131,23 @@ def symmetry(name: str) -> Tensor:
     """The rotations that leave a symmetric volume as it is.
 
     Args:
-        name: Schoenflies symbol: "C1", "C7", "D7" ...; the main axis is z, the second one x.
+        name: Schoenflies symbol: "C1", "C7", "D7", ...: the main axis is z, the second one x; "T",
+            "O", "I1" to "I4": axes as RELION lays them (`POLYHEDRAL`).
 
     Returns:
-        (order, 3, 3), float64; a pose R and R S of a symmetric volume give the same image.
+        (order, 3, 3), float64, the identity first; a pose R and R S of a symmetric volume give the
+        same image.
 
     Raises:
         InputError: another symbol.
     """
+    if name.upper() in POLYHEDRAL:
+        return _closure([_turn(fold, axis) for fold, axis in POLYHEDRAL[name.upper()]])
     match = re.fullmatch(r"([CDcd])([1-9][0-9]*)", name)
     if match is None:
-        raise InputError(f"symmetry: '{name}' is not C<n> or D<n>, e.g. C1 or D7")
+        raise InputError(
+            f"symmetry: '{name}' is not C<n>, D<n> or one of {', '.join(POLYHEDRAL)}, e.g. C1 or D7"
+        )
     fold = int(match[2])
     turns = torch.zeros(fold, 3, dtype=torch.float64)
     turns[:, 2] = torch.arange(fold, dtype=torch.float64) * (2 * math.pi / fold)
@@ -127,6 +155,25 @@ def symmetry(name: str) -> Tensor:
     if match[1] in "Dd":
         flip = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
         group = torch.cat([group, group @ flip])
+    return group
+
+
+def _turn(fold: int, axis: Sequence[float]) -> Tensor:
+    """The rotation by a whole turn over `fold` about an axis of any length: (3, 3)."""
+    unit = torch.nn.functional.normalize(torch.tensor(axis, dtype=torch.float64), dim=0)
+    return from_vectors(unit * (2 * math.pi / fold))
+
+
+def _closure(generators: Sequence[Tensor]) -> Tensor:
+    """All products of some rotations: (order, 3, 3), the identity first."""
+    group = torch.eye(3, dtype=torch.float64)[None]
+    done = 0
+    while done < len(group):
+        for generator in generators:
+            product = group[done] @ generator
+            if float((group - product).abs().amax((1, 2)).min()) > SAME:
+                group = torch.cat([group, product[None]])
+        done += 1
     return group
 
 

@@ -20,15 +20,17 @@ def test_no_rotation_is_far_from_the_grid(spacing: float) -> None:
     assert float(angles.max()) < 0.9 * spacing
 
 
-@pytest.mark.parametrize(("name", "order"), [("C4", 4), ("D7", 14)])
-def test_a_symmetric_grid_has_each_image_once(name: str, order: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "order", "spacing"), [("C4", 4, 20), ("D7", 14, 20), ("O", 24, 12), ("I1", 60, 8)]
+)
+def test_a_symmetric_grid_has_each_image_once(name: str, order: int, spacing: float) -> None:
     group = symmetry(name)
-    whole, part = (grids.rotation_grid(20, g) for g in (symmetry("C1"), group))
+    whole, part = (grids.rotation_grid(spacing, g) for g in (symmetry("C1"), group))
     assert len(whole) / len(part) == pytest.approx(order, rel=0.06)
     turns = uniform(40, torch.Generator().manual_seed(1))
     pairs = turns[:, None].expand(-1, len(part), -1, -1)
     nearest = distance(pairs, part.expand_as(pairs), group).amin(1)
-    assert float(nearest.max()) < 0.95 * 20
+    assert float(nearest.max()) < 0.95 * spacing
 
 
 def test_neighbours_lie_on_a_cube_of_half_the_spacing() -> None:

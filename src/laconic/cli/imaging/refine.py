@@ -37,7 +37,12 @@ def refine(
         typer.Option("--star", metavar="REFINED.star", help="The particles with their poses."),
     ] = None,
     group: Annotated[
-        str, typer.Option("--symmetry", metavar="C1|C7|D7|...", help="The main axis is z.")
+        str,
+        typer.Option(
+            "--symmetry",
+            metavar="C1|C7|D7|T|O|I1|...",
+            help="The main axis is z; polyhedra as in RELION.",
+        ),
     ] = "C1",
     low_pass: Annotated[
         float, typer.Option("--low-pass", metavar="A", help="Finest of the map to start from.")
