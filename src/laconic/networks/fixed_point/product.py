@@ -28,22 +28,31 @@ _VECTOR = ir.VectorType(_DOUBLE, LANES)
 _FLAGS = ("contract",)
 
 
-def _type_tile(typing: Any, x: Any, weight: Any, out: Any, row: Any, column: Any) -> Any:
-    """`out[row : row + 4, column : column + 16] += x[row : row + 4] @ weight[:, column : ...]`.
+def _tile(rows: int) -> Any:
+    """A function of compiled loops that adds the product in a tile of so many rows.
 
+    `out[row : row + rows, column : column + 16] += x[row : row + rows] @ weight[:, column : ...]`.
     All arrays are `(rows, columns)` of float64 in C order; their bounds are not checked.
     """
-    return types.void(x, weight, out, types.intp, types.intp), _generate_tile
+
+    def add(typing: Any, x: Any, weight: Any, out: Any, row: Any, column: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            matrices = [
+                context.make_array(kind)(context, builder, value)
+                for kind, value in zip(signature.args[:3], arguments[:3], strict=True)
+            ]
+            _generate(builder, rows, *matrices, *arguments[3:])
+            return context.get_dummy_value()
+
+        return types.void(x, weight, out, types.intp, types.intp), generate
+
+    return intrinsic(add)
 
 
-def _generate_tile(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """The instructions of `_add_tile`."""
-    matrices = [
-        context.make_array(kind)(context, builder, value)
-        for kind, value in zip(signature.args[:3], arguments[:3], strict=True)
-    ]
-    x, weight, out = matrices
-    row, column = arguments[3:]
+def _generate(
+    builder: Any, count: int, x: Any, weight: Any, out: Any, row: Any, column: Any
+) -> None:
+    """The instructions of a tile of `count` rows."""
 
     def place(matrix: Any, at_row: Any, at_column: Any) -> Any:
         width = cgutils.unpack_tuple(builder, matrix.shape)[1]
@@ -60,22 +69,20 @@ def _generate_tile(context: Any, builder: Any, signature: Any, arguments: Any) -
     def load(pointer: Any) -> Any:
         return builder.load(pointer, align=8)
 
-    rows = [builder.add(row, ir.Constant(row.type, r)) for r in range(ROWS)]
+    rows = [builder.add(row, ir.Constant(row.type, r)) for r in range(count)]
     targets = [vectors(out, r) for r in rows]
     sums = [[cgutils.alloca_once_value(builder, load(p)) for p in line] for line in targets]
     depth = cgutils.unpack_tuple(builder, x.shape)[1]
     with cgutils.for_range(builder, depth) as loop:
         factors = [load(pointer) for pointer in vectors(weight, loop.index)]
         for r, line in zip(rows, sums, strict=True):
-            number = builder.load(place(x, r, loop.index))
-            spread = _spread(builder, number)
+            number = _spread(builder, builder.load(place(x, r, loop.index)))
             for total, factor in zip(line, factors, strict=True):
-                product = builder.fmul(spread, factor, flags=_FLAGS)
+                product = builder.fmul(number, factor, flags=_FLAGS)
                 builder.store(builder.fadd(builder.load(total), product, flags=_FLAGS), total)
     for line, pointers in zip(sums, targets, strict=True):
         for total, pointer in zip(line, pointers, strict=True):
             builder.store(builder.load(total), pointer, align=8)
-    return context.get_dummy_value()
 
 
 def _spread(builder: Any, number: Any) -> Any:
@@ -86,7 +93,7 @@ def _spread(builder: Any, number: Any) -> Any:
     return builder.shuffle_vector(first, empty, mask)
 
 
-_add_tile: Any = intrinsic(_type_tile)
+_add_tile, _add_row = _tile(ROWS), _tile(1)
 
 
 @inlined
@@ -104,7 +111,10 @@ def add_product(x: Floats, weight: Floats, out: Floats) -> None:
     for i in range(0, rows, ROWS):
         for o in range(0, columns, COLUMNS):
             _add_tile(x, weight, out, i, o)
+    for i in range(rows, x.shape[0]):
+        for o in range(0, columns, COLUMNS):
+            _add_row(x, weight, out, i, o)
     for i in range(x.shape[0]):
         for k in range(x.shape[1]):
-            for o in range(columns if i < rows else 0, out.shape[1]):
+            for o in range(columns, out.shape[1]):
                 out[i, o] += x[i, k] * weight[k, o]
