@@ -42,7 +42,7 @@ def compiled(also: tuple[str, ...] = (), **options: Any) -> Callable[[Function],
     """`numba.njit` with these options; machine code is kept until a source of the package changes.
 
     Use it for functions that Python calls. A helper that only compiled loops call needs no copy of
-    its own on disk: decorate it with `inlined` or `njit`.
+    its own on disk: decorate it with `helper` or `njit`.
 
     Args:
         also: other packages whose constants or functions the function uses.
@@ -65,9 +65,9 @@ def compiled(also: tuple[str, ...] = (), **options: Any) -> Callable[[Function],
     return decorate
 
 
-def inlined(function: Function) -> Function:
-    """A helper that becomes a part of the compiled loops which call it."""
-    return cast(Function, numba.njit(inline="always")(inspect.unwrap(function)))
+def helper(function: Function) -> Function:
+    """A function that compiled loops alone call: it is compiled into them."""
+    return cast(Function, numba.njit(inspect.unwrap(function)))
 
 
 @cache

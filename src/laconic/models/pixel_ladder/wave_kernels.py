@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.compiled import compiled, inlined
+from laconic.compiled import compiled, helper
 from laconic.distributions.logistic_mixture import CENTRE, LEAST_LOG_SCALE
 from laconic.models.pixel_ladder.causal import FINE_BITS, SPREAD_BITS
 from laconic.networks.fixed_point.arithmetic import FRACTION_BITS, LEAK_UNITS, LIMIT, WEIGHT_BITS
@@ -103,25 +103,25 @@ class Rings(NamedTuple):
     hidden: Floats
 
 
-@inlined
+@helper
 def _rounded(x: float, bits: int) -> float:
     """`arithmetic.shift` of one number."""
     rounded: float = np.floor(x * 2.0**-bits + 0.5)
     return rounded
 
 
-@inlined
+@helper
 def _limited(x: float, limit: float) -> float:
     return min(max(x, -limit), limit)
 
 
-@inlined
+@helper
 def _leaky(x: float) -> float:
     """`arithmetic.leaky_relu` of one number."""
     return max(x, _rounded(max(x, -LIMIT) * LEAK_UNITS, FRACTION_BITS))
 
 
-@inlined
+@helper
 def _multiply(x: Floats, layers: Convolutions, layer: int, out: Floats) -> None:
     """`out = round(bias + x @ weight)`, `(n, in)` -> `(n, out)`; sums are exact in any order."""
     begin(layers.bias[layer], out)
@@ -129,7 +129,7 @@ def _multiply(x: Floats, layers: Convolutions, layer: int, out: Floats) -> None:
     _round(out)
 
 
-@inlined
+@helper
 def _round(sums: Floats) -> None:
     """Sums of products to units, in place."""
     for i in range(sums.shape[0]):
@@ -137,7 +137,7 @@ def _round(sums: Floats) -> None:
             sums[i, o] = _rounded(sums[i, o], WEIGHT_BITS)
 
 
-@inlined
+@helper
 def _convolve(
     ring: Floats, margin: int, taps: Taps, wave: Wave, layers: Convolutions, layer: int, out: Floats
 ) -> None:
@@ -152,7 +152,7 @@ def _convolve(
     _round(out)
 
 
-@inlined
+@helper
 def _gather(ring: Floats, margin: int, taps: Taps, wave: Wave, out: Floats) -> None:
     """What the taps see in one image's ring, few channels: `(n, taps * channels)`."""
     channels = ring.shape[2]
@@ -164,23 +164,34 @@ def _gather(ring: Floats, margin: int, taps: Taps, wave: Wave, out: Floats) -> N
                 out[i, t * channels + k] = slot[first + i, k]
 
 
-@inlined
-def _limit(x: Floats) -> None:
-    """Activate and limit in place."""
+@helper
+def _limit(x: Floats, out: Floats) -> None:
+    """Activate and limit, `(n, channels)` -> the same shape."""
     for i in range(x.shape[0]):
         for k in range(x.shape[1]):
-            x[i, k] = _limited(_leaky(x[i, k]), LIMIT)
+            out[i, k] = _limited(_leaky(x[i, k]), LIMIT)
 
 
-@inlined
+@helper
+def _add(x: Floats, out: Floats) -> None:
+    """Add to the first channels of `out`."""
+    for i in range(x.shape[0]):
+        for k in range(x.shape[1]):
+            out[i, k] += x[i, k]
+
+
+@helper
 def _forget(ring: Floats, margin: int, number: int, slope: int, width: int) -> None:
     """Zeros in a wave's slot of one image, where an earlier wave of the same slot was."""
     slots = ring.shape[0]
     old = number - slots
     first = max(0, -((width - 1 - old) // slope))
     last = min(ring.shape[1] - margin - 1, old // slope)
-    if old >= 0 and first <= last:
-        ring[number % slots, margin + first : margin + last + 1] = 0
+    if old >= 0:
+        slot = ring[number % slots]
+        for row in range(margin + first, margin + last + 1):
+            for k in range(slot.shape[1]):
+                slot[row, k] = 0
 
 
 @compiled(also=_ALSO, nogil=True, error_model="numpy")
@@ -193,7 +204,7 @@ def forget(rings: Rings, margin: int, number: int, slope: int, width: int) -> No
             _forget(rings.hidden[block, image], margin, number, slope, width)
 
 
-@compiled(also=_ALSO, nogil=True, error_model="numpy", fastmath={"contract"})
+@compiled(also=_ALSO, nogil=True, error_model="numpy")
 def look(
     network: Network,
     rings: Rings,
@@ -206,33 +217,31 @@ def look(
 ) -> None:
     """Fill pivots and parameters, `(images, n, outputs)`, of a wave whose past is known.
 
-    All sums of products are exact, so that it does not matter whether they are contracted. `base`
-    and `features`, `(images, n, channels)`: the latents' shares. Outputs of `linear` and `head`
-    beyond those of the network are 0.
+    `base` and `features`, `(images, n, channels)`: the latents' shares. Outputs of `linear` and
+    `head` beyond those of the network are 0.
     """
     width = network.head.weight.shape[1]
     far = network.far.rows.size
     narrow, wide = np.empty((wave.size, 3 * far)), np.empty((wave.size, 7 * far))
     hidden = np.empty((wave.size, width))
-    inner, outer = np.empty_like(hidden), np.empty_like(hidden)
+    inner, outer = np.empty((wave.size, width)), np.empty((wave.size, width))
     top, end = margin + wave.first, margin + wave.first + wave.size
     for image in range(rings.pixels.shape[0]):
         _gather(rings.pixels[image], margin, network.far, wave, narrow)
         _multiply(narrow, network.linear, 0, pivots[image])
-        pivots[image, :, :3] += base[image]
+        _add(base[image], pivots[image])
         _gather(rings.seen[image], margin, network.far, wave, wide)
         _multiply(wide, network.enter, 0, hidden)
-        hidden += features[image]
+        _add(features[image], hidden)
         for block in range(rings.hidden.shape[0]):
             ring = rings.hidden[block, image]
             own = ring[wave.number % ring.shape[0], top:end]
-            own[:] = hidden
-            _limit(own)
+            _limit(hidden, own)
             _convolve(ring, margin, network.near, wave, network.inner, block, inner)
-            _limit(inner)
+            _limit(inner, inner)
             _multiply(inner, network.outer, block, outer)
-            hidden += outer
-        _limit(hidden)
+            _add(outer, hidden)
+        _limit(hidden, hidden)
         _multiply(hidden, network.head, 0, parameters[image])
 
 
@@ -263,25 +272,36 @@ def mixtures(
 ) -> None:
     """Fill what coders take, `(images, n, colours, K)` each, as `waves.mixture_parameters`.
 
-    Products with couplings may be rounded, so nothing is contracted here.
+    Sums of products with couplings may be rounded: a product must not be contracted with a sum.
     """
     count = logits.shape[3]
-    for image, i in np.ndindex(logits.shape[0], logits.shape[1]):
-        own, centre = parameters[image, i], pivots[image, i]
-        for colour in range(logits.shape[2]):
-            for k in range(count):
-                at = colour * count + k
-                coupled = own[9 * count + k] * centre[0]
-                if colour == 2:
-                    coupled = own[10 * count + k] * centre[0]
-                    coupled += own[11 * count + k] * centre[1]
-                shift = _rounded(coupled, FRACTION_BITS) if colour else 0.0
-                mean = CENTRE * _ONE + centre[colour]
-                mean = mean + 2.0**FINE_BITS * own[3 * count + at] - shift
-                width = max(own[6 * count + at] + _ONE, LEAST_LOG_SCALE * _ONE)
-                logits[image, i, colour, k] = np.int32(_limited(own[at], _LARGEST))
-                means[image, i, colour, k] = np.int32(_limited(mean, _LARGEST))
-                log_scales[image, i, colour, k] = np.int32(_limited(width, _LARGEST))
-                if couplings.shape[2]:
-                    coupling = _limited(own[9 * count + at], _LARGEST)
-                    couplings[image, i, colour, k] = np.int32(coupling)
+    for image in range(logits.shape[0]):
+        for i in range(logits.shape[1]):
+            own, centre = parameters[image, i], pivots[image, i]
+            for colour in range(logits.shape[2]):
+                for k in range(count):
+                    at = colour * count + k
+                    width = max(own[6 * count + at] + _ONE, LEAST_LOG_SCALE * _ONE)
+                    logits[image, i, colour, k] = _integer(own[at])
+                    means[image, i, colour, k] = _integer(_mean(own, centre, colour, k, count))
+                    log_scales[image, i, colour, k] = _integer(width)
+                    if couplings.shape[2]:
+                        couplings[image, i, colour, k] = _integer(own[9 * count + at])
+
+
+@helper
+def _integer(x: float) -> np.int32:
+    return np.int32(_limited(x, _LARGEST))
+
+
+@helper
+def _mean(own: Floats, centre: Floats, colour: int, k: int, count: int) -> float:
+    """Of component k, its share of the couplings taken off; see `causal.components`."""
+    coupled = 0.0
+    if colour == 1:
+        coupled = own[9 * count + k] * centre[0]
+    elif colour == 2:
+        coupled = own[10 * count + k] * centre[0] + own[11 * count + k] * centre[1]
+    mean = CENTRE * _ONE + centre[colour] + 2.0**FINE_BITS * own[(3 + colour) * count + k]
+    shifted: float = mean - _rounded(coupled, FRACTION_BITS)
+    return shifted

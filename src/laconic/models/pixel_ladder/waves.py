@@ -133,7 +133,7 @@ class _WaveReader:
         if maps is None:
             return np.zeros((self.shape.batch, wave.size, channels))
         rows = np.arange(wave.first, wave.first + wave.size)
-        return maps[:, rows, wave.number - self.slope * rows]
+        return np.ascontiguousarray(maps[:, rows, wave.number - self.slope * rows])
 
 
 def _join(parts: Sequence[MixtureParameters]) -> MixtureParameters:

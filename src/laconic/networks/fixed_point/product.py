@@ -15,7 +15,7 @@ from numba.core import cgutils as _cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from laconic.compiled import inlined
+from laconic.compiled import helper
 
 Floats = NDArray[np.float64]
 
@@ -96,7 +96,7 @@ def _spread(builder: Any, number: Any) -> Any:
 _add_tile, _add_row = _tile(ROWS), _tile(1)
 
 
-@inlined
+@helper
 def begin(bias: Floats, out: Floats) -> None:
     """`out = bias`, `(out,)` -> `(n, out)`."""
     for i in range(out.shape[0]):
@@ -104,7 +104,7 @@ def begin(bias: Floats, out: Floats) -> None:
             out[i, o] = bias[o]
 
 
-@inlined
+@helper
 def add_product(x: Floats, weight: Floats, out: Floats) -> None:
     """`out += x @ weight`, `(n, in)` -> `(n, out)`; the numbers of each array lie in C order."""
     rows, columns = x.shape[0] // ROWS * ROWS, out.shape[1] // COLUMNS * COLUMNS
