@@ -6,7 +6,7 @@ Crops of 64x64 pixels of photographs in the data folder are compressed losslessl
 one after another: the reference. Then each engine does the same while a worker is killed every
 `--kill-seconds` and the driver twice; the driver is started again each time. Files, manifest and
 names are compared with the reference. Rates are processor seconds of whole process trees, without
-attacks, on a part of the pictures. Stages that are in results.json are not repeated.
+attacks, by which two corpora of different sizes differ. Stages that are in results.json are not repeated.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -43,7 +43,7 @@ OPTIONS = ("--lossless", "--effort", "0")
 MOST_OVERHEAD_PERCENT = 10.0
 DRIVER_DEATHS = 2
 POLL_SECONDS = 1.0
-PHOTOGRAPHS = 5
+PHOTOGRAPHS = (1, 5)
 PHOTOGRAPH_MEGAPIXELS = 0.393216
 
 
@@ -183,34 +183,51 @@ def tree_seconds(engine: str) -> float:
 
 
 def per_picture(
-    source: Path,
+    sources: Sequence[Path],
     target: Path,
     engine: str,
     jobs: int,
     options: Mapping[str, Any],
     address: str | None = None,
 ) -> dict[str, float]:
-    """Processor seconds of a picture, engine included; the first fifth is left out as a start."""
+    """Processor seconds of a picture, engine included.
+
+    That is what a larger corpus takes more than a smaller one, by the pictures that it has more:
+    the start of processes does not count, and nothing that an engine does ahead is left out.
+    """
+    spent = [_spent(source, target, engine, jobs, options, address) for source in sources]
+    (few, start), (many, end) = spent
+    return {"pictures": many - few, "processor_seconds": round((end - start) / (many - few), 5)}
+
+
+def _spent(
+    source: Path,
+    target: Path,
+    engine: str,
+    jobs: int,
+    options: Mapping[str, Any],
+    address: str | None,
+) -> tuple[int, float]:
+    """The pictures of a corpus, and processor seconds until the last was done."""
     shutil.rmtree(target, ignore_errors=True)
-    began: list[tuple[int, float]] = []
+    before, ended = tree_seconds(engine), 0.0
     with opened("compress", source, target, options) as plan:
-        first = max(1, len(plan.units) // 5)
 
         def report(done: int, total: int, failed: int) -> None:
-            if done in (first, total):
-                began.append((done, tree_seconds(engine)))
+            nonlocal ended
+            if done == total:
+                ended = tree_seconds(engine)
 
         summary = run(plan, make(engine, jobs, address), options | {"threads": 1}, report=report)
-    if summary.failed or len(began) != 2:
-        raise SystemExit(f"{engine}: {summary.failed or 'too few pictures'}")
-    (done, start), (total, end) = began
-    return {"pictures": total - done, "processor_seconds": round((end - start) / (total - done), 5)}
+    if summary.failed or not ended:
+        raise SystemExit(f"{engine}: {summary.failed or 'no pictures'}")
+    return len(plan.units), ended - before
 
 
-def photographs(folder: Path) -> Path:
+def photographs(folder: Path, count: int) -> Path:
     """A folder of the data's first photographs, 768x512."""
     folder.mkdir(exist_ok=True)
-    for path in list_images(data_root() / "kodak")[:PHOTOGRAPHS]:
+    for path in list_images(data_root() / "kodak")[:count]:
         shutil.copy(path, folder / path.name)
     return folder
 
@@ -221,7 +238,9 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--engines", default="local,ray")
     parser.add_argument("--kill-seconds", type=float, default=20.0)
-    parser.add_argument("--measured", type=int, default=250, help="pictures of a rate")
+    parser.add_argument(
+        "--measured", type=int, default=200, help="pictures of the smaller corpus of a rate"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--address", help="of a Ray cluster; without one each run starts Ray")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "runs" / "corpus")
@@ -262,10 +281,11 @@ def main() -> None:
     for engine in names:
         name, jobs = ("local", 1) if engine == "here" else (engine, 2)
         at = options.address if engine == "ray" else None
-        stage(f"seconds_{engine}", per_picture, crops, root / "out", name, jobs, exact, at)
+        sources = (crops, source)
+        stage(f"seconds_{engine}", per_picture, sources, root / "out", name, jobs, exact, at)
     lossy = {"quality": 50, "psnr": False}
-    place = photographs(root / "photographs")
-    stage("photographs", per_picture, place, root / "out", "local", 1, lossy)
+    places = [photographs(root / f"photographs-{count}", count) for count in PHOTOGRAPHS]
+    stage("photographs", per_picture, places, root / "out", "local", 1, lossy)
     write(results, stages, command, started)
 
 
