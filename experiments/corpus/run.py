@@ -6,7 +6,8 @@ Crops of 64x64 pixels of photographs in the data folder are compressed losslessl
 one after another: the reference. Then each engine does the same while a worker is killed every
 `--kill-seconds` and the driver twice; the driver is started again each time. Files, manifest and
 names are compared with the reference. Rates are processor seconds of whole process trees, without
-attacks, by which two corpora of different sizes differ. Stages that are in results.json are not repeated.
+attacks, by which two corpora of different sizes differ. Stages that are in results.json are not
+repeated.
 """
 
 import argparse
