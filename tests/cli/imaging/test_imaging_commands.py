@@ -139,7 +139,7 @@ def test_refine_refuses_in_one_line(particles: Path) -> None:
     folder = particles.parent
     base = ("refine", particles, "-o", folder / "r.mrc", "--initial", folder / "truth.mrc")
     for extra, message in (
-        (("--symmetry", "I2"), "'I2' is not C<n> or D<n>"),
+        (("--symmetry", "I5"), "'I5' is not C<n>, D<n> or one of T, O"),
         (("--shifts", 60), "more than a quarter of the box"),
         (("--low-pass", 100), "start from a finer low-pass filter"),
         (("--low-pass", 0), "is not a positive number"),
