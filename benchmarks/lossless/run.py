@@ -25,7 +25,8 @@ from laconic.coding.stack.ans import Stack
 from laconic.data.datasets import data_root
 from laconic.data.folders import list_images
 from laconic.evaluation.report.provenance import describe_run
-from laconic.models.exact import ExactLadder, MixtureParameters, Shape
+from laconic.models.exact import ExactLadder, Shape
+from laconic.models.pixel_ladder.waves import CausalLikelihood, centred, mixture_parameters
 from laconic.pretrained import load
 
 HERE = Path(__file__).resolve().parent
@@ -37,15 +38,17 @@ MOST_SECONDS = {"encode": 1.5, "decode": 1.0}
 def naive_decode(model: ExactLadder, data: bytes, height: int, width: int) -> Samples:
     """One full forward pass per pixel."""
     likelihood = model.likelihood(None, Shape(1, 3, height, width))
+    assert isinstance(likelihood, CausalLikelihood)
     stack, canvas = Stack.from_bytes(data), np.zeros((1, height, width, 3), np.uint8)
     with torch.inference_mode():
-        for place, position in enumerate(np.concatenate(likelihood.waves())):
-            given = likelihood.given(torch.from_numpy(to_steps(canvas)))[0]
-            assert isinstance(given, MixtureParameters)
-            one = MixtureParameters(
-                *(part[place : place + 1] for part in given if part is not None)
-            )
-            canvas[0, position // width, position % width] = PixelCodec(one, 8).pop(stack)[0]
+        for position in np.concatenate(likelihood.waves()):
+            known = centred(torch.from_numpy(to_steps(canvas)))
+            here = [
+                maps[0].flatten(1).T[position : position + 1]
+                for maps in likelihood.context(known, None, None)
+            ]
+            codec = PixelCodec(mixture_parameters(here[0], here[1], 3), 8)
+            canvas[0, position // width, position % width] = codec.pop(stack)[0]
     return canvas
 
 
@@ -99,6 +102,8 @@ def main() -> None:
     model = load(arguments.model).model.exact_ladder()
     with resources.as_file(resources.files("laconic.pretrained") / "sample.png") as path:
         picture = np.asarray(Image.open(path).convert("RGB"))
+    whole = photograph(arguments.threads)
+    print(whole, flush=True)
     rows = []
     for side in SIDES:
         top, left = ((length - side) // 2 for length in picture.shape[:2])
@@ -107,8 +112,6 @@ def main() -> None:
     run = describe_run(
         "python benchmarks/lossless/run.py", started, HERE.parents[1], threads=arguments.threads
     )
-    whole = photograph(arguments.threads)
-    print(whole)
     targets = [
         {"issue": 19, "name": f"768x512, lossless, {name}, seconds on two cores",
          "target": f"<= {most}", "ours": round(whole[f"{name}_s"], 2),
