@@ -46,7 +46,7 @@ def bits_map(
         CorruptFileError: the file is damaged.
         UnsupportedFileError: it is an archive, or its model has latents.
     """
-    data, (bundle,) = file.only_picture()
+    bundle, data = file.only_picture()
     if bundle.method != MODEL:
         return (_of_tiles(bundle),)
     assert ladder is not None, "a file without a model holds no picture that needs one"

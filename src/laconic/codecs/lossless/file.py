@@ -243,15 +243,15 @@ class LosslessFile(Codec):
                 f"the file is truncated: {done} of {self.pictures} pictures recovered{doubt}"
             )
 
-    def only_picture(self) -> tuple[Span, list[Bundle]]:
-        """The bytes of the only picture, and its bundle.
+    def only_picture(self) -> tuple[Bundle, Span]:
+        """The bundle of the only picture, and its bytes.
 
         Raises:
             UnsupportedFileError: the file is an archive.
         """
         self.expect(Content.PICTURE)
-        ((bundle, data),) = self._parts()
-        return data, [bundle]
+        (part,) = self._parts()
+        return part
 
     def _parts(self) -> Iterator[tuple[Bundle, Span]]:
         """Every bundle with its bytes; fewer than its `size` where the file is cut."""
