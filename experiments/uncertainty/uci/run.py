@@ -60,10 +60,11 @@ HIDDEN = {"protein": 100}
 BATCH = 1000
 """Examples of each split in a step; all of them in smaller sets."""
 SAMPLES = 100
-LARGEST_RATES = (0.05, 0.005)
-"""Bounds on the noise of pseudo-data that the source names without saying which set has which."""
+CHOICES = {"vmg": ("largest_rate", (0.05, 0.005)), "dropout": ("rate", (0.05, 0.01, 0.005))}
+"""Each method's setting that is chosen on held-out data. VMG's is the bound on the noise of
+pseudo-data: the source names two without saying which set has which."""
 CHOICE_SPLITS, CHOICE_STEPS, HELD_OUT = 4, 3000, 0.1
-"""Splits, steps and share of their training parts that choose the bound."""
+"""Splits, steps and share of their training parts that choose the setting."""
 
 
 class Splits(NamedTuple):
@@ -86,20 +87,17 @@ class Splits(NamedTuple):
 class Regression(nn.Module):
     """One hidden layer, a posterior, and the noise's precision; gives nats per example."""
 
-    def __init__(
-        self, inputs: int, name: str, method: str, examples: int, largest_rate: float
-    ) -> None:
+    def __init__(self, inputs: int, name: str, method: str, examples: int, choice: float) -> None:
         super().__init__()
         hidden, self.examples = HIDDEN.get(name, 50), examples
         self.net = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, 1))
         self.noise = GammaNoise()
         if method == "vmg":
             settings: dict[str, Any] = {
-                "pseudo": PSEUDO.get(name, 10), "largest_rate": largest_rate,
-                "prior_scales": True,
+                "pseudo": PSEUDO.get(name, 10), "largest_rate": choice, "prior_scales": True,
             }  # fmt: skip
         else:
-            settings = {"rate": 0.05, "first_rate": 0.05}
+            settings = {"rate": choice, "first_rate": choice}
         convert(self.net, method, **settings)
 
     def forward(self, x: Tensor, y: Tensor, centre: Tensor, width: Tensor) -> Tensor:
@@ -128,24 +126,24 @@ def load(name: str) -> Splits:
     return Splits(*(torch.tensor(part, dtype=torch.float32) for part in (*parts, centre, width)))
 
 
-def choose_largest_rate(name: str, rate: float) -> tuple[float, dict[str, float]]:
-    """The bound with the best log-likelihood on held-out training data, and all of them."""
+def choose_setting(name: str, method: str, rate: float) -> tuple[float, dict[str, float]]:
+    """The method's setting with the best log-likelihood on held-out data, and those of all."""
     data = load(name).for_choice()
     found = {}
-    for bound in LARGEST_RATES:
-        row = run(name, data, "vmg", CHOICE_STEPS, rate, bound)
-        found[f"{bound:g}"] = row["log_likelihood_nats"]["mean"]
-    return float(max(found, key=lambda bound: found[bound])), found
+    for choice in CHOICES[method][1]:
+        row = run(name, data, method, CHOICE_STEPS, rate, choice)
+        found[f"{choice:g}"] = row["log_likelihood_nats"]["mean"]
+    return float(max(found, key=lambda choice: found[choice])), found
 
 
 def run(
-    name: str, data: Splits, method: str, steps: int, rate: float, largest_rate: float
+    name: str, data: Splits, method: str, steps: int, rate: float, choice: float
 ) -> dict[str, Any]:
     """Train all splits of a set, and measure them."""
     began = time.monotonic()
     x, y, test_x, test_y, centre, width = data
     torch.manual_seed(0)
-    nets = [Regression(x.shape[-1], name, method, x.shape[1], largest_rate) for _ in x]
+    nets = [Regression(x.shape[-1], name, method, x.shape[1], choice) for _ in x]
     parameters, _ = stack_module_state(nets)  # type: ignore[arg-type]
     each = vmap(lambda p, *data: functional_call(nets[0], (p, {}), data), randomness="different")
     optimizer = torch.optim.Adam(list(parameters.values()), rate)
@@ -177,12 +175,11 @@ def run(
 
 
 def measured(name: str, method: str, steps: int, rate: float) -> dict[str, Any]:
-    """One method on one set, its bound chosen first."""
-    if method != "vmg":
-        return run(name, load(name), method, steps, rate, LARGEST_RATES[0])
-    bound, likelihoods = choose_largest_rate(name, rate)
-    chosen = {"largest_rate": bound, "held_out_log_likelihood_nats": likelihoods}
-    return {**run(name, load(name), method, steps, rate, bound), **chosen}
+    """One method on one set, its setting chosen first."""
+    choice, likelihoods = choose_setting(name, method, rate)
+    found = run(name, load(name), method, steps, rate, choice)
+    chosen = {"setting": CHOICES[method][0], "chosen": choice}
+    return {**found, **chosen, "held_out_log_likelihood_nats": likelihoods}
 
 
 @torch.no_grad()
