@@ -7,6 +7,7 @@ interpolated linearly from 8 places (Ullrich 5.4, ERRATA 11).
 """
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numba
@@ -16,21 +17,42 @@ from numpy.typing import NDArray
 from laconic.compiled import compiled
 
 Array = NDArray[Any]
+Rings = tuple[Array, Array, Array]
+
+RING_WIDTH = 2
+"""Of a ring of samples, in frequencies of the image."""
+BATCH = 256
+"""Images in one call at most, for speed: with more, their own pages no longer fit the caches."""
 
 _inline = numba.njit(inline="always", error_model="numpy")
 _loop = compiled(nogil=True, error_model="numpy")
 
 
-@_inline
-def _frequency(row: int, size: int) -> int:
-    """The signed frequency of a row of an unshifted transform."""
-    return row if 2 * row < size else row - size
+@lru_cache(maxsize=8)
+def rings(size: int, band: float) -> Rings:
+    """The samples of a half slice within a band, ordered by rings about the origin.
+
+    All images visit one ring before the next one: a ring turns within a shell of the volume, which
+    the processor's cache can hold while the whole volume is too large for it.
+
+    Returns:
+        ys, xs: (samples,), int64: signed frequencies; bounds: (rings + 1,) of the rings.
+    """
+    y, x = np.broadcast_arrays(
+        np.arange(size)[:, None] - size // 2, np.arange(size // 2 + 1)[None, :]
+    )
+    square = y * y + x * x
+    inside = square <= band * band
+    y, x, ring = y[inside], x[inside], (np.sqrt(square[inside]) // RING_WIDTH).astype(np.int64)
+    order = np.lexsort((x, y, ring))
+    bounds = np.searchsorted(ring[order], np.arange(ring.max(initial=0) + 2))
+    return y[order].astype(np.int64), x[order].astype(np.int64), bounds
 
 
 @_inline
-def _last_column(y: int, band: float) -> int:
-    """The largest frequency x within the band."""
-    return int(math.sqrt(band * band - y * y))
+def _row(y: int, size: int) -> int:
+    """The row of a signed frequency in an unshifted transform."""
+    return y if y >= 0 else y + size
 
 
 @_inline
@@ -111,42 +133,39 @@ def gradient_at(
 
 
 @_loop
-def read(volume: Array, turns: Array, band: float, scale: float, grid: int, slices: Array) -> None:
+def read(volume: Array, turns: Array, samples: Rings, scale: float, slices: Array) -> None:
     """Fill half slices from a half volume.
 
     Args:
         volume: (grid, grid, grid // 2 + 1), complex.
         turns: (images, 2, 3), float64: the images' axes in the volume.
-        band: largest radius of a sample, in frequencies of the image.
+        samples: of an image, ring by ring; see `rings`.
         scale: places of the volume per frequency of the image.
-        grid: places along an axis of the whole volume.
         slices: (images, size, size // 2 + 1), complex; zeros, to be filled.
     """
-    size = slices.shape[1]
-    for n in range(slices.shape[0]):
-        for row in range(size):
-            y = _frequency(row, size)
-            if abs(y) > band:
-                continue
-            for x in range(_last_column(y, band) + 1):
+    ys, xs, bounds = samples
+    size, grid = slices.shape[1], volume.shape[0]
+    for ring in range(bounds.size - 1):
+        for n in range(slices.shape[0]):
+            for k in range(bounds[ring], bounds[ring + 1]):
+                y, x = ys[k], xs[k]
                 mirrored, z0, y0, x0, z1, y1, fz, fy, fx = place(turns[n], x, y, scale, grid)
                 low, high = along_x(volume, z0, y0, x0, z1, y1, fz, fy)
                 value = mix(low, high, fx)
-                slices[n, row, x] = np.conj(value) if mirrored else value
+                slices[n, _row(y, size), x] = np.conj(value) if mirrored else value
 
 
 @_loop
-def add(slices: Array, turns: Array, band: float, scale: float, grid: int, volume: Array) -> None:
+def add(slices: Array, turns: Array, samples: Rings, scale: float, volume: Array) -> None:
     """Add half slices to a half volume: the adjoint of `read`, with the same arguments."""
-    size = slices.shape[1]
-    for n in range(slices.shape[0]):
-        for row in range(size):
-            y = _frequency(row, size)
-            if abs(y) > band:
-                continue
-            for x in range(_last_column(y, band) + 1):
+    ys, xs, bounds = samples
+    size, grid = slices.shape[1], volume.shape[0]
+    for ring in range(bounds.size - 1):
+        for n in range(slices.shape[0]):
+            for k in range(bounds[ring], bounds[ring + 1]):
+                y, x = ys[k], xs[k]
                 mirrored, z0, y0, x0, z1, y1, fz, fy, fx = place(turns[n], x, y, scale, grid)
-                value = slices[n, row, x]
+                value = slices[n, _row(y, size), x]
                 if mirrored:
                     value = np.conj(value)
                 low, high = value * (1 - fx), value * fx
@@ -166,13 +185,7 @@ def add(slices: Array, turns: Array, band: float, scale: float, grid: int, volum
 
 @_loop
 def turn_gradient(
-    volume: Array,
-    gradient: Array,
-    turns: Array,
-    band: float,
-    scale: float,
-    grid: int,
-    result: Array,
+    volume: Array, gradient: Array, turns: Array, samples: Rings, scale: float, result: Array
 ) -> None:
     """The gradient of a loss by the images' axes, given its gradient by the half slices.
 
@@ -180,20 +193,18 @@ def turn_gradient(
         volume: as for `read`.
         gradient: (images, size, size // 2 + 1), complex: d loss / d real + i d loss / d imaginary.
         turns: as for `read`.
-        band: as for `read`.
+        samples: as for `read`.
         scale: as for `read`.
-        grid: as for `read`.
         result: (images, 2, 3), float64; zeros, to be filled.
     """
-    size = gradient.shape[1]
-    for n in range(gradient.shape[0]):
-        for row in range(size):
-            y = _frequency(row, size)
-            if abs(y) > band:
-                continue
-            for x in range(_last_column(y, band) + 1):
+    ys, xs, bounds = samples
+    size, grid = gradient.shape[1], volume.shape[0]
+    for ring in range(bounds.size - 1):
+        for n in range(gradient.shape[0]):
+            for k in range(bounds[ring], bounds[ring + 1]):
+                y, x = ys[k], xs[k]
                 mirrored, z0, y0, x0, z1, y1, fz, fy, fx = place(turns[n], x, y, scale, grid)
-                g = gradient[n, row, x]
+                g = gradient[n, _row(y, size), x]
                 if mirrored:
                     g = np.conj(g)
                 dx, dy, dz = gradient_at(volume, z0, y0, x0, z1, y1, fz, fy, fx)

@@ -11,16 +11,19 @@ which are the tests' reference, too.
 Source: Ullrich 5.4, equations (5.9) to (5.13); ERRATA 11.
 """
 
-from itertools import pairwise
+import math
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from laconic.errors import InputError
 from laconic.imaging import kernels
 from laconic.threads import each, thread_count
+
+Array = NDArray[Any]
 
 PADDING = 2
 """Times the size to which a volume is padded: the error is 0.6 % at 2, 0.2 % at 3."""
@@ -116,7 +119,7 @@ def add_slices(slices: Tensor, rotations: Tensor, total: Tensor, band: float | N
     once[:, size // 2 + 1 :, 0] = 0
     once[:, 0, 0] /= 2
     turns = rotations[:, :2].to(torch.float64).contiguous().numpy()
-    kernels.add(once.numpy(), turns, band, grid / size, grid, total.numpy())
+    _add(once.numpy(), turns, band, total.numpy())
 
 
 def with_mirrors(total: Tensor) -> Tensor:
@@ -249,12 +252,12 @@ class _Read(torch.autograd.Function):
         volume, axes = spectrum.resolve_conj().detach().numpy(), turns.detach().numpy()
         grid = len(volume)
         out = np.zeros((len(axes), size, size // 2 + 1), volume.dtype)
-        parts = _parts(len(axes))
+        samples = kernels.rings(size, band)
 
         def fill(part: slice) -> None:
-            kernels.read(volume, axes[part], band, grid / size, grid, out[part])
+            kernels.read(volume, axes[part], samples, grid / size, out[part])
 
-        each(fill, parts)
+        each(fill, _parts(len(axes), min(kernels.BATCH, _share(len(axes)))))
         return torch.from_numpy(out)
 
     @staticmethod
@@ -264,42 +267,51 @@ class _Read(torch.autograd.Function):
         axes, size, band = turns.numpy(), ctx.size, ctx.band
         by_spectrum = by_turns = None
         if ctx.needs_input_grad[0]:
-            by_spectrum = torch.from_numpy(_add(gradient, axes, band, size, tuple(spectrum.shape)))
+            by_spectrum = torch.from_numpy(_sum(gradient, axes, band, tuple(spectrum.shape)))
         if ctx.needs_input_grad[1]:
             volume, result = spectrum.resolve_conj().numpy(), np.zeros_like(axes)
-            grid = len(volume)
+            samples, scale = kernels.rings(size, band), len(volume) / size
 
             def fill(part: slice) -> None:
                 kernels.turn_gradient(
-                    volume, gradient[part], axes[part], band, grid / size, grid, result[part]
+                    volume, gradient[part], axes[part], samples, scale, result[part]
                 )
 
-            each(fill, _parts(len(axes)))
+            each(fill, _parts(len(axes), min(kernels.BATCH, _share(len(axes)))))
             by_turns = torch.from_numpy(result)
         return by_spectrum, by_turns, None, None
 
 
-def _add(
-    slices: np.ndarray[Any, Any], turns: Any, band: float, size: int, shape: tuple[int, ...]
-) -> np.ndarray[Any, Any]:
-    """`kernels.add` on threads, each with a volume of its own."""
+def _add(slices: Array, turns: Array, band: float, volume: Array) -> None:
+    """`kernels.add` in place."""
+    size = slices.shape[1]
+    samples, scale = kernels.rings(size, band), len(volume) / size
+    for part in _parts(len(turns), kernels.BATCH):
+        kernels.add(slices[part], turns[part], samples, scale, volume)
 
-    def add(part: slice) -> np.ndarray[Any, Any]:
+
+def _sum(slices: Array, turns: Array, band: float, shape: tuple[int, ...]) -> Array:
+    """What `_add` adds to zeros; on threads, each with a volume of its own."""
+
+    def add(part: slice) -> Array:
         volume = np.zeros(shape, slices.dtype)
-        kernels.add(slices[part], turns[part], band, shape[0] / size, shape[0], volume)
+        _add(slices[part], turns[part], band, volume)
         return volume
 
-    volumes = each(add, _parts(len(turns)))
+    volumes = each(add, _parts(len(turns), _share(len(turns))))
     for volume in volumes[1:]:
         volumes[0] += volume
     return volumes[0] if volumes else np.zeros(shape, slices.dtype)
 
 
-def _parts(images: int) -> list[slice]:
-    """One part of the images for every thread."""
-    count = max(1, min(thread_count(), images))
-    bounds = [images * part // count for part in range(count + 1)]
-    return [slice(low, high) for low, high in pairwise(bounds)]
+def _share(images: int) -> int:
+    """Images for one thread, where all threads have about as many."""
+    return max(1, math.ceil(images / thread_count()))
+
+
+def _parts(images: int, most: int) -> list[slice]:
+    """All images, in parts of at most so many."""
+    return [slice(first, first + most) for first in range(0, images, most)]
 
 
 def _read_by_torch(spectrum: Tensor, rotations: Tensor, size: int, band: float) -> Tensor:
