@@ -367,16 +367,20 @@ def _correction(size: int, padding: int, like: Tensor) -> Tensor:
 def pad(volume: Tensor, grid: int) -> Tensor:
     """A volume in a larger box, its origin at place 0: (size, ...) -> (grid, ...)."""
     size = len(volume)
-    before = grid // 2 - size // 2
-    after = grid - size - before
-    padded: Tensor = torch.fft.ifftshift(torch.nn.functional.pad(volume, (before, after) * 3))
-    return padded
+    for axis in range(3):  # One axis after the other: the large array is written once.
+        negative, positive = volume.split([size // 2, size - size // 2], axis)
+        zeros = list(volume.shape)
+        zeros[axis] = grid - size
+        volume = torch.cat([positive, volume.new_zeros(zeros), negative], axis)
+    return volume
 
 
 def crop(volume: Tensor, size: int) -> Tensor:
     """The inverse of `pad`: the box about place 0, its origin in the middle."""
-    cropped: Tensor = torch.fft.fftshift(volume)[(_middle(len(volume), size),) * 3]
-    return cropped
+    for axis in range(3):
+        negative = volume.narrow(axis, volume.shape[axis] - size // 2, size // 2)
+        volume = torch.cat([negative, volume.narrow(axis, 0, size - size // 2)], axis)
+    return volume
 
 
 def _middle(grid: int, size: int) -> slice:

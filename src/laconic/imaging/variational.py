@@ -144,21 +144,28 @@ class VariationalVolume(nn.Module):
     def kl(self) -> Tensor:
         """KL(q || p) in nats; of a delta posterior -log p(m), up to a constant."""
         prior = over_shells(self.log_prior.exp(), self.size)
-        square = self.mean().abs().square() / prior
+        square = torch.view_as_real(self.mean()).square().sum(-1) / prior
         if self.kind == "delta":
             return 0.5 * (square * self.counts).sum()
         ratio = (self.log_scale.exp() * self.unit).square() / prior
         return 0.5 * ((ratio + square - 1 - ratio.log()) * self.counts).sum()
 
-    def fidelity(self, views: Views, volume: Tensor, padding: int) -> Tensor:
-        """-log p(x | v) of images in nats, over the frequencies within the band, (5.11)."""
+    def fidelity(self, views: Views, seen: Tensor, volume: Tensor, padding: int) -> Tensor:
+        """-log p(x | v) of images in nats, over the frequencies within the band, (5.11).
+
+        Args:
+            views: the images.
+            seen: their half spectra, `to_slices` of them.
+            volume: v, in space.
+            padding: times the size to which it is padded.
+        """
         size = self.size
         shown = read_slices(to_spectrum(volume, padding), views.rotations, size)
         if views.shifts is not None:
             shown = shown * phases(views.shifts, size, shown)
         if views.transfer is not None:
             shown = shown * views.transfer
-        left = (to_slices(views.images) - shown).abs().square() / size**2
+        left = torch.view_as_real(seen - shown).square().sum(-1) / size**2
         log_noise = self.log_noise[self.shells.clamp(max=size // 2)]
         terms = left.sum(0) * (-log_noise).exp()
         terms = terms + len(views.images) * (log_noise + math.log(2 * math.pi))
@@ -175,15 +182,15 @@ class VariationalVolume(nn.Module):
             padding: times the size to which the volume is padded.
             generator: of the draw.
         """
-        mean = to_space(self.mean(), self.size)
+        mean, seen = to_space(self.mean(), self.size), to_slices(views.images)
         if self.kind == "delta":
-            expected = self.fidelity(views, mean, padding)
+            expected = self.fidelity(views, seen, mean, padding)
         else:
             white = torch.randn(mean.shape, generator=generator).to(mean)
             scale = self.log_scale.exp() * self.unit
             offset = to_space(to_coefficients(white) * scale, self.size)
             expected = 0.5 * sum(
-                (self.fidelity(views, mean + sign * offset, padding) for sign in (1, -1)),
+                (self.fidelity(views, seen, mean + sign * offset, padding) for sign in (1, -1)),
                 torch.zeros(()),
             )
         return expected + len(views.images) / number * self.kl()
@@ -223,7 +230,9 @@ def descend(
     first_noise = power if noise is None else _expand(noise, size)
     first_prior = power / size if prior is None else _expand(prior, size)
     # An image shows a coefficient of the volume `size` times, in variance.
-    unit = torch.maximum(power / size, first_prior).sqrt()
+    # An image shows a coefficient of the volume `size` times, in variance; noise is in all shells.
+    signal = (power - (power.min() if noise is None else first_noise)) / size
+    unit = torch.maximum(signal, torch.minimum(first_prior, power / size)).sqrt()
     volume = VariationalVolume(
         size, first_noise, first_prior, unit, kind, noise is None, prior is None
     )
