@@ -27,6 +27,10 @@ from laconic.imaging.slices import PADDING, images_of, to_images, to_slices
 
 NUMBERS = 10
 """Of a mode: two axes of the image in the volume, a shift, a weight, a width."""
+LEAST_SPREAD = math.radians(1)
+"""Root mean square angle of the narrowest mode."""
+LEAST_WEIGHT = 0.01
+"""Of all modes together that is divided evenly."""
 REACH = math.radians(5)
 """Largest angle of a Newton step from a mode."""
 
@@ -91,12 +95,14 @@ class PoseEncoder(nn.Module):
         """q(pose) of images: (images, size, size); the evidence is not known, and 0."""
         numbers = self.body(((images - self.mean) / self.scale)[:, None])
         numbers = numbers.reshape(len(images), self.modes, NUMBERS)
-        # E |w|^2 in (0, pi^2): a mode is no wider than all rotations.
-        variance = math.pi**2 * torch.sigmoid(numbers[..., 9])
+        # E |w|^2: a mode is no wider than all rotations, and never so narrow that one image of a
+        # batch, at a wrong mode, decides the gradient.
+        narrow, wide = 2 * math.log(LEAST_SPREAD), 2 * math.log(math.pi)
+        variance = torch.exp(narrow + (wide - narrow) * torch.sigmoid(numbers[..., 9] + 2))
         return Poses(
             _orthonormal(numbers[..., :3], numbers[..., 3:6]),
             self.reach * torch.tanh(numbers[..., 6:8]),
-            numbers[..., 8].softmax(-1),
+            (1 - LEAST_WEIGHT) * numbers[..., 8].softmax(-1) + LEAST_WEIGHT / self.modes,
             variance,
             numbers.new_zeros(len(images)),
             self.group,
