@@ -1,10 +1,10 @@
 """UCI regressions with matrix Gaussian posteriors and with dropout: Louizos, table 1.
 
-    python experiments/uncertainty/uci/run.py [SET ...] [--method vmg|dropout] [--steps N]
+    python experiments/uncertainty/uci/run.py [SET ...] [--method vmg|dropout]
 
-All published splits of a set are trained side by side, as one stack of networks. Every set that is
-finished is written to results.json at once; sets that are there already, with as many steps or
-more, are not run again.
+All published splits of a set are trained side by side, as one stack of networks. The method's own
+setting and the number of steps are chosen on data that is held out of the training parts. Every set
+that is finished is written to results.json at once; sets that are there are not run again.
 """
 
 import argparse
@@ -63,8 +63,10 @@ SAMPLES = 100
 CHOICES = {"vmg": ("largest_rate", (0.05, 0.005)), "dropout": ("rate", (0.05, 0.01, 0.005))}
 """Each method's setting that is chosen on held-out data. VMG's is the bound on the noise of
 pseudo-data: the source names two without saying which set has which."""
+STEPS = (2000, 6000, 20_000)
+"""Numbers of steps that are tried on held-out data."""
 CHOICE_SPLITS, CHOICE_STEPS, HELD_OUT = 4, 3000, 0.1
-"""Splits, steps and share of their training parts that choose the setting."""
+"""Splits and share of their training parts that choose; steps with which the setting is chosen."""
 
 
 class Splits(NamedTuple):
@@ -126,14 +128,29 @@ def load(name: str) -> Splits:
     return Splits(*(torch.tensor(part, dtype=torch.float32) for part in (*parts, centre, width)))
 
 
-def choose_setting(name: str, method: str, rate: float) -> tuple[float, dict[str, float]]:
-    """The method's setting with the best log-likelihood on held-out data, and those of all."""
+class Chosen(NamedTuple):
+    """What was chosen by the log-likelihood of held-out data, and those likelihoods."""
+
+    setting: float
+    steps: int
+    by_setting: dict[str, float]
+    by_steps: dict[str, float]
+
+
+def choose(name: str, method: str, rate: float) -> Chosen:
+    """The method's setting at a fixed number of steps, then the number of steps."""
     data = load(name).for_choice()
-    found = {}
-    for choice in CHOICES[method][1]:
-        row = run(name, data, method, CHOICE_STEPS, rate, choice)
-        found[f"{choice:g}"] = row["log_likelihood_nats"]["mean"]
-    return float(max(found, key=lambda choice: found[choice])), found
+
+    def likelihood(steps: int, setting: float) -> float:
+        row = run(name, data, method, steps, rate, setting)
+        return float(row["log_likelihood_nats"]["mean"])
+
+    settings = {each: likelihood(CHOICE_STEPS, each) for each in CHOICES[method][1]}
+    setting = max(settings, key=lambda each: settings[each])
+    numbers = {each: likelihood(each, setting) for each in STEPS}
+    steps = max(numbers, key=lambda each: numbers[each])
+    by_setting = {f"{each:g}": found for each, found in settings.items()}
+    return Chosen(setting, steps, by_setting, {str(k): found for k, found in numbers.items()})
 
 
 def run(
@@ -174,12 +191,18 @@ def run(
     }
 
 
-def measured(name: str, method: str, steps: int, rate: float) -> dict[str, Any]:
-    """One method on one set, its setting chosen first."""
-    choice, likelihoods = choose_setting(name, method, rate)
-    found = run(name, load(name), method, steps, rate, choice)
-    chosen = {"setting": CHOICES[method][0], "chosen": choice}
-    return {**found, **chosen, "held_out_log_likelihood_nats": likelihoods}
+def measured(name: str, method: str, rate: float) -> dict[str, Any]:
+    """One method on one set, its setting and steps chosen first."""
+    chosen = choose(name, method, rate)
+    return {
+        **run(name, load(name), method, chosen.steps, rate, chosen.setting),
+        "setting": CHOICES[method][0],
+        "chosen": chosen.setting,
+        "held_out_log_likelihood_nats": {
+            "by_setting": chosen.by_setting,
+            "by_steps": chosen.by_steps,
+        },
+    }
 
 
 @torch.no_grad()
@@ -257,7 +280,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sets", nargs="*", default=list(FILES), metavar="SET")
     parser.add_argument("--method", choices=("vmg", "dropout"), action="append")
-    parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--rate", type=float, default=0.01)
     given = parser.parse_args()
     began = time.time()
@@ -265,9 +287,9 @@ def main() -> None:
         if name not in FILES:
             parser.error(f"{name!r} is not one of {', '.join(FILES)}")
         for method in given.method or ("vmg", "dropout"):
-            if read_sets().get(name, {}).get(method, {}).get("steps", 0) >= given.steps:
+            if method in read_sets().get(name, {}):
                 continue
-            found = measured(name, method, given.steps, given.rate)
+            found = measured(name, method, given.rate)
             known = read_sets()  # another process may have finished a set meanwhile
             known.setdefault(name, {})[method] = found
             command = "python experiments/uncertainty/uci/run.py"
