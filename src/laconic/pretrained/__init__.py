@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from laconic.arguments import PathLike, to_path
 from laconic.codecs.base import Crop, Decoding, LoadedModel, ModelId
@@ -173,15 +173,31 @@ def release(checkpoint: Path, path: Path) -> None:
     Raises:
         ConfigError: the checkpoint is damaged.
     """
-    from safetensors.torch import save_file
-
     from laconic.training.checkpoints import load_average
 
     average, meta = load_average(checkpoint)
-    state = {name: value.contiguous().to(_stored_dtype(name)) for name, value in average.items()}
-    _check_finite(state, checkpoint)
-    facts: dict[str, Any] = {key: meta[key] for key in ("model", "step")}
-    save_file(state, path, metadata={"meta": json.dumps(facts, sort_keys=True)})
+    _check_finite(average, checkpoint)
+    save_released(average, json.dumps({key: meta[key] for key in ("model", "step")}), path)
+
+
+def save_released(state: Mapping[str, "Tensor"], meta: str, path: Path) -> None:
+    """Write released weights, in half precision.
+
+    Args:
+        state: of the model.
+        meta: the model's configuration and its steps, as JSON; that of other released weights if
+            the model is the same.
+        path: of the file.
+
+    Raises:
+        ConfigError: a number does not fit half precision.
+    """
+    from safetensors.torch import save_file
+
+    half = {name: value.contiguous().to(_stored_dtype(name)) for name, value in state.items()}
+    _check_finite(half, path)
+    ordered = json.dumps(json.loads(meta), sort_keys=True)
+    save_file(half, path, metadata={"meta": ordered})
 
 
 def _stored_dtype(name: str) -> "dtype":
@@ -191,7 +207,7 @@ def _stored_dtype(name: str) -> "dtype":
     return torch.float32 if name.endswith(".variance") else torch.float16
 
 
-def _check_finite(state: dict[str, "Tensor"], source: Path) -> None:
+def _check_finite(state: Mapping[str, "Tensor"], source: Path) -> None:
     import torch
 
     broken = [name for name, tensor in state.items() if not bool(torch.isfinite(tensor).all())]
