@@ -51,18 +51,47 @@ def pair_targets(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def band_targets(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """The line through distortion by bands, and what the recurrent prior gains."""
-    rows, by_name = [], {system_name(one): one for one in results}
-    for name, one in by_name.items():
-        fit = linear_fit(one)["r_squared"]
-        rows.append(
-            target(f"{name}: R^2 of distortion by bands", ">= 0.97", round(fit, 4), fit >= 0.97)
+    """The line through distortion by bands, what the recurrent prior gains, what latents gain."""
+    rows = []
+    for data in sorted({one["data"] for one in results}):
+        own = [one for one in results if one["data"] == data]
+        named = {
+            name: mean_curves([one for one in own if system_name(one) == name])
+            for name in sorted(map(system_name, own))
+        }
+        for name, curve in named.items():
+            fit = linear_fit({"distortion": curve})["r_squared"]
+            title = f"{data}, {name}: R^2 of distortion by bands"
+            rows.append(target(title, ">= 0.97", round(fit, 4), fit >= 0.97))
+        plain, simple, latent = (
+            named.get(f"bands, {kind}")
+            for kind in ("draw prior", "spherical prior", "draw prior with auxiliary latents")
         )
-    pair = [by_name.get(f"bands, {prior} prior") for prior in ("draw", "spherical")]
-    if pair[0] and pair[1]:
-        for count, measured in pair[0]["distortion"].items():
-            ratio = measured["mse"] / pair[1]["distortion"][count]["mse"]
-            name = f"{count} bands: MSE of the recurrent prior over the spherical one"
+        rows += ratios(data, plain, simple, "mse", "MSE of the recurrent prior over the spherical")
+        rows += ratios(
+            data, latent, plain, "frechet", "distance with auxiliary latents over without"
+        )
+    return rows
+
+
+def mean_curves(results: Sequence[Result]) -> dict[str, dict[str, float]]:
+    """Means over seeds of what was measured at each bandwidth."""
+    return {
+        count: {
+            key: float(np.mean([one["distortion"][count][key] for one in results]))
+            for key in results[0]["distortion"][count]
+        }
+        for count in results[0]["distortion"]
+    }
+
+
+def ratios(data: str, one: Any, other: Any, key: str, words: str) -> list[dict[str, Any]]:
+    """A figure of one system over that of another, at every bandwidth."""
+    rows = []
+    for count in one or ():
+        if other and key in one[count] and key in other[count]:
+            ratio = one[count][key] / other[count][key]
+            name = f"{data}, {count} bands: {words}"
             rows.append(target(name, "< 1", round(ratio, 3), ratio < 1))
     return rows
 

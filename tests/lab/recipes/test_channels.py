@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
+from torch import nn
 
 from laconic.errors import ConfigError
+from laconic.lab import tasks
 from laconic.lab.recipes import read_recipe
 from laconic.lab.recipes.channels import ChannelsRecipe
 from laconic.lab.runs import complete, train
@@ -56,6 +59,30 @@ def test_bands_are_measured_one_by_one(config: dict[str, Any]) -> None:
     assert list(complete(read_recipe(config))["distortion"]) == ["1", "2"]
 
 
+def test_received_pictures_are_compared_by_features(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The classifier of the recipe is trained first, once, and its last layer's inputs count."""
+    faces = torch.rand(24, 1, 28, 20, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(24) % 2
+    data = tasks.Data(faces, labels, faces, labels, mean=torch.tensor(0.5), scale=torch.tensor(2.0))
+    monkeypatch.setitem(tasks.TASKS, "faces", lambda root: data)
+    monkeypatch.setitem(
+        tasks.NETWORKS, "tiny",
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(560, 3), nn.ReLU(), nn.Linear(3, 2)),
+    )  # fmt: skip
+    classifier = {"network": "tiny", "data": "faces", "train": {"epochs": 1, "batch": 8}}
+    config["features"] = classifier | {"runs": str(tmp_path / "nets")}
+    result = complete(read_recipe(config))
+    assert result["distortion"]["0"]["frechet"] > 0
+    assert result["settings"]["measuring"]["features"]["network"] == "tiny"
+    (made,) = (tmp_path / "nets").rglob("plain.safetensors")
+    config |= {"folder": str(tmp_path / "second")}
+    stamp = made.stat().st_mtime_ns
+    assert complete(read_recipe(config))["distortion"] == result["distortion"]
+    assert made.stat().st_mtime_ns == stamp
+
+
 def test_a_run_resumes_exactly(config: dict[str, Any], tmp_path: Path) -> None:
     whole = complete(read_recipe(config))
     config["folder"] = str(tmp_path / "parts")
@@ -73,6 +100,8 @@ def test_a_run_resumes_exactly(config: dict[str, Any], tmp_path: Path) -> None:
         ({"channel": {"name": "cable"}}, "channel.name"),
         ({"channel": {"name": "awgn", "snr_db": float("nan")}}, "snr_db"),
         ({"draws": 0}, "draws"),
+        ({"features": {"network": "none"}}, "network: 'none'"),
+        ({"features": {"network": "resnet-20", "colour": 1}}, "colour"),
         ({"test": {"images": -1}}, "test.images"),
         ({"data": {"kind": "photos"}}, "data.kind"),
     ],

@@ -10,12 +10,13 @@ validation: {split: valid}             # the same for images that settings are c
 loop: {steps: 3000}
 rate: {peak: 1.0e-3}
 draws: 4                               # of the channel for each test image
+features: {network: lenet-192, data: cifar10}   # a classifier: adds a Fréchet distance
 folder: runs/channels/example
 ```
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -31,6 +32,9 @@ from laconic.channels.systems.choice import make_system, read_system
 from laconic.errors import ConfigError
 from laconic.lab.contract import Choice, Findings, Parts, Recipe, StageProgress, written
 from laconic.lab.datasets import LITTLE_KINDS, DataConfig, make_batches, read_small
+from laconic.lab.recipes.classifier import ClassifierRecipe
+from laconic.lab.tasks import task
+from laconic.metrics.frechet import frechet_distance, last_features
 from laconic.training.config import build
 from laconic.training.loop import LoopConfig, Trainer
 from laconic.training.schedules import LearningRate
@@ -58,6 +62,9 @@ class ChannelsRecipe(Recipe):
             (0 for all); empty to measure nothing.
         validation: the same for images that settings are chosen with; empty for none.
         draws: of the channel for each of them.
+        features: settings of a recipe of kind `classifier`, which is trained first where it is not
+            yet: between what enters its last layer for pictures as sent and as received, a Fréchet
+            distance is measured. Empty: none.
     """
 
     kind: ClassVar[str] = "channels"
@@ -74,6 +81,7 @@ class ChannelsRecipe(Recipe):
     test: Mapping[str, Any] = field(default_factory=dict)
     validation: Mapping[str, Any] = field(default_factory=dict)
     draws: int = 4
+    features: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def place(self) -> Path:
@@ -100,7 +108,13 @@ class ChannelsRecipe(Recipe):
         found: dict[str, Any] = {"images": images, "test": test, "draws": self.draws}
         if self.validation:
             found["validation_images"], found["validation"] = self._images("validation")
+        if (before := self.before()) is not None:
+            found["features"] = before.training()
         return found
+
+    def before(self) -> ClassifierRecipe | None:
+        """The classifier whose features are compared."""
+        return ClassifierRecipe.read(dict(self.features)) if self.features else None
 
     def _images(self, section: str) -> tuple[int, DataConfig]:
         """How many images of a section are measured (0 for all), and of which data."""
@@ -136,26 +150,43 @@ class ChannelsRecipe(Recipe):
         system = trainer.average
         assert isinstance(system, System)
         system.eval()
-        facts = self._describe(trainer, system)
+        facts, compare = self._describe(trainer, system), self._comparison()
         grids: dict[str, Any] = {}
         for section, name in (("test", "distortion"), ("validation", "validation")):
             if getattr(self, section):
                 images, data = self._images(section)
                 x = read_small(data)[: images or None].to(trainer.fabric.device)
                 torch.manual_seed(trainer.config.seed)
-                facts[name], shown = self._curves(system, x, watch)
+                facts[name], shown = self._curves(system, x, watch, compare)
                 grids = grids or shown
         return Findings(facts, grids)
 
+    def _comparison(self) -> Callable[[Tensor, Tensor], dict[str, float]]:
+        """What compares pictures as sent and as received, besides their errors."""
+        before = self.before()
+        if before is None:
+            return lambda sent, received: {}
+        net, data = before.trained().eval(), task(before.data, before.hold_out)
+
+        def compare(sent: Tensor, received: Tensor) -> dict[str, float]:
+            features = (last_features(net, data.to_inputs(x.cpu())) for x in (sent, received))
+            return {"frechet": frechet_distance(*features)}
+
+        return compare
+
     def _curves(
-        self, system: System, x: Tensor, watch: StageProgress
+        self,
+        system: System,
+        x: Tensor,
+        watch: StageProgress,
+        compare: Callable[[Tensor, Tensor], dict[str, float]],
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Distortion by number of bands, and the first pictures as sent and as received."""
         curves, grids = {}, {"sent": _pixels(x[:SHOWN])}
         for bands in _bandwidths(system):
             watch("send", bands or 0, self.draws)
             errors, last = measure(system, x, self.draws, bands)
-            curves[str(bands or 0)] = _summary(errors)
+            curves[str(bands or 0)] = _summary(errors) | compare(x, last)
             grids[f"received-{bands or 0}"] = _pixels(last[:SHOWN])
         return curves, grids
 
