@@ -67,9 +67,10 @@ def band_targets(results: Sequence[Result]) -> list[dict[str, Any]]:
             named.get(f"bands, {kind}")
             for kind in ("draw prior", "spherical prior", "draw prior with auxiliary latents")
         )
-        rows += ratios(data, plain, simple, "mse", "MSE of the recurrent prior over the spherical")
+        better = "MSE of the recurrent prior over the spherical one"
+        rows += ratios(data, plain, simple, "mse", better)
         rows += ratios(
-            data, latent, plain, "frechet", "distance with auxiliary latents over without"
+            data, latent, plain, "frechet", "Fréchet distance, auxiliary latents over none"
         )
     return rows
 
@@ -125,7 +126,7 @@ def main() -> None:
     (folder / "results.json").write_text(json.dumps(document, indent=1) + "\n")
     write_figures(results, folder, lambda path: None)
     for path in sorted(path for run in options.runs for path in run.rglob(GRIDS)):
-        if options.kind == "bands":
+        if options.kind == "bands" and path.parent.name == "0":  # The first seed's pictures.
             with np.load(path) as grids:
                 save_figure(draw_pictures(dict(grids)), folder / path.parents[1].name)
 

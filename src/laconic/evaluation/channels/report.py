@@ -141,8 +141,9 @@ def write_figures(
     for data in sorted({str(one["data"]) for one in pairs}):
         own = [one for one in pairs if one["data"] == data]
         plans.append((folder / f"{data}-ratio", draw_ratio(own, data)))
-    if bands:
-        plans.append((folder / "bandwidth", draw_bandwidth(bands)))
+    for data in sorted({str(one["data"]) for one in bands}):
+        own = [one for one in bands if one["data"] == data]
+        plans.append((folder / f"{data}-bandwidth", draw_bandwidth(own, data)))
     written: list[Path] = []
     for stem, sheet in plans:
         for path in figure_paths(stem):
@@ -185,9 +186,9 @@ def draw_ratio(results: Sequence[Result], title: str) -> "Figure":
     return sheet
 
 
-def draw_bandwidth(results: Sequence[Result]) -> "Figure":
+def draw_bandwidth(results: Sequence[Result], title: str) -> "Figure":
     """Mean squared error against the number of bands that pass, a curve for each system."""
-    sheet, axes = _sheet("bandwidth-limited channel", "bands that pass")
+    sheet, axes = _sheet(title, "bands that pass")
     for index, name in enumerate(sorted({system_name(one) for one in results})):
         own = [one["distortion"] for one in results if system_name(one) == name]
         counts = [int(key) for key in own[0]]
