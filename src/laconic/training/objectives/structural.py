@@ -110,10 +110,16 @@ def _shared(
             f"data.patch: the structural objective needs at least {SMALLEST_SIDE} pixels"
         )
     terms = elbo(x, rungs, likelihood, log_beta, warmup)
-    similarity = _similarity(likelihood.mean, x)
-    squared = squared_error(x, likelihood) * x.shape[1] / 2
+    shares = torch.as_tensor(share, dtype=terms.loss.dtype, device=x.device).expand(len(x))
+    # MS-SSIM takes a tenth of a step: only examples that it counts for have it computed.
+    chosen = shares.nonzero()[:, 0]
+    if len(chosen) == 0:
+        return terms
+    similarity = _similarity(likelihood.mean[chosen], x[chosen])
+    squared = squared_error(x, likelihood)[chosen] * x.shape[1] / 2
     trade = x[0, 0].numel() * (exchange * (1 - similarity) - squared)
-    return replace(terms, loss=terms.loss + share * trade / log_beta.exp())
+    change = shares[chosen] * trade / log_beta.exp().expand(len(x))[chosen]
+    return replace(terms, loss=terms.loss.index_add(0, chosen, change.to(terms.loss)))
 
 
 def _similarity(shown: Tensor, x: Tensor) -> Tensor:
