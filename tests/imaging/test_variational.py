@@ -114,7 +114,8 @@ def test_a_drawn_volume_costs_what_the_variances_say(views: Views, noise: Tensor
     few = chosen_of(views)(torch.arange(10))
     drawn = [float(volume.bound(few, 10, 2, generator).detach()) for _ in range(20)]
     middle = posterior.to_space(volume.mean(), SIZE)
-    at_mean = float((volume.fidelity(few, slices.to_slices(few.images), middle, 2) + volume.kl()).detach())
+    seen = slices.to_slices(few.images)
+    at_mean = float((volume.fidelity(few, seen, middle, 2) + volume.kl()).detach())
     statistics = Statistics.empty(SIZE)
     statistics.insert(few)
     precision = 1 / posterior.solve(statistics, float(noise), 1.0).variance - 1

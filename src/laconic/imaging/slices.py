@@ -368,7 +368,7 @@ def pad(volume: Tensor, grid: int) -> Tensor:
     """A volume in a larger box, its origin at place 0: (size, ...) -> (grid, ...)."""
     size = len(volume)
     for axis in range(3):  # One axis after the other: the large array is written once.
-        negative, positive = volume.split([size // 2, size - size // 2], axis)
+        negative, positive = torch.split(volume, [size // 2, size - size // 2], axis)
         zeros = list(volume.shape)
         zeros[axis] = grid - size
         volume = torch.cat([positive, volume.new_zeros(zeros), negative], axis)
