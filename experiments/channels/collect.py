@@ -34,19 +34,20 @@ def target(name: str, wanted: str, ours: Any, met: bool) -> dict[str, Any]:
 
 
 def pair_targets(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """At every ratio the joint system's error beside the separate one's, on test images."""
+    """At every ratio the joint system's error over the separate one's, the largest of all seeds."""
     rows = []
-    keys = {(one["data"], one["channel"]["snr_db"], one["seed"]) for one in results}
-    for data, snr_db, seed in sorted(keys):
-        mse = {
-            system_name(one): one["distortion"]["0"]["mse"]
-            for one in results
-            if (one["data"], one["channel"]["snr_db"], one["seed"]) == (data, snr_db, seed)
-        }
-        if len(mse) == 2:
-            ratio = mse["joint"] / mse["separate"]
-            name = f"{data}, {snr_db:g} dB, seed {seed}: MSE of joint over separate"
-            rows.append(target(name, "< 1", round(ratio, 3), ratio < 1))
+    for data, snr_db in sorted({(one["data"], one["channel"]["snr_db"]) for one in results}):
+        found: dict[int, dict[str, float]] = {}
+        for one in results:
+            if (one["data"], one["channel"]["snr_db"]) == (data, snr_db):
+                mse = one["distortion"]["0"]["mse"]
+                found.setdefault(one["seed"], {})[system_name(one)] = mse
+        over = [mse["joint"] / mse["separate"] for mse in found.values() if len(mse) == 2]
+        if over:
+            name = (
+                f"{data}, {snr_db:g} dB: MSE of joint over separate, largest of {len(over)} seeds"
+            )
+            rows.append(target(name, "< 1", round(max(over), 3), max(over) < 1))
     return rows
 
 
