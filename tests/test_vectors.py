@@ -137,13 +137,17 @@ def rates() -> Record:
     expected = draw.geometric(0.01, 60) // 2
     prior = RatedNormal(torch.zeros(60), torch.ones(60), torch.from_numpy(expected))
     first, second = QueueEncoder(), QueueEncoder()
-    factors = rate_map.write(first, expected / 200, 0.0, prior)
+    # Steps from one class's factor to the next one's; a writer may choose others.
+    steps = np.array([1, 0, 0, 1, -2, 1, 0, 0, 0, 0, 1, 0, -1, 0])
+    first.table(np.where(steps < 0, -2 * steps - 1, 2 * steps), rate_map._STEP_COUNTS)
+    message = first.finish()
+    factors = rate_map.read(QueueDecoder(message), prior)
     shape = (3, 5, 6)
     plain = Normal(torch.zeros(shape), torch.ones(shape))
     tiles = rate_map.write(second, draw.gamma(1.0, 1.0, shape), 60.0, plain)
     return {
         "expected": expected.tolist(),
-        "factors": {"message": first.finish().hex(), "rates": factors.tolist()},
+        "factors": {"message": message.hex(), "rates": factors.tolist()},
         "tiles": {"message": second.finish().hex(), "shape": shape, "rates": tiles.tolist()},
     }
 
