@@ -53,6 +53,22 @@ def test_factors_cost_little() -> None:
     assert spent[1] < 150 < spent[0] / 2
 
 
+def test_the_cheapest_factors_are_those_of_an_enumeration() -> None:
+    """Dynamic programming against all sequences of three classes."""
+    size, draw = rate_map._FACTORS.size, np.random.default_rng(0)
+    costs = draw.exponential(3.0, (4, 3, size))
+    found = rate_map._cheapest(costs)
+    steps = rate_map._STEP_BITS
+    first = steps[:, rate_map._UNCHANGED]
+    for chosen, cost in zip(found, costs, strict=True):
+        total = (
+            (first + cost[0])[:, None, None]
+            + (steps.T + cost[1])[:, :, None]
+            + (steps.T + cost[2])[None]
+        )
+        assert total[tuple(chosen)] == pytest.approx(total.min())
+
+
 def test_factors_out_of_range_are_damage() -> None:
     rates = torch.tensor([1, 200, 3000])
     prior = RatedNormal(torch.zeros(3).double(), torch.ones(3).double(), rates)
