@@ -322,7 +322,10 @@ def main() -> None:
         seeds={"exact draws": config["sample_seed"], "shared randomness": 0},
         threads=config["threads"],
     )
-    head = {"title": "The lossy image codec on Kodak 1-16", "run": run, "config": config}
+    title = "The lossy image codec on Kodak 1-16"
+    if arguments.tune:
+        title += f": {Path(arguments.model).name}, tune {arguments.tune}"
+    head = {"title": title, "run": run, "config": config}
     document = finite(head | found | {"study": study_to_json(study)})
     arguments.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
