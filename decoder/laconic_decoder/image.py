@@ -218,7 +218,7 @@ def read_image_header(fields: Fields, most: int) -> ImageHeader:
     name, fingerprint = fields.word(), fields.take(8)
     width, height, colour, flags = fields.integers(4)
     check_size(height, width, min(most, MAX_PIXELS))
-    need(colour < 3 and flags < 128, "a picture of a newer kind: use a newer decoder")
+    need(colour < 3 and flags < 256, "a picture of a newer kind: use a newer decoder")
     tile = fields.integers(3, 65536) if flags & 8 else [width, height, 0]
     for side, length in zip(tile, (width, height), strict=False):
         need(0 < side <= length and (side == length or tile[2] < side), "the tiles do not fit")

@@ -131,13 +131,7 @@ def lengths(point: Point) -> dict[str, Any]:
         for level in group:
             for name, bits in level.parts.items():
                 parts[name] = parts.get(name, 0.0) + bits / pixels
-        ideal = sum(level.ideal_bits for level in group) / pixels
-        theory = sum(level.theory_bits for level in group) / pixels
-        written = sum(parts.values())
-        ratio = written / ideal if ideal else None
-        levels.append(
-            {"ideal": ideal, "theory": theory, "written": written, "ratio": ratio, "parts": parts}
-        )
+        levels.append({"written": sum(parts.values()), "parts": parts})
     ideal = sum(length.ideal_bits for length in known)
     file = sum(length.file_bits for length in known)
     return {

@@ -227,8 +227,8 @@ def bits_map(
     """Where the bits of a file of one picture went.
 
     Of a lossy file, the estimated KL of every place of every level: only the latents are decoded,
-    not the picture. The sum over a level is the KL that the file records for it,
-    `laconic.open(source).info.levels[k].ideal_bits`. Of a lossless file, the code length of every
+    not the picture. The sum of all levels is the KL that the file records,
+    `laconic.open(source).info.ideal_bits`. Of a lossless file, the code length of every
     pixel, colour by colour; where it is coded without the model, the bytes of its tiles.
 
     Args:

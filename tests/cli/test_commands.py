@@ -58,7 +58,7 @@ def test_json_stands_alone(photo: Path) -> None:
     assert json.loads(result.stdout)["files"][0]["width"] == 56
     text = run("info", packed).stdout
     assert "nats" in text
-    assert "indices" in text
+    assert "shown with bytes" in text
 
 
 def test_several_files_into_a_folder(photo: Path, tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_plot_draws_where_the_bits_went(photo: Path) -> None:
         assert min(drawn.size) > 200
     found = json.loads(run("info", packed, "--json").stdout)
     sums = [level["bits"] for level in entry["levels"]]
-    assert sums == pytest.approx([level["ideal_bits"] for level in found["levels"]], rel=1e-4)
+    assert sum(sums) == pytest.approx(found["ideal_bits"], rel=1e-4)
     assert "exists" in run("plot", packed).stderr
     assert run("compress", photo, "--lossless", "--effort", 0, "--force").exit_code == 0
     result = run("plot", packed, "-o", photo.with_name("other.png"), "--json")

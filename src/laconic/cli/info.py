@@ -14,7 +14,7 @@ from laconic.cli.tables import table_lines
 
 if TYPE_CHECKING:
     from laconic.codecs.base import FileInfo
-    from laconic.codecs.image.file import ImageInfo
+    from laconic.codecs.image.file import ImageInfo, LevelInfo
     from laconic.codecs.lossless.info import LosslessInfo
     from laconic.codecs.network.file import NetworkInfo
     from laconic.codecs.volume.file import MapInfo
@@ -131,19 +131,24 @@ def _describe_image(file: str, found: "ImageInfo") -> list[str]:
         (
             str(number),
             level.coder,
-            f"{level.ideal_bits:,}",
-            f"{level.theory_bits:,}",
             f"{level.bits:,}",
             f"{level.prefix_bytes:,}",
-            ", ".join(f"{name} {bits:,}" for name, bits in level.parts.items()),
+            *_level_costs(level),
         )
         for number, level in enumerate(found.levels)
     ]
-    heads = (
-        *("level", "coder", "ideal bits", "theory bits", "written bits"),
-        *("shown with bytes", "parts, bits"),
-    )
+    heads = ["level", "coder", "written bits", "shown with bytes"]
+    if any(level.parts for level in found.levels):
+        heads += ["ideal bits", "theory bits", "parts, bits"]
     return lines + _list_sections(found.sections) + table_lines(heads, rows)
+
+
+def _level_costs(level: "LevelInfo") -> list[str]:
+    """What a level cost, where the file says so."""
+    if not level.parts:
+        return []
+    parts = ", ".join(f"{name} {bits:,}" for name, bits in level.parts.items())
+    return [f"{level.ideal_bits:,}", f"{level.theory_bits:,}", parts]
 
 
 def _list_sections(sections: Mapping[str, int]) -> list[str]:

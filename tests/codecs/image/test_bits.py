@@ -22,16 +22,27 @@ def half_noise(height: int, width: int) -> np.ndarray:
 
 
 def test_levels_have_the_header_s_bits(small_ladder: Callable[[], SlicedLadder]) -> None:
-    codec = ImageCodec(small_ladder(), "small", b"16 bytes of name")
+    codec = ImageCodec(small_ladder(), "small", b"16 bytes of name", level_costs=True)
     file = ImageFile.read(codec.encode(half_noise(40, 56), quality=80))
     levels = bits_map(file, codec.runtime)
-    costs = file.header.costs
-    assert [round(float(one.bits.sum())) for one in levels] == [one.ideal_bits for one in costs]
+    ideal = [level.ideal_bits for level in file.describe().levels]
+    assert [round(float(one.bits.sum())) for one in levels] == ideal
     total = join_levels(levels)
-    assert total.bits.sum() == pytest.approx(sum(one.ideal_bits for one in costs), rel=1e-4)
+    assert total.bits.sum() == pytest.approx(file.header.ideal_bits, rel=1e-4)
     middle = 28 // total.cell[1]
     assert total.bits[:, middle:].sum() > 1.5 * total.bits[:, :middle].sum()
     assert levels[-1].per_pixel(40, 56).shape == (40, 56)
+
+
+def test_levels_share_the_header_s_sum_by_their_bytes(
+    small_ladder: Callable[[], SlicedLadder],
+) -> None:
+    codec = ImageCodec(small_ladder(), "small", b"16 bytes of name")
+    file = ImageFile.read(codec.encode(half_noise(40, 56), quality=80))
+    info = file.describe()
+    written = np.array([level.bits for level in info.levels])
+    found = [float(one.bits.sum()) for one in bits_map(file, codec.runtime)]
+    assert found == pytest.approx(written * info.ideal_bits / written.sum(), rel=1e-4)
 
 
 def test_tiles_take_their_places(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,17 +197,37 @@ def test_info_adds_up(codec: ImageCodec) -> None:
     data = codec.encode(scene(64, 64), quality=80)
     info = ImageFile.read(data).describe()
     assert info.file_bits == 8 * len(data) == sum(info.sections.values())
-    assert info.ideal_bits == sum(level.ideal_bits for level in info.levels) > 0
+    assert 0 < info.ideal_bits < info.theory_bits
     assert (info.width, info.height, info.mode, info.codec) == (64, 64, "RGB", "image")
     assert info.quality == pytest.approx(80, abs=0.05)
     written = sum(level.bits for level in info.levels)
-    assert written == pytest.approx(info.sections["latents"], abs=100)
+    assert written == info.sections["latents"]
+
+
+def test_costs_of_levels_are_written_when_asked_for(codec: ImageCodec) -> None:
+    """The same file with a longer record: same latents, same sums."""
+    model = codec.runtime.model
+    detailed = ImageCodec(model, codec.model_id.name, bytes(16), level_costs=True)
+    short = ImageCodec(model, codec.model_id.name, bytes(16))
+    files = [ImageFile.read(one.encode(scene(64, 64), quality=80)) for one in (detailed, short)]
+    assert files[0].file.sections == files[1].file.sections
+    infos = [file.describe() for file in files]
+    assert infos[0].ideal_bits == infos[1].ideal_bits
+    assert infos[0].theory_bits == infos[1].theory_bits
+    for level, other in zip(infos[0].levels, infos[1].levels, strict=True):
+        assert (other.ideal_bits, other.theory_bits, other.parts) == (None, None, {})
+        assert level.ideal_bits is not None
+        assert level.bits == sum(level.parts.values()) == pytest.approx(other.bits, abs=100)
+        assert level.prefix_bytes - len(files[0].header.write()) == pytest.approx(
+            other.prefix_bytes - len(files[1].header.write()), abs=4
+        )
+    saved = infos[0].sections["header"] - infos[1].sections["header"]
+    assert saved >= 8 * 6 * len(infos[0].levels)
 
 
 def test_overhead_of_a_plain_file(codec: ImageCodec) -> None:
     info = ImageFile.read(codec.encode(scene(192, 128), quality=50)).describe()
-    costs = 12 * len(info.levels)  # what the encoder records per level
-    assert info.sections["header"] / 8 <= 60 + costs
+    assert info.sections["header"] / 8 <= 64 + 3 * len(info.levels)
 
 
 def test_other_model_is_named(codec: ImageCodec) -> None:

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 from laconic.codecs.base import ModelId
 from laconic.codecs.image.alpha import decode_alpha, encode_alpha
-from laconic.codecs.image.header import CoderSetting, ImageHeader, LevelCost
+from laconic.codecs.image.header import CoderSetting, ImageHeader, LevelCost, Totals
 from laconic.codecs.image.tiles import MAX_TILE_PIXELS, Canvas, TilePlan, plan_tiles, ramp
 from laconic.errors import CorruptFileError, FileError
 
@@ -103,12 +103,15 @@ def headers(draw: st.DrawFn) -> ImageHeader:
     )
     height, width = draw(st.integers(1, 5000)), draw(st.integers(1, 5000))
     flags = [draw(st.booleans()) for _ in range(3)]
+    costs = st.lists(cost, min_size=levels, max_size=levels).map(tuple)
+    inner = st.lists(numbers, min_size=levels - 1, max_size=levels - 1).map(tuple)
+    short = st.builds(Totals, numbers, numbers, inner if levels > 1 else st.just(()))
     return ImageHeader(
         ModelId(draw(words), draw(st.binary(min_size=8, max_size=8))),
         plan_tiles(height, width, 16),
         draw(st.integers(0, 2)), *flags, draw(st.integers(0, 1000)), draw(numbers),
         tuple(draw(st.lists(coder_settings, min_size=levels, max_size=levels))),
-        tuple(draw(st.lists(cost, min_size=levels, max_size=levels))),
+        draw(costs | short),
     )  # fmt: skip
 
 

@@ -7,7 +7,8 @@ a posterior of variance s² / (1 + s²) around the draw the KL is
     e + (u² - 1) / 2 nats on average, e = ½ ln(1 + s²), the prior's expected rate.
 
 The first term is multiplied by one factor for each level, so that the level has the KL which the
-header records. Priors without expected rates have e = 1 everywhere.
+header records; where it records only the sum of all levels, each has a share of it in proportion to
+its bytes. Priors without expected rates have e = 1 everywhere.
 """
 
 import math
@@ -38,8 +39,8 @@ class LevelBits:
 
     Attributes:
         bits: estimated KL of each place in bits, all channels together, float32, shape `(rows,
-            columns)`; their sum is the level's KL in the header. Places may lie past the right and
-            lower edge, where the codec pads the picture.
+            columns)`; the sum over levels is the KL in the header. Places may lie past the right
+            and lower edge, where the codec pads the picture.
         cell: rows and columns of pixels that one place stands for.
     """
 
@@ -105,6 +106,15 @@ def bits_map(
     return maps.finish()
 
 
+def _ideal_bits(file: ImageFile) -> list[float]:
+    """The KL of each level, or its share of the whole."""
+    info = file.describe()
+    if all(level.ideal_bits is not None for level in info.levels):
+        return [float(level.ideal_bits or 0) for level in info.levels]
+    written = max(1, sum(level.bits for level in info.levels))
+    return [info.ideal_bits * level.bits / written for level in info.levels]
+
+
 class _Maps:
     """Sums over channels of both terms, placed in the whole picture.
 
@@ -115,7 +125,7 @@ class _Maps:
 
     def __init__(self, file: ImageFile, stride: int) -> None:
         self._plan, self._stride = file.header.plan, stride
-        self._ideal = [cost.ideal_bits for cost in file.header.costs]
+        self._ideal = _ideal_bits(file)
         self._cells: dict[int, tuple[int, int]] = {}
         self._sums: dict[int, NDArray[np.float64]] = {}
         self._lock = threading.Lock()
@@ -155,7 +165,7 @@ class _Maps:
 
 
 def _scale(
-    expected: NDArray[np.float64], excess: NDArray[np.float64], ideal_bits: int
+    expected: NDArray[np.float64], excess: NDArray[np.float64], ideal_bits: float
 ) -> NDArray[np.float64]:
     """Both terms joined so that the sum is the level's KL; no place has less than 0 bits."""
     factor = (ideal_bits - excess.sum()) / max(float(expected.sum()), 1e-30)

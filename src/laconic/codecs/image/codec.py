@@ -17,7 +17,14 @@ from laconic.codecs.image.decoder import Runtime, picture_model
 from laconic.codecs.image.encoder import LAYER_BYTES, LayerWriter, Sender, encode_latents
 from laconic.codecs.image.file import ALPHA, LATENTS, PROFILE, ImageFile
 from laconic.codecs.image.file_size import SizeCurve, largest_below
-from laconic.codecs.image.header import DEFAULT_TUNE, QUALITY_STEPS, TUNES, ImageHeader, LevelCost
+from laconic.codecs.image.header import (
+    DEFAULT_TUNE,
+    QUALITY_STEPS,
+    TUNES,
+    ImageHeader,
+    LevelCost,
+    Totals,
+)
 from laconic.codecs.image.metadata import METADATA, write_metadata
 from laconic.codecs.image.picture import Picture, take_apart
 from laconic.codecs.image.refinement import effort_steps
@@ -54,6 +61,8 @@ class ImageCodec:
             default.
         effort: 0 (one pass of the encoder) to 9 (a smaller file of the same quality); see
             `codecs.image.refinement`. `progress` then counts its steps, too.
+        level_costs: whether files say what each level cost, part by part, and not only all of them
+            together; this takes some 55 bytes.
 
     Raises:
         InputError: `tune` is no such name, the model has no taste, or `effort` is not 0 to 9.
@@ -70,12 +79,13 @@ class ImageCodec:
         progress: Progress | None = None,
         tune: str | None = None,
         effort: int = 0,
+        level_costs: bool = False,
     ) -> None:
         self.model_id = ModelId.of(model_name, fingerprint)
         self.progress = progress or silent
         ladder = picture_model(model, model_name)
         self.taste = taste_step(ladder, model_name, tune)
-        self.steps = effort_steps(effort)
+        self.steps, self.level_costs = effort_steps(effort), level_costs
         self.coders = ladder_coders(coder, ladder.levels)
         self.runtime = Runtime(ladder, dtype, threads)
 
@@ -179,6 +189,7 @@ class ImageCodec:
                 streams.append(writer.finish())
                 layers = writer.sizes
                 tick(refinement + 1, 0)
+        costs = _add_costs(receipts)
         header = ImageHeader(
             model=self.model_id,
             plan=plan,
@@ -189,7 +200,7 @@ class ImageCodec:
             quality_step=step,
             seed=seed,
             coders=tuple(map(CoderSetting.of, self.coders)),
-            costs=_add_costs(receipts),
+            costs=costs if self.level_costs else _add_levels(costs, layers),
             metadata=bool(picture.metadata),
             taste=self.taste,
             layers=layers if len(layers) > 1 else (),
@@ -301,6 +312,17 @@ def _add_costs(tiles: Sequence[Sequence[Receipt]]) -> tuple[LevelCost, ...]:
             )
         )
     return tuple(costs)
+
+
+def _add_levels(costs: Sequence[LevelCost], layers: Sequence[int]) -> Totals:
+    """The short record; the last level of a layer ends with its section."""
+    last = set(np.cumsum(layers) - 1)
+    inner = [cost for level, cost in enumerate(costs) if level not in last]
+    return Totals(
+        sum(cost.ideal_bits for cost in costs),
+        sum(cost.theory_bits for cost in costs),
+        tuple(sum(cost.part_bytes.values()) for cost in inner),
+    )
 
 
 def _add(total: dict[str, float], parts: Mapping[str, float]) -> None:

@@ -1,7 +1,7 @@
 """A lossy file: what it says about itself, read without a model, and its decoding."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, final
 
@@ -9,7 +9,7 @@ from PIL import Image
 
 from laconic.codecs.base import Codec, Content, Crop, Decoding, FileInfo
 from laconic.codecs.image.alpha import CONSTANT, decode_alpha
-from laconic.codecs.image.header import QUALITY_STEPS, TASTE_STEPS, TUNES, ImageHeader
+from laconic.codecs.image.header import QUALITY_STEPS, TASTE_STEPS, TUNES, ImageHeader, Totals
 from laconic.codecs.image.metadata import METADATA, NONE, Info, Metadata, read_metadata
 from laconic.codecs.image.picture import Colour, Picture, describe, put_together
 from laconic.codecs.image.tiles import Tile
@@ -36,17 +36,19 @@ class LevelInfo:
     Attributes:
         coder: name of its coder.
         settings: the coder's parameters.
-        ideal_bits: KL(posterior || prior) that the encoder paid for.
-        theory_bits: the coder's own expectation for it.
-        bits: bits written.
-        parts: bits written, by part, each rounded to a byte.
+        ideal_bits: KL(posterior || prior) that the encoder paid for; None where the file has only
+            the sum of all levels.
+        theory_bits: the coder's own expectation for it; None as above.
+        bits: bits written, rounded to bytes.
+        parts: bits written, by part, each rounded to a byte; empty where the file has no costs of
+            levels.
         prefix_bytes: bytes of the file, from its start, that show this level and those above it.
     """
 
     coder: str
     settings: dict[str, int]
-    ideal_bits: int
-    theory_bits: int
+    ideal_bits: int | None
+    theory_bits: int | None
     bits: int
     parts: dict[str, int]
     prefix_bytes: int
@@ -150,24 +152,11 @@ class ImageFile(Codec):
 
     def describe(self) -> ImageInfo:
         """Everything that the file says about itself."""
-        header, levels = self.header, []
-        prefixes = self._prefix_bytes()
-        for coder, cost, prefix in zip(header.coders, header.costs, prefixes, strict=True):
-            parts = {name: 8 * size for name, size in cost.part_bytes.items()}
-            level = LevelInfo(
-                coder.id,
-                dict(coder.config),
-                cost.ideal_bits,
-                cost.theory_bits,
-                sum(parts.values()),
-                parts,
-                prefix,
-            )
-            levels.append(level)
+        header, levels = self.header, self._describe_levels()
         return ImageInfo(
             file_bits=8 * self.file.size_bytes,
-            ideal_bits=sum(level.ideal_bits for level in levels),
-            theory_bits=sum(level.theory_bits for level in levels),
+            ideal_bits=header.ideal_bits,
+            theory_bits=header.theory_bits,
             codec=self.id,
             coder="+".join(dict.fromkeys(level.coder for level in levels)),
             model=header.model.name,
@@ -180,15 +169,50 @@ class ImageFile(Codec):
             tiles=header.plan.count,
             reduced=header.reduced,
             sections=self.file.section_bits(),
-            levels=tuple(levels),
+            levels=levels,
             tune=_tune(header.taste),
         )
 
-    def _prefix_bytes(self) -> list[int]:
+    def _describe_levels(self) -> tuple[LevelInfo, ...]:
+        """What the file says of each level."""
+        header, found = self.header, []
+        sizes = self._level_bytes()
+        for level, prefix in enumerate(self._prefix_bytes(sizes)):
+            coder, cost = header.coders[level], None
+            if not isinstance(header.costs, Totals):
+                cost = header.costs[level]
+            parts = cost.part_bytes if cost else {}
+            one = LevelInfo(
+                coder.id,
+                dict(coder.config),
+                cost.ideal_bits if cost else None,
+                cost.theory_bits if cost else None,
+                8 * sizes[level],
+                {name: 8 * size for name, size in parts.items()},
+                prefix,
+            )
+            found.append(one)
+        return tuple(found)
+
+    def _level_bytes(self) -> list[int]:
+        """The bytes of each level, all tiles together."""
+        header = self.header
+        if not isinstance(header.costs, Totals):
+            return [sum(cost.part_bytes.values()) for cost in header.costs]
+        tiles, inner = header.plan.count, iter(header.costs.level_bytes)
+        stored = [section.size for section in self.latents()]
+        sizes: list[int] = []
+        for layer, levels in enumerate(header.layer_sizes):
+            first = [next(inner) for _ in range(levels - 1)]
+            whole = sum(stored[layer * tiles : (layer + 1) * tiles])
+            sizes += [*first, max(0, whole - sum(first))]
+        return sizes
+
+    def _prefix_bytes(self, sizes: Sequence[int]) -> list[int]:
         """For each level the bytes from the file's start with which it can be shown.
 
-        Within a layer of a picture of one tile they follow from the costs, which are rounded; all
-        tiles of a layer end with it.
+        Within a layer of a picture of one tile they follow from the sizes of levels, which are
+        rounded; all tiles of a layer end with it.
         """
         file, header = self.file, self.header
         start = file.overhead_bytes + len(file.header)
@@ -197,16 +221,15 @@ class ImageFile(Codec):
             start += section.size
             if section.name == LATENTS:
                 ends.append(start)
-        sizes = [section.size for section in self.latents()]
+        stored = [section.size for section in self.latents()]
         prefixes: list[int] = []
-        for layer, size in enumerate(header.layer_sizes):
+        for layer, count in enumerate(header.layer_sizes):
             end = ends[(layer + 1) * tiles - 1]
             first = len(prefixes)
-            costs = [sum(cost.part_bytes.values()) for cost in header.costs[first : first + size]]
-            for level in range(size):
-                read = sum(costs[: level + 1]) + READ_AHEAD_BYTES
-                is_inside = tiles == 1 and level < size - 1
-                prefixes.append(min(end, end - sizes[layer] + read) if is_inside else end)
+            for level in range(count):
+                read = sum(sizes[first : first + level + 1]) + READ_AHEAD_BYTES
+                is_inside = tiles == 1 and level < count - 1
+                prefixes.append(min(end, end - stored[layer] + read) if is_inside else end)
         return prefixes
 
     def decode(self, how: Decoding) -> Iterator[tuple[str, Image.Image]]:

@@ -57,9 +57,9 @@ def code_length(info: ImageInfo) -> CodeLength:
     """The three lengths of a file, level by level."""
     levels = tuple(
         LevelBits(
-            float(level.ideal_bits),
-            float(level.theory_bits),
-            {name: float(bits) for name, bits in level.parts.items()},
+            None if level.ideal_bits is None else float(level.ideal_bits),
+            None if level.theory_bits is None else float(level.theory_bits),
+            {name: float(bits) for name, bits in (level.parts or {"all": level.bits}).items()},
         )
         for level in info.levels
     )

@@ -19,13 +19,13 @@ class LevelBits:
     """The bits of one level of the ladder.
 
     Attributes:
-        ideal_bits: KL(posterior || prior) in bits.
-        theory_bits: the coder's own bound or expectation, in bits.
-        parts: bits written, by part ("indices", "group sizes", "outliers", ...).
+        ideal_bits: KL(posterior || prior) in bits; None where the file has only their sum.
+        theory_bits: the coder's own bound or expectation, in bits; None as above.
+        parts: bits written, by part ("indices", "group sizes", "outliers", ...), or "all".
     """
 
-    ideal_bits: float
-    theory_bits: float
+    ideal_bits: float | None
+    theory_bits: float | None
     parts: Mapping[str, float] = field(default_factory=dict)
 
 
