@@ -1,5 +1,8 @@
 """The second decoder beside this one, with the embedded models, on a part of the sample picture."""
 
+import json
+from importlib import resources
+
 import numpy as np
 import pytest
 from laconic_decoder.container import open_lac
@@ -10,12 +13,11 @@ from PIL import Image
 
 import laconic
 from laconic import pretrained
+from laconic.codecs.network.file import NetworkFile
 
 
 @pytest.fixture(scope="module")
 def sample() -> Image.Image:
-    from importlib import resources
-
     source = resources.files("laconic.pretrained") / "sample.png"
     with resources.as_file(source) as path, Image.open(path) as image:
         return image.crop((200, 100, 200 + 90, 100 + 70))
@@ -26,9 +28,9 @@ def find_model(name: str, fingerprint: bytes) -> object:
     loaded = pretrained.load(name)
     assert loaded.fingerprint[:8] == fingerprint
     weights = {key: value.numpy() for key, value in loaded.model.state_dict().items()}
-    strides: dict[str, object] = {"strides": []}
-    config = {"default": {"name": "sliced"}, "pixels": {"name": "pixels"} | strides}[name]
-    return make_model(config, weights)
+    packed = (resources.files("laconic.pretrained") / f"{name}.lac").read_bytes()
+    notes = NetworkFile.read(packed).metadata
+    return make_model(json.loads(notes["meta"])["model"], weights)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from laconic.models.pyramid import Pyramid
 
 @pytest.fixture(autouse=True)
 def _pyramid(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(name: object = "default") -> pretrained.Pretrained:
+    def load(name: object = pretrained.DEFAULT) -> pretrained.Pretrained:
         return pretrained.Pretrained(Pyramid(), "pyramid", b"pyramid, sixteen", 0)
 
     monkeypatch.setattr(pretrained, "load", load)

@@ -62,4 +62,5 @@ def test_the_command_lists_models_and_shows_cards() -> None:
     assert run("pixels").startswith("# Model card: `pixels`")
     wrong = CliRunner().invoke(app, ["models", "nonsense"])
     assert wrong.exit_code == 1
-    assert "choose from default, pixels" in wrong.stderr
+    names = sorted(model["name"] for model in found)
+    assert f"choose from {', '.join(names)}" in wrong.stderr

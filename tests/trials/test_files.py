@@ -44,7 +44,7 @@ from laconic.orientation import turn_upright
 
 @pytest.fixture(autouse=True)
 def _no_weights(monkeypatch: pytest.MonkeyPatch, make_stand_in: Callable[..., GroupCoder]) -> None:
-    def load(name: object = "default") -> pretrained.Pretrained:
+    def load(name: object = pretrained.DEFAULT) -> pretrained.Pretrained:
         return pretrained.Pretrained(Pyramid(), "pyramid", b"pyramid, sixteen", 0)
 
     monkeypatch.setattr(pretrained, "load", load)
@@ -688,7 +688,7 @@ from laconic.models.pyramid import Pyramid
 lossless = pretrained.LOSSLESS_DEFAULT
 real = pretrained.load
 
-def load(name="default"):
+def load(name=pretrained.DEFAULT):
     if name == lossless:
         return real(name)
     return pretrained.Pretrained(Pyramid(), "pyramid", b"pyramid, sixteen", 0)

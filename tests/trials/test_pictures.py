@@ -43,7 +43,7 @@ def codec() -> ImageCodec:
 def _models_that_need_no_weights(
     monkeypatch: pytest.MonkeyPatch, make_stand_in: Callable[..., GroupCoder]
 ) -> None:
-    def load(name: object = "default") -> pretrained.Pretrained:
+    def load(name: object = pretrained.DEFAULT) -> pretrained.Pretrained:
         return pretrained.Pretrained(Pyramid(), "pyramid", b"pyramid, sixteen", 0)
 
     monkeypatch.setattr(pretrained, "load", load)

@@ -36,7 +36,7 @@ def _small_models(
 ) -> None:
     """Models without weights, so that a call takes milliseconds."""
     small = pretrained.Pretrained(Pyramid(), "pyramid", b"pyramid, sixteen", 0)
-    monkeypatch.setattr(pretrained, "load", lambda name="default": small)
+    monkeypatch.setattr(pretrained, "load", lambda name=pretrained.DEFAULT: small)
     monkeypatch.setattr(
         "laconic.codecs.lossless.file.make_coder", lambda model, threads=None: make_stand_in(2)
     )

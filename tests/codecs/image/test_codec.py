@@ -204,7 +204,7 @@ def test_info_adds_up(codec: ImageCodec) -> None:
     assert written == info.sections["latents"]
 
 
-def test_costs_of_levels_are_written_when_asked_for(codec: ImageCodec) -> None:
+def test_costs_of_levels_are_written_on_demand(codec: ImageCodec) -> None:
     """The same file with a longer record: same latents, same sums."""
     model = codec.runtime.model
     detailed = ImageCodec(model, codec.model_id.name, bytes(16), level_costs=True)
