@@ -2,6 +2,11 @@
 
     python experiments/kodak/run.py [--data FOLDER] [--out FOLDER]
     python experiments/kodak/run.py --tune psnr|ms-ssim [--model NAME] [--effort 0-9]
+    python experiments/kodak/run.py --tune psnr --anchors-of experiments/kodak/results.json
+
+`--anchors-of` takes the files of the other codecs as an earlier run measured them, their seconds
+too, where that run had the same pictures, settings and packages. `--qualities` measures ours at
+some of its qualities only.
 
 Writes results.json, the figures and page.html beside this file; of a taste, into a folder of that
 name beside it.
@@ -29,7 +34,14 @@ from laconic.evaluation.images.comparison import QUALITIES, compare, image_at
 from laconic.evaluation.images.gallery import make_gallery, setting_near
 from laconic.evaluation.images.ours import OurCodec, exact_draw
 from laconic.evaluation.images.rate_distortion import rate_distortion
-from laconic.evaluation.images.results import Curve, Point, Study, finite, study_to_json
+from laconic.evaluation.images.results import (
+    Curve,
+    Point,
+    Study,
+    finite,
+    load_study,
+    study_to_json,
+)
 from laconic.evaluation.report.figures import draw_figure, save_figure
 from laconic.evaluation.report.page import median, render_page
 from laconic.evaluation.report.provenance import describe_run
@@ -38,6 +50,9 @@ from laconic.pretrained import DEFAULT
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
+
+PACKAGES = ("pillow", "pillow-heif", "pillow-jxl-plugin", "pytorch-msssim")
+"""That other codecs' files and their figures depend on."""
 
 MakeCodec = Callable[[str, int], ImageCodec]
 """A codec at a precision ("float32", "bfloat16", "float64") with a number of threads."""
@@ -59,14 +74,21 @@ def embedded(model: str, tune: str | None = None, effort: int = 0) -> MakeCodec:
 
 
 def measure_all(
-    make: MakeCodec, folder: Path, config: Config, tune: str | None = None
+    make: MakeCodec,
+    folder: Path,
+    config: Config,
+    known: Mapping[str, Curve] | None = None,
 ) -> tuple[Study, dict[str, Any]]:
-    """Every figure of the experiment; no files are written."""
+    """Every figure of the experiment; no files are written.
+
+    Args:
+        make: makes our codec.
+        folder: of the pictures.
+        config: see config.json.
+        known: curves of other codecs by name, which are not measured again.
+    """
     codec = OurCodec(make("float32", config["threads"]))
-    anchors = find_anchors(config["anchors"])
-    plan: list[tuple[Codec, Sequence[float]]] = [(codec, config["qualities"])]
-    plan += [(anchor, anchor.settings) for anchor in anchors]
-    study = rate_distortion(plan, folder, say)
+    study = with_anchors(codec, folder, config, known or {})
     ours = study.curves[0]
     low, high = config["rate_range"]
     differences = [
@@ -82,7 +104,38 @@ def measure_all(
         "seconds": seconds(study),
         "portability": portability(make, folder, config),
     }
-    return study, found | {"targets": targets(found) + taste_targets(found, tune)}
+    return study, found | {"targets": targets(found)}
+
+
+def with_anchors(
+    codec: OurCodec, folder: Path, config: Config, known: Mapping[str, Curve]
+) -> Study:
+    """Our curve and those of the other codecs."""
+    anchors = find_anchors(config["anchors"])
+    plan: list[tuple[Codec, Sequence[float]]] = [(codec, config["qualities"])]
+    plan += [(anchor, anchor.settings) for anchor in anchors if anchor.name not in known]
+    study = rate_distortion(plan, folder, say)
+    curves = {**known, **{curve.codec: curve for curve in study.curves}}
+    for curve in known.values():
+        if [image.image for image in curve.points[0].images] != study.images:
+            raise SystemExit(f"the earlier run measured {curve.label} on other pictures")
+    order = [codec.name, *config["anchors"]]
+    return Study(study.title, tuple(curves[name] for name in order), study.failures)
+
+
+def earlier_anchors(path: Path, config: Config) -> dict[str, Curve]:
+    """The curves of the other codecs in an earlier run, where it had our settings and packages."""
+    run, study = json.loads(path.read_text(encoding="utf-8"))["run"], load_study(path)
+    now = describe_run("", time.time(), REPOSITORY)["versions"]
+    if any(run["versions"].get(name) != now.get(name) for name in PACKAGES):
+        raise SystemExit(f"{path}: was measured with other versions of {', '.join(PACKAGES)}")
+    found = {}
+    for anchor in find_anchors(config["anchors"]):
+        curve = study.curve(anchor.name)
+        settings = tuple(point.setting for point in curve.points)
+        if (curve.description, settings) == (anchor.description, anchor.settings):
+            found[anchor.name] = curve
+    return found
 
 
 def say(done: int, total: int) -> None:
@@ -228,15 +281,19 @@ def targets(found: Mapping[str, Any]) -> Rows:
     return rows
 
 
-TASTE_BOUNDS = {"psnr": ("psnr", 0.0), "ms-ssim": ("ms_ssim_db", -35.0)}
-"""Figure that a taste is made for, and the largest BD-rate against HEVC 4:4:4 in per cent."""
+TASTE_BOUNDS = {
+    ("psnr", 0): ("psnr", 0.0),
+    ("psnr", 9): ("psnr", -5.0),
+    ("ms-ssim", 0): ("ms_ssim_db", -35.0),
+}
+"""Taste and effort -> figure, and the largest BD-rate against HEVC 4:4:4 in per cent."""
 
 
-def taste_targets(found: Mapping[str, Any], tune: str | None) -> Rows:
+def taste_targets(found: Mapping[str, Any], tune: str | None, effort: int) -> Rows:
     """What was aimed at for a taste, against HEVC 4:4:4 (`heif`)."""
-    if tune not in TASTE_BOUNDS:
+    if (bounds := TASTE_BOUNDS.get((tune or "", effort))) is None:
         return []
-    figure, bound = TASTE_BOUNDS[tune]
+    figure, bound = bounds
     values = [
         one["bd_rate_of_mean_curve"]
         for one in found["comparisons"]
@@ -245,7 +302,8 @@ def taste_targets(found: Mapping[str, Any], tune: str | None) -> Rows:
     ours = values[0] if values and values[0] == values[0] else None
     return [
         {
-            "name": f"tune {tune}: BD-rate against HEVC 4:4:4 on {QUALITIES[figure]}, %",
+            "name": f"tune {tune}, effort {effort}: BD-rate against HEVC 4:4:4 on "
+            f"{QUALITIES[figure]}, %",
             "target": f"at most {bound:g}",
             "ours": ours,
             "met": None if ours is None else ours <= bound,
@@ -293,10 +351,31 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--model", default=DEFAULT, help="embedded model, or path of weights")
     parser.add_argument("--tune", choices=tuple(TUNES), help="of models that have taste")
     parser.add_argument("--effort", type=int, default=0)
+    parser.add_argument("--anchors-of", type=Path, help="results.json of an earlier run")
+    parser.add_argument("--qualities", type=float, nargs="+", help="some of config.json's")
     parser.add_argument("--out", type=Path, help="[default: beside this file, by taste]")
     options = parser.parse_args()
-    options.out = options.out or (HERE / options.tune if options.tune else HERE)
+    name = options.tune or ""
+    if options.effort:
+        name = "-".join([*filter(None, [name]), f"effort-{options.effort}"])
+    options.out = options.out or HERE / name
     return options
+
+
+def typed(options: argparse.Namespace) -> str:
+    """The command that these options stand for."""
+    words = ["python experiments/kodak/run.py"]
+    if options.model != DEFAULT:
+        words.append(f"--model {Path(options.model).name}")
+    if options.tune:
+        words.append(f"--tune {options.tune}")
+    if options.effort:
+        words.append(f"--effort {options.effort}")
+    if options.anchors_of:
+        words.append(f"--anchors-of {options.anchors_of}")
+    if options.qualities:
+        words.append("--qualities " + " ".join(f"{quality:g}" for quality in options.qualities))
+    return " ".join(words)
 
 
 def main() -> None:
@@ -305,12 +384,14 @@ def main() -> None:
     config = json.loads((HERE / "config.json").read_text(encoding="utf-8"))
     started, folder = time.time(), arguments.data / "kodak"
     make = embedded(arguments.model, arguments.tune, arguments.effort)
-    study, found = measure_all(make, folder, config, arguments.tune)
-    chosen = [f"--model {Path(arguments.model).name}"] if arguments.model != DEFAULT else []
-    chosen += [f"--tune {arguments.tune}"] if arguments.tune else []
-    chosen += [f"--effort {arguments.effort}"] if arguments.effort else []
+    if arguments.qualities:
+        config |= {"qualities": arguments.qualities, "sample_qualities": []}
+    earlier = arguments.anchors_of
+    known = earlier_anchors(earlier, config) if earlier else {}
+    study, found = measure_all(make, folder, config, known)
+    found["targets"] += taste_targets(found, arguments.tune, arguments.effort)
     run = describe_run(
-        " ".join(["python experiments/kodak/run.py", *chosen]),
+        typed(arguments),
         started,
         REPOSITORY,
         seeds={"exact draws": config["sample_seed"], "shared randomness": 0},
@@ -319,17 +400,20 @@ def main() -> None:
     title = "The lossy image codec on Kodak 1-16"
     if arguments.tune:
         title += f": {Path(arguments.model).name}, tune {arguments.tune}"
+    if arguments.effort:
+        title += f", effort {arguments.effort}"
     head = {"title": title, "run": run, "config": config}
     document = finite(head | found | {"study": study_to_json(study)})
     arguments.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     write_atomically(arguments.out / "results.json", text.encode("utf-8"))
     draw(study, config, arguments.data / "anchors" / "kodak-rd", arguments.out)
-    codec, names = OurCodec(make("float32", config["threads"])), ("jpeg", "webp")
-    setting = setting_near(study.curves[0], 0.5)
-    gallery = make_gallery(codec, setting, folder, find_anchors(names))
-    page = render_page(study, gallery)
-    write_atomically(arguments.out / "page.html", page.encode("utf-8"))
+    if not arguments.effort:  # A gallery is as much work as another quality.
+        codec, names = OurCodec(make("float32", config["threads"])), ("jpeg", "webp")
+        setting = setting_near(study.curves[0], 0.5)
+        gallery = make_gallery(codec, setting, folder, find_anchors(names))
+        page = render_page(study, gallery)
+        write_atomically(arguments.out / "page.html", page.encode("utf-8"))
     for row in document["targets"]:
         print(row)
 

@@ -3,13 +3,13 @@
 import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from laconic.codecs.image.codec import ImageCodec
-from laconic.evaluation.images.results import Study, finite
+from laconic.evaluation.images.results import Study, finite, study_to_json
 from laconic.models.base import LatentVariableModel
 
 
@@ -73,6 +73,35 @@ def test_figures_are_drawn(
     names = {path.name for path in tmp_path.iterdir()}
     stems = ("mean-psnr", "mean-ms_ssim_db", "tall-psnr", "tall-ms_ssim_db")
     assert names == {stem + ending for stem in stems for ending in (".png", ".svg")}
+
+
+def test_other_codecs_are_taken_from_an_earlier_run(
+    outcome: tuple[Study, dict[str, Any]],
+    experiment: ModuleType,
+    config: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study, place = outcome[0], tmp_path / "results.json"
+    run = experiment.describe_run("", 0.0, tmp_path)
+    place.write_text(json.dumps({"run": run, "study": study_to_json(study)}))
+    known = experiment.earlier_anchors(place, config)
+    assert sorted(known) == sorted(config["anchors"])
+    asked = []
+
+    def measure(plan: Any, folder: Path, progress: Any) -> Study:
+        asked.extend(codec.name for codec, _ in plan)
+        return Study("", study.curves[:1])
+
+    monkeypatch.setattr(experiment, "rate_distortion", measure)
+    codec = SimpleNamespace(name=study.curves[0].codec)
+    again = experiment.with_anchors(codec, tmp_path, config, known)
+    assert asked == [codec.name]
+    assert [curve.codec for curve in again.curves] == [curve.codec for curve in study.curves]
+    run["versions"]["pillow"] = "1.0"
+    place.write_text(json.dumps({"run": run, "study": study_to_json(study)}))
+    with pytest.raises(SystemExit, match="other versions"):
+        experiment.earlier_anchors(place, config)
 
 
 def test_a_missed_target_is_said_to_be_missed(experiment: ModuleType) -> None:
