@@ -66,6 +66,20 @@ def test_features_and_parameters_undo_each_other(small_ladder: Small) -> None:
         torch.testing.assert_close(one, other)
 
 
+def test_coders_take_their_time_from_effort_five_on(small_ladder: Small) -> None:
+    registers = [
+        [
+            coder.config()["state_bits"]
+            for coder in ImageCodec(small_ladder(), "small", b"sliced01", effort=effort).coders
+        ]
+        for effort in (4, 5)
+    ]
+    assert set(registers[0]) == {15}
+    assert set(registers[1]) == {16}
+    plain = ImageCodec(small_ladder(), "small", b"sliced01", "greedy", effort=9).coders
+    assert [type(coder)() for coder in plain] == list(plain), "it has one way only"
+
+
 def test_files_of_every_effort(small_ladder: Small) -> None:
     """They say nothing of it and decode as ever; rate + distortion of the real file falls."""
     costs = []

@@ -27,7 +27,7 @@ from laconic.codecs.image.header import (
 )
 from laconic.codecs.image.metadata import METADATA, write_metadata
 from laconic.codecs.image.picture import Picture, take_apart
-from laconic.codecs.image.refinement import effort_steps
+from laconic.codecs.image.refinement import THOROUGH, effort_steps
 from laconic.codecs.image.tiles import MAX_SIDE, Tile, plan_tiles
 from laconic.coding.random import SharedRandomness
 from laconic.coding.relative_entropy import DEFAULT_CODER, ladder_coders
@@ -87,6 +87,8 @@ class ImageCodec:
         self.taste = taste_step(ladder, model_name, tune)
         self.steps, self.level_costs = effort_steps(effort), level_costs
         self.coders = ladder_coders(coder, ladder.levels)
+        if effort >= THOROUGH:
+            self.coders = [one.thorough() for one in self.coders]
         self.runtime = Runtime(ladder, dtype, threads)
 
     def encode(

@@ -24,6 +24,8 @@ from laconic.training.refinement import descend
 
 STEPS: Final = (0, 2, 4, 8, 12, 16, 24, 32, 48, 64)
 """Steps of each effort, 0 to 9."""
+THOROUGH: Final = 5
+"""From this effort on the coders take their time, too."""
 LEARNING_RATE: Final = 0.02
 """Of the first step: locations in units of the operating point's noise, logarithms of scales.
 

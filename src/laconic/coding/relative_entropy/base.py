@@ -60,6 +60,10 @@ class RelativeEntropyCoder(ABC):
     def decode(self, prior: Normal, stream: QueueDecoder, shared: SharedRandomness) -> Tensor:
         """Read the draw; its standardised values do not depend on rounding errors of the prior."""
 
+    def thorough(self) -> Self:
+        """The same coder at its best, however long it takes; itself where it has one way only."""
+        return self
+
     def config(self) -> dict[str, int]:
         """The parameters that the receiver needs, as integers."""
         return {name: getattr(self, name) for name in self.RANGES}
