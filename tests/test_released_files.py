@@ -21,6 +21,7 @@ from laconic.codecs.image import codec as lossy
 from laconic.codecs.image import tiles
 from laconic.codecs.image.codec import ImageCodec
 from laconic.codecs.image.file import ImageFile
+from laconic.codecs.image.header import Totals
 from laconic.codecs.image.picture import Colour
 from laconic.codecs.lossless import grid
 from laconic.codecs.lossless.codec import Core, LosslessCodec
@@ -77,6 +78,8 @@ LOSSY: dict[str, tuple[Image.Image, str]] = {
     "lossy-grey-alpha": (image("LA"), "trellis"),
     "lossy-bilevel": (image("1"), "trellis"),
     "lossy-metadata-tiled": (image("RGB", 6, SMALL_PROFILE), "trellis"),
+    "lossy-short-costs": (image("RGB"), "trellis"),
+    "lossy-short-costs-tiled": (image("RGB"), "trellis"),
 }
 MODEL = "model"
 LOSSLESS: dict[str, tuple[Image.Image, str]] = {
@@ -237,6 +240,7 @@ def test_every_kind_of_lossy_picture_has_a_fixture(fixtures: Path) -> None:
     assert any(header.plan.count > 1 for header in headers)
     assert any(len(header.layers) > 1 for header in headers)
     assert any(header.taste is not None for header in headers)
+    assert {isinstance(header.costs, Totals) for header in headers} == {False, True}
 
 
 def bundles_of(fixtures: Path) -> list[Bundle]:
