@@ -44,7 +44,8 @@ from laconic.pretrained import load, save_released
 from laconic.progress import silent
 
 HERE = Path(__file__).parent
-WEIGHTS, RESULTS = HERE / "image2.lac", HERE / "coded.json"
+WEIGHTS = HERE.parents[1] / "src" / "laconic" / "pretrained" / "photo2.lac"
+RESULTS = HERE / "coded.json"
 SIDE, PART, SEED = 192, 50, 7
 """Pixels of a crop, crops in a file, the first seed."""
 TASTES = (0.0, 0.0, 0.0, 0.5, 1.0)

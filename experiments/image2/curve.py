@@ -32,7 +32,7 @@ from laconic.pretrained import load
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 ANCHOR = HERE / "hevc.json"
-WEIGHTS = HERE / "image2.lac"
+WEIGHTS = "photo2"
 PHOTOGRAPHS, POINTS, SEED = 12, 6, 0
 TASTES = (0.0, 1.0)
 DEFAULT = "default"
@@ -87,7 +87,7 @@ def plain(curve: Sequence[IdealPoint]) -> list[dict[str, float]]:
 def main() -> None:
     """Measure the named weights beside the embedded model."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("weights", nargs="*", default=[str(WEIGHTS)])
+    parser.add_argument("weights", nargs="*", default=[WEIGHTS])
     parser.add_argument("--photographs", type=int, default=PHOTOGRAPHS)
     parser.add_argument("--anchor", action="store_true", help="measure HEVC")
     parser.add_argument("--results", type=Path, default=RESULTS)

@@ -3,7 +3,7 @@
     python experiments/image2/effort.py [--crop 192] [--efforts 0,5] [--out FILE]
 
 Each measurement is a real file and the ideal length that it records, with PSNR and MS-SSIM of the
-decoded picture; `default` has no taste, `image2.lac` is measured at tastes psnr and ms-ssim. A gain
+decoded picture; `default` has no taste, `photo2` is measured at tastes psnr and ms-ssim. A gain
 is given at equal quality, along the curve through the three qualities without effort: BD-rate in
 per cent, of files and of ideal lengths (negative: fewer bits). Rows are written as they come, and a
 run that was interrupted goes on. Kodak has no part in it.
@@ -33,8 +33,8 @@ HERE = Path(__file__).parent
 PHOTOGRAPHS, QUALITIES = 4, (10, 35, 60)
 PLAN: tuple[tuple[str, str | None, str], ...] = (
     ("default", None, "psnr_db"),
-    (str(HERE / "image2.lac"), "psnr", "psnr_db"),
-    (str(HERE / "image2.lac"), "ms-ssim", "ms_ssim_db"),
+    ("photo2", "psnr", "psnr_db"),
+    ("photo2", "ms-ssim", "ms_ssim_db"),
 )
 """Model, taste, and the figure that the taste is made for."""
 

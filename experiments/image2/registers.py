@@ -54,9 +54,9 @@ def curve(codec: ImageCodec, images: list[Image8]) -> dict[str, Any]:
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, default=HERE / "image2.lac")
+    parser.add_argument("--weights", default="photo2")
     options = parser.parse_args()
-    started, loaded = time.time(), load(str(options.weights))
+    started, loaded = time.time(), load(options.weights)
     images = [
         middle(pixels)
         for pixels in load_images(read_split(data_root() / "photos", "valid")[:PHOTOGRAPHS])

@@ -2,7 +2,8 @@
 
     python experiments/image2/stretch.py --minutes 9 [--set KEY=VALUE ...]
 
-It starts from `image2.lac`, measures the speed on its first steps, and plans as many steps
+It starts from `image2.lac` beside this file, or, where that is not there, from the released
+`photo2`. It measures the speed on its first steps, and plans as many steps
 as the time allows, the last part of them with a falling learning rate. The plan lies in the run's
 folder (`schedule.json`), so that an interrupted stretch goes on by the same command. At its end the
 averaged weights replace `image2.lac`, and a line of facts is printed for `sittings.json`.
@@ -26,7 +27,7 @@ from laconic.training.config import read_config
 from laconic.training.loop import CHECKPOINT, Trainer
 
 HERE = Path(__file__).parent
-WEIGHTS = HERE / "image2.lac"
+WEIGHTS, RELEASED = HERE / "image2.lac", "photo2"
 TOLERANCE = 0.003
 """Relative error of each tensor in `image2.lac`; half of half precision's size."""
 PROBE_STEPS = 60
@@ -127,7 +128,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     # Transforms and heads need full precision: coefficients span five orders of magnitude.
     torch.backends.cudnn.allow_tf32 = False
-    config = read_config(HERE / "config.yaml", [f"start_from={options.weights}", *options.set])
+    start = options.weights if options.weights.exists() else RELEASED
+    config = read_config(HERE / "config.yaml", [f"start_from={start}", *options.set])
     if not run(config, options.minutes, options.cooldown, options.weights):
         print("the time is over; the same command goes on")
 

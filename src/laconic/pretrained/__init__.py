@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from laconic.codecs.lossless.codec import LosslessCodec
 
-DEFAULT = "default"
+DEFAULT = "photo2"
 """Name of the model that `laconic compress` uses."""
 LOSSLESS_DEFAULT = "pixels"
 """Name of the model that `laconic compress --lossless` uses."""
