@@ -353,6 +353,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--effort", type=int, default=0)
     parser.add_argument("--anchors-of", type=Path, help="results.json of an earlier run")
     parser.add_argument("--qualities", type=float, nargs="+", help="some of config.json's")
+    parser.add_argument("--threads", type=int, help="[default: config.json's]")
     parser.add_argument("--out", type=Path, help="[default: beside this file, by taste]")
     options = parser.parse_args()
     name = options.tune or ""
@@ -373,6 +374,8 @@ def typed(options: argparse.Namespace) -> str:
         words.append(f"--effort {options.effort}")
     if options.anchors_of:
         words.append(f"--anchors-of {options.anchors_of}")
+    if options.threads:
+        words.append(f"--threads {options.threads}")
     if options.qualities:
         words.append("--qualities " + " ".join(f"{quality:g}" for quality in options.qualities))
     return " ".join(words)
@@ -386,6 +389,8 @@ def main() -> None:
     make = embedded(arguments.model, arguments.tune, arguments.effort)
     if arguments.qualities:
         config |= {"qualities": arguments.qualities, "sample_qualities": []}
+    if arguments.threads:
+        config |= {"threads": arguments.threads}
     earlier = arguments.anchors_of
     known = earlier_anchors(earlier, config) if earlier else {}
     study, found = measure_all(make, folder, config, known)
