@@ -161,6 +161,21 @@ def decode(path: Path, fixtures: Path) -> Image.Image:
     return LosslessCodec(causal(fixtures)).decode(LosslessFile.read(path.read_bytes()))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["default", "photo2"])
+def test_files_of_embedded_models_decode_for_ever(model: str, fixtures: Path) -> None:
+    path = fixtures / FOLDER / f"embedded-{model}.lac"
+    if os.environ.get("WRITE_GOLDEN") and not path.exists():
+        data = laconic.compress(image("RGB"), quality=30, model=model, coder="trellis")
+        path.write_bytes(data)
+        laconic.decompress(path).save(path.with_suffix(".png"))
+        pytest.fail(f"wrote {path.name}: review it, then run again without WRITE_GOLDEN")
+    found = laconic.decompress(path)
+    with Image.open(path.with_suffix(".png")) as expected:
+        difference = np.abs(np.asarray(found).astype(int) - np.asarray(expected).astype(int))
+    assert difference.max() <= 1
+
+
 @pytest.mark.parametrize("name", ["types", "scaled"])
 def test_released_networks_decode_for_ever(name: str, fixtures: Path) -> None:
     """All types of safetensors files; rows and columns with finer steps."""
