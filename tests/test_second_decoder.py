@@ -34,9 +34,11 @@ def find_model(name: str, fingerprint: bytes) -> object:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("quality", [10, 90])
-def test_lossy_pictures_differ_by_one_level_at_most(sample: Image.Image, quality: int) -> None:
-    data = laconic.compress(sample, quality=quality)
+@pytest.mark.parametrize(("model", "quality"), [("photo2", 10), ("photo2", 90), ("default", 50)])
+def test_lossy_pictures_differ_by_one_level_at_most(
+    sample: Image.Image, model: str, quality: int
+) -> None:
+    data = laconic.compress(sample, quality=quality, model=model)
     ours, other = laconic.decompress(data), decode_image(open_lac(data), find_model)
     difference = np.abs(np.asarray(ours).astype(int) - np.asarray(other).astype(int))
     assert difference.max() <= 1

@@ -33,7 +33,11 @@ def test_lossy_pictures(path: Path) -> None:
     assert difference.max() <= 1
 
 
-RELEASED = sorted((FIXTURES / "pictures").glob("*/*.lac"))
+RELEASED = [
+    path
+    for path in sorted((FIXTURES / "pictures").glob("*/*.lac"))
+    if not path.stem.startswith("embedded")  # Their weights come with the wheel, not with a test.
+]
 
 
 @pytest.mark.parametrize("path", RELEASED, ids=lambda path: path.stem)
