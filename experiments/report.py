@@ -81,7 +81,7 @@ def readme_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
                  if path.parts[0] == "experiments" and len(path.parts) == 3}  # fmt: skip
     nncodec = found.get(Path("benchmarks/network/results.json"), {}).get("whole_tool", [])
     rows = [
-        *_photographs(documents.get("kodak", {})),
+        *_photographs(found),
         *_kept_exactly(documents.get("lossless", {})),
         *_network_files(nncodec),
         *_trained_small(documents.get("miracle", {})),
@@ -90,10 +90,12 @@ def readme_numbers(found: Mapping[Path, Mapping[str, Any]]) -> str:
     return markdown_table(head, rows) if rows else "Not measured yet.\n"
 
 
-def _photographs(document: Mapping[str, Any]) -> list[list[str]]:
+def _photographs(found: Mapping[Path, Mapping[str, Any]]) -> list[list[str]]:
     """Bytes at equal quality against JPEG, and against the best of all codecs measured."""
     rows = []
-    for figure, name in (("psnr", "PSNR"), ("ms_ssim_db", "MS-SSIM")):
+    for tune, figure, name in (("psnr", "psnr", "PSNR"), ("ms-ssim", "ms_ssim_db", "MS-SSIM")):
+        place = Path("experiments/kodak")
+        document = found.get(place / tune / "results.json", {})
         rates = {
             one["reference"]: one["bd_rate_of_mean_curve"]
             for one in document.get("comparisons", [])
@@ -102,7 +104,7 @@ def _photographs(document: Mapping[str, Any]) -> list[list[str]]:
         if "jpeg" in rates:
             best = max(rates, key=lambda reference: rates[reference])
             rows.append([
-                f"photographs, bytes at equal {name} (BD-rate)",
+                f"photographs, `--tune {tune}`, bytes at equal {name} (BD-rate)",
                 f"{rates['jpeg']:+.0f} % against JPEG",
                 f"{best.upper()}: Laconic takes {rates[best]:+.0f} % against it",
             ])  # fmt: skip
@@ -615,19 +617,13 @@ def _lengths(document: Mapping[str, Any]) -> str:
     head = ("quality", "ideal, bpp", "theory, bpp", "file, bpp", "header, bpp", "file / ideal")
     blocks = [f"Code lengths:\n\n{markdown_table(head, rows)}"]
     levels = [
-        [
-            f"{row['quality']:g}",
-            str(index + 1),
-            number(level["ideal"], 4),
-            number(level["written"], 4),
-            number(level["ratio"]),
-            ", ".join(f"{name} {bits:.4f}" for name, bits in level["parts"].items()),
-        ]
+        [f"{row['quality']:g}", *(number(level["written"], 4) for level in row["levels"])]
         for row in document["lengths"]
-        for index, level in enumerate(row["levels"])
     ]
-    head = ("quality", "level, top first", "ideal, bpp", "written, bpp", "ratio", "parts, bpp")
-    return "\n".join([*blocks, f"Level by level:\n\n{markdown_table(head, levels)}"])
+    count = len(levels[0]) - 1
+    head = ("quality", *(f"level {k + 1}, bpp" for k in range(count)))
+    title = "Written, level by level, the top first"
+    return "\n".join([*blocks, f"{title}:\n\n{markdown_table(head, levels)}"])
 
 
 def _coders(document: Mapping[str, Any]) -> str:

@@ -40,6 +40,8 @@ KERNEL = 5
 """Side of the depthwise kernels."""
 USUAL_SPREAD = 0.5
 """Of the pilot's height over pictures, relative to its usual value."""
+LOSS_SCALE, LEAST_ERROR = 0.02, 1e-6
+"""Factor of the loss, which keeps gradients below 1; added to mean squared errors."""
 LARGEST_PIXELS = 1 << 26
 """Of a picture that is sent whole."""
 
@@ -247,8 +249,8 @@ class PhotographSystem(nn.Module):
     def loss(self, x: Tensor) -> tuple[Tensor, Terms]:
         """Squared error at a random operating point for each picture of `(batch, 3, h, w)`.
 
-        The mean over operating points is of mean squared errors over their usual size at that
-        point, so that bad channels do not rule the training: distortion^(1/2).
+        Its logarithm counts, as in mean PSNR: a decibel at a good channel is worth one at a bad
+        channel.
         """
         low, high = self.config.snr_db
         snr_db = low + (high - low) * torch.rand(len(x), device=x.device)
@@ -258,7 +260,9 @@ class PhotographSystem(nn.Module):
         z = y + point.noise_scale * torch.randn_like(y)
         distortion = half_squared_error(self.decode(z, point), x)
         mean = 2 * distortion / x[0].numel()
-        return (mean + 1e-5).sqrt().mean(), Terms(distortion, torch.zeros_like(distortion))
+        return LOSS_SCALE * (mean + LEAST_ERROR).log().mean(), Terms(
+            distortion, torch.zeros_like(distortion)
+        )
 
     @property
     def _spread(self) -> Tensor:
