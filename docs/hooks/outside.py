@@ -1,4 +1,8 @@
-"""Pages link to figures and results beside them in the repository; the site gets copies."""
+"""Pages link to files beside them in the repository; the site gets copies of figures and results.
+
+Other files of the repository, such as README.md of a folder, are no part of the site: their links
+become the file's name.
+"""
 
 import re
 from pathlib import Path
@@ -8,7 +12,8 @@ from mkdocs.structure.files import File, Files
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FOLDERS = ("experiments", "benchmarks")
-LINK = re.compile(rf"\]\(\.\./((?:{'|'.join(FOLDERS)})/[^)\s]+)\)")
+LINK = re.compile(rf"\]\(\.\./((?:{'|'.join(FOLDERS)})/[^)\s]+(?<!\.md))\)")
+ELSEWHERE = re.compile(r"\[([^\]]*)\]\(\.\./([^)\s]+)\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -23,5 +28,5 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Point the links at the copies."""
-    return LINK.sub(r"](\1)", markdown)
+    """Point the links at the copies; name what has none."""
+    return ELSEWHERE.sub(r"\1 (`\2`)", LINK.sub(r"](\1)", markdown))
