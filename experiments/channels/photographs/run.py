@@ -53,7 +53,7 @@ def cropped(pixels: Image8, side: int) -> Image8:
 
 
 class Remembered:
-    """A codec that keeps the files of one picture: several points ask for the same ones."""
+    """A codec that keeps the files of one picture: several points need the same ones."""
 
     def __init__(self, anchor: Anchor) -> None:
         self.anchor, self.files = anchor, dict[tuple[int, ...], bytes]()
