@@ -42,6 +42,8 @@ def test_a_page_from_results(report: ModuleType, document: dict[str, Any], tmp_p
     folder.mkdir(parents=True)
     (folder / "results.json").write_text(json.dumps(document))
     (folder / "mean.svg").write_text("<svg/>")
+    (folder / "psnr").mkdir()
+    (folder / "psnr" / "results.json").write_text(json.dumps(document))
     found = report.find_results(tmp_path)
     page = report.results_page(found, tmp_path)
     for text in (
