@@ -114,7 +114,9 @@ def main() -> None:
     folder, (title, find) = HERE / options.kind, KINDS[options.kind]
     results = read_runs(options.runs)
     picked = chosen(results)
-    command = f"python experiments/channels/collect.py {options.kind} {options.runs[0]}"
+    command = " ".join(
+        ["python experiments/channels/collect.py", options.kind, *map(str, options.runs)]
+    )
     seeds = sorted({one["seed"] for one in results})
     keys = ("data", "system", "channel", "seed", "steps", "train_seconds", "parameters", "uses",
             "capacity_bits_per_use", "distortion", "validation")  # fmt: skip
