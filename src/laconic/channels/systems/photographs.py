@@ -41,8 +41,8 @@ KERNEL = 5
 USUAL_SPREAD = 0.5
 """Of the pilot's height over pictures, relative to its usual value."""
 LOSS_SCALE, LEAST_ERROR = 0.02, 1e-6
-"""Factor of the loss, with which its gradient is that of the root of the error at 28 dB; and what is
-added to mean squared errors, so that the logarithm is finite."""
+"""Factor of the loss, with which its gradient is that of the root of the error at 28 dB; and what
+is added to mean squared errors, so that the logarithm is finite."""
 LARGEST_PIXELS = 1 << 26
 """Of a picture that is sent whole."""
 
