@@ -8,8 +8,10 @@ import torch
 from PIL import Image
 
 from laconic.data.patches import (
+    ENLARGERS,
     MixedSampler,
     PatchSampler,
+    halve_chroma,
     load_images,
     patch_count,
     read_split,
@@ -93,6 +95,32 @@ def test_a_share_of_the_patches_is_grey() -> None:
     grey = (batch == batch[:, :1]).flatten(1).all(1).float().mean()
     # 400 draws of probability 1/4: five standard errors, false alarms below 1e-6.
     assert abs(float(grey) - 0.25) < 5 * (0.25 * 0.75 / 400) ** 0.5
+
+
+def test_halved_chroma_keeps_luma_and_smooths_chroma() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(60, 190, (33, 40, 3)).astype(np.uint8)
+    before = np.asarray(Image.fromarray(image).convert("YCbCr"), np.float64)
+    for enlarger in ENLARGERS:
+        halved = halve_chroma(image, enlarger)
+        after = np.asarray(Image.fromarray(halved).convert("YCbCr"), np.float64)
+        assert halved.shape == image.shape
+        # Rounding to YCbCr and back costs about a step; few pixels leave the range of RGB.
+        assert np.abs(after[..., 0] - before[..., 0]).mean() < 2
+        steps = [np.abs(np.diff(x[..., 1:], axis=1)).mean() for x in (before, after)]
+        assert steps[1] < 0.6 * steps[0]
+
+
+def test_a_share_of_the_patches_has_halved_chroma() -> None:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (40, 40, 3)).astype(np.uint8)]
+    plain = PatchSampler(images, 40, 400, seed=0).batch(0)
+    batch = PatchSampler(images, 40, 400, seed=0, chroma_share=0.25).batch(0)
+    assert batch.shape == plain.shape
+    chroma = (batch[:, 0] - batch[:, 1]).diff(dim=2).abs().mean((1, 2))
+    changed = (chroma < 0.6 * chroma.max()).float().mean()
+    # 400 draws of probability 1/4: five standard errors, false alarms below 1e-6.
+    assert abs(float(changed) - 0.25) < 5 * (0.25 * 0.75 / 400) ** 0.5
 
 
 def test_reduced_photographs_are_means_over_squares() -> None:

@@ -1,4 +1,4 @@
-"""Pack the averaged weights of a run into photographs.lac beside this file.
+"""Pack the averaged weights of a run into the embedded joint system.
 
 python experiments/channels/photographs/pack.py runs/channels/photographs [--tolerance 0.02]
 """
@@ -6,11 +6,12 @@ python experiments/channels/photographs/pack.py runs/channels/photographs [--tol
 import argparse
 from pathlib import Path
 
-from laconic.pretrained.channels import pack_system
+from laconic.pretrained.channels import EMBEDDED, pack_system
+from laconic.pretrained.registry import folder
 from laconic.training import checkpoints
 from laconic.training.loop import CHECKPOINT
 
-OUT = Path(__file__).resolve().with_name("photographs.lac")
+OUT = folder() / f"{EMBEDDED}.lac"
 
 
 def main() -> None:
@@ -20,7 +21,7 @@ def main() -> None:
     parser.add_argument("--tolerance", type=float, default=0.02)
     options = parser.parse_args()
     state, meta = checkpoints.load_average(options.run / CHECKPOINT)
-    data = pack_system(meta["system"], state, options.tolerance)
+    data = pack_system(meta["system"], state, options.tolerance, meta["step"])
     OUT.write_bytes(data)
     print(f"{OUT.name}: {len(data):,} bytes, {meta['step']} steps")
 

@@ -30,7 +30,8 @@ from laconic.evaluation.channels import digital
 from laconic.evaluation.channels.joint import transmit_joint
 from laconic.evaluation.report.provenance import describe_run
 from laconic.metrics.images import Image8
-from laconic.pretrained.channels import load_system
+from laconic.pretrained.channels import EMBEDDED, load_system
+from laconic.pretrained.registry import folder
 
 HERE = Path(__file__).resolve().parent
 RATIOS_DB = (0.0, 5.0, 10.0)
@@ -179,7 +180,7 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=0)
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--heif-images", type=int, default=0, help="of which HEIF is measured")
-    parser.add_argument("--model", type=Path, default=HERE / "photographs.lac")
+    parser.add_argument("--model", type=Path, default=folder() / f"{EMBEDDED}.lac")
     options = parser.parse_args()
     torch.set_num_threads(1)
     started = time.time()

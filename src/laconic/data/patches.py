@@ -71,6 +71,30 @@ def reducer(factor: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
     return reduce
 
 
+ENLARGERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.BOX)
+"""Ways to enlarge halved chroma, as different programs do."""
+
+
+def halve_chroma(
+    patch: NDArray[np.uint8], enlarger: Image.Resampling = Image.Resampling.BILINEAR
+) -> NDArray[np.uint8]:
+    """The patch as it looks after a camera, a scanner or JPEG kept chroma at half size.
+
+    Args:
+        patch: uint8 `(height, width, 3)`.
+        enlarger: how chroma is brought back to full size.
+
+    Returns:
+        uint8 of the same shape.
+    """
+    luma, *chroma = Image.fromarray(patch).convert("YCbCr").split()
+    half = ((luma.width + 1) // 2, (luma.height + 1) // 2)
+    chroma = [
+        plane.resize(half, Image.Resampling.BOX).resize(luma.size, enlarger) for plane in chroma
+    ]
+    return np.asarray(Image.merge("YCbCr", (luma, *chroma)).convert("RGB"))
+
+
 class PatchSampler:
     """Draws batches of patches by the count rule, flipped and transposed at random.
 
@@ -83,6 +107,7 @@ class PatchSampler:
         batch: patches in a batch.
         seed: seed of the random positions.
         grey_share: share of the patches that are made grey, all three colours alike.
+        chroma_share: share of the patches whose chroma is halved, see `halve_chroma`.
     """
 
     def __init__(
@@ -92,6 +117,7 @@ class PatchSampler:
         batch: int,
         seed: int,
         grey_share: float = 0.0,
+        chroma_share: float = 0.0,
     ) -> None:
         self.images = [image for image in images if min(image.shape[:2]) >= size]
         if not self.images:
@@ -99,7 +125,7 @@ class PatchSampler:
         counts = np.array([max(1, patch_count(i.shape[1], i.shape[0])) for i in self.images], float)
         self.probabilities = counts / counts.sum()
         self.size, self.batch_size, self.seed = size, batch, seed
-        self.grey_share = grey_share
+        self.grey_share, self.chroma_share = grey_share, chroma_share
 
     def batch(self, index: int) -> Tensor:
         """Batch number `index`: `(batch, 3, size, size)` float32 in [0, 1]."""
@@ -116,6 +142,8 @@ class PatchSampler:
         patch = patch[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
         if self.grey_share and rng.random() < self.grey_share:
             patch = np.asarray(Image.fromarray(patch).convert("L").convert("RGB"))
+        if self.chroma_share and rng.random() < self.chroma_share:
+            patch = halve_chroma(patch, ENLARGERS[rng.integers(len(ENLARGERS))])
         return np.ascontiguousarray(patch.transpose(1, 0, 2) if transpose else patch)
 
 

@@ -48,6 +48,7 @@ class DataConfig:
             that were JPEG files, whose noise is gone.
         reductions: every photograph is taken at these fractions of its size.
         grey_share: share of the patches that are made grey.
+        chroma_share: share of the patches whose chroma is halved and enlarged again.
         graphics: a folder of other pictures, all of whose files take part; "" for none.
         graphics_share: share of the patches that come from there.
     """
@@ -63,6 +64,7 @@ class DataConfig:
     leave_out: str = ""
     reductions: tuple[int, ...] = (1,)
     grey_share: float = 0.0
+    chroma_share: float = 0.0
     graphics: str = ""
     graphics_share: float = 0.0
 
@@ -72,7 +74,9 @@ def make_batches(data: DataConfig, photos: Sequence[NDArray[np.uint8]]) -> Batch
     if data.kind not in KINDS:
         raise ConfigError(f"data.kind: '{data.kind}' is not one of {', '.join(KINDS)}")
     if data.kind == "photos":
-        sampler = PatchSampler(photos, data.patch, data.batch, data.seed, data.grey_share)
+        sampler = PatchSampler(
+            photos, data.patch, data.batch, data.seed, data.grey_share, data.chroma_share
+        )
         if not data.graphics:
             return sampler
         others = load_images(list_images(data_root() / data.graphics))

@@ -144,15 +144,19 @@ def _load(name: str) -> Pretrained:
 def _read_weights(path: Path) -> tuple[dict[str, "Tensor"], Mapping[str, str]]:
     """Tensors in float32, and the file's notes."""
     if path.suffix == ".lac":
-        return _unpack(path.read_bytes())
+        return unpack(path.read_bytes())
     from laconic.data.weights.tensors import open_weights
 
     source, notes = open_weights(path)
     return {name: fetch().float() for name, (_, fetch) in source.items()}, notes
 
 
-def _unpack(data: bytes) -> tuple[dict[str, "Tensor"], Mapping[str, str]]:
-    """The same of a packed file; kept unpacked for the next time."""
+def unpack(data: bytes) -> tuple[dict[str, "Tensor"], Mapping[str, str]]:
+    """Tensors in float32 and notes of a packed file; kept unpacked for the next time.
+
+    Args:
+        data: a .lac file of a network.
+    """
     from laconic.pretrained.unpacked import keep, read_kept
 
     digest = hashlib.sha256(data).hexdigest()

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
@@ -11,14 +10,15 @@ import torch
 
 from laconic.channels.systems.photographs import PhotographConfig, PhotographSystem
 from laconic.codecs.network.codec import named, shrink
-from laconic.codecs.network.file import NetworkFile
 from laconic.errors import ConfigError, LaconicError
+from laconic.pretrained import unpack
+from laconic.pretrained.registry import folder
 from laconic.training.config import build
 
-EMBEDDED: Final = "photographs"
-"""Name of the embedded system, if there is one."""
-META: Final = "photographs"
-"""The file's note that holds the system's sizes, as JSON."""
+EMBEDDED: Final = "joint"
+"""Name of the embedded system."""
+KIND: Final = "photographs"
+"""Its kind in the file's notes."""
 EXACT: Final = ("transform.variance",)
 """Tensors of which every bit is kept."""
 
@@ -37,29 +37,26 @@ def load_system(name: str | Path | None = None) -> PhotographSystem:
 
 @lru_cache(maxsize=2)
 def _load(name: str | None) -> PhotographSystem:
-    if name is None:
-        path = Path(str(resources.files("laconic.pretrained") / f"{EMBEDDED}.lac"))
-        if not path.is_file():
-            raise ConfigError(
-                "no joint system is embedded in this version: give --model FILE, such as "
-                "experiments/channels/photographs/photographs.lac"
-            )
-    else:
-        path = Path(name)
-        if not path.is_file():
-            raise ConfigError(f"{path}: no such file; give the .lac file of a joint system")
+    path = folder() / f"{EMBEDDED}.lac" if name is None else Path(name)
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; give the .lac file of a joint system")
     try:
-        packed = NetworkFile.read(path.read_bytes())
-        sizes = json.loads(packed.metadata[META])
-        system = PhotographSystem(build(PhotographConfig, _tuples(sizes), META))
-        system.load_state_dict({entry.name: tensor.float() for entry, tensor in packed.tensors()})
+        state, notes = unpack(path.read_bytes())
+        sizes = json.loads(notes["meta"])["model"]
+        if sizes.pop("name") != KIND:
+            raise ConfigError("it is a model of another kind")
+        system = PhotographSystem(build(PhotographConfig, _tuples(sizes), KIND))
+        system.load_state_dict(state)
     except (OSError, LaconicError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: not a joint system for photographs ({error})") from error
     return system.eval().requires_grad_(False)
 
 
 def pack_system(
-    sizes: Mapping[str, object], state: Mapping[str, torch.Tensor], tolerance: float
+    sizes: Mapping[str, object],
+    state: Mapping[str, torch.Tensor],
+    tolerance: float,
+    steps: int = 0,
 ) -> bytes:
     """The .lac file of a system.
 
@@ -67,9 +64,11 @@ def pack_system(
         sizes: of `PhotographConfig`, JSON-able.
         state: its weights by name.
         tolerance: relative error of any large tensor.
+        steps: training iterations behind the weights.
     """
     tolerances = {"*": tolerance, **dict.fromkeys(EXACT, 0.0)}
-    notes = {META: json.dumps(dict(sizes), sort_keys=True)}
+    meta = {"model": {"name": KIND, **sizes}, "step": steps}
+    notes = {"meta": json.dumps(meta, sort_keys=True)}
     return shrink(named(dict(state)), notes, tolerances)
 
 

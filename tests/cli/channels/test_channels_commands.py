@@ -11,8 +11,11 @@ from typer.testing import CliRunner
 
 from laconic.channels.systems.photographs import PhotographConfig, PhotographSystem
 from laconic.cli import app
+from laconic.errors import ConfigError
 from laconic.lab.contract import written
-from laconic.pretrained.channels import load_system, pack_system
+from laconic.pretrained import load
+from laconic.pretrained.channels import EMBEDDED, load_system, pack_system
+from laconic.pretrained.registry import folder
 
 RUNNER = CliRunner()
 SIZES = PhotographConfig(
@@ -49,6 +52,24 @@ def test_a_packed_system_is_the_same_but_for_its_tolerance(model: Path) -> None:
     system = load_system(model)
     assert system.config == SIZES
     assert not system.training
+
+
+def test_the_embedded_system_sends_a_picture(picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    status, said = run("transmit", picture, "--against", "none", "-o", out)
+    assert status == 0, said
+    sent, arrived = (np.asarray(Image.open(path), np.float64) for path in (picture, out))
+    assert sent.shape == arrived.shape
+    assert ((sent - arrived) ** 2).mean() < 100
+
+
+def test_a_model_of_another_kind_is_one_line(picture: Path, tmp_path: Path) -> None:
+    other = folder() / "pixels.lac"
+    status, said = run("transmit", picture, "--model", other, "-o", tmp_path / "out.png")
+    assert status == 1
+    assert "not a joint system" in said
+    with pytest.raises(ConfigError, match=r"joint\.lac: not released weights"):
+        load(EMBEDDED)
 
 
 def test_a_picture_is_sent_and_written(model: Path, picture: Path, tmp_path: Path) -> None:
