@@ -300,6 +300,13 @@ def test_plot_draws_where_the_bits_went(photo: Path) -> None:
     result = run("plot", packed, "-o", photo.with_name("other.png"), "--json")
     assert result.exit_code == 0, result.stderr
     assert sum(level["bits"] for level in json.loads(result.stdout)["levels"]) > 0
+    sheet = photo.with_name("other.svg")
+    assert run("plot", packed, "-o", sheet).exit_code == 0
+    assert sheet.read_text().startswith("<?xml")
+    result = run("plot", packed, "-o", photo.with_name("other.bmp"))
+    assert result.exit_code == 1
+    assert "a plot is a .png or .svg file" in result.stderr
+    assert not photo.with_name("other.bmp").exists()
 
 
 def test_a_part_is_cut_out(photo: Path) -> None:

@@ -9,8 +9,7 @@ import typer
 
 from laconic.cli.common import MaxPixels, Tick, as_stored, each, print_results
 from laconic.cli.imaging.maps import decompress_map
-from laconic.cli.outputs import STDIO, Force, Out, Writer, place_outputs, to_path
-from laconic.container.storage import is_special
+from laconic.cli.outputs import STDIO, Force, Out, Writer, format_of, place_outputs, to_path
 from laconic.errors import InputError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -142,7 +141,7 @@ def _decompress_one(
 
     file.expect(Content.PICTURE)
     start = time.perf_counter()
-    format_name = _format_of(target)
+    format_name = format_of(target)
     check_request(format_name, target, quality, file.is_exact)
     writer.check(target)
     image = next(image for _, image in file.decode(how))
@@ -155,23 +154,3 @@ def _decompress_one(
         "mode": image.mode,
         "seconds": time.perf_counter() - start,
     }
-
-
-def _format_of(target: Path) -> str:
-    """The format of a name's ending; PNG for pipes and devices.
-
-    Raises:
-        InputError: Pillow cannot write this format.
-    """
-    from laconic.data.writing import find_format
-
-    if target.suffix.lower() == ".lac":
-        raise InputError(f"{target}: not an image file; name one, such as .png")
-    format_name = find_format(target.suffix)
-    if not target.suffix and (target == STDIO or is_special(target)):
-        format_name = "PNG"
-    if format_name is None:
-        if not target.suffix:
-            raise InputError(f"{target}: the output name needs an ending, e.g. .png")
-        raise InputError(f"{target}: Pillow cannot write {target.suffix}; name e.g. a .png file")
-    return format_name

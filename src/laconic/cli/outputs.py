@@ -268,3 +268,23 @@ def _is_input(path: Path, source: Path) -> bool:
         return os.path.samefile(source, path)
     except OSError:
         return False
+
+
+def format_of(target: Path) -> str:
+    """Pillow's format of a picture's name, by its ending; PNG for pipes and devices.
+
+    Raises:
+        InputError: Pillow cannot write this format.
+    """
+    from laconic.data.writing import find_format
+
+    if target.suffix.lower() == ".lac":
+        raise InputError(f"{target}: not an image file; name one, such as .png")
+    format_name = find_format(target.suffix)
+    if not target.suffix and (target == STDIO or is_special(target)):
+        format_name = "PNG"
+    if format_name is None:
+        if not target.suffix:
+            raise InputError(f"{target}: the output name needs an ending, e.g. .png")
+        raise InputError(f"{target}: Pillow cannot write {target.suffix}; name e.g. a .png file")
+    return format_name

@@ -63,6 +63,17 @@ def test_the_embedded_system_sends_a_picture(picture: Path, tmp_path: Path) -> N
     assert ((sent - arrived) ** 2).mean() < 100
 
 
+def test_the_ending_names_the_format(model: Path, picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jpg"
+    given = ("--bandwidth", 0.125, "--model", model, "--against", "none")
+    assert run("transmit", picture, *given, "-o", out)[0] == 0
+    with Image.open(out) as arrived:
+        assert arrived.format == "JPEG"
+    status, said = run("transmit", picture, *given, "-o", tmp_path / "out.xyz")
+    assert status == 1
+    assert "cannot write .xyz" in said
+
+
 def test_a_model_of_another_kind_is_one_line(picture: Path, tmp_path: Path) -> None:
     other = folder() / "pixels.lac"
     status, said = run("transmit", picture, "--model", other, "-o", tmp_path / "out.png")

@@ -1,13 +1,12 @@
 """`laconic transmit`: what arrives of a picture over a noisy channel, by two kinds of systems."""
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from laconic.cli.common import as_file, extras, naming, print_json, warn
-from laconic.cli.outputs import STDIO, Force, Writer, to_path
+from laconic.cli.outputs import STDIO, Force, Writer, format_of, to_path
 from laconic.errors import MissingPackageError
 
 if TYPE_CHECKING:
@@ -56,6 +55,8 @@ def transmit(
     for path, option in outputs:
         if path is not None:
             Writer([image], force, option).check(path)
+    if out is not None:
+        format_of(out)
     with extras("channels need", "eval"):
         from laconic.data.folders import load_rgb
         from laconic.pretrained.channels import load_system
@@ -66,7 +67,7 @@ def transmit(
         joint = _joint(system, pixels, made, bandwidth, seed)
     digital = {} if against == "none" else _digital(pixels, joint, made, against, seed)
     if out is not None:
-        Writer([image], force).write(out, _png(joint.picture))
+        Writer([image], force).write(out, picture_bytes(joint.picture, out))
     if html is not None:
         page = _page(image, pixels, joint, digital, made, bandwidth)
         Writer([image], force, "--html").write(html, page.encode())
@@ -122,12 +123,13 @@ def _digital(
     return found
 
 
-def _png(picture: "Image8") -> bytes:
+def picture_bytes(picture: "Image8", target: Path) -> bytes:
+    """The picture as a file in the format of the target's ending, with losses where it has them."""
     from PIL import Image
 
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
-    return buffer.getvalue()
+    from laconic.data.writing import image_bytes
+
+    return image_bytes(Image.fromarray(picture), format_of(target), target)
 
 
 def _page(

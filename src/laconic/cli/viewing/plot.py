@@ -7,6 +7,7 @@ import typer
 
 from laconic.cli.common import as_bytes, extras, naming, print_result, progress, shown
 from laconic.cli.outputs import STDIO, Force, Out, Writer, to_path
+from laconic.errors import InputError
 
 
 def plot(
@@ -24,18 +25,23 @@ def plot(
 ) -> None:
     """Draw where the bits went: a heat map of bits per pixel, of all levels and of each.
 
-    FILE.lac becomes FILE-bits.png in the same folder. Of a lossy file the map is an estimate from
-    the file alone: the sum over each level is the KL that the file records for it. A lossless file
-    has a level for each colour; where it is coded without the model, its tiles' bytes are shown.
+    FILE.lac becomes FILE-bits.png in the same folder; -o NAME.svg writes SVG. Of a lossy file the
+    map is an estimate from the file alone: the sum over each level is the KL that the file records
+    for it. A lossless file has a level for each colour; where it is coded without the model, its
+    tiles' bytes are shown.
     """
     with extras("plots need", "eval"):
-        from laconic.evaluation.images.bits_figure import bits_png, draw_bits
+        from laconic.evaluation.images.bits_figure import draw_bits
+        from laconic.evaluation.report.figures import figure_bytes
     from laconic.api import bits_map
     from laconic.codecs.base import open_file
 
     target = _place(file) if out is None else out.path
     writer = Writer([file], force)
     writer.check(target)
+    ending = target.suffix.lower() if target.suffix else ".png"
+    if ending not in (".png", ".svg"):
+        raise InputError(f"{target}: a plot is a .png or .svg file; name one of these")
     with naming(file):
         data = as_bytes(file)
         info = open_file(data).describe()
@@ -44,7 +50,7 @@ def plot(
     assert info.height is not None
     assert info.width is not None
     title = f"{shown(file)}: {len(data):,} bytes, {info.bpp:.3f} bits per pixel"
-    writer.write(target, bits_png(draw_bits(levels, info.height, info.width, title)))
+    writer.write(target, figure_bytes(draw_bits(levels, info.height, info.width, title), ending))
     result: dict[str, Any] = {
         "input": str(file),
         "output": str(target),

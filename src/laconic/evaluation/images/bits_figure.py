@@ -1,6 +1,5 @@
 """Where the bits of a lossy file went, as a figure: all levels together, and each by itself."""
 
-import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 PANEL_INCHES = 3.6
 MOST_COLUMNS = 3
 COLOURS = "magma"
-DOTS_PER_INCH = 120
 
 
 def draw_bits(levels: Sequence[LevelBits], height: int, width: int, title: str) -> "Figure":
@@ -45,13 +43,6 @@ def draw_bits(levels: Sequence[LevelBits], height: int, width: int, title: str) 
         axes.set_title(f"{name}: {total:,.0f} bits", color=LIGHT.ink, fontsize="medium")
         sheet.colorbar(shown, ax=axes, shrink=0.8, label="bits per pixel")
     return sheet
-
-
-def bits_png(sheet: "Figure") -> bytes:
-    """The figure as a PNG file; the same figure gives the same bytes."""
-    buffer = io.BytesIO()
-    sheet.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def _draw(axes: "Axes", level: LevelBits, height: int, width: int) -> Any:

@@ -83,11 +83,23 @@ def save_figure(sheet: "Figure", stem: Path) -> list[Path]:
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = figure_paths(stem)
+    for path in paths:
+        write_atomically(path, figure_bytes(sheet, path.suffix))
+    return paths
+
+
+def figure_bytes(sheet: "Figure", ending: str) -> bytes:
+    """A figure as a file; the same figure gives the same bytes.
+
+    Args:
+        sheet: the figure.
+        ending: ".png" or ".svg".
+    """
+    if ending == ".svg":
+        return render_svg(sheet)
     buffer = io.BytesIO()
     sheet.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
-    write_atomically(paths[0], buffer.getvalue())
-    write_atomically(paths[1], render_svg(sheet))
-    return paths
+    return buffer.getvalue()
 
 
 def figure_paths(stem: Path) -> list[Path]:
