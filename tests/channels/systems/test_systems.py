@@ -108,6 +108,19 @@ def test_every_parameter_has_a_gradient_and_pictures_come_back(settings: dict[st
     assert made.receipt.budget.uses == made.numbers
 
 
+def test_auxiliary_latents_have_a_weight_of_their_own() -> None:
+    """The rate grows by the latents' KL times what the weight grows by."""
+    rates = []
+    for weight in (1.0, 3.0, 5.0):
+        torch.manual_seed(1)
+        made = system(**BANDS, prior="draw", auxiliary=2, auxiliary_weight=weight).train()
+        rates.append(made.terms(pictures()).rate_nats.detach())
+    torch.testing.assert_close(rates[2] - rates[1], rates[1] - rates[0])
+    assert bool((rates[1] > rates[0]).all())
+    with pytest.raises(ConfigError, match="auxiliary_weight"):
+        system(**BANDS, prior="draw", auxiliary_weight=0.0)
+
+
 def test_the_parts_of_a_separate_system_do_not_see_each_other() -> None:
     """No gradient of the source's objective reaches the channel's networks, and the reverse."""
     made = system(**PAIR, kind="separate").train()

@@ -47,6 +47,7 @@ class BandSystem(System):
         shares: P(B), see `BandwidthLimited`.
         beta: see `System`.
         marginal: whether the loss sums over all B; else it draws one B for each picture.
+        auxiliary_weight: nats of the code that a nat of the decoder's own latents is worth.
     """
 
     channel: BandwidthLimited
@@ -58,10 +59,12 @@ class BandSystem(System):
         shares: tuple[float, ...],
         beta: float,
         marginal: bool = False,
+        auxiliary_weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder = parts.encoder, parts.decoder
         self.marginal, self.beta = marginal, check_beta(beta)
+        self.auxiliary_weight = auxiliary_weight
         self.channel = BandwidthLimited(inner, shares, parts.prior)
 
     @property
@@ -84,7 +87,12 @@ class BandSystem(System):
         return self.prior.bands * self.prior.numbers
 
     def terms(self, x: Tensor) -> Terms:
-        """Distortion over the law of B; transmission rate T plus the auxiliary latents' KL."""
+        """Distortion over the law of B; transmission rate T plus the weighted auxiliary KL.
+
+        With the weight 1 this is equation 6.9. Its bound is tight where the latents' prior can be
+        as rich as their posterior; a small network's cannot, and a larger weight makes the two
+        more alike, so that pictures drawn without a posterior are better.
+        """
         code = self._code(x)
         sent = self.inner(code.draw())
         bands = sent.reshape(len(x), self.prior.bands, -1)
@@ -95,7 +103,7 @@ class BandSystem(System):
             drawn = self.decoder(self.prior.fill(bands, passed).flatten(1), x)
             distortion = distortion + share * half_squared_error(drawn.picture, x)
             auxiliary = auxiliary + share * drawn.kl_nats
-        return Terms(distortion, rate + auxiliary)
+        return Terms(distortion, rate + self.auxiliary_weight * auxiliary)
 
     def encode(self, x: Tensor) -> Tensor:
         """The mean of the code, every band of power 1."""

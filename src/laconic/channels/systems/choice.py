@@ -68,6 +68,7 @@ class BandsConfig:
     Attributes:
         prior: "spherical" or "draw".
         auxiliary: maps of auxiliary latents in each step of the decoder; 0 for none.
+        auxiliary_weight: nats of the code that a nat of these latents is worth in the loss.
         steps: of the decoder.
         beta: see `System`.
         bands: T.
@@ -81,6 +82,7 @@ class BandsConfig:
 
     prior: str = "draw"
     auxiliary: int = 0
+    auxiliary_weight: float = 1.0
     steps: int = 2
     beta: float = 0.005
     bands: int = 5
@@ -96,6 +98,8 @@ class BandsConfig:
         check_beta(self.beta)
         if self.prior not in PRIORS:
             raise ConfigError(f"system.prior: '{self.prior}' is not one of {', '.join(PRIORS)}")
+        if not 0 < self.auxiliary_weight < float("inf"):
+            raise ConfigError("system.auxiliary_weight: give a number above 0")
         if min(self.bands, self.numbers, self.steps) < 1 or self.auxiliary < 0:
             raise ConfigError("system: bands, numbers and steps are 1 or more, auxiliary 0 or more")
         if self.shares and len(self.shares) != self.bands + 1:
@@ -112,7 +116,9 @@ class BandsConfig:
             self._prior(channel),
         )
         shares = self.shares or (0.0, *[1 / self.bands] * self.bands)
-        return BandSystem(parts, channel, shares, self.beta, self.marginal)
+        return BandSystem(
+            parts, channel, shares, self.beta, self.marginal, self.auxiliary_weight
+        )
 
     def _prior(self, channel: NoisyChannel) -> BandPrior:
         if self.prior == "draw":
