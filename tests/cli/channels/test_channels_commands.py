@@ -63,6 +63,17 @@ def test_the_embedded_system_sends_a_picture(picture: Path, tmp_path: Path) -> N
     assert ((sent - arrived) ** 2).mean() < 100
 
 
+def test_our_own_codec_is_a_source_codec(model: Path, picture: Path) -> None:
+    status, said = run(
+        "transmit", picture, "--bandwidth", 0.125, "--snr", 20, "--model", model,
+        "--against", "lac", "--json",
+    )  # fmt: skip
+    assert status == 0, said
+    found = json.loads(said[said.index("{") :])
+    assert found["capacity"]["label"].startswith("Laconic + capacity")
+    assert found["capacity"]["bits"] <= found["capacity_bits"]
+
+
 def test_the_ending_names_the_format(model: Path, picture: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.jpg"
     given = ("--bandwidth", 0.125, "--model", model, "--against", "none")

@@ -11,12 +11,14 @@ from laconic.errors import MissingPackageError
 
 if TYPE_CHECKING:
     from laconic.channels.gaussian import NoisyChannel
-    from laconic.evaluation.channels.digital import Outcome
+    from laconic.evaluation.channels.digital import Outcome, SourceCodec
     from laconic.evaluation.channels.joint import JointOutcome
     from laconic.metrics.images import Image8
 
 CODECS = "webp,jpeg"
 """Source codecs of the digital baseline; the best one is sent."""
+OURS = "lac"
+"""Name of our own image codec among them."""
 
 
 def transmit(
@@ -40,7 +42,7 @@ def transmit(
         Path | None, typer.Option(metavar="FILE", help="A joint system's .lac file.")
     ] = None,
     against: Annotated[
-        str, typer.Option(help="Codecs of the digital baseline, with commas; or none.")
+        str, typer.Option(help="Codecs of the digital baseline, such as webp,heif,lac; or none.")
     ] = CODECS,
     seed: Annotated[int, typer.Option(help="Seed of the channel.")] = 0,
     force: Force = False,
@@ -106,11 +108,9 @@ def _digital(
     import torch
 
     from laconic.errors import UnreachableTargetError
-    from laconic.evaluation.anchors.classical import find_anchors
     from laconic.evaluation.channels import digital
 
-    names = [name.strip() for name in against.split(",")]
-    sources = [digital.SourceCodec(anchor) for anchor in find_anchors(names)]
+    sources = _sources([name.strip() for name in against.split(",")])
     found: dict[str, Outcome] = {}
     try:
         link = digital.best_link(channel.config.snr_db, joint.budget.uses, channel)
@@ -120,6 +120,23 @@ def _digital(
         warn(str(error))
     bounds = [digital.CapacitySystem(source, joint.budget).transmit(pixels) for source in sources]
     found["capacity"] = max(bounds, key=lambda one: one.psnr_db)
+    return found
+
+
+def _sources(names: list[str]) -> "list[SourceCodec]":
+    """Source codecs by name; `OURS` is our image codec, on squared error."""
+    from laconic.codecs.image.codec import ImageCodec
+    from laconic.evaluation.anchors.classical import find_anchors
+    from laconic.evaluation.channels.digital import SourceCodec
+    from laconic.evaluation.images.ours import OurCodec
+    from laconic.pretrained import load
+
+    found = [SourceCodec(anchor) for anchor in find_anchors([n for n in names if n != OURS])]
+    if OURS in names:
+        loaded = load()
+        tune = "psnr" if loaded.model.has_taste else None
+        codec = ImageCodec(loaded.model, loaded.name, loaded.fingerprint, tune=tune)
+        found.append(SourceCodec(OurCodec(codec)))
     return found
 
 
