@@ -17,12 +17,15 @@ class Models(BuildHookInterface):  # type: ignore[type-arg]
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Add the models to the wheel."""
         sys.path.insert(0, str(HERE))
-        from laconic_decoder.models import decode_weights, keep
+        from laconic_decoder.models import MODELS, decode_weights, keep
 
         for path in sorted(SOURCE.glob("*.lac")):
             data = path.read_bytes()
             name = f"{path.stem}-{hashlib.sha256(data).hexdigest()[:16]}.npz"
             made = HERE / "build" / name
             if not made.is_file():
-                keep(decode_weights(".lac", data), made)
+                weights = decode_weights(".lac", data)
+                if weights[0]["name"] not in MODELS:
+                    continue  # No file of a picture needs it.
+                keep(weights, made)
             build_data["force_include"][str(made)] = f"laconic_decoder/weights/{name}"

@@ -25,17 +25,20 @@ from .pixels import Dense, PixelLadder
 Weights = tuple[dict[str, Any], dict[str, Array]]
 
 
+MODELS: dict[str, Callable[..., Any]] = {
+    "sliced": Sliced,
+    "pixels": PixelLadder,
+    "dense": Dense,
+}
+"""Classes of models by the names in their configurations."""
+
+
 def make_model(config: dict[str, Any], tensors: dict[str, Array]) -> Any:
     """The model of a configuration and its weights."""
-    kinds: dict[str, Callable[..., Any]] = {
-        "sliced": Sliced,
-        "pixels": PixelLadder,
-        "dense": Dense,
-    }
     name = str(config.get("name"))
-    if name not in kinds:
+    if name not in MODELS:
         raise LacError(f"the file needs a model of class {name!r}: {ELSEWHERE}")
-    return kinds[name](config, tensors)
+    return MODELS[name](config, tensors)
 
 
 def model_finder(folders: Sequence[Path]) -> Callable[[str, bytes], Any]:
