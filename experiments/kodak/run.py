@@ -6,7 +6,7 @@
 
 `--anchors-of` takes the files of the other codecs as an earlier run measured them, their seconds
 too, where that run had the same pictures, settings and packages. `--qualities` measures ours at
-some of its qualities only.
+some of its qualities only; with `--go-on` they join those in the folder's results.json.
 
 Writes results.json, the figures and page.html beside this file; of a taste, into a folder of that
 name beside it.
@@ -17,7 +17,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,7 @@ def measure_all(
     folder: Path,
     config: Config,
     known: Mapping[str, Curve] | None = None,
+    before: Path | None = None,
 ) -> tuple[Study, dict[str, Any]]:
     """Every figure of the experiment; no files are written.
 
@@ -86,9 +87,12 @@ def measure_all(
         folder: of the pictures.
         config: see config.json.
         known: curves of other codecs by name, which are not measured again.
+        before: results.json of an earlier run of ours at other qualities, which this one joins.
     """
     codec = OurCodec(make("float32", config["threads"]))
     study = with_anchors(codec, folder, config, known or {})
+    if before is not None:
+        study = joined(load_study(before), study)
     ours = study.curves[0]
     low, high = config["rate_range"]
     differences = [
@@ -102,7 +106,9 @@ def measure_all(
         "samples": samples(codec, folder, config),
         "lengths": [lengths(point) for point in ours.points],
         "seconds": seconds(study),
-        "portability": portability(make, folder, config),
+        "portability": portability(make, folder, config)
+        if before is None
+        else json.loads(before.read_text(encoding="utf-8"))["portability"],
     }
     return study, found | {"targets": targets(found)}
 
@@ -121,6 +127,16 @@ def with_anchors(
             raise SystemExit(f"the earlier run measured {curve.label} on other pictures")
     order = [codec.name, *config["anchors"]]
     return Study(study.title, tuple(curves[name] for name in order), study.failures)
+
+
+def joined(before: Study, study: Study) -> Study:
+    """The study with our points of an earlier one as well, by quality."""
+    old, new = before.curves[0], study.curves[0]
+    if old.description != new.description or before.images != study.images:
+        raise SystemExit("the earlier run had another model, another coder or other pictures")
+    points = {point.setting: point for point in (*old.points, *new.points)}
+    curve = replace(new, points=tuple(points[setting] for setting in sorted(points)))
+    return replace(study, curves=(curve, *study.curves[1:]))
 
 
 def earlier_anchors(path: Path, config: Config) -> dict[str, Curve]:
@@ -353,6 +369,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--effort", type=int, default=0)
     parser.add_argument("--anchors-of", type=Path, help="results.json of an earlier run")
     parser.add_argument("--qualities", type=float, nargs="+", help="some of config.json's")
+    parser.add_argument("--go-on", action="store_true", help="join what the folder has")
     parser.add_argument("--threads", type=int, help="[default: config.json's]")
     parser.add_argument("--out", type=Path, help="[default: beside this file, by taste]")
     options = parser.parse_args()
@@ -378,7 +395,7 @@ def typed(options: argparse.Namespace) -> str:
         words.append(f"--threads {options.threads}")
     if options.qualities:
         words.append("--qualities " + " ".join(f"{quality:g}" for quality in options.qualities))
-    return " ".join(words)
+    return " ".join([*words, *["--go-on"] * options.go_on])
 
 
 def main() -> None:
@@ -393,7 +410,8 @@ def main() -> None:
         config |= {"threads": arguments.threads}
     earlier = arguments.anchors_of
     known = earlier_anchors(earlier, config) if earlier else {}
-    study, found = measure_all(make, folder, config, known)
+    before = arguments.out / "results.json" if arguments.go_on else None
+    study, found = measure_all(make, folder, config, known, before)
     found["targets"] += taste_targets(found, arguments.tune, arguments.effort)
     run = describe_run(
         typed(arguments),

@@ -7,7 +7,7 @@ loaded when a picture needs it.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from torch import Tensor, dtype
 
     from laconic.codecs.lossless.codec import LosslessCodec
+    from laconic.codecs.lossless.picture import ExactPicture
 
 DEFAULT = "photo2"
 """Name of the model that `laconic compress` uses."""
-LOSSLESS_DEFAULT = "pixels"
-"""Name of the model that `laconic compress --lossless` uses."""
+LOSSLESS_MODELS = ("pixels2", "pixels")
+"""Names of the models of which `laconic compress --lossless` takes the one that suits a picture."""
+LOSSLESS_DEFAULT = LOSSLESS_MODELS[0]
+"""Name of the one for pictures that are not in colour."""
 
 
 @dataclass(frozen=True)
@@ -101,17 +104,27 @@ def lossless_codec(
     progress: Progress | None,
     effort: int | None = None,
 ) -> "LosslessCodec":
-    """The codec that writes lossless files with the model of this name or path, or the default."""
+    """The codec that writes lossless files with the model of this name or path.
+
+    None: the model among `LOSSLESS_MODELS` that suits the first picture best.
+    """
     from laconic.codecs.lossless.codec import Core, LosslessCodec
     from laconic.codecs.lossless.direct.choice import EFFORT
 
-    def core() -> Core:
+    def core(name: str = model_name(model) or LOSSLESS_DEFAULT) -> Core:
         from laconic.codecs.lossless.file import make_coder
 
-        loaded = load(model_name(model) or LOSSLESS_DEFAULT)
+        loaded = load(name)
         return Core(make_coder(loaded.model, threads), loaded.name, loaded.fingerprint)
 
-    return LosslessCodec(core, progress, EFFORT if effort is None else effort)
+    def choose(pictures: Sequence["ExactPicture"]) -> Core:
+        from laconic.codecs.lossless.cheapest_model import cheapest
+
+        models = [load(name).model for name in LOSSLESS_MODELS]
+        return core(LOSSLESS_MODELS[cheapest(models, pictures[0])])
+
+    chosen = choose if model is None else None
+    return LosslessCodec(core, progress, EFFORT if effort is None else effort, chosen)
 
 
 def model_name(model: PathLike | None) -> str | None:
@@ -119,7 +132,7 @@ def model_name(model: PathLike | None) -> str | None:
     return None if model is None else str(to_path("model", model))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _load(name: str) -> Pretrained:
     from laconic.models import make_model
 

@@ -2,7 +2,7 @@
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from laconic.codecs.base import Content
+from laconic.codecs.base import Content, ModelId
 from laconic.codecs.lossless import bundles, grid
 from laconic.codecs.lossless import file as lossless_file
 from laconic.codecs.lossless.codec import Core, LosslessCodec, Source
 from laconic.codecs.lossless.core import EncodedGroup, GroupCoder, Samples, Tick
 from laconic.codecs.lossless.file import LosslessFile, make_coder
+from laconic.codecs.lossless.picture import ExactPicture
 from laconic.container import Section, pack, unpack
 from laconic.errors import (
     ConfigError,
@@ -443,3 +444,17 @@ def test_hostile_lists_with_right_checksums_raise_only_our_errors(codec: Lossles
             list(codec.unarchive(file)) if file.content is Content.ARCHIVE else codec.decode(file)
         except LaconicError:
             continue
+
+
+def test_the_first_pictures_choose_the_model(make_stand_in: Callable[..., GroupCoder]) -> None:
+    asked = []
+
+    def choose(pictures: Sequence[ExactPicture]) -> Core:
+        asked.append(len(pictures))
+        return Core(make_stand_in(4096), "chosen", b"chosen!!")
+
+    codec = LosslessCodec(lambda: pytest.fail("not the default"), choose=choose)
+    arrays = [noise(8, 9, 3), noise(8, 9, 3), noise(5, 5)]
+    data = codec.archive(sources(arrays))
+    assert LosslessFile.read(data).header.model == ModelId("chosen", b"chosen!!")
+    assert asked == [2]

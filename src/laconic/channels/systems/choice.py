@@ -116,9 +116,7 @@ class BandsConfig:
             self._prior(channel),
         )
         shares = self.shares or (0.0, *[1 / self.bands] * self.bands)
-        return BandSystem(
-            parts, channel, shares, self.beta, self.marginal, self.auxiliary_weight
-        )
+        return BandSystem(parts, channel, shares, self.beta, self.marginal, self.auxiliary_weight)
 
     def _prior(self, channel: NoisyChannel) -> BandPrior:
         if self.prior == "draw":

@@ -21,11 +21,11 @@ class BundleWriter:
     """Writes pictures that have all in common but their samples.
 
     Args:
-        coder: gives the coder of the file's model; called where the model is needed.
+        coder: gives the coder of the file's model; called with pictures where one is needed.
         effort: 0 to 9, see `laconic.codecs.lossless.direct.choice`.
     """
 
-    def __init__(self, coder: Callable[[], GroupCoder], effort: int) -> None:
+    def __init__(self, coder: Callable[[Sequence[ExactPicture]], GroupCoder], effort: int) -> None:
         self.coder, self.effort = coder, effort
 
     def write(
@@ -45,7 +45,7 @@ class BundleWriter:
         written: Written = []
         if rest:
             chosen = [pictures[k] for k in rest]
-            whole = write_bundle(self.coder(), chosen, common, profile, tick)
+            whole = write_bundle(self.coder(chosen), chosen, common, profile, tick)
             better = self._find_better(chosen, [tried.get(k) for k in rest], whole.bundle.size)
             if better is None:
                 written.append((whole, rest))

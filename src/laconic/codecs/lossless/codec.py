@@ -71,6 +71,8 @@ class LosslessCodec:
         progress: called with tiles done and tiles in all.
         effort: 0 (fastest) to 9 (smallest): which methods of `laconic.codecs.lossless.direct` are
             tried beside the model, see there; None: none, the model codes all pictures.
+        choose: the model that suits pictures, instead of `core`; called with the first ones that a
+            model is tried on.
 
     Raises:
         InputError: the effort is none of these.
@@ -81,8 +83,9 @@ class LosslessCodec:
         core: Core | Callable[[], Core],
         progress: Progress | None = None,
         effort: int | None = None,
+        choose: Callable[[Sequence[ExactPicture]], Core] | None = None,
     ) -> None:
-        self._given = core
+        self._given, self._choose = core, choose
         self.progress = progress or silent
         self.effort = None if effort is None else check_effort(effort)
 
@@ -90,6 +93,12 @@ class LosslessCodec:
     def core(self) -> Core:
         """The model, loaded on first use."""
         return self._given if isinstance(self._given, Core) else self._given()
+
+    def _coder_for(self, pictures: Sequence[ExactPicture]) -> GroupCoder:
+        """The coder of the file's model, which the first pictures choose."""
+        if self._choose is not None and "core" not in self.__dict__:
+            self.core = self._choose(pictures)
+        return self.core.coder
 
     def encode(self, image: Picture, strip: bool = False, note: Note | None = None) -> bytes:
         """Write one picture.
@@ -205,11 +214,9 @@ class LosslessCodec:
     ) -> list[tuple[WrittenBundle, Sequence[int]]]:
         """Bundles of pictures that have `common` in common, each with their numbers."""
         if self.effort is None:
-            whole = write_bundle(self.core.coder, pictures, common, profile, tick)
+            whole = write_bundle(self._coder_for(pictures), pictures, common, profile, tick)
             return [(whole, range(len(pictures)))]
-        return BundleWriter(lambda: self.core.coder, self.effort).write(
-            pictures, common, profile, tick
-        )
+        return BundleWriter(self._coder_for, self.effort).write(pictures, common, profile, tick)
 
     def _pack(
         self,
