@@ -183,7 +183,9 @@ class Bundle:
             run == 0,
             direct and method == MODEL,
         )
-        if any(absurd) or (has_alpha and Kind(kind).bits != 8):
+        if has_alpha and Kind(kind) is Kind.BILEVEL:
+            raise CorruptFileError("a bilevel picture has an alpha plane")
+        if any(absurd) or (not direct and Kind(kind).is_deep(has_alpha)):
             raise CorruptFileError("the list of pictures contradicts itself")
         if run > 1 and run * height * width * Kind(kind).colours > MAX_RUN_SAMPLES:
             raise CorruptFileError("too many pictures share a checksum")
