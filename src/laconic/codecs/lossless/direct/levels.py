@@ -13,6 +13,7 @@ bytes.
 
 import zlib
 from collections.abc import Sequence
+from functools import cache
 from typing import ClassVar, Final, NamedTuple, cast, final
 
 import numpy as np
@@ -110,31 +111,64 @@ def choose_levels(samples: NDArray[np.uint16]) -> Choice | None:
     """
     height, width, channels = samples.shape
     colours = channels - (channels % 2 == 0)
-    found = [_levels_of(samples[..., k]) for k in range(channels)]
-    own = [one if _gain(one, height * width) > 0 else None for one in found]
-    union = np.unique(np.concatenate(found[:colours])) if colours > 1 else found[0]
-    shared = _gain(union, height * width * colours)
-    apart = sum(max(0, _gain(one, height * width)) for one in found[:colours])
-    if colours > 1 and shared > 0 and shared >= apart:
-        own[:colours] = [union] * colours
-        return Choice(tuple(own), colours)
-    return None if all(one is None for one in own) else Choice(tuple(own))
+    used = [_values(samples[..., k]) for k in range(channels)]
+    own = [_best(one, height * width) for one in used]
+    if colours > 1:
+        union = np.unique(np.concatenate(used[:colours]))
+        shared, table = _best(union, height * width * colours)
+        if table is not None and shared >= sum(gain for gain, _ in own[:colours]):
+            own[:colours] = [(shared, table)] * colours
+            return Choice(tuple(one for _, one in own), colours)
+    tables = tuple(table for _, table in own)
+    return None if all(table is None for table in tables) else Choice(tables)
 
 
-def _levels_of(channel: NDArray[np.uint16]) -> Table:
+def _values(channel: NDArray[np.uint16]) -> Table:
     """The values that occur, in ascending order."""
     seen = np.zeros(VALUES, bool)
     seen[channel.reshape(-1)] = True
     return np.flatnonzero(seen).astype(np.uint16)
 
 
-def _gain(levels: Table, samples: int) -> int:
+def _best(used: Table, samples: int) -> tuple[int, Table | None]:
+    """About the bits that levels save, and the best levels; 0 and None where they save none.
+
+    Levels are the used values, or all values of a law.
+    """
+    found: list[tuple[int, Table | None]] = [(0, None)]
+    if samples >= REPEATS * len(used):
+        found.append((_gain(used, used, samples), used))
+    for law in _laws():
+        if np.isin(used, law, assume_unique=True).all():
+            found.append((_gain(law, used, samples), law))
+            break
+    return max(found, key=lambda one: one[0])
+
+
+def _gain(levels: Table, used: Table, samples: int) -> int:
     """About the bits that so many samples save by levels, less those of the table."""
-    count, extent = len(levels), int(levels[-1]) - int(levels[0]) + 1
-    if samples < REPEATS * count:
-        return 0
+    low, high = int(used[0]), int(used[-1])
+    count, extent = int(((levels >= low) & (levels <= high)).sum()), high - low + 1
     bits = (extent**PARTS // count**PARTS).bit_length() - 1  # Times `PARTS`.
     return samples * bits // PARTS - 8 * len(_deflate([levels]))
+
+
+@cache
+def _laws() -> tuple[Table, ...]:
+    """All values of numbers of 1 to 15 bits in 16, by the usual laws, fewer bits first."""
+    found = []
+    for bits in range(1, 16):
+        most = (1 << bits) - 1
+        numbers = np.arange(most + 1, dtype=np.int64)
+        repeated = sum((numbers << 16) >> (bits * k) for k in range(1, 17))
+        laws = (
+            numbers << (16 - bits),
+            repeated,
+            (numbers * (VALUES - 1) + most // 2) // most,
+            numbers * (VALUES - 1) // most,
+        )
+        found += [law.astype(np.uint16) for law in laws]
+    return tuple(found)
 
 
 def _number(samples: NDArray[np.uint16], choice: Choice) -> NDArray[np.uint16]:
