@@ -31,7 +31,7 @@ class Bits:
 
     def bit(self, slots: tuple[tuple[int, ...], ...], unit: tuple[int, ...]) -> int:
         """The next bit, by an entry of each table and a set of weights."""
-        entries = [table.get(slot, (1 << 21, 0)) for table, slot in zip(self.tables, slots, strict=True)]
+        entries = [self.tables[k].get(slot, (1 << 21, 0)) for k, slot in enumerate(slots)]
         inputs = [*(self.stretch[chance >> 6] for chance, _ in entries), 128]
         weights = self.weights.setdefault(unit, [22000, 22000, 22000, 0, 0])
         total = sum(weights[k] * inputs[k] for k in range(4)) >> 16

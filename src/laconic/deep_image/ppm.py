@@ -43,7 +43,8 @@ def read_ppm(file: bytes) -> NDArray[np.uint16]:
         except (ValueError, OverflowError) as error:
             raise DamagedRowsError("a sample is not a number") from error
     else:
-        values = np.frombuffer(file[head.end() : head.end() + 2 * count], ">u2")
+        plain = file[head.end() : head.end() + 2 * count]
+        values = np.frombuffer(plain[: len(plain) // 2 * 2], ">u2")
     if not 255 < largest <= WHITE or len(values) != count or not count:
         raise DamagedRowsError(f"{len(values)} samples of {count} are there")
     if values.min() < 0 or values.max() > largest:

@@ -182,10 +182,10 @@ class Bundle:
             turned and orientation <= UPRIGHT,
             run == 0,
             direct and method == MODEL,
+            has_alpha and Kind(kind) is Kind.BILEVEL,
+            not direct and Kind(kind).is_deep(has_alpha),
         )
-        if has_alpha and Kind(kind) is Kind.BILEVEL:
-            raise CorruptFileError("a bilevel picture has an alpha plane")
-        if any(absurd) or (not direct and Kind(kind).is_deep(has_alpha)):
+        if any(absurd):
             raise CorruptFileError("the list of pictures contradicts itself")
         if run > 1 and run * height * width * Kind(kind).colours > MAX_RUN_SAMPLES:
             raise CorruptFileError("too many pictures share a checksum")
