@@ -160,7 +160,9 @@ def _laws() -> tuple[Table, ...]:
     for bits in range(1, 16):
         most = (1 << bits) - 1
         numbers = np.arange(most + 1, dtype=np.int64)
-        repeated = sum((numbers << 16) >> (bits * k) for k in range(1, 17))
+        repeated = np.zeros_like(numbers)
+        for k in range(1, 17):
+            repeated += (numbers << 16) >> (bits * k)
         laws = (
             numbers << (16 - bits),
             repeated,
