@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from laconic.deep_image import DeepImage
-from laconic.deep_image.image import turn
+from laconic.deep_image.turns import turn
 from laconic.errors import InputError
 
 RNG = np.random.default_rng(0)

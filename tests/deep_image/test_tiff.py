@@ -9,7 +9,6 @@ import tifffile
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from laconic.deep_image import DeepImage
 from laconic.deep_image.rows import DamagedRowsError
 from laconic.deep_image.tiff import _save, read_tiff, write_tiff
 
@@ -59,7 +58,7 @@ def test_lzw(predictor: int) -> None:
 @pytest.mark.parametrize("channels", [2, 3, 4])
 def test_another_library_reads_what_is_written(channels: int) -> None:
     given = SAMPLES[..., :channels]
-    file = write_tiff(DeepImage(given), dpi=(72.0, 96.0), icc_profile=b"a profile")
+    file = write_tiff(given, dpi=(72.0, 96.0), icc_profile=b"a profile")
     with tifffile.TiffFile(io.BytesIO(file)) as opened:
         tags = {tag.code: tag.value for tag in opened.pages[0].tags}
     assert (tags[256], tags[257], tags[258]) == (53, 37, (16,) * channels)
@@ -70,6 +69,6 @@ def test_another_library_reads_what_is_written(channels: int) -> None:
 
 
 def test_missing_samples_are_named() -> None:
-    file = write_tiff(DeepImage(SAMPLES))
+    file = write_tiff(SAMPLES)
     with pytest.raises((DamagedRowsError, OSError)):
         read(file[:-1000])

@@ -10,10 +10,10 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from laconic.data import images
 from laconic.deep_image import DeepImage
-from laconic.deep_image.image import turn
 from laconic.deep_image.png import read_png
 from laconic.deep_image.ppm import read_ppm
 from laconic.deep_image.tiff import read_tiff
+from laconic.deep_image.turns import turn
 from laconic.depth import SIXTEEN_BITS, WHITE
 
 ORIENTATION_TAG = 274

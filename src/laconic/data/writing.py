@@ -152,7 +152,7 @@ def image_bytes(
 def _deep_bytes(image: DeepImage, format_name: str, target: Path) -> bytes:
     """A file of 16 bits a sample."""
     try:
-        data = WRITERS[format_name](image)
+        data = image.to_bytes(format_name)
     except InputError as error:
         raise InputError(f"{target}: {error}") from error
     if format_name not in TRUSTED:

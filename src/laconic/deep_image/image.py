@@ -8,21 +8,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
+from laconic.deep_image.files import ENDINGS, WRITERS
 from laconic.depth import SIXTEEN_BITS, round_to_eight
 from laconic.errors import InputError
 
 MODES: Final = {2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}
 """Name of a mode by its channels; Pillow has none."""
-TURNS: Final = {
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: a[::-1].swapaxes(0, 1),
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: a[:, ::-1].swapaxes(0, 1),
-}
-"""What turns samples of each EXIF orientation upright."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +102,17 @@ class DeepImage:
         found.info |= self.info | {SIXTEEN_BITS: True}
         return found
 
+    def to_bytes(self, format_name: str) -> bytes:
+        """A file of 16 bits a sample.
+
+        Args:
+            format_name: Pillow's name of the format: PNG, TIFF or PPM.
+
+        Raises:
+            InputError: the format cannot hold the picture.
+        """
+        return WRITERS[format_name](self.samples, self.carrier())
+
     def save(self, target: str | Path | IO[bytes]) -> None:
         """Write a file of 16 bits a sample, in the format of the name's ending.
 
@@ -121,20 +123,11 @@ class DeepImage:
         Raises:
             InputError: the ending is another one, or the format cannot hold the picture.
         """
-        from laconic.deep_image.files import ENDINGS, WRITERS
-
         if not isinstance(target, str | Path):
-            target.write(WRITERS["PNG"](self))
+            target.write(self.to_bytes("PNG"))
             return
         path = Path(target)
         name = ENDINGS.get(path.suffix.lower())
         if name is None:
             raise InputError(f"{path}: 16 bits a sample fit {', '.join(ENDINGS)}; name one of them")
-        path.write_bytes(WRITERS[name](self))
-
-
-def turn(samples: NDArray[np.uint16], orientation: int) -> NDArray[np.uint16]:
-    """Samples of an EXIF orientation, upright."""
-    if orientation not in TURNS:
-        return samples
-    return np.ascontiguousarray(TURNS[orientation](samples))
+        path.write_bytes(self.to_bytes(name))

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from laconic.deep_image.image import DeepImage
 from laconic.deep_image.rows import DamagedRowsError, pack_rows, unpack_rows
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -44,19 +44,20 @@ def read_png(file: bytes) -> tuple[NDArray[np.uint16], bytes]:
     return samples, _join(_with_one_pixel(chunks, colour))
 
 
-def write_png(image: DeepImage, **options: Any) -> bytes:
+def write_png(samples: NDArray[np.uint16], carrier: Image.Image, **options: Any) -> bytes:
     """A PNG file of 16 bits a sample.
 
     Args:
-        image: the picture.
+        samples: `(height, width, channels)`.
+        carrier: an image of one pixel with the same channels.
         options: of Pillow's `save`: colour profile and metadata.
     """
-    carrier = io.BytesIO()
-    image.carrier().save(carrier, "PNG", **options)
-    data = pack_rows(image.samples, LEVEL)
-    head = _HEAD.pack(image.width, image.height, DEPTH, COLOURS[image.samples.shape[2]], 0, 0, 0)
+    (height, width, channels), pixel = samples.shape, io.BytesIO()
+    carrier.save(pixel, "PNG", **options)
+    data = pack_rows(samples, LEVEL)
+    head = _HEAD.pack(width, height, DEPTH, COLOURS[channels], 0, 0, 0)
     ours = {b"IHDR": head, b"IDAT": data}
-    chunks = _read_chunks(carrier.getvalue())
+    chunks = _read_chunks(pixel.getvalue())
     return _join((name, ours.get(name, content)) for name, content in chunks)
 
 

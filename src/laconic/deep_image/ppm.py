@@ -12,7 +12,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from laconic.deep_image.image import DeepImage
 from laconic.deep_image.rows import DamagedRowsError
 
 WHITE: Final = 65535
@@ -54,7 +53,7 @@ def read_ppm(file: bytes) -> NDArray[np.uint16]:
     return values.astype(np.uint16).reshape(height, width, channels)
 
 
-def write_ppm(image: DeepImage) -> bytes:
+def write_ppm(samples: NDArray[np.uint16]) -> bytes:
     """A binary PPM file of an RGB picture; the format holds neither profile nor metadata."""
-    head = f"P6\n{image.width} {image.height}\n{WHITE}\n".encode()
-    return head + image.samples.astype(">u2").tobytes()
+    height, width, _ = samples.shape
+    return f"P6\n{width} {height}\n{WHITE}\n".encode() + samples.astype(">u2").tobytes()

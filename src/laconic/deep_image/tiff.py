@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
-from laconic.deep_image.image import DeepImage
 from laconic.deep_image.rows import DamagedRowsError
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
@@ -59,15 +58,17 @@ def read_tiff(image: TiffImageFile, file: bytes) -> NDArray[np.uint16]:
     return np.concatenate(found, 2)
 
 
-def write_tiff(image: DeepImage, exif: Image.Exif | None = None, **options: Any) -> bytes:
+def write_tiff(
+    samples: NDArray[np.uint16], exif: Image.Exif | None = None, **options: Any
+) -> bytes:
     """A TIFF file of 16 bits a sample, deflated with differences between columns.
 
     Args:
-        image: the picture.
+        samples: `(height, width, channels)`.
         exif: EXIF data, also with XMP data in the tag 700.
         options: the colour profile as `icc_profile`, dots per inch as `dpi`.
     """
-    channels = image.samples.shape[2]
+    height, width, channels = samples.shape
     tags = ImageFileDirectory_v2(prefix=b"II")
     if exif is not None:
         for tag, value in exif.items():
@@ -78,8 +79,8 @@ def write_tiff(image: DeepImage, exif: Image.Exif | None = None, **options: Any)
     if "dpi" in options:
         tags[UNIT] = INCH
         tags[X_RESOLUTION], tags[Y_RESOLUTION] = options["dpi"]
-    strips, rows = _deflate(image.samples)
-    tags[WIDTH], tags[HEIGHT], tags[BITS] = image.width, image.height, (16,) * channels
+    strips, rows = _deflate(samples)
+    tags[WIDTH], tags[HEIGHT], tags[BITS] = width, height, (16,) * channels
     tags[COMPRESSION], tags[PREDICTOR], tags[PLANAR] = DEFLATE, DIFFERENCES, 1
     tags[PHOTOMETRIC] = RGB if channels > 2 else BLACK_IS_ZERO
     tags[SAMPLES], tags[ROWS] = channels, rows

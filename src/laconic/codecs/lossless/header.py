@@ -179,11 +179,9 @@ class Bundle:
         run = reader.integer(pictures, "pictures of a checksum") if archive else 1
         absurd = (
             several and grid.count == 1,
-            turned and orientation <= UPRIGHT,
-            run == 0,
+            (turned and orientation <= UPRIGHT) or run == 0,
             direct and method == MODEL,
-            has_alpha and Kind(kind) is Kind.BILEVEL,
-            not direct and Kind(kind).is_deep(has_alpha),
+            not Kind(kind).is_possible(has_alpha, direct),
         )
         if any(absurd):
             raise CorruptFileError("the list of pictures contradicts itself")

@@ -67,6 +67,10 @@ class Kind(IntEnum):
         """Whether neither Pillow nor a model has pictures of this kind: a `DeepImage`."""
         return self is Kind.RGB_16 or (self is Kind.GREY_16 and alpha)
 
+    def is_possible(self, alpha: bool, direct: bool) -> bool:
+        """Whether files have pictures of this kind, with alpha, coded without a model."""
+        return direct or not self.is_deep(alpha) if self is not Kind.BILEVEL else not alpha
+
     def mode(self, alpha: bool) -> str:
         """Pillow's name for pictures of this kind, or that of `DeepImage`."""
         if self.is_deep(alpha):
