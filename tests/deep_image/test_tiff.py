@@ -9,6 +9,7 @@ import tifffile
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from laconic.deep_image import tiff
 from laconic.deep_image.rows import DamagedRowsError
 from laconic.deep_image.tiff import _save, read_tiff, write_tiff
 
@@ -21,7 +22,11 @@ def read(file: bytes) -> np.ndarray:
 
 
 @pytest.mark.parametrize("channels", [3, 4])
-def test_files_of_another_library(channels: int) -> None:
+@pytest.mark.parametrize("most", [1, 5000, 1 << 26])
+def test_files_of_another_library(
+    channels: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiff, "MOST_BYTES", most)
     given = SAMPLES[..., :channels]
     extra = ["unassalpha"] * (channels == 4)
     kinds = product("<>", (None, "deflate"), ("contig", "separate"), (None, (16, 32)))

@@ -25,6 +25,8 @@ EXIF_PARTS: Final = (34665, 34853)
 """Directories inside of EXIF data: of the camera, and of the place."""
 LONG, BLACK_IS_ZERO, RGB, INCH, DEFLATE, DIFFERENCES, STRAIGHT_ALPHA = 4, 1, 2, 2, 8, 2, 2
 STRIP_BYTES: Final = 1 << 16
+MOST_BYTES: Final = 1 << 26
+"""That Pillow reads at once; it refuses much larger pictures."""
 
 
 def read_tiff(image: TiffImageFile, file: bytes) -> NDArray[np.uint16]:
@@ -38,24 +40,38 @@ def read_tiff(image: TiffImageFile, file: bytes) -> NDArray[np.uint16]:
         DamagedRowsError: the strips are not those of such a picture.
     """
     tags = image.tag_v2
-    width, height = int(tags[WIDTH]), int(tags[HEIGHT])
-    channels, planar = int(tags.get(SAMPLES, 1)), tags.get(PLANAR, 1) == 2
-    together = 1 if planar else channels
-    tiled = TILE_OFFSETS in tags
-    places = list(zip(_list(tags, tiled, 0), _list(tags, tiled, 1), strict=True))
-    planes = channels if planar else 1
-    if len(places) % planes:
+    planar, tiled = tags.get(PLANAR, 1) == 2, TILE_OFFSETS in tags
+    parts = [
+        file[start : start + size]
+        for start, size in zip(_list(tags, tiled, 0), _list(tags, tiled, 1), strict=True)
+    ]
+    planes = int(tags.get(SAMPLES, 1)) if planar else 1
+    if len(parts) % planes:
         raise DamagedRowsError("the channels have different numbers of strips")
-    each, order = len(places) // planes, "<" if file[:2] == b"II" else ">"
-    found = []
-    for first in range(0, len(places), each):
-        parts = [file[start : start + size] for start, size in places[first : first + each]]
-        pairs = _read_pairs(_wrap(tags, parts, width, height, together, tiled))
-        values = pairs.view(order + "u2").astype(np.uint16).reshape(height, width, together)
+    each, order = len(parts) // planes, "<u2" if file[:2] == b"II" else ">u2"
+    plans = (parts[first : first + each] for first in range(0, len(parts), each))
+    return np.concatenate([_read_plane(tags, one, tiled, order) for one in plans], 2)
+
+
+def _read_plane(
+    tags: ImageFileDirectory_v2, parts: list[bytes], tiled: bool, order: str
+) -> NDArray[np.uint16]:
+    """The channels that strips or tiles have together, some rows at a time."""
+    width, height = int(tags[WIDTH]), int(tags[HEIGHT])
+    together = 1 if tags.get(PLANAR, 1) == 2 else int(tags.get(SAMPLES, 1))
+    rows = int(tags[TILE_HEIGHT] if tiled else min(tags.get(ROWS, height), height))
+    across = -(-width // int(tags[TILE_WIDTH])) if tiled else 1
+    step = max(1, MOST_BYTES // (2 * together * width * rows))
+    found = np.empty((height, width, together), np.uint16)
+    for first in range(0, -(-height // rows), step):
+        some = parts[first * across : (first + step) * across]
+        band = found[first * rows : (first + step) * rows]
+        pairs = _read_pairs(_wrap(tags, some, width, len(band), together, tiled))
+        values = pairs.view(order).astype(np.uint16).reshape(band.shape)
         if tags.get(PREDICTOR, 1) == DIFFERENCES:
             values = _add_up(values, int(tags[TILE_WIDTH]) if tiled else width)
-        found.append(values)
-    return np.concatenate(found, 2)
+        band[:] = values
+    return found
 
 
 def write_tiff(
