@@ -45,11 +45,14 @@ LIMIT = 1472
 """Logits lie within +-LIMIT: beyond it, a probability is below 2^-16."""
 RATES = 255
 """Observations after which the rate of adaptation stays constant."""
+STEPS = 4097
+"""Bits after which the rate of weights stays constant, plus 1."""
 MODELLED = 2
 """Bits below the highest that are coded by contexts."""
 SQUASH = (1 << 16) + LIMIT
 RATE = SQUASH + LIMIT + 1
-"""Where the middle of the second map is, and the start of the third."""
+STEP = RATE + RATES
+"""Where the middle of the second map is, and the starts of the third and the fourth."""
 _WORD = 0xFFFFFFFF
 _TOP = 0xFF000000
 _BIAS = 128
@@ -73,8 +76,8 @@ class Predictor(NamedTuple):
             in bits.
         data: bytes of the arithmetic coder.
         low: bytes of the low bits.
-        maps: logits of probabilities, then probabilities of logits -LIMIT to LIMIT, then rates:
-            2^16 / (n + 3/2) for n observations.
+        maps: logits of probabilities, then probabilities of logits -LIMIT to LIMIT, then rates of
+            tables: 2^16 / (n + 3/2) for n observations, then rates of weights.
     """
 
     samples: NDArray[np.int32]
@@ -170,8 +173,8 @@ def _code(
         coder[0] = middle + 1
     _shift(coder, data, reading)
     seen = weights[unit, 4]
-    weights[unit, 4] = min(seen + 1, 4096)
-    error = ((bit << 16) - chance) * (12 + 3000 // (16 + seen))
+    weights[unit, 4] = min(seen + 1, STEPS - 1)
+    error = ((bit << 16) - chance) * maps[STEP + seen]
     weights[unit, 0] += (logit0 * error + (1 << 17)) >> 18
     weights[unit, 1] += (logit1 * error + (1 << 17)) >> 18
     weights[unit, 2] += (logit2 * error + (1 << 17)) >> 18
@@ -197,7 +200,7 @@ def _code_low(m: Predictor, reading: bool, value: Int, count: Int) -> Int:
     return found if reading else value & ((1 << count) - 1)
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy", inline="always")
 def _gather_own(q: NDArray[np.int32], d: IntArray, c: Int, y: Int, x: Int) -> tuple[Int, Int]:
     """Set the inputs of a channel predicted by itself; returns their number and the mean."""
     mean = (np.int64(q[c, y, x - 1]) + q[c, y - 1, x]) >> 1
@@ -209,7 +212,7 @@ def _gather_own(q: NDArray[np.int32], d: IntArray, c: Int, y: Int, x: Int) -> tu
     return 10, mean
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy", inline="always")
 def _gather_other(q: NDArray[np.int32], d: IntArray, c: Int, y: Int, x: Int) -> tuple[Int, Int]:
     """The same of a channel that is predicted as its difference from the first one."""
     west, north = np.int64(q[c, y, x - 1]) - q[0, y, x - 1], q[c, y - 1, x] - q[0, y - 1, x]
@@ -232,7 +235,7 @@ def _gather_other(q: NDArray[np.int32], d: IntArray, c: Int, y: Int, x: Int) -> 
     return 16, mean
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy", inline="always")
 def _difference(q: NDArray[np.int32], c: Int, other: Int, y: Int, x: Int) -> Int:
     """A prediction: the other channel's sample, and the median of differences from it."""
     west = np.int64(q[c, y, x - 1]) - q[other, y, x - 1]

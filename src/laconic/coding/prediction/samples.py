@@ -15,6 +15,7 @@ from laconic.coding.prediction.kernels import (
     PREDICTIONS,
     RATES,
     RIGHT,
+    STEPS,
     TAPS,
     IntArray,
     Predictor,
@@ -105,4 +106,5 @@ def _make_predictor(
 def _maps() -> IntArray:
     """The constants `Predictor.maps`."""
     squash, stretch = logistic_tables()
-    return np.concatenate([stretch, squash, (1 << 17) // (2 * np.arange(RATES) + 3)])
+    rates = (1 << 17) // (2 * np.arange(RATES, dtype=np.int64) + 3)
+    return np.concatenate([stretch, squash, rates, 12 + 3000 // (16 + np.arange(STEPS))])
