@@ -227,3 +227,24 @@ def test_cut_archives() -> None:
 def test_lossless_needs_a_lossless_model(image: Image.Image) -> None:
     with pytest.raises(laconic.ConfigError, match="lossy"):
         laconic.compress(image, lossless=True, effort=9)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_16_bits_in_several_channels_are_a_deep_image(channels: int) -> None:
+    samples = np.arange(40 * 32 * channels, dtype=np.uint16).reshape(40, 32, channels) * 3
+    data = laconic.compress(samples, lossless=True)
+    image = laconic.decompress(data)
+    assert isinstance(image, laconic.DeepImage)
+    assert np.array_equal(np.asarray(image), samples)
+    assert laconic.compress(image, lossless=True) == data
+    assert (image.mode, image.size) == (laconic.open(data).info.mode, (32, 40))
+    part = laconic.decompress(data, crop=(3, 4, 9, 8))
+    assert np.array_equal(np.asarray(part), samples[4:12, 3:12])
+    assert laconic.thumbnail(data, 16).size == (13, 16)
+    assert laconic.bits_map(data)[0].bits.shape == (40, 32)
+    file = io.BytesIO()
+    image.save(file)
+    assert laconic.compress(file.getvalue(), lossless=True) == data
+    ((name, item),) = laconic.unarchive(laconic.archive({"a.png": image}))
+    assert name == "a.png"
+    assert np.array_equal(np.asarray(item), samples)

@@ -34,6 +34,7 @@ from laconic.codecs.network.file import NetworkFile
 from laconic.codecs.network.manifest import LAYOUTS, Method
 from laconic.coding.relative_entropy import CODERS
 from laconic.container import Section, pack, unpack
+from laconic.deep_image import DeepImage
 from laconic.errors import UnsupportedFileError
 from laconic.models import make_model
 from laconic.models.pyramid import Pyramid
@@ -46,6 +47,14 @@ def scene(colours: int) -> NDArray[np.uint8]:
     row, column, colour = np.mgrid[:30, :41, :colours]
     values = 4 * row + 3 * column + 40 * colour + (row // 7 + column // 9) % 2 * 60
     return (values % 251).astype(np.uint8)
+
+
+def deep(channels: int, factor: int) -> DeepImage:
+    """That picture with 16 bits a sample, multiples of a factor."""
+    values = scene(4)[..., :channels].astype(np.int64)
+    row, column, _ = np.indices(values.shape)
+    samples = (values * 200 + row * column % 61) // factor * factor
+    return DeepImage(samples.astype(np.uint16))
 
 
 def image(mode: str, orientation: int = 1, profile: bytes = b"") -> Image.Image:
@@ -82,7 +91,8 @@ LOSSY: dict[str, tuple[Image.Image, str]] = {
     "lossy-short-costs-tiled": (image("RGB"), "trellis"),
 }
 MODEL = "model"
-LOSSLESS: dict[str, tuple[Image.Image, str]] = {
+DIRECT = "direct"
+LOSSLESS: dict[str, tuple[Image.Image | DeepImage, str]] = {
     "lossless-rgb": (image("RGB"), MODEL),
     "lossless-rgba": (image("RGBA"), MODEL),
     "lossless-grey": (image("L"), MODEL),
@@ -96,6 +106,9 @@ LOSSLESS: dict[str, tuple[Image.Image, str]] = {
     "lossless-png": (image("I;16"), "PNG"),
     "lossless-contexts": (image("RGB"), "contexts"),
     "lossless-png-tiled": (image("RGBA"), "PNG"),
+    "lossless-deep-rgb": (deep(3, 1), DIRECT),
+    "lossless-deep-rgba": (deep(4, 16), DIRECT),
+    "lossless-deep-grey-alpha-tiled": (deep(2, 1), DIRECT),
 }
 
 
@@ -122,7 +135,7 @@ def write(name: str, fixtures: Path, patch: pytest.MonkeyPatch) -> bytes:
         picture, coder = LOSSY[name]
         return ImageCodec(Pyramid(), "pyramid", b"pyramid!", coder).encode(picture, quality=60)
     picture, method = LOSSLESS[name]
-    if method != MODEL:
+    if method not in (MODEL, DIRECT):
         chosen = tuple(one for one in METHODS.values() if one.name == method)
         patch.setattr(choice, "_ALL", chosen)
     codec = LosslessCodec(causal(fixtures), effort=None if method == MODEL else 3)
@@ -155,7 +168,7 @@ def test_released_pictures_decode_for_ever(
     assert difference.max() <= 1
 
 
-def decode(path: Path, fixtures: Path) -> Image.Image:
+def decode(path: Path, fixtures: Path) -> Image.Image | DeepImage:
     if path.stem in LOSSY:
         return ImageCodec(Pyramid(), "pyramid", b"pyramid!").decode(path.read_bytes())
     return LosslessCodec(causal(fixtures)).decode(LosslessFile.read(path.read_bytes()))

@@ -17,13 +17,17 @@ from .coders import decode_message
 from .coding import Range, Shared
 from .container import ELSEWHERE, MAX_PIXELS, Array, Fields, Lac, LacError, inflate, need
 from .contexts import decode_contexts
+from .deep import DeepImage, decode_deep_png, png_file
 from .draws import Coder
 from .image import Extras, Models, check_size, read_alpha, read_metadata
 from .pixels import Known, Shape
+from .predicted import decode_levels, decode_predicted
 from .stack import Stack, bin_centres, pop_bins, push_bins
 
 START_CODER = Coder("trellis", {"state_bits": 15})
-BITS = (8, 8, 1, 16, 8)
+BITS = (8, 8, 1, 16, 8, 16)
+"""Of a sample, by kind."""
+COLOURS = (3, 1, 1, 1, 1, 3)
 TYPES = {1: np.bool_, 8: np.uint8, 16: np.uint16}
 
 
@@ -67,7 +71,12 @@ class Bundle(NamedTuple):
 
     def shape(self, height: int, width: int) -> Shape:
         """Of a tile of this size."""
-        return Shape(height, width, 1 if self.kind else 3, BITS[self.kind])
+        return Shape(height, width, COLOURS[self.kind], BITS[self.kind])
+
+
+def is_deep(kind: int, alpha: bool) -> bool:
+    """Whether pictures of a kind have no mode of Pillow: 16 bits, several channels."""
+    return BITS[kind] == 16 and (alpha or COLOURS[kind] > 1)
 
 
 def read_bundle(fields: Fields, archive: bool, limit: int, most: int) -> Bundle:
@@ -75,7 +84,8 @@ def read_bundle(fields: Fields, archive: bool, limit: int, most: int) -> Bundle:
     pictures = fields.integer(limit, 1) if archive else 1
     code = fields.integer()
     kind, alpha, method = code & 7, bool(code & 8), 0
-    need(kind < 5 and code < 256, "pictures of a newer kind: use a newer decoder")
+    need(kind < 6 and code < 256, "pictures of a newer kind: use a newer decoder")
+    need(code & 128 or not is_deep(kind, alpha), "a model codes no colour of 16 bits")
     height, width = fields.integers(2)
     check_size(height, width, min(most, MAX_PIXELS))
     tiles = fields.integers(2, 65536) if code & 64 else [1, 1]
@@ -94,7 +104,7 @@ def read_bundle(fields: Fields, archive: bool, limit: int, most: int) -> Bundle:
             groups.append(read_group(fields, left))
             left -= sum(chain.items for chain in groups[-1].chains)
     run = fields.integer(pictures, 1) if archive else 1
-    need(run == 1 or run * height * width * (1 if kind else 3) <= 1 << 26, "a run is too long")
+    need(run == 1 or run * height * width * COLOURS[kind] <= 1 << 26, "a run is too long")
     checks = [int.from_bytes(fields.take(4), "little") for _ in range(-(-pictures // run))]
     about = (pictures, kind, alpha, height, width, tiles, orientation, profile)
     return Bundle(*about, method, sizes, groups, run, checks)
@@ -111,7 +121,7 @@ def read_group(fields: Fields, left: int) -> Group:
 
 
 class Picture(NamedTuple):
-    """A name, empty where there is none, and a Pillow image."""
+    """A name, empty where there is none, and a Pillow image or a `DeepImage`."""
 
     name: str
     image: Any
@@ -213,14 +223,18 @@ def checked(bundle: Bundle, pictures: Iterator[Samples]) -> Iterator[Samples]:
 
 
 def to_image(bundle: Bundle, pixels: Array, alpha: Any, extra: Extras) -> Any:
-    """A Pillow image."""
+    """A Pillow image, or a `DeepImage`."""
     from PIL import Image
 
-    if bundle.kind == 4:
-        pixels = np.repeat(pixels, 3, 2)
-    image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0].copy())
-    if alpha is not None:
-        image.putalpha(Image.fromarray(alpha))
+    image: Any
+    if is_deep(bundle.kind, bundle.alpha):
+        image = DeepImage(pixels if alpha is None else np.dstack([pixels, alpha]))
+    else:
+        if bundle.kind == 4:
+            pixels = np.repeat(pixels, 3, 2)
+        image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0].copy())
+        if alpha is not None:
+            image.putalpha(Image.fromarray(alpha))
     if bundle.orientation != 1 and not extra.exif:
         tags = Image.Exif()
         tags[0x0112] = bundle.orientation
@@ -235,7 +249,7 @@ def decode_bundle(bundle: Bundle, data: bytes, model: Any) -> Iterator[Samples]:
         parts.append(data[place : place + size])
         place += size
     if bundle.method:
-        colours, count = 1 if bundle.kind else 3, bundle.tiles[0] * bundle.tiles[1]
+        colours, count = COLOURS[bundle.kind], bundle.tiles[0] * bundle.tiles[1]
         for first in range(0, len(parts), count):
             pixels = decode_tiles(bundle, parts[first : first + count], colours + bundle.alpha)
             alpha = pixels[..., -1].copy() if bundle.alpha else None
@@ -361,8 +375,23 @@ def pop_chained(model: Any, stack: Stack, shape: Shape) -> Array:
 def decode_direct(bundle: Bundle, data: bytes) -> Array:
     """A picture of a method without a model: `(height, width, channels)`, alpha last."""
     height, width, bits = bundle.height, bundle.width, BITS[bundle.kind]
-    channels = (1 if bundle.kind else 3) + bundle.alpha
-    need(bundle.method in (1, 2, 3, 4), f"a picture of method {bundle.method}: {ELSEWHERE}")
+    channels = COLOURS[bundle.kind] + bundle.alpha
+    return decode_method(bundle, data, (height, width, channels), bits)
+
+
+def decode_method(bundle: Bundle, data: bytes, shape: tuple[int, int, int], bits: int) -> Array:
+    """The same, of samples of so many bits."""
+    height, width, channels = shape
+    need(1 <= bundle.method <= 6, f"a picture of method {bundle.method}: {ELSEWHERE}")
+    if bundle.method in (5, 6):
+        need(bits == 16, "prediction and levels are for 16 bits")
+        if bundle.method == 5:
+            return decode_predicted(data, *shape)
+
+        def decode(method: int, part: bytes, depth: int) -> Array:
+            return decode_method(bundle._replace(method=method), part, shape, depth)
+
+        return decode_levels(data, channels, decode)
     if bundle.method == 1:
         need(len(data) == -(-height * width * channels * bits // 8), "plain samples are missing")
         if bits == 1:
@@ -375,7 +404,10 @@ def decode_direct(bundle: Bundle, data: bytes) -> Array:
         return decode_contexts(data, height, width, channels, bits).astype(TYPES[bits])
     need(height * width <= 1 << 26, "a picture is too large for a WebP or PNG stream")
     need(bundle.method != 2 or webp_size(data) == (width, height), "a WebP stream has another size")
-    wrapped = wrap_webp(data) if bundle.method == 2 else wrap_png(data, bundle, channels, bits)
+    if bundle.method == 3 and bits == 16 and channels > 1:
+        return decode_deep_png(data, *shape)
+    wrapped = png_file(data, height, width, bits, channels)
+    wrapped = wrap_webp(data) if bundle.method == 2 else wrapped
     mode = ("L", "LA", "RGB", "RGBA")[channels - 1]
     values = open_wrapped(wrapped, bundle, mode if bits == 8 else "")
     if bundle.method == 2 and bits == 1:
@@ -410,14 +442,3 @@ def wrap_webp(data: bytes) -> bytes:
     """A WebP file around the content of its chunk VP8L."""
     chunk = b"VP8L" + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
     return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
-
-
-def wrap_png(data: bytes, bundle: Bundle, channels: int, bits: int) -> bytes:
-    """A PNG file around the contents of its chunks IDAT."""
-    colour = (0, 4, 2, 6)[channels - 1]
-    header = struct.pack(">IIBBBBB", bundle.width, bundle.height, bits, colour, 0, 0, 0)
-    file = b"\x89PNG\r\n\x1a\n"
-    for name, content in ((b"IHDR", header), (b"IDAT", data), (b"IEND", b"")):
-        check = zlib.crc32(name + content)
-        file += struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)
-    return file

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from fixture_models import FIXTURES, find_image_model, load_model
 from laconic_decoder import lossless, maps, network
+from laconic_decoder.cli import main
 from laconic_decoder.coders import CODERS, decode_message
 from laconic_decoder.coding import Range, Shared
 from laconic_decoder.container import LacError, open_lac
+from laconic_decoder.deep import chunks, decode_deep_png
 from laconic_decoder.draws import Coder
 from laconic_decoder.image import decode_image
 from PIL import Image
@@ -159,12 +161,16 @@ def drawing(kind: str) -> Any:
     if kind == "deep":
         return (grey * 600 + row).astype(np.uint16)[..., None]
     colours = np.stack([grey, 3 * grey + column, grey * row % 256, 255 - grey], 2)
+    if kind.startswith("deep"):
+        channels = {"deep-grey-and-alpha": 2, "deep-RGB": 3}.get(kind, 4)
+        return (colours * 240 + row[..., None]).astype(np.uint16)[..., :channels]
     channels = {"grey": 1, "grey-and-alpha": 2, "RGB": 3}.get(kind, 4)
     return colours.astype(np.uint8)[..., :channels]
 
 
 KINDS = {"RGB": (0, False), "RGBA": (0, True), "grey": (1, False), "grey-and-alpha": (1, True)}
-KINDS |= {"bilevel": (2, False), "deep": (3, False)}
+KINDS |= {"bilevel": (2, False), "deep": (3, False), "deep-grey-and-alpha": (3, True)}
+KINDS |= {"deep-RGB": (5, False), "deep-RGBA": (5, True)}
 
 
 @pytest.mark.parametrize(
@@ -187,6 +193,19 @@ def test_pillow_reads_what_is_written(tmp_path: Path) -> None:
     image.save(file, "PNG")
     with Image.open(file) as again:
         assert np.array_equal(np.asarray(again), np.asarray(image))
+
+
+def test_16_bits_become_a_png_file(tmp_path: Path) -> None:
+    for path in sorted((FIXTURES / "pictures" / "0.1").glob("lossless-deep-*.lac")):
+        target = tmp_path / f"{path.stem}.png"
+        assert main([str(path), "-o", str(target)]) == 0
+        (one,) = lossless.decode_lossless(open_lac(path.read_bytes()), load_model)
+        assert np.asarray(one.image).dtype == np.uint16
+        parts = dict(chunks(target.read_bytes()))
+        assert parts[b"IHDR"][8] == 16
+        shape = one.image.size[1], one.image.size[0], len(one.image.mode) - 3
+        assert np.array_equal(decode_deep_png(parts[b"IDAT"], *shape), np.asarray(one.image))
+        assert main([str(path), "-o", str(target.with_suffix(".jpg"))]) == 1
 
 
 def test_examples_of_the_specification() -> None:

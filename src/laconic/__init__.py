@@ -29,6 +29,7 @@ from laconic.api import (
     thumbnail,
     unarchive,
 )
+from laconic.deep_image import DeepImage
 from laconic.errors import (
     CodingError,
     ConfigError,
@@ -48,6 +49,7 @@ __all__ = [
     "CodingError",
     "ConfigError",
     "CorruptFileError",
+    "DeepImage",
     "FileError",
     "InputError",
     "LaconicError",

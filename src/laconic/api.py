@@ -24,6 +24,7 @@ from laconic.arguments import (
     to_stored,
 )
 from laconic.codecs.base import Codec, Content, Crop, Decoding, FileInfo, open_file
+from laconic.deep_image import DeepImage
 from laconic.errors import InputError
 from laconic.pretrained import decoding, lossless_codec, model_name
 from laconic.progress import Progress, silent
@@ -61,8 +62,7 @@ def compress(
 
     Args:
         image: path of an image file, its bytes, or a binary file; Pillow image; or array or tensor
-            `(h, w)` or `(h, w, 1 to 4)`, uint8 or uint16; with `lossless` also bool, and uint16
-            only for grey.
+            `(h, w)` or `(h, w, 1 to 4)`, uint8 or uint16; with `lossless` also bool.
         quality: 1 (smallest) to 100 (best), 50 if neither this nor `bpp` is given.
         bpp: instead: bits per pixel of the whole file; the largest file not above it is taken.
         coder: "rejection", "importance", "greedy", "is-gs"; None: the best one measured.
@@ -96,7 +96,7 @@ def compress(
 
     if lossless:
         return lossless_codec(model, threads, progress, effort).encode(
-            _read(given, frame, lossless), strip
+            _read_exact(given, frame), strip
         )
     from laconic import pretrained
     from laconic.codecs.image.codec import ImageCodec
@@ -121,14 +121,20 @@ def compress(
     return RequestCodec(codec, exact).encode(_read(given, frame), quality, bpp, strip)
 
 
-def _read(given: "Known", frame: int | None, exact: bool = False) -> "Image.Image | NDArray[Any]":
-    """The picture that is compressed; only the codec holds it, and drops it when it can."""
+def _read_exact(given: "Known", frame: int | None) -> "Image.Image | DeepImage | NDArray[Any]":
+    """The picture that is compressed losslessly; only the codec holds it."""
     from laconic.data.exact_images import read_exact
+
+    return read_exact(given, frame) if isinstance(given, Path | BytesIO | Image.Image) else given
+
+
+def _read(given: "Known", frame: int | None) -> "Image.Image | NDArray[Any]":
+    """The picture that is compressed; only the codec holds it, and drops it when it can."""
     from laconic.data.images import read_image
 
-    if not isinstance(given, Path | BytesIO | Image.Image):
-        return given
-    return read_exact(given, frame) if exact else read_image(given, frame)
+    if isinstance(given, DeepImage):
+        return given.to_eight_bits()
+    return read_image(given, frame) if isinstance(given, Path | BytesIO | Image.Image) else given
 
 
 def decompress(
@@ -141,8 +147,13 @@ def decompress(
     dtype: str = "float32",
     threads: int | None = None,
     progress: Progress | None = None,
-) -> Image.Image:
+) -> Image.Image | DeepImage:
     """Decode a .lac file of one picture, lossy or lossless.
+
+    Returns:
+        A Pillow image. Colour of 16 bits and grey of 16 bits with alpha, for which Pillow has no
+        mode, are a `DeepImage`: `numpy.asarray` gives its samples, uint16 `(h, w, channels)`, and
+        `.save` writes them.
 
     Args:
         source: path of the file, its bytes, or a binary file.
@@ -316,8 +327,8 @@ def unarchive(
     model: PathLike | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
-) -> Iterator[tuple[str, Image.Image]]:
-    """Decode the pictures of an archive one by one, each with its name.
+) -> Iterator[tuple[str, Image.Image | DeepImage]]:
+    """Decode the pictures of an archive one by one, each with its name, as `decompress` does.
 
     Args:
         source: path of the file, its bytes, or a binary file.
@@ -614,8 +625,8 @@ class LaconicFile:
         self.info: FileInfo = self._file.describe()
 
     @cached_property
-    def image(self) -> Image.Image:
-        """The picture of a file of one picture, decoded on first use.
+    def image(self) -> Image.Image | DeepImage:
+        """The picture of a file of one picture, decoded on first use, as `decompress` gives it.
 
         Raises:
             UnsupportedFileError: the file is an archive or a network.
@@ -623,7 +634,7 @@ class LaconicFile:
         self._file.expect(Content.PICTURE)
         return _only_picture(self._file, decoding())
 
-    def images(self) -> Iterator[tuple[str, Image.Image]]:
+    def images(self) -> Iterator[tuple[str, Image.Image | DeepImage]]:
         """Decode the pictures of an archive one by one, each with its name.
 
         Raises:
@@ -680,7 +691,7 @@ def open(source: Source) -> LaconicFile:
     return LaconicFile(to_bytes("source", source))
 
 
-def _only_picture(file: Codec, how: Decoding) -> Image.Image:
+def _only_picture(file: Codec, how: Decoding) -> Image.Image | DeepImage:
     """The picture of a file of one picture."""
-    image: Image.Image = next(image for _, image in file.decode(how))
+    image: Image.Image | DeepImage = next(image for _, image in file.decode(how))
     return image

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard, runtime_c
 from PIL import Image
 
 from laconic import paths
+from laconic.deep_image import DeepImage
 from laconic.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
 
     from laconic.container import StoredFile
 
-    Known: TypeAlias = Path | BytesIO | Image.Image | NDArray[Any]
+    Known: TypeAlias = Path | BytesIO | Image.Image | DeepImage | NDArray[Any]
     Picture: TypeAlias = (
-        "Source | Image.Image | NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.bool_] | Tensor"
+        "Source | Image.Image | DeepImage | NDArray[np.uint8] | NDArray[np.uint16]"
+        " | NDArray[np.bool_] | Tensor"
     )
 
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -96,8 +98,8 @@ def to_picture(image: object) -> "Known":
     """A picture argument in a form that the readers of pictures accept.
 
     Args:
-        image: path, bytes or binary file of an image file; Pillow image; array `(h, w)` or
-            `(h, w, channels)`; tensor of the same shape, on any device.
+        image: path, bytes or binary file of an image file; Pillow image or `DeepImage`; array
+            `(h, w)` or `(h, w, channels)`; tensor of the same shape, on any device.
 
     Raises:
         InputError: the value is none of these, or the file cannot be read.
@@ -105,7 +107,7 @@ def to_picture(image: object) -> "Known":
     import numpy as np
     from torch import Tensor
 
-    if isinstance(image, Image.Image | np.ndarray):
+    if isinstance(image, Image.Image | DeepImage | np.ndarray):
         return image
     if isinstance(image, Tensor):
         return _to_array(image)
@@ -133,7 +135,9 @@ def to_pictures(inputs: object) -> "Path | Mapping[str, Known] | list[Known]":
             if not isinstance(name, str):
                 raise InputError(f"a picture's name is {_kind(name)}: give a text")
         return {name: to_picture(image) for name, image in inputs.items()}
-    single = isinstance(inputs, bytes | bytearray | memoryview | Image.Image | BinaryFile)
+    single = isinstance(
+        inputs, bytes | bytearray | memoryview | Image.Image | DeepImage | BinaryFile
+    )
     if single or not isinstance(inputs, Iterable):
         raise InputError(
             f"inputs is {_kind(inputs)}: give a folder, pictures by name, or a list of pictures"

@@ -7,6 +7,7 @@ from PIL import Image, ImageFile
 
 from laconic.api import compress
 from laconic.codecs.base import Codec, Content, open_file
+from laconic.deep_image.image import MODES
 from laconic.errors import CorruptFileError, LaconicError
 from laconic.pretrained import decoding
 
@@ -60,6 +61,11 @@ class LaconicImageFile(ImageFile.ImageFile):
             raise SyntaxError(str(error)) from error
         except LaconicError as error:
             raise OSError(str(error)) from error
+        if info.mode in MODES.values():
+            raise OSError(
+                f"Pillow has no mode for {info.mode}, 16 bits a sample: laconic.decompress gives "
+                "the samples, and its result has to_eight_bits() for a Pillow image"
+            )
         self._size = (info.width or 0, info.height or 0)
         self._mode = info.mode or ""
         self.tile = [ImageFile._Tile("raw", (0, 0, *self.size), 0, self.mode)]

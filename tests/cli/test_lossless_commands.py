@@ -13,6 +13,8 @@ from laconic import pretrained
 from laconic.cli import app, archives
 from laconic.codecs.lossless.codec import Core, LosslessCodec
 from laconic.codecs.lossless.core import GroupCoder
+from laconic.data.exact_images import read_exact
+from laconic.deep_image import DeepImage
 from laconic.models.pyramid import Pyramid
 
 RNG = np.random.default_rng(0)
@@ -266,3 +268,33 @@ def test_interrupting_an_archive_leaves_nothing(
     assert run("compress", "--lossless", folder).exit_code == 130
     assert run("compress", "--lossless", folder, "--force").exit_code == 130
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_colour_of_16_bits_comes_back_as_files_of_16_bits(tmp_path: Path) -> None:
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    colour = DeepImage(RNG.integers(0, 65536, (9, 8, 3), np.uint16), {"icc_profile": b"profile"})
+    colour.save(folder / "a.png")
+    clear = DeepImage(RNG.integers(0, 4096, (9, 8, 4), np.uint16) << 4)
+    clear.save(folder / "b.tif")
+    back = tmp_path / "back"
+    assert run("compress", "--lossless", folder, "-o", tmp_path / "set.lac").exit_code == 0
+    listed = run("info", "--list", tmp_path / "set.lac").stdout
+    assert [line.split()[3] for line in listed.splitlines()] == ["RGB;16", "RGBA;16"]
+    assert run("decompress", tmp_path / "set.lac", "-o", back).exit_code == 0
+    for name, image in (("a", colour), ("b", clear)):
+        found = read_exact(back / f"{name}.png")
+        assert np.array_equal(np.asarray(found), image.samples)
+    file = tmp_path / "a.lac"
+    assert run("compress", "--lossless", folder / "a.png", "-o", file).exit_code == 0
+    for ending in ("png", "ppm", "tif"):
+        target = tmp_path / f"c.{ending}"
+        assert run("decompress", file, "-o", target, "--crop", "1,2,5,6").exit_code == 0
+        assert np.array_equal(np.asarray(read_exact(target)), colour.samples[2:8, 1:6])
+    refused(run("decompress", file, "-o", tmp_path / "a.jpg"), "--quality")
+    refused(run("decompress", file, "-o", tmp_path / "a.webp"), "WEBP would change samples")
+    assert run("decompress", file, "-o", tmp_path / "a.jpg", "--quality", 90).exit_code == 0
+    assert run("compress", "--lossless", folder / "b.tif", "-o", file, "--force").exit_code == 0
+    refused(run("decompress", file, "-o", tmp_path / "b.ppm"), "transparency")
+    with pytest.raises(OSError, match="to_eight_bits"):
+        Image.open(file)

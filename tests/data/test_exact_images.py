@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from laconic.data.exact_images import LeftOutWarning, list_sources, read_exact
+from laconic.deep_image import DeepImage
 from laconic.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -85,6 +86,74 @@ def test_grey_of_16_bits(tmp_path: Path, name: str) -> None:
     assert np.array_equal(found, DEEP)
 
 
+TWO = np.array([[[1, 256, 65535], [30_000, 4, 5]]], np.uint16)
+FOUR = np.dstack([TWO, [[40_000, 7]]]).astype(np.uint16)
+
+
+def big(samples: np.ndarray) -> bytes:
+    return samples.astype(">u2").tobytes()
+
+
+DEEP_COLOUR: dict[str, tuple[Callable[[], bytes], np.ndarray]] = {
+    "PNG": (lambda: png(16, 2, big(TWO)), TWO),
+    "PNG, alpha": (lambda: png(16, 6, big(FOUR)), FOUR),
+    "PNG, grey and alpha": (lambda: png(16, 4, big(FOUR[..., :2])), FOUR[..., :2]),
+    "PNG, a transparent colour": (
+        lambda: png(16, 2, big(TWO), (b"tRNS", big(TWO[0, 1]))),
+        np.dstack([TWO, [[65535, 0]]]),
+    ),
+    "PPM": (lambda: b"P6 2 1 65535\n" + big(TWO), TWO),
+    "PPM, 12 bits": (
+        lambda: b"P6 1 1 4095\n\0\1\7\xff\x0f\xff",
+        np.array([[[16, 32759, 65535]]]),
+    ),
+    "plain PPM": (lambda: b"P3 1 1 65535\n1 2 300\n", np.array([[[1, 2, 300]]])),
+    "TIFF": (lambda: tiff((16, 16, 16), TWO.astype("<u2").tobytes(), t262=2), TWO),
+    "TIFF, alpha": (
+        lambda: tiff((16, 16, 16, 16), FOUR.astype("<u2").tobytes(), t262=2, t338=2),
+        FOUR,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DEEP_COLOUR)
+def test_colour_of_16_bits(tmp_path: Path, name: str) -> None:
+    make, expected = DEEP_COLOUR[name]
+    (tmp_path / "a").write_bytes(make())
+    found = read_exact(tmp_path / "a")
+    assert isinstance(found, DeepImage)
+    assert np.array_equal(np.asarray(found), expected)
+    with Image.open(tmp_path / "a") as opened:  # Opened by Pillow, and not loaded.
+        assert np.array_equal(np.asarray(read_exact(opened)), expected)
+
+
+def test_grey_of_12_bits_is_stretched(tmp_path: Path) -> None:
+    assert read(tmp_path / "a", b"P5 3 1 4095\n\0\0\1\0\x0f\xff").tolist() == [[0, 4097, 65535]]
+
+
+def test_metadata_of_16_bits_come_back(tmp_path: Path) -> None:
+    """Through a PNG and a TIFF file: profile, EXIF and XMP data, orientation, dots per inch."""
+    tags = Image.Exif()
+    tags[0x0112], tags[0x010F] = 6, "Laconic"
+    info = {"icc_profile": b"profile", "xmp": b"<xmp/>", "dpi": (72.0, 144.0)}
+    info |= {"exif": tags.tobytes()}
+    image = DeepImage(RNG.integers(0, 65536, (6, 5, 4), np.uint16), dict(info))
+    for ending in (".png", ".tif"):
+        image.save(tmp_path / f"a{ending}")
+        found = read_exact(tmp_path / f"a{ending}")
+        assert isinstance(found, DeepImage)
+        assert {key: found.info[key] for key in ("icc_profile", "xmp")} == {
+            key: info[key] for key in ("icc_profile", "xmp")
+        }
+        assert np.allclose(found.info["dpi"], info["dpi"], atol=0.01)
+        kept = Image.Exif()
+        kept.load(found.info["exif"])
+        assert kept[0x010F] == "Laconic"
+        upright = np.rot90(image.samples, -1)  # Pillow's reader of TIFF files turns pictures.
+        assert np.array_equal(found.samples, image.samples if ending == ".png" else upright)
+        assert kept.get(0x0112, 1) == (6 if ending == ".png" else 1)
+
+
 def test_fewer_bits(tmp_path: Path) -> None:
     assert read(tmp_path / "a", b"P4 9 1\n\xaa\x80").tolist() == [
         [k % 2 == 1 for k in range(8)] + [False]
@@ -101,17 +170,14 @@ def test_fewer_bits(tmp_path: Path) -> None:
 FRAMES = [Image.new("L", (9, 2), shade) for shade in (0, 90, 180)]
 MORE = {"save_all": True, "append_images": FRAMES[1:]}
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
-    "PNG, 48 bits": (lambda: png(16, 2, bytes(12)), "16 bits a sample in several"),
-    "PNG, 64 bits": (lambda: png(16, 6, bytes(16)), "16 bits a sample in several"),
-    "PNG, grey and alpha of 16": (lambda: png(16, 4, bytes(8)), "16 bits a sample in several"),
-    "PPM, 48 bits": (lambda: b"P6 1 1 65535\n" + bytes(6), "16 bits a sample in several"),
-    "plain PPM, 48 bits": (lambda: b"P3 1 1 65535\n1 2 3\n", "16 bits a sample in several"),
-    "PGM, 12 bits": (lambda: b"P5 1 1 4095\n\1\2", "from 0 to 4095"),
+    "PNG, 48 bits, cut": (lambda: png(16, 2, bytes(12))[:60], "cut short"),
+    "PNG, 48 bits, damaged": (lambda: png(16, 2, bytes(12))[:-20] + bytes(20), "damaged"),
+    "PNG, 48 bits, few bytes": (lambda: png(16, 2, bytes(11)), "12 bytes of 13"),
+    "PPM, 48 bits, cut": (lambda: b"P6 1 1 65535\n" + bytes(5), "2 samples of 3"),
     "PGM, odd range": (lambda: b"P5 1 1 200\n\1", "from 0 to 200"),
-    "TIFF, 48 bits": (lambda: tiff((16, 16, 16), bytes(12), t262=2), "16 bits a sample in several"),
-    "TIFF, 48 bits, planes": (
-        lambda: tiff((16, 16, 16), bytes(12), t262=2, t284=2),
-        "16 bits a sample in several",
+    "TIFF, 48 bits, unknown channel": (
+        lambda: tiff((16, 16, 16, 16), bytes(16), t262=2, t338=0),
+        "neither grey nor RGB|neither colour nor|known format",
     ),
     "TIFF, 12 bits": (lambda: tiff((12,), b"\x12\x34\x56"), "12 bits"),
     "TIFF, 32 bits": (lambda: tiff((32,), bytes(8)), "32 bits"),

@@ -78,7 +78,7 @@ def _look(file: Path, as_list: bool, max_pixels: int | None) -> tuple[dict[str, 
         opened.expect(Content.ARCHIVE)
         assert isinstance(opened, LosslessFile)
         pictures = [asdict(picture) for picture in opened.list_pictures()]
-        rows = [f"{p['width']:>7} x {p['height']:<7} {p['mode']:<5} {p['name']}" for p in pictures]
+        rows = [f"{p['width']:>7} x {p['height']:<7} {p['mode']:<7} {p['name']}" for p in pictures]
         return values | {"contents": pictures}, rows
     return values, LINES.get(opened.id, _describe_any)(shown(file), found)
 

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Self
 
 from laconic.container import FieldReader, FieldWriter, LacFile, StoredFile, unpack
+from laconic.deep_image import DeepImage
 from laconic.errors import InputError, UnsupportedFileError
 from laconic.limits import MAX_PIXELS
 from laconic.progress import Progress, silent
@@ -346,14 +347,14 @@ class Codec(ABC):
             reduction: the picture's size over that of the small version, at least 1.
 
         Returns:
-            The picture in its own size.
+            The picture in its own size; colour of 16 bits is rounded to 8.
 
         Raises:
             UnsupportedFileError: the file holds no single picture, or its model is missing.
         """
         self.expect(Content.PICTURE)
-        found: Image.Image = next(image for _, image in self.decode(how))
-        return found
+        found: Image.Image | DeepImage = next(image for _, image in self.decode(how))
+        return found.to_eight_bits() if isinstance(found, DeepImage) else found
 
     @property
     def words(self) -> str:

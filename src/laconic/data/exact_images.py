@@ -1,8 +1,8 @@
 """Image files -> Pillow images with exactly the samples of the file, or an error with the reason.
 
 Pillow changes some samples while it reads: it rounds colour of 16 bits to 8, stretches unusual
-ranges, divides premultiplied colour by alpha, and drops extra channels. This module refuses such
-files.
+ranges, divides premultiplied colour by alpha, and drops extra channels. Files of 16 bits are read
+by `laconic.data.deep_files`; this module refuses the others.
 """
 
 import os
@@ -13,13 +13,15 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from laconic.data import images
-from laconic.data.images import BITS_TAG
+from laconic.data.deep_files import read_deep
+from laconic.data.images import BITS_TAG, PHOTOMETRIC_TAG
+from laconic.deep_image import DeepImage
+from laconic.depth import WHITE
 from laconic.errors import InputError
 from laconic.paths import StoredPath, find_below, to_path
 
@@ -32,14 +34,18 @@ SUFFIXES = frozenset(
 """File names that count as pictures."""
 NAMED_FILES = 5
 """Most files that a warning names; it counts the others."""
-Input = str | Path | BytesIO | Image.Image | NDArray[Any]
-Source = tuple[str, Callable[[], Image.Image | NDArray[Any]]]
+Read = Image.Image | DeepImage | NDArray[Any]
+Input = str | Path | BytesIO | Read
+Source = tuple[str, Callable[[], Read]]
 """A picture's name, and a function that reads it."""
 EXTRA_TAG, FORMAT_TAG = 338, 339
-UNSIGNED, STRAIGHT_ALPHA = 1, 2
+SAMPLES_TAG = 277
+UNSIGNED, STRAIGHT_ALPHA, RGB = 1, 2, 2
+FULL_RANGE = 255
+"""Largest sample of files that Pillow reads as 8 bits without a change."""
 
 
-def read_exact(source: images.Source, frame: int | None = None) -> Image.Image:
+def read_exact(source: images.Source, frame: int | None = None) -> Image.Image | DeepImage:
     """Read one frame of an image with its exact samples, or raise an error.
 
     Args:
@@ -49,19 +55,21 @@ def read_exact(source: images.Source, frame: int | None = None) -> Image.Image:
     Raises:
         InputError: the file is missing, damaged or not an image, or Pillow would change its
             samples; or it has several frames and `frame` is None, or has no such frame.
+
+    Returns:
+        Colour of 16 bits a sample, and grey of 16 bits with alpha, as a `DeepImage`.
     """
     with images.naming_errors(source), images.opened(source) as image:
         images.go_to_frame(image, frame)
         fault = _find_frames(image, frame)
-        if not fault and not _is_in_memory(source):
+        in_memory = _is_in_memory(source)
+        if not fault and not in_memory:
             fault = _find_fault(image)
         if fault:
             raise InputError(f"{images.name_of(source)} {fault}")
-        loaded = images.load_frame(image)
-        grey_of_16_bits = loaded.mode == "I" and image.format == "PPM"
-    if grey_of_16_bits:
-        return Image.fromarray(np.asarray(loaded).astype(np.uint16))
-    return loaded
+        if not in_memory and _is_deep(image):
+            return read_deep(image)
+        return images.load_frame(image)
 
 
 class LeftOutWarning(UserWarning):
@@ -97,7 +105,7 @@ def list_sources(inputs: str | Path | Mapping[str, Input] | Iterable[Input]) -> 
     ]
 
 
-def _reader(given: Input) -> Callable[[], Image.Image | NDArray[Any]]:
+def _reader(given: Input) -> Callable[[], Read]:
     if isinstance(given, str | Path):
         return partial(read_exact, to_path(given))
     if isinstance(given, BytesIO | Image.Image):
@@ -172,12 +180,21 @@ def _find_fault(image: Image.Image) -> str:
         return f"is in format {image.format}; convert it to PNG, PPM or TIFF first"
     if isinstance(image, TiffImageFile):
         return _find_tiff_fault(image)
-    # In a BMP file, ";16" counts the bits of all three colours together.
-    if image.format == "PNG" and image.mode != "I;16" and ";16" in str(_tiles(image)):
-        return _deep_colour()
+    if image.format == "PNG" and _is_deep(image) and getattr(image, "n_frames", 1) > 1:
+        return "has 16 bits a sample and several frames; save the frame as a file of its own"
     if image.format == "PPM":
         return _find_range_fault(image)
     return ""
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether a file without a fault has more than 8 bits a sample, which Pillow would change."""
+    if isinstance(image, TiffImageFile):
+        return max(image.tag_v2.get(BITS_TAG) or (1,)) == 16 and image.mode in ("RGB", "RGBA")
+    if image.format == "PPM":
+        return (_largest(image) or 0) > FULL_RANGE
+    # In a BMP file, ";16" counts the bits of all three colours together.
+    return image.format == "PNG" and image.mode != "I;16" and ";16" in str(_tiles(image))
 
 
 def _find_tiff_fault(image: TiffImageFile) -> str:
@@ -187,7 +204,12 @@ def _find_tiff_fault(image: TiffImageFile) -> str:
         return "has signed or floating-point samples; convert it to unsigned integers first"
     if bits > 16:
         return f"has {bits} bits a sample; convert it to 8 or 16 bits first"
-    if bits > 8 and not image.mode.startswith("I;16"):
+    if bits == 16 and image.mode in ("RGB", "RGBA"):
+        channels = tags.get(SAMPLES_TAG)
+        whole = set(tags.get(BITS_TAG) or ()) == {16} and channels == len(image.mode)
+        if not whole or tags.get(PHOTOMETRIC_TAG) != RGB:
+            return _deep_colour()
+    elif bits > 8 and not image.mode.startswith("I;16"):
         return _deep_colour()
     if bits not in (1, 2, 4, 8, 16):
         return f"has {bits} bits a sample; convert it to 8 or 16 bits first"
@@ -200,16 +222,19 @@ def _find_tiff_fault(image: TiffImageFile) -> str:
 
 
 def _find_range_fault(image: Image.Image) -> str:
-    """The fault of a PPM file, or "": only the ranges to 255 and (grey) 65535 are read exactly."""
-    settings = [tile[3] for tile in _tiles(image) if str(tile[0]).startswith("ppm")]
-    if not settings or not isinstance(settings[0], tuple):
+    """The fault of a PPM file, or "": ranges below 255 are not read exactly."""
+    largest = _largest(image)
+    if largest is None or largest >= FULL_RANGE:
         return ""
-    largest = settings[0][1]
-    if largest == 255 or (largest == 65535 and image.mode == "I"):
-        return ""
-    if largest == 65535:
-        return _deep_colour()
     return f"has samples from 0 to {largest}; convert it to a range of 255 or 65535 first"
+
+
+def _largest(image: Image.Image) -> int | None:
+    """White of a PPM file as Pillow's plan has it; None where it has none."""
+    settings = [tile[3] for tile in _tiles(image) if str(tile[0]).startswith("ppm")]
+    if settings and isinstance(settings[0], tuple):
+        return int(settings[0][1])
+    return WHITE if image.mode.startswith("I") else None
 
 
 def _tiles(image: Image.Image) -> Sequence[Any]:
@@ -219,6 +244,6 @@ def _tiles(image: Image.Image) -> Sequence[Any]:
 
 def _deep_colour() -> str:
     return (
-        "has 16 bits a sample in several channels, but only grey is read with 16; convert it to "
-        "8 bits, or save each channel as a file of its own"
+        "has 16 bits a sample in channels that are neither grey nor RGB nor RGBA; convert it to "
+        "one of them, or save each channel as a file of its own"
     )

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.data.images import Source, read_image
+from laconic.deep_image import DeepImage
 from laconic.depth import to_eight_bits
 from laconic.errors import InputError
 from laconic.orientation import turn_upright
@@ -37,14 +38,14 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def load_rgb(source: Source) -> NDArray[np.uint8]:
+def load_rgb(source: Source | DeepImage) -> NDArray[np.uint8]:
     """The upright pixels of one picture; every codec of an evaluation gets these.
 
     EXIF orientation is applied; grey, palette and CMYK pictures become RGB; samples of 16 bits are
     rounded to 8; alpha is dropped.
 
     Args:
-        source: a file that Pillow reads, by path or open, or a Pillow image.
+        source: a file that Pillow reads, by path or open, a Pillow image, or a `DeepImage`.
 
     Returns:
         uint8 `(height, width, 3)`.
@@ -54,5 +55,6 @@ def load_rgb(source: Source) -> NDArray[np.uint8]:
     """
     if isinstance(source, Path) and not source.exists():
         raise InputError(f"{source}: no such file")
-    image = turn_upright(to_eight_bits(read_image(source)))
+    known = source.to_eight_bits() if isinstance(source, DeepImage) else source
+    image = turn_upright(to_eight_bits(read_image(known)))
     return np.array(image.convert("RGB"))

@@ -236,13 +236,13 @@ def _correct_tiff(image: TiffImageFile, result: Image.Image) -> Image.Image:
             values = WHITE - values
         result = Image.fromarray(values.astype(np.uint16))
         result.info |= image.info
-    exif = _read_tiff_exif(image)
+    exif = read_tiff_exif(image)
     if exif:
         result.info["exif"] = exif
     return result
 
 
-def _read_tiff_exif(image: TiffImageFile) -> bytes:
+def read_tiff_exif(image: TiffImageFile) -> bytes:
     """The EXIF tags of a TIFF file, without orientation, which Pillow has already applied."""
     try:
         found, kept = image.getexif(), Image.Exif()

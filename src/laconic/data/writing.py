@@ -13,19 +13,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from laconic.data.images import MetadataWarning
 from laconic.data.plugins import find_by_ending, load_plugin
+from laconic.deep_image import DeepImage
+from laconic.deep_image.files import WRITERS, save_options
 from laconic.depth import is_deep, to_eight_bits
 from laconic.errors import InputError
-from laconic.orientation import PREFIX, read_orientation, turn_upright
+from laconic.orientation import read_orientation, turn_upright
 
 DEFAULT_QUALITY: Final = 95
 """Quality of a lossy picture in a format that cannot keep it exactly, such as JPEG."""
-JPEG_SEGMENT_BYTES: Final = 65_000
-"""Longest EXIF and XMP data that JPEG files hold, roughly."""
-XMP_TAG: Final = 700
 HOLD_EXIF: Final = frozenset({"JPEG", "MPO", "PNG", "TIFF", "WEBP", "AVIF", "HEIF", "JXL"})
 """Formats that store an orientation; for the others the pixels are turned upright."""
 TRUSTED: Final = ("PNG", "TIFF")
@@ -101,7 +100,7 @@ def check_request(format_name: str, target: Path, quality: int | None, exact: bo
 
 
 def image_bytes(
-    image: Image.Image,
+    image: Image.Image | DeepImage,
     format_name: str,
     target: Path,
     quality: int | None = None,
@@ -122,6 +121,12 @@ def image_bytes(
         InputError: the format cannot hold the picture, or would change what must be kept.
     """
     check_request(format_name, target, quality, exact)
+    if isinstance(image, DeepImage):
+        if quality is None and format_name in WRITERS:
+            return _deep_bytes(image, format_name, target)
+        if quality is None and exact:
+            raise _refuse(format_name, target)
+        image = image.to_eight_bits()
     if format_name not in HOLD_EXIF:
         image = turn_upright(image)
     settings = SETTINGS.get(format_name, PLAIN)
@@ -144,6 +149,17 @@ def image_bytes(
     return data
 
 
+def _deep_bytes(image: DeepImage, format_name: str, target: Path) -> bytes:
+    """A file of 16 bits a sample."""
+    try:
+        data = image.to_bytes(format_name)
+    except InputError as error:
+        raise InputError(f"{target}: {error}") from error
+    if format_name not in TRUSTED:
+        _warn_of_losses(image.carrier(), _open(data), format_name)
+    return data
+
+
 def _refuse(format_name: str, target: Path) -> InputError:
     lossy = SETTINGS.get(format_name, PLAIN).lossy is not None
     advice = "give --quality 1 to 100 to accept losses, or name" if lossy else "name"
@@ -156,35 +172,12 @@ def _refuse(format_name: str, target: Path) -> InputError:
 def _save(image: Image.Image, format_name: str, target: Path, options: Options) -> bytes:
     buffer = io.BytesIO()
     try:
-        image.save(buffer, format=format_name, **_extras(image, format_name), **options)
+        image.save(buffer, format=format_name, **save_options(image, format_name), **options)
     except Exception as error:  # A format's writer raises all kinds of exceptions.
         raise InputError(
             f"{target}: {format_name} cannot hold this picture ({error}); name a .png or .tiff file"
         ) from error
     return buffer.getvalue()
-
-
-def _extras(image: Image.Image, format_name: str) -> dict[str, Any]:
-    """The arguments of `save` for a picture's profile and metadata in this format."""
-    names = ("icc_profile", "exif", "xmp", "dpi")
-    found: dict[str, Any] = {name: image.info[name] for name in names if name in image.info}
-    xmp: bytes = found.get("xmp", b"")
-    if format_name in ("JPEG", "MPO"):
-        found = {
-            name: value
-            for name, value in found.items()
-            if name not in ("exif", "xmp") or len(value) <= JPEG_SEGMENT_BYTES
-        }
-    elif format_name == "PNG" and xmp:
-        notes = PngImagePlugin.PngInfo()
-        notes.add_itxt("XML:com.adobe.xmp", xmp.decode(errors="replace"))
-        found["pnginfo"] = notes
-    elif format_name == "TIFF" and xmp:
-        tags = Image.Exif()
-        tags.load(found.get("exif", PREFIX))
-        tags[XMP_TAG] = xmp
-        found["exif"] = tags
-    return found
 
 
 def _open(data: bytes) -> Image.Image | None:

@@ -63,7 +63,10 @@ def test_parts_of_tiles_in_chains(
     check(coder, LosslessFile.read(data))
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=lambda one: one.name)
+SHALLOW = [one for one in METHODS.values() if one.name not in ("prediction", "levels")]
+
+
+@pytest.mark.parametrize("method", SHALLOW, ids=lambda one: one.name)
 def test_parts_of_tiles_without_a_model(method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "_ALL", (method,))
     image = picture("RGB")
@@ -74,6 +77,18 @@ def test_parts_of_tiles_without_a_model(method: Any, monkeypatch: pytest.MonkeyP
     assert len(file.bundles[0].sizes) == 12
     check(None, file)
     assert np.array_equal(np.asarray(whole), np.asarray(image))
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("factor", [1, 16])
+def test_parts_of_16_bits(channels: int, factor: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 2000, (47, 61, channels))
+    samples = (np.asarray(picture("RGBA"))[..., :channels] * 200 + noise).astype(np.uint16)
+    data = LosslessCodec(lambda: pytest.fail("no model")).encode(samples // factor * factor)
+    file = LosslessFile.read(data)
+    assert METHODS[file.bundles[0].method].name == ("prediction" if factor == 1 else "levels")
+    assert len(file.bundles[0].sizes) == file.bundles[0].grid.count == 12
+    check(None, file)
 
 
 @pytest.mark.parametrize("kind", ["causal", "ladder"])

@@ -8,12 +8,14 @@ import pytest
 from PIL import Image, ImageOps
 
 from laconic.codecs.lossless.picture import ExactPicture, Kind, put_together, take_apart
+from laconic.deep_image import DeepImage
 from laconic.errors import InputError
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (9, 7, 3), np.uint8)
 GREY = RNG.integers(0, 256, (9, 7), np.uint8)
 ALPHA = (RNG.integers(0, 3, (9, 7)) * 127).astype(np.uint8)
+COLOUR = RNG.integers(0, 65536, (9, 7, 3), np.uint16)
 DEEP = RNG.integers(0, 65536, (9, 7), np.uint16)
 
 ARRAYS = {
@@ -26,6 +28,10 @@ ARRAYS = {
     "RGBA": (np.dstack([RGB, ALPHA]), Kind.RGB, "RGBA"),
     "equal RGBA": (np.dstack([GREY, GREY, GREY, ALPHA]), Kind.EQUAL_RGB, "RGBA"),
     "LA": (np.dstack([GREY, ALPHA]), Kind.GREY, "LA"),
+    "deep RGB": (COLOUR, Kind.RGB_16, "RGB;16"),
+    "deep RGBA": (np.dstack([COLOUR, DEEP]), Kind.RGB_16, "RGBA;16"),
+    "deep LA": (COLOUR[..., :2], Kind.GREY_16, "LA;16"),
+    "deep, big endian": (COLOUR.astype(">u2"), Kind.RGB_16, "RGB;16"),
 }
 
 
@@ -40,6 +46,30 @@ def test_arrays_come_back(name: str) -> None:
     assert picture.pixels.dtype.isnative
     assert np.array_equal(np.asarray(image), array)
     assert np.array_equal(np.asarray(put_together(take_apart(image))), array)
+
+
+def test_a_transparent_value_of_16_bits_becomes_alpha() -> None:
+    image = Image.fromarray(np.array([[5, 6]], np.uint16))
+    image.info["transparency"] = 5
+    assert np.asarray(put_together(take_apart(image))).tolist() == [[[5, 0], [6, 65535]]]
+
+
+def test_metadata_of_deep_images_come_back() -> None:
+    tags = Image.Exif()
+    tags[0x0112], tags[0x010F] = 6, "Laconic"
+    info = {
+        "icc_profile": b"profile",
+        "exif": tags.tobytes(),
+        "xmp": b"<xmp/>",
+        "dpi": (72.0, 96.0),
+    }
+    picture = take_apart(DeepImage(COLOUR, dict(info)))
+    back = put_together(picture)
+    assert (picture.orientation, picture.profile) == (6, b"profile")
+    assert {key: back.info[key] for key in info} == info
+    stripped = take_apart(DeepImage(COLOUR, dict(info)), strip=True)
+    assert stripped.orientation == 6
+    assert not stripped.metadata
 
 
 def test_a_channel_axis_of_one_is_dropped() -> None:
@@ -126,7 +156,6 @@ def test_what_is_not_kept_is_refused_with_advice(mode: str, advice: str) -> None
 
 def test_other_refusals() -> None:
     for bad in (
-        np.zeros((4, 4, 3), np.uint16),
         np.zeros((4, 4, 2), bool),
         np.zeros((4, 4), np.int32),
         np.zeros((4, 4, 5), np.uint8),
@@ -137,10 +166,6 @@ def test_other_refusals() -> None:
             take_apart(bad)
     with pytest.raises(InputError, match="no pixels"):
         take_apart(Image.new("L", (0, 3)))
-    deep = Image.fromarray(DEEP)
-    deep.info["transparency"] = 5
-    with pytest.raises(InputError, match="16 bits"):
-        take_apart(deep)
     buffer = io.BytesIO()
     frames = [Image.new("L", (4, 4), shade) for shade in (1, 2, 3)]
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])

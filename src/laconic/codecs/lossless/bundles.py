@@ -91,7 +91,8 @@ def write_bundle(
     tick: Tick,
 ) -> WrittenBundle:
     """Encode pictures that have `common` in common; `profile` is the number of their profile."""
-    alphas = [encode_alpha(one.alpha) for one in pictures if one.alpha is not None]
+    planes = [cast(NDArray[np.uint8], one.alpha) for one in pictures if one.alpha is not None]
+    alphas = list(map(encode_alpha, planes))
     groups = []
     for tiles in _plan_groups(common):
         pixels = [

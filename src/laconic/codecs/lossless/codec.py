@@ -9,10 +9,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
-
-from numpy.typing import NDArray
-from PIL import Image
 
 from laconic.codecs.base import Content, ModelId
 from laconic.codecs.image.metadata import Metadata
@@ -21,17 +17,17 @@ from laconic.codecs.lossless.bundles import Common, WrittenBundle, write_bundle
 from laconic.codecs.lossless.chosen_bundles import BundleWriter
 from laconic.codecs.lossless.core import GroupCoder, Tick, TileCounter
 from laconic.codecs.lossless.direct import MODEL
-from laconic.codecs.lossless.direct.choice import check_effort
+from laconic.codecs.lossless.direct.choice import EFFORT, check_effort
 from laconic.codecs.lossless.file import LosslessFile, pack_file
 from laconic.codecs.lossless.header import MAX_PICTURES, LosslessHeader
 from laconic.codecs.lossless.names import check_names
 from laconic.codecs.lossless.note import Note
-from laconic.codecs.lossless.picture import ExactPicture, take_apart
+from laconic.codecs.lossless.picture import ExactPicture, Given, Shown, take_apart
 from laconic.errors import InputError
 from laconic.limits import MAX_PIXELS
 from laconic.progress import Progress, silent
 
-Picture = Image.Image | NDArray[Any]
+Picture = Given
 Source = tuple[str, Callable[[], Picture]]
 """A picture's name, and how to read it; it is read twice."""
 
@@ -70,7 +66,8 @@ class LosslessCodec:
         core: the model, or a function that loads it and that is called when it is needed.
         progress: called with tiles done and tiles in all.
         effort: 0 (fastest) to 9 (smallest): which methods of `laconic.codecs.lossless.direct` are
-            tried beside the model, see there; None: none, the model codes all pictures.
+            tried beside the model, see there; None: none, the model codes all pictures that it
+            can.
         choose: the model that suits pictures, instead of `core`; called with the first ones that a
             model is tried on.
 
@@ -104,8 +101,8 @@ class LosslessCodec:
         """Write one picture.
 
         Args:
-            image: a Pillow image; or an array, `(h, w)` or `(h, w, 1)`: bool, uint8 or uint16,
-                `(h, w, 2 to 4)`: uint8.
+            image: a Pillow image, or a `DeepImage`; or an array, `(h, w)` or `(h, w, 1)`: bool,
+                uint8 or uint16, `(h, w, 2 to 4)`: uint8 or uint16.
             strip: leave out EXIF and XMP data and dots per inch; the orientation stays.
             note: why the file is lossless, where a lossy one was requested.
 
@@ -176,7 +173,7 @@ class LosslessCodec:
                     metadata += [pictures[k].metadata for k in numbers]
         return self._pack(written, names, profiles, metadata)
 
-    def decode(self, file: LosslessFile) -> Image.Image:
+    def decode(self, file: LosslessFile) -> Shown:
         """Read the picture of a file that is no archive.
 
         Raises:
@@ -186,7 +183,7 @@ class LosslessCodec:
         file.expect(Content.PICTURE)
         return next(image for _, image in self._read(file))
 
-    def unarchive(self, file: LosslessFile) -> Iterator[tuple[str, Image.Image]]:
+    def unarchive(self, file: LosslessFile) -> Iterator[tuple[str, Shown]]:
         """Read the pictures of an archive one by one, with their names.
 
         Of a truncated file those before the cut are read; then a `CorruptFileError` says how many.
@@ -198,7 +195,7 @@ class LosslessCodec:
         file.expect(Content.ARCHIVE)
         return self._read(file)
 
-    def _read(self, file: LosslessFile) -> Iterator[tuple[str, Image.Image]]:
+    def _read(self, file: LosslessFile) -> Iterator[tuple[str, Shown]]:
         """Every picture with its name, decoded with the codec's own model."""
         if file.header.model is None:
             return file.render(None, self.progress)
@@ -213,10 +210,11 @@ class LosslessCodec:
         tick: Tick,
     ) -> list[tuple[WrittenBundle, Sequence[int]]]:
         """Bundles of pictures that have `common` in common, each with their numbers."""
-        if self.effort is None:
+        if self.effort is None and not common.kind.is_deep(common.alpha):
             whole = write_bundle(self._coder_for(pictures), pictures, common, profile, tick)
             return [(whole, range(len(pictures)))]
-        return BundleWriter(self._coder_for, self.effort).write(pictures, common, profile, tick)
+        effort = EFFORT if self.effort is None else self.effort
+        return BundleWriter(self._coder_for, effort).write(pictures, common, profile, tick)
 
     def _pack(
         self,

@@ -1,7 +1,7 @@
 """What the lossless codec requires of its core: equally large pictures to bytes and back.
 
 A *group* is N equally large pictures of one kind: pictures of an archive, or tiles of one picture.
-Their samples are `bool` for bilevel pictures, `uint8`, or `uint16` for grey with 16 bits, shape
+Their samples are `bool` for bilevel pictures, `uint8`, or `uint16` for grey of 16 bits, shape
 `(N, height, width, colours)` with 1 or 3 colours. In a file a group is its `start`, then the data
 of its chains, so what a cut leaves is a prefix of the group's pictures.
 """

@@ -4,8 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final, Self, final
 
-from PIL import Image
-
 from laconic.codecs.base import Codec, Content, Crop, Decoding
 from laconic.codecs.deflated import deflate, inflate
 from laconic.codecs.image.metadata import (
@@ -30,7 +28,7 @@ from laconic.codecs.lossless.header import (
 )
 from laconic.codecs.lossless.info import KindInfo, LosslessInfo, PictureInfo
 from laconic.codecs.lossless.names import read_names, write_names
-from laconic.codecs.lossless.picture import describe, put_together
+from laconic.codecs.lossless.picture import Shown, describe, put_together
 from laconic.container import FieldReader, FieldWriter, LacFile, Section, Span, pack
 from laconic.errors import CorruptFileError, InputError
 from laconic.progress import Progress
@@ -188,7 +186,7 @@ class LosslessFile(Codec):
             note=str(header.note) if header.note else None,
         )
 
-    def decode(self, how: Decoding) -> Iterator[tuple[str, Image.Image]]:
+    def decode(self, how: Decoding) -> Iterator[tuple[str, Shown]]:
         """Decode the pictures one by one, each with its name, "" where the file is no archive.
 
         Of a truncated archive the pictures before the cut are decoded; then a `CorruptFileError`
@@ -203,7 +201,7 @@ class LosslessFile(Codec):
             return iter([("", self.render_crop(coder, how.crop, how.progress))])
         return self.render(coder, how.progress)
 
-    def render_crop(self, coder: GroupCoder | None, crop: Crop, progress: Progress) -> Image.Image:
+    def render_crop(self, coder: GroupCoder | None, crop: Crop, progress: Progress) -> Shown:
         """Decode a part of the only picture; its checksum, which covers all, is not compared.
 
         Raises:
@@ -220,9 +218,7 @@ class LosslessFile(Codec):
             picture = replace(picture, metadata=self.metadata[0])
         return put_together(picture)
 
-    def render(
-        self, coder: GroupCoder | None, progress: Progress
-    ) -> Iterator[tuple[str, Image.Image]]:
+    def render(self, coder: GroupCoder | None, progress: Progress) -> Iterator[tuple[str, Shown]]:
         """Decode the pictures with the model that wrote them, None where none is needed."""
         total = sum(bundle.pictures * bundle.grid.count for bundle in self.bundles)
         counter = TileCounter(progress, total)

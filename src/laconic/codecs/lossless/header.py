@@ -179,11 +179,11 @@ class Bundle:
         run = reader.integer(pictures, "pictures of a checksum") if archive else 1
         absurd = (
             several and grid.count == 1,
-            turned and orientation <= UPRIGHT,
-            run == 0,
+            (turned and orientation <= UPRIGHT) or run == 0,
             direct and method == MODEL,
+            not Kind(kind).is_possible(has_alpha, direct),
         )
-        if any(absurd) or (has_alpha and Kind(kind).bits != 8):
+        if any(absurd):
             raise CorruptFileError("the list of pictures contradicts itself")
         if run > 1 and run * height * width * Kind(kind).colours > MAX_RUN_SAMPLES:
             raise CorruptFileError("too many pictures share a checksum")

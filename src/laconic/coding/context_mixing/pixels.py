@@ -63,7 +63,7 @@ def _pad(pixels: IntArray, background: int) -> IntArray:
 def _make_mixer(pixels: int, data: NDArray[np.uint8]) -> Mixer:
     """An untrained mixer; its tables are as large as the picture needs."""
     bits = min(max(pixels.bit_length() + 1, _LEAST_BITS), _MOST_BITS)
-    squash, stretch, rates = _tables()
+    squash, stretch = logistic_tables()
     sets = WEIGHT_SETS + 4 * VALUE_SETS
     return Mixer(
         table=np.zeros((REPEATS + COLOURS, 1 << bits), np.uint32),
@@ -75,17 +75,15 @@ def _make_mixer(pixels: int, data: NDArray[np.uint8]) -> Mixer:
         inputs=np.zeros(REPEATS + 1, np.int64),
         squash=squash,
         stretch=stretch,
-        rates=rates,
+        rates=(1 << 17) // (2 * np.arange(RATES, dtype=np.int64) + 3),
     )
 
 
 @cache
-def _tables() -> tuple[IntArray, IntArray, IntArray]:
-    """Probabilities of logits, logits of probabilities, and rates of adaptation."""
+def logistic_tables() -> tuple[IntArray, IntArray]:
+    """Probabilities of logits -LIMIT to LIMIT, and logits of all probabilities."""
     middle = LOGISTIC_LIMIT << CELL_BITS
     values = logistic_cdf()[middle - LIMIT : middle + LIMIT + 1].astype(np.int64) >> 14
     squash = np.clip(values, 1, (1 << 16) - 1)
     found = np.searchsorted(squash, np.arange(1 << 16), side="right") - 1 - LIMIT
-    stretch = np.clip(found, -LIMIT, LIMIT).astype(np.int64)
-    rates = (1 << 17) // (2 * np.arange(RATES, dtype=np.int64) + 3)
-    return squash, stretch, rates
+    return squash, np.clip(found, -LIMIT, LIMIT).astype(np.int64)

@@ -8,12 +8,14 @@ from typing import Final
 
 from laconic.codecs.lossless.direct.base import MODEL, DirectMethod
 from laconic.codecs.lossless.direct.contexts import Contexts
+from laconic.codecs.lossless.direct.levels import Levels
 from laconic.codecs.lossless.direct.plain import Plain
 from laconic.codecs.lossless.direct.png import Png
+from laconic.codecs.lossless.direct.predicted import Predicted
 from laconic.codecs.lossless.direct.webp import WebP
 
 METHODS: Final[dict[int, DirectMethod]] = {
-    method.number: method for method in (Plain(), WebP(), Png(), Contexts())
+    method.number: method for method in (Plain(), WebP(), Png(), Contexts(), Predicted(), Levels())
 }
 """Methods by the number that files carry."""
 

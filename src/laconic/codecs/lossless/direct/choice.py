@@ -10,18 +10,25 @@ PNG and WebP in full only where the model takes more than `CLOSE` of that |
 | 9 | always | all, WebP at its slowest |
 
 Pictures of at most `SMALL` pixels are always given to all. The smallest file is taken.
+
+Colour of 16 bits, and grey of 16 bits with alpha, have methods of their own: plain,
+prediction, levels where they save bytes, and PNG where its fastest setting takes few bytes; at
+effort 0 plain and PNG at its fastest.
 """
 
 from dataclasses import dataclass
 from typing import Final, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from laconic.codecs.lossless.core import Samples
 from laconic.codecs.lossless.direct.base import MODEL, DirectMethod
 from laconic.codecs.lossless.direct.contexts import Contexts
+from laconic.codecs.lossless.direct.levels import Levels, choose_levels
 from laconic.codecs.lossless.direct.plain import Plain
 from laconic.codecs.lossless.direct.png import Png
+from laconic.codecs.lossless.direct.predicted import Predicted
 from laconic.codecs.lossless.direct.sketch import Sketch
 from laconic.codecs.lossless.direct.webp import WebP
 from laconic.codecs.lossless.grid import plan_direct
@@ -39,6 +46,8 @@ CLOSE: Final = 0.9
 """WebP at its default takes more than this share of what it takes at its fastest on photographs."""
 CLEAR: Final = 0.7
 """Of the residual bits: a drawing that takes less is not given to the model."""
+REPETITIVE: Final = 1.25
+"""PNG at its fastest takes more than this times what it takes at its best on few pictures."""
 FEW_BYTES: Final = 64
 """Nor is a picture that takes no more bytes than this."""
 
@@ -88,6 +97,8 @@ def choose(samples: Samples, effort: int = EFFORT) -> Direct:
         samples: `(height, width, channels)`, bool, uint8 or uint16, alpha last.
         effort: 0 to 9, see the table above.
     """
+    if samples.dtype == np.uint16 and samples.shape[2] > 1:
+        return _choose_deep(cast(NDArray[np.uint16], samples), effort)
     sketch = Sketch.of(samples)
     small = samples.shape[0] * samples.shape[1] <= SMALL
     without_model = 1 <= effort < WITH_MODEL
@@ -102,6 +113,24 @@ def choose(samples: Samples, effort: int = EFFORT) -> Direct:
     if not wanted and not thorough and method != Plain.number:
         return complete(samples, effort)  # Noise that repeats itself, for instance.
     return Direct(method, parts, thorough or not wanted, wanted)
+
+
+def _choose_deep(samples: NDArray[np.uint16], effort: int) -> Direct:
+    """The same for several channels of 16 bits, which no model codes."""
+    small = samples.shape[0] * samples.shape[1] <= SMALL
+    thorough = small or effort >= THOROUGH
+    methods: list[DirectMethod] = [Plain()]
+    if effort > 0:
+        has_levels = choose_levels(samples) is not None
+        methods += [Levels()] * has_levels + [Predicted()] * (thorough or not has_levels)
+    found = _smallest(tuple(methods), samples, effort)
+    size = sum(map(len, found[1]))
+    parts = _encode(Png(), samples, effort if thorough else 0)
+    if effort > 0 and not thorough and sum(map(len, parts)) < REPETITIVE * size:
+        parts = _encode(Png(), samples, effort)
+    if parts and sum(map(len, parts)) < size:
+        found = Png.number, parts
+    return Direct(*found, complete=True, try_model=False)
 
 
 def complete(samples: Samples, effort: int = EFFORT) -> Direct:

@@ -7,14 +7,16 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import ClassVar, Final, final
+from typing import ClassVar, Final, cast, final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from laconic.codecs.lossless.core import Samples
 from laconic.codecs.lossless.direct.base import MAX_STREAM_PIXELS, DirectMethod
 from laconic.codecs.lossless.direct.pillow_images import from_eight_bits, to_image
+from laconic.deep_image.rows import DamagedRowsError, pack_rows, unpack_rows
 from laconic.errors import CorruptFileError
 
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -25,16 +27,18 @@ _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 @final
 class Png(DirectMethod):
-    """Bilevel, 8 bits, or one channel of 16 bits."""
+    """Bilevel, 8 bits or 16 bits."""
 
     number: ClassVar[int] = 3
     name: ClassVar[str] = "PNG"
 
     def encode(self, samples: Samples, effort: int) -> bytes | None:
-        """Write samples; None for several channels of 16 bits, which Pillow does not write."""
+        """Write samples; several channels of 16 bits by our own writer, since Pillow has none."""
         height, width, channels = samples.shape
-        if height * width > MAX_STREAM_PIXELS or (samples.dtype == np.uint16 and channels > 1):
+        if height * width > MAX_STREAM_PIXELS:
             return None
+        if samples.dtype == np.uint16 and channels > 1:
+            return pack_rows(cast(NDArray[np.uint16], samples), 9 if effort else 1)
         file = io.BytesIO()
         to_image(samples).save(file, "PNG", optimize=effort > 0)
         return b"".join(data for name, data in _chunks(file.getvalue()) if name == b"IDAT")
@@ -43,6 +47,11 @@ class Png(DirectMethod):
         """Read them back."""
         if height * width > MAX_STREAM_PIXELS:
             raise CorruptFileError(f"{width} x {height} pixels are too many for a PNG stream")
+        if bits == 16 and channels > 1:
+            try:
+                return unpack_rows(data, height, width, channels)
+            except DamagedRowsError as error:
+                raise CorruptFileError(f"the PNG picture is damaged: {error}") from error
         header = struct.pack(">IIBBBBB", width, height, bits, _COLOUR_TYPES[channels], 0, 0, 0)
         parts = [(b"IHDR", header), (b"IDAT", data), (b"IEND", b"")]
         file = _SIGNATURE + b"".join(_chunk(*part) for part in parts)
