@@ -44,12 +44,13 @@ from laconic.evaluation.images.results import finite
 from laconic.evaluation.report.provenance import describe_run
 from laconic.lab.datasets import BINARY_FILE
 from laconic.models import make_model
-from laconic.pretrained import LOSSLESS_DEFAULT, load, release
+from laconic.pretrained import LOSSLESS_MODELS, load, release
 from laconic.training.checkpoints import load_average
 from laconic.training.config import read_config
 
 HERE = Path(__file__).resolve().parent
-EMBEDDED = LOSSLESS_DEFAULT
+EMBEDDED = "the better of two"
+"""Row of what `laconic compress --lossless` does: the embedded model that suits the pictures."""
 SHEET_COLUMNS = 40
 CIFAR_HELD_OUT = 500
 CROPS = 500
@@ -63,9 +64,10 @@ def released(name: str) -> Path:
 
 
 def photo_models() -> dict[str, str | Path]:
-    """The embedded causal model and whatever else has been trained for photographs."""
+    """The embedded causal models and whatever else has been trained for photographs."""
     trained = {name: released(name) for name in ("photo-ladder", "photo-both")}
-    return {EMBEDDED: EMBEDDED} | {name: path for name, path in trained.items() if path.exists()}
+    there = {name: path for name, path in trained.items() if path.exists()}
+    return {name: name for name in LOSSLESS_MODELS} | there
 
 
 def codec(model: str | Path) -> LosslessCodec:
@@ -120,7 +122,7 @@ def kodak(root: Path) -> dict[str, Any]:
     }
     original = [8 * q.stat().st_size * 3 / p.size for q, p in zip(paths, pictures, strict=True)]
     table["png as shipped"] = {"bits_per_pixel": original}
-    for name, model in photo_models().items():
+    for name, model in {EMBEDDED: None, **photo_models()}.items():
         table[name] = kodak_ours(pictures, model)
     for row in table.values():
         row["mean_bits_per_pixel"] = float(np.mean(row["bits_per_pixel"]))
@@ -129,7 +131,7 @@ def kodak(root: Path) -> dict[str, Any]:
     return table
 
 
-def kodak_ours(pictures: list[Picture], model: str | Path) -> dict[str, Any]:
+def kodak_ours(pictures: list[Picture], model: str | Path | None) -> dict[str, Any]:
     """Sizes, overhead over the negative ELBO, seconds."""
     rows = []
     for picture in pictures:
@@ -218,7 +220,7 @@ class Targets:
 
     def small(self, name: str, table: dict[str, Any]) -> None:
         """Pictures of 32x32 pixels: the others, and the ladder's chains."""
-        ours = table[EMBEDDED]["bits_per_sample"]
+        ours = min(table[name]["bits_per_sample"] for name in LOSSLESS_MODELS if name in table)
         for other in CLASSICAL:
             bound = table[other]["bits_per_sample"]
             self.add(f"{name}, bits per sample, against {other}", bound, ours)

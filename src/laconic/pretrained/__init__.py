@@ -106,7 +106,7 @@ def lossless_codec(
 ) -> "LosslessCodec":
     """The codec that writes lossless files with the model of this name or path.
 
-    None: the model among `LOSSLESS_MODELS` that suits the first picture best.
+    None: the model among `LOSSLESS_MODELS` that suits the first pictures best.
     """
     from laconic.codecs.lossless.codec import Core, LosslessCodec
     from laconic.codecs.lossless.direct.choice import EFFORT
@@ -121,7 +121,7 @@ def lossless_codec(
         from laconic.codecs.lossless.cheapest_model import cheapest
 
         models = [load(name).model for name in LOSSLESS_MODELS]
-        return core(LOSSLESS_MODELS[cheapest(models, pictures[0])])
+        return core(LOSSLESS_MODELS[cheapest(models, pictures)])
 
     chosen = choose if model is None else None
     return LosslessCodec(core, progress, EFFORT if effort is None else effort, chosen)

@@ -29,8 +29,10 @@ def sample() -> NDArray[np.uint8]:
 def test_the_model_of_halved_chroma_is_taken_for_halved_chroma(
     models: list[LatentVariableModel], sample: NDArray[np.uint8]
 ) -> None:
-    halved = take_apart(halve_chroma(sample))
+    halved = [take_apart(halve_chroma(sample))]
     assert LOSSLESS_MODELS[cheapest(models, halved)] == "pixels2"
+    many = [take_apart(halve_chroma(sample[k : k + 64, :64].copy())) for k in range(20)]
+    assert LOSSLESS_MODELS[cheapest(models, many)] == "pixels2"
     assert LOSSLESS_MODELS[::-1][cheapest(models[::-1], halved)] == "pixels2"
 
 
@@ -38,8 +40,8 @@ def test_the_model_of_halved_chroma_is_taken_for_halved_chroma(
 def test_small_pictures_have_a_model(
     models: list[LatentVariableModel], sample: NDArray[np.uint8], shape: tuple[int, int]
 ) -> None:
-    assert cheapest(models, take_apart(sample[: shape[0], : shape[1]].copy())) in (0, 1)
+    assert cheapest(models, [take_apart(sample[: shape[0], : shape[1]].copy())]) in (0, 1)
 
 
 def test_pictures_without_colour_take_the_first(sample: NDArray[np.uint8]) -> None:
-    assert cheapest([], take_apart(sample[..., 0].copy())) == 0
+    assert cheapest([], [take_apart(sample[..., 0].copy())]) == 0

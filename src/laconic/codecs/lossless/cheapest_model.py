@@ -1,4 +1,4 @@
-"""Which of several models suits a picture: the bits of a few patches of it, in floats."""
+"""Which of several models suits pictures: the bits of a few patches of them, in floats."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -13,24 +13,27 @@ from laconic.models.base import Condition, Context, LatentVariableModel
 SIDE: Final = 64
 """Of a patch, in pixels."""
 GRID: Final = 3
-"""Patches along each side of the picture."""
+"""Patches along each side of a picture that is alone; of several pictures each gives one."""
+MOST: Final = 16
+"""Pictures that are looked at."""
 
 
 @torch.inference_mode()
-def cheapest(models: Sequence[LatentVariableModel], picture: ExactPicture) -> int:
-    """Number of the model under which patches of a picture take the fewest bits.
+def cheapest(models: Sequence[LatentVariableModel], pictures: Sequence[ExactPicture]) -> int:
+    """Number of the model under which patches of pictures take the fewest bits.
 
     Which model is taken may depend on the machine's floats; a file names the model that wrote it.
 
     Args:
         models: of colour with 8 bits, without latents.
-        picture: of other kinds than colour, the first model is taken.
+        pictures: all of one size and kind; of other kinds than colour the first model is taken.
     """
-    if picture.kind is not Kind.RGB:
+    if pictures[0].kind is not Kind.RGB:
         return 0
-    patches = _patches(picture)
-    shape = (patches.shape[2], patches.shape[3])
-    context = Context(shape, Condition(torch.zeros(len(patches))))
+    step = -(-len(pictures) // MOST)
+    grid = GRID if len(pictures) == 1 else 1
+    patches = torch.cat([_patches(picture, grid) for picture in pictures[::step]])
+    context = Context((patches.shape[2], patches.shape[3]), Condition(torch.zeros(len(patches))))
     nats = []
     for model in models:
         rungs, likelihood = model.pass_through(patches, context)
@@ -39,11 +42,11 @@ def cheapest(models: Sequence[LatentVariableModel], picture: ExactPicture) -> in
     return int(np.argmin(nats))
 
 
-def _patches(picture: ExactPicture) -> Tensor:
-    """Patches at a grid of places, `(count, 3, height, width)` in [0, 1]."""
+def _patches(picture: ExactPicture, grid: int) -> Tensor:
+    """Patches at `grid` x `grid` places, `(count, 3, height, width)` in [0, 1]."""
     sides = [min(SIDE, length) for length in picture.pixels.shape[:2]]
     starts = [
-        sorted({round(at) for at in np.linspace(0, length - side, GRID + 2)[1:-1]})
+        sorted({round(at) for at in np.linspace(0, length - side, grid + 2)[1:-1]})
         for length, side in zip(picture.pixels.shape[:2], sides, strict=True)
     ]
     found = [
