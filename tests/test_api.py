@@ -20,7 +20,7 @@ from laconic.models.pyramid import Pyramid
 @pytest.fixture(autouse=True)
 def _pyramid(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(name: object = pretrained.DEFAULT) -> pretrained.Pretrained:
-        if name not in (pretrained.DEFAULT, "pyramid", "pixels"):
+        if name not in (pretrained.DEFAULT, "pyramid", *pretrained.LOSSLESS_MODELS):
             raise laconic.ConfigError(f"{name}: no such model")
         return pretrained.Pretrained(Pyramid(), "pyramid", b"pyramid, sixteen", 0)
 

@@ -127,7 +127,10 @@ PATH_OF_DECOMPRESS = {
 }  # fmt: skip
 """Modules whose functions run when a lossy picture is decoded, but for models and coders."""
 
-LOWER = ("coding", "data", "distributions", "models", "networks", "threads", "waiting", "errors")
+LOWER = (
+    "coding", "data", "deep_image", "distributions", "models", "networks", "threads", "waiting",
+    "errors",
+)  # fmt: skip
 
 
 def test_decompress_runs_functions_of_few_modules(tmp_path: Path) -> None:

@@ -685,11 +685,11 @@ from laconic import pretrained
 from laconic.cli import app, demo
 from laconic.models.pyramid import Pyramid
 
-lossless = pretrained.LOSSLESS_DEFAULT
+lossless = pretrained.LOSSLESS_MODELS
 real = pretrained.load
 
 def load(name=pretrained.DEFAULT):
-    if name == lossless:
+    if name in lossless:
         return real(name)
     return pretrained.Pretrained(Pyramid(), "pyramid", b"pyramid, sixteen", 0)
 

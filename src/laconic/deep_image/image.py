@@ -1,16 +1,19 @@
-"""A picture of 16 bits a sample in two to four channels, with what Pillow would say of it."""
+"""A picture of 16 bits a sample in two to four channels, with what Pillow would say of it.
+
+`import laconic` imports this module, so numpy is imported where it is needed.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
-import numpy as np
-from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
-from laconic.deep_image.files import ENDINGS, WRITERS
-from laconic.depth import SIXTEEN_BITS, round_to_eight
 from laconic.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import DTypeLike, NDArray
 
 MODES: Final = {2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}
 """Name of a mode by its channels; Pillow has none."""
@@ -31,11 +34,13 @@ class DeepImage:
         `laconic.decompress("photo.lac").save("photo.png")`
     """
 
-    samples: NDArray[np.uint16]
+    samples: "NDArray[np.uint16]"
     info: dict[str | tuple[int, int], Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise `InputError` unless the samples are those of such a picture."""
+        import numpy as np
+
         shape, dtype = self.samples.shape, self.samples.dtype
         if len(shape) != 3 or shape[2] not in MODES or dtype.newbyteorder("=") != np.uint16:
             raise InputError(
@@ -79,8 +84,12 @@ class DeepImage:
         """Whether there is an alpha channel."""
         return bool(self.samples.shape[2] != 3)
 
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(
+        self, dtype: "DTypeLike | None" = None, copy: bool | None = None
+    ) -> "NDArray[Any]":
         """The samples, for `np.asarray`."""
+        import numpy as np
+
         return np.array(self.samples, dtype, copy=copy)
 
     def __repr__(self) -> str:
@@ -95,6 +104,10 @@ class DeepImage:
 
     def to_eight_bits(self) -> Image.Image:
         """The picture with samples rounded to 8 bits, as a Pillow image with the same `info`."""
+        import numpy as np
+
+        from laconic.depth import SIXTEEN_BITS, round_to_eight
+
         rounded = np.empty(self.samples.shape, np.uint8)
         for row, samples in zip(rounded, self.samples, strict=True):  # Little memory at a time.
             row[:] = round_to_eight(samples)
@@ -111,6 +124,8 @@ class DeepImage:
         Raises:
             InputError: the format cannot hold the picture.
         """
+        from laconic.deep_image.files import WRITERS
+
         return WRITERS[format_name](self.samples, self.carrier())
 
     def save(self, target: str | Path | IO[bytes]) -> None:
@@ -126,6 +141,8 @@ class DeepImage:
         if not isinstance(target, str | Path):
             target.write(self.to_bytes("PNG"))
             return
+        from laconic.deep_image.files import ENDINGS
+
         path = Path(target)
         name = ENDINGS.get(path.suffix.lower())
         if name is None:
