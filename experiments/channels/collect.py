@@ -2,12 +2,14 @@
 
 python experiments/channels/collect.py pairs runs/channels/faces
 python experiments/channels/collect.py bands runs/channels/bands
+
+Runs in results.json of data sets that the named folders do not have stay there.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,14 @@ KINDS: dict[str, tuple[str, Callable[[Sequence[Result]], list[dict[str, Any]]]]]
 }
 
 
+def earlier_runs(path: Path, known: Collection[str]) -> list[Result]:
+    """Runs in results.json of other data sets than these."""
+    if not path.exists():
+        return []
+    runs: list[Result] = json.loads(path.read_text())["runs"]
+    return [one for one in runs if one["data"] not in known]
+
+
 def main() -> None:
     """Read the runs, write results.json and figures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -113,18 +123,19 @@ def main() -> None:
     started = time.time()
     folder, (title, find) = HERE / options.kind, KINDS[options.kind]
     results = read_runs(options.runs)
-    picked = chosen(results)
+    both = results + earlier_runs(folder / "results.json", {one["data"] for one in results})
+    picked = chosen(both)
     command = " ".join(
         ["python experiments/channels/collect.py", options.kind, *map(str, options.runs)]
     )
-    seeds = sorted({one["seed"] for one in results})
+    seeds = sorted({one["seed"] for one in both})
     keys = ("data", "system", "channel", "seed", "steps", "train_seconds", "parameters", "uses",
             "capacity_bits_per_use", "distortion", "validation")  # fmt: skip
     document = {
         "title": title,
         "run": describe_run(command, started, HERE.parents[1], seeds=seeds),
         "targets": find(picked),
-        "runs": [{key: one[key] for key in keys if key in one} for one in results],
+        "runs": [{key: one[key] for key in keys if key in one} for one in both],
     }
     (folder / "results.json").write_text(json.dumps(document, indent=1) + "\n")
     write_figures(results, folder, lambda path: None)
