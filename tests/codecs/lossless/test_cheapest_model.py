@@ -44,4 +44,12 @@ def test_small_pictures_have_a_model(
 
 
 def test_pictures_without_colour_take_the_first(sample: NDArray[np.uint8]) -> None:
-    assert cheapest([], [take_apart(sample[..., 0].copy())]) == 0
+    grey = take_apart(sample[..., 0].copy())
+    assert cheapest([], [grey]) == 0
+
+
+def test_pictures_without_colour_are_passed_by(
+    models: list[LatentVariableModel], sample: NDArray[np.uint8]
+) -> None:
+    grey, halved = take_apart(sample[..., 0].copy()), take_apart(halve_chroma(sample))
+    assert LOSSLESS_MODELS[cheapest(models, [grey, halved])] == "pixels2"

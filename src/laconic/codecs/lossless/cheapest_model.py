@@ -27,13 +27,14 @@ def cheapest(models: Sequence[LatentVariableModel], pictures: Sequence[ExactPict
     Args:
         models: of colour with 8 bits. Where one has latents, which patches say too little about,
             the first is taken.
-        pictures: all of one size and kind; of other kinds than colour the first model is taken.
+        pictures: all of one size; where none is in colour, the first model is taken.
     """
-    if pictures[0].kind is not Kind.RGB or any(model.levels for model in models):
+    coloured = [picture for picture in pictures if picture.kind is Kind.RGB]
+    if not coloured or any(model.levels for model in models):
         return 0
-    step = -(-len(pictures) // MOST)
-    grid = GRID if len(pictures) == 1 else 1
-    patches = torch.cat([_patches(picture, grid) for picture in pictures[::step]])
+    step = -(-len(coloured) // MOST)
+    grid = GRID if len(coloured) == 1 else 1
+    patches = torch.cat([_patches(picture, grid) for picture in coloured[::step]])
     context = Context((patches.shape[2], patches.shape[3]), Condition(torch.zeros(len(patches))))
     nats = []
     for model in models:
