@@ -83,7 +83,7 @@ def _mix(code: Int, value: Int) -> Int:
 
 
 @njit(nogil=True, error_model="numpy")
-def _length(value: Int) -> Int:
+def bit_length(value: Int) -> Int:
     """Bits of a number."""
     bits = 0
     while value:
@@ -93,7 +93,7 @@ def _length(value: Int) -> Int:
 
 
 @njit(nogil=True, error_model="numpy")
-def _median(west: Int, north: Int, corner: Int) -> Int:
+def median(west: Int, north: Int, corner: Int) -> Int:
     """The median of west, north, and the plane through all three neighbours."""
     low, high = min(west, north), max(west, north)
     return min(max(west + north - corner, low), high)
@@ -173,7 +173,7 @@ def _code(
 @njit(nogil=True, error_model="numpy")
 def _code_value(m: Mixer, reading: bool, value: Int, kind: Int, rate: Int) -> Int:
     """Code a number of 0 to 255: its length in bits, in unary, then the bits below the highest."""
-    unit, length, known = WEIGHT_SETS + VALUE_SETS * kind, _length(value), 0
+    unit, length, known = WEIGHT_SETS + VALUE_SETS * kind, bit_length(value), 0
     while known < 8:
         more = 1 if length > known else 0
         node = known * 0x1F35
@@ -281,11 +281,11 @@ def _code_channel(
     """
     west, north, corner, east = near
     number, before, shift, colours, last_length, two, four, recent = known
-    predicted = _median(west, north, corner)
+    predicted = median(west, north, corner)
     if before > 0 and number < 3:
         predicted = min(max(predicted + shift, 0), 255)
     rough = abs(west - corner) + abs(corner - north) + abs(north - east)
-    activity = min(15, _length(rough))
+    activity = min(15, bit_length(rough))
     m.base[0] = _mix(0x61 + number, activity)
     m.base[1] = _mix(_mix(0x62 + 8 * number, two), colours)
     m.base[2] = _mix(_mix(0x63 + 8 * number, four), colours)
@@ -329,10 +329,10 @@ def _code_colour(
         )
         known = (number, before, shift, colours, length, two, four, recent)
         value = _code_channel(m, reading, (q[y, x] >> bits) & 255, near, known, rate)
-        predicted = _median(near[0], near[1], near[2])
+        predicted = median(near[0], near[1], near[2])
         if before == 0:
             shift = value - predicted
-        length = min(_length(abs(value - predicted)), 7)
+        length = min(bit_length(abs(value - predicted)), 7)
         colours |= value << bits
     return colours
 

@@ -20,6 +20,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from laconic.coding.context_mixing.kernels import bit_length, median
 from laconic.compiled import compiled
 
 Int: TypeAlias = Any
@@ -96,27 +97,10 @@ class Predictor(NamedTuple):
 
 
 @njit(nogil=True, error_model="numpy")
-def _length(value: Int) -> Int:
-    """Bits of a number."""
-    bits = 0
-    while value:
-        bits += 1
-        value >>= 1
-    return bits
-
-
-@njit(nogil=True, error_model="numpy")
 def _step(value: Int) -> Int:
     """About 4 log2(value + 1)."""
-    octave = _length(value + 1) - 1
+    octave = bit_length(value + 1) - 1
     return min(4 * octave + (((value + 1) << 2 >> octave) & 3), FINE - 1)
-
-
-@njit(nogil=True, error_model="numpy")
-def _median(west: Int, north: Int, corner: Int) -> Int:
-    """The median of west, north, and the plane through all three neighbours."""
-    low, high = min(west, north), max(west, north)
-    return min(max(west + north - corner, low), high)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -240,7 +224,7 @@ def _difference(q: NDArray[np.int32], c: Int, other: Int, y: Int, x: Int) -> Int
     """A prediction: the other channel's sample, and the median of differences from it."""
     west = np.int64(q[c, y, x - 1]) - q[other, y, x - 1]
     north = np.int64(q[c, y - 1, x]) - q[other, y - 1, x]
-    return q[other, y, x] + _median(west, north, q[c, y - 1, x - 1] - q[other, y - 1, x - 1])
+    return q[other, y, x] + median(west, north, q[c, y - 1, x - 1] - q[other, y - 1, x - 1])
 
 
 @njit(nogil=True, error_model="numpy", inline="always")
@@ -250,14 +234,14 @@ def _predict(m: Predictor, c: Int, y: Int, x: Int, level: Int, largest: Int) -> 
     west, north, corner = np.int64(q[c, y, x - 1]), np.int64(q[c, y - 1, x]), q[c, y - 1, x - 1]
     if level == 0:
         taps, mean = _gather_own(q, m.inputs, c, y, x)
-        g[1] = _median(west, north, corner)
+        g[1] = median(west, north, corner)
         g[2] = north + q[c, y - 1, x + 1] - q[c, y - 2, x + 1]
         g[3] = west + q[c, y - 1, x + 1] - north
     else:
         taps, mean = _gather_other(q, m.inputs, c, y, x)
         mean += q[0, y, x]
         g[1] = _difference(q, c, 0, y, x)
-        g[2] = _median(west, north, corner)
+        g[2] = median(west, north, corner)
         g[3] = mean if level == 1 else _difference(q, c, 1, y, x)
     total: Int = np.int64(0)
     power: Int = np.int64(64)
@@ -303,8 +287,8 @@ def _set_contexts(m: Predictor, c: Int, y: Int, x: Int, level: Int) -> None:
     fine = _step(recent)
     m.near[0] = fine
     m.near[1] = (_step(other) >> 1) * COARSE + (fine >> 2)
-    m.near[2] = _length(west) * SIZES + _length(north)
-    m.near[3], m.near[4] = fine & 3, _length(recent >> 3)
+    m.near[2] = bit_length(west) * SIZES + bit_length(north)
+    m.near[3], m.near[4] = fine & 3, bit_length(recent >> 3)
 
 
 @njit(nogil=True, error_model="numpy", inline="always")
@@ -351,7 +335,7 @@ def _code_length(m: Predictor, reading: bool, length: Int, c: Int) -> Int:
 @njit(nogil=True, error_model="numpy", inline="always")
 def _code_size(m: Predictor, reading: bool, size: Int, c: Int) -> Int:
     """Code the absolute value of an error."""
-    length = _code_length(m, reading, _length(size), c)
+    length = _code_length(m, reading, bit_length(size), c)
     if length <= 1:
         return length
     found, left = np.int64(1), length - 1
@@ -383,7 +367,7 @@ def _code_error(
     others = others * 3 + (_sign(m.errors[1, y, x]) if level > 1 else 1)
     slots = (
         (c * FINE + others * 3 + edge) * NODES + SIGN,
-        (c * (CROSS * COARSE) + _length(size) * 9 + own) * NODES + SIGN,
+        (c * (CROSS * COARSE) + bit_length(size) * 9 + own) * NODES + SIGN,
         (c * (SIZES * SIZES) + own * 9 + others) * NODES + SIGN,
     )
     negative = 1 if error < 0 else 0
