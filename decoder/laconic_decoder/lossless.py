@@ -22,6 +22,7 @@ from .draws import Coder
 from .image import Extras, Models, check_size, read_alpha, read_metadata
 from .pixels import Known, Shape
 from .predicted import decode_levels, decode_predicted
+from .squares import decode_squares
 from .stack import Stack, bin_centres, pop_bins, push_bins
 
 START_CODER = Coder("trellis", {"state_bits": 15})
@@ -382,7 +383,7 @@ def decode_direct(bundle: Bundle, data: bytes) -> Array:
 def decode_method(bundle: Bundle, data: bytes, shape: tuple[int, int, int], bits: int) -> Array:
     """The same, of samples of so many bits."""
     height, width, channels = shape
-    need(1 <= bundle.method <= 6, f"a picture of method {bundle.method}: {ELSEWHERE}")
+    need(1 <= bundle.method <= 7, f"a picture of method {bundle.method}: {ELSEWHERE}")
     if bundle.method in (5, 6):
         need(bits == 16, "prediction and levels are for 16 bits")
         if bundle.method == 5:
@@ -392,6 +393,9 @@ def decode_method(bundle: Bundle, data: bytes, shape: tuple[int, int, int], bits
             return decode_method(bundle._replace(method=method), part, shape, depth)
 
         return decode_levels(data, channels, decode)
+    if bundle.method == 7:
+        need(bits == 8, "least squares is for 8 bits")
+        return decode_squares(data, *shape)
     if bundle.method == 1:
         need(len(data) == -(-height * width * channels * bits // 8), "plain samples are missing")
         if bits == 1:

@@ -235,7 +235,8 @@ def decode_levels(data: bytes, channels: int, decode: Decode) -> Array:
         plain = Fields(zlib.decompressobj(-15).decompress(packed, 3 * total + 1))
     except zlib.error as error:
         raise LacError(f"the levels are damaged: {error}") from error
-    depth, method = fields.integer(16), fields.integer(5, 1)
+    depth, method = fields.integer(16), fields.integer(7, 1)
+    need(method != 6, "levels have no levels")
     need(depth in (8, 16), "the numbers of levels have neither 8 nor 16 bits")
     samples = decode(method, fields.rest(), depth).astype(np.uint16)
     table: Array = None

@@ -13,18 +13,20 @@ Units: 2^-16 for a probability in the coder, 2^-18 for one in a table, 2^-7 nat 
 for a weight.
 """
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from laconic.coding.binary_arithmetic import (
+    Int,
+    IntArray,
+    code_bit,
+    finish_writing,
+    start_reading,
+)
 from laconic.compiled import compiled
-
-Int: TypeAlias = Any
-"""An integer in compiled loops."""
-
-IntArray: TypeAlias = NDArray[np.int64]
 
 ABOVE = 3
 """Rows of background above a picture."""
@@ -42,7 +44,6 @@ WEIGHT_SETS = 64
 VALUE_SETS = 128
 """Sets of weights: for repeats, and for each of four kinds of value."""
 _WORD = 0xFFFFFFFF
-_TOP = 0xFF000000
 _HALF = 1 << 31  # A table's first entry: probability one half, no observations.
 _BIAS = 128
 
@@ -136,36 +137,12 @@ def _learn(m: Mixer, first: Int, count: Int, unit: Int, bit: Int, error: Int) ->
 
 
 @njit(nogil=True, error_model="numpy")
-def _shift(m: Mixer, reading: bool) -> None:
-    """Write or read the bytes on which both ends of the interval agree."""
-    low, high, place = m.coder[0], m.coder[1], m.coder[2]
-    while (low ^ high) & _TOP == 0:
-        if reading:
-            byte = np.int64(m.data[place]) if place < m.data.size else np.int64(0)
-            m.coder[3] = ((m.coder[3] << 8) & _WORD) | byte
-        elif place < m.data.size:
-            m.data[place] = high >> 24
-        place += 1
-        low, high = (low << 8) & _WORD, ((high << 8) & _WORD) | 255
-    m.coder[0], m.coder[1], m.coder[2] = low, high, place
-
-
-@njit(nogil=True, error_model="numpy")
 def _code(
     m: Mixer, reading: bool, bit: Int, first: Int, count: Int, node: Int, unit: Int, rate: Int
 ) -> Int:
     """Write a bit, or read one; returns it."""
     probability = _predict(m, first, count, node, unit)
-    low, high = m.coder[0], m.coder[1]
-    extent = high - low
-    middle = low + (extent >> 16) * probability + ((extent & 0xFFFF) * probability >> 16)
-    if reading:
-        bit = 1 if m.coder[3] <= middle else 0
-    if bit:
-        m.coder[1] = middle
-    else:
-        m.coder[0] = middle + 1
-    _shift(m, reading)
+    bit = code_bit(m.coder, m.data, reading, bit, probability)
     _learn(m, first, count, unit, bit, ((bit << 16) - probability) * rate)
     return bit
 
@@ -350,10 +327,7 @@ def code_pixels(m: Mixer, reading: bool, q: IntArray, channels: Int, colours: In
         colours: size of the palette, or any number larger than the number of pixels.
     """
     if reading:
-        for k in range(4):
-            byte = np.int64(m.data[k]) if k < m.data.size else np.int64(0)
-            m.coder[3] = (m.coder[3] << 8) | byte
-        m.coder[2] = 4
+        start_reading(m.coder, m.data)
     last = before_last = q[0, 0]
     done = new = 0
     for y in range(ABOVE, q.shape[0]):
@@ -373,8 +347,5 @@ def code_pixels(m: Mixer, reading: bool, q: IntArray, channels: Int, colours: In
                 before_last, last = last, value
             q[y, x] = value
     if not reading:
-        for k in range(4):
-            if m.coder[2] < m.data.size:
-                m.data[m.coder[2]] = (m.coder[0] >> (24 - 8 * k)) & 255
-            m.coder[2] += 1
+        finish_writing(m.coder, m.data)
     return m.coder[2]

@@ -14,19 +14,21 @@ Units: 2^-16 for a probability in the coder, 2^-22 for one in a table, 2^-7 nat 
 for a weight.
 """
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from laconic.coding.binary_arithmetic import (
+    Int,
+    IntArray,
+    code_bit,
+    finish_writing,
+    start_reading,
+)
 from laconic.coding.context_mixing.kernels import bit_length, median
 from laconic.compiled import compiled
-
-Int: TypeAlias = Any
-"""An integer in compiled loops."""
-
-IntArray: TypeAlias = NDArray[np.int64]
 
 ABOVE, LEFT, RIGHT = 2, 3, 2
 """Rows above a picture, columns on its left and right; they repeat the picture's border."""
@@ -54,8 +56,6 @@ SQUASH = (1 << 16) + LIMIT
 RATE = SQUASH + LIMIT + 1
 STEP = RATE + RATES
 """Where the middle of the second map is, and the starts of the third and the fourth."""
-_WORD = 0xFFFFFFFF
-_TOP = 0xFF000000
 _BIAS = 128
 
 
@@ -104,21 +104,6 @@ def _step(value: Int) -> Int:
 
 
 @njit(nogil=True, error_model="numpy")
-def _shift(coder: IntArray, data: NDArray[np.uint8], reading: bool) -> None:
-    """Write or read the bytes on which both ends of the interval agree."""
-    low, high, place = coder[0], coder[1], coder[2]
-    while (low ^ high) & _TOP == 0:
-        if reading:
-            byte = np.int64(data[place]) if place < data.size else np.int64(0)
-            coder[3] = ((coder[3] << 8) & _WORD) | byte
-        elif place < data.size:
-            data[place] = high >> 24
-        place += 1
-        low, high = (low << 8) & _WORD, ((high << 8) & _WORD) | 255
-    coder[0], coder[1], coder[2] = low, high, place
-
-
-@njit(nogil=True, error_model="numpy")
 def _adapt(entry: Int, bit: Int, rate: Int) -> Int:
     """An entry of a table after a bit."""
     chance, seen = entry >> 8, entry & 255
@@ -146,16 +131,7 @@ def _code(
     total = weights[unit, 0] * logit0 + weights[unit, 1] * logit1
     total += weights[unit, 2] * logit2 + weights[unit, 3] * _BIAS
     chance = maps[SQUASH + min(max(total >> 16, -LIMIT), LIMIT)]
-    low, high = coder[0], coder[1]
-    extent = high - low
-    middle = low + (extent >> 16) * chance + ((extent & 0xFFFF) * chance >> 16)
-    if reading:
-        bit = 1 if coder[3] <= middle else 0
-    if bit:
-        coder[1] = middle
-    else:
-        coder[0] = middle + 1
-    _shift(coder, data, reading)
+    bit = code_bit(coder, data, reading, bit, chance)
     seen = weights[unit, 4]
     weights[unit, 4] = min(seen + 1, STEPS - 1)
     error = ((bit << 16) - chance) * maps[STEP + seen]
@@ -421,10 +397,7 @@ def code_samples(m: Predictor, reading: bool, colours: Int, largest: Int) -> Int
         largest: of all samples.
     """
     if reading:
-        for k in range(4):
-            byte = np.int64(m.data[k]) if k < m.data.size else np.int64(0)
-            m.coder[3] = (m.coder[3] << 8) | byte
-        m.coder[2] = 4
+        start_reading(m.coder, m.data)
     right = m.samples.shape[2] - RIGHT
     for y in range(ABOVE, m.samples.shape[1]):
         _extend(m, y, right)
@@ -432,8 +405,5 @@ def code_samples(m: Predictor, reading: bool, colours: Int, largest: Int) -> Int
             for c in range(m.samples.shape[0]):
                 _code_sample(m, reading, c, y, x, c if c < colours else 0, largest)
     if not reading:
-        for k in range(4):
-            if m.coder[2] < m.data.size:
-                m.data[m.coder[2]] = (m.coder[0] >> (24 - 8 * k)) & 255
-            m.coder[2] += 1
+        finish_writing(m.coder, m.data)
     return m.coder[2]

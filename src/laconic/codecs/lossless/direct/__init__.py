@@ -12,10 +12,12 @@ from laconic.codecs.lossless.direct.levels import Levels
 from laconic.codecs.lossless.direct.plain import Plain
 from laconic.codecs.lossless.direct.png import Png
 from laconic.codecs.lossless.direct.predicted import Predicted
+from laconic.codecs.lossless.direct.squares import Squares
 from laconic.codecs.lossless.direct.webp import WebP
 
 METHODS: Final[dict[int, DirectMethod]] = {
-    method.number: method for method in (Plain(), WebP(), Png(), Contexts(), Predicted(), Levels())
+    method.number: method
+    for method in (Plain(), WebP(), Png(), Contexts(), Predicted(), Levels(), Squares())
 }
 """Methods by the number that files carry."""
 

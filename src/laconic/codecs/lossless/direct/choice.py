@@ -4,12 +4,15 @@
 |---|---|---|
 | 0 | never | plain, WebP and PNG at their fastest |
 | 1 to 3 | never | all |
-| 4 to 6 | for photographs | all for drawings; for photographs plain and WebP at its fastest, and
-PNG and WebP in full only where the model takes more than `CLOSE` of that |
+| 4 to 6 | for photographs up to `LEARNED` pixels, or of 1 or 16 bits | all for drawings; for
+photographs plain, WebP at its fastest and least squares, and PNG and WebP in full only where the
+model or least squares takes more than `CLOSE` of that |
 | 7, 8 | always, but for noise | all |
 | 9 | always | all, WebP at its slowest |
 
-Pictures of at most `SMALL` pixels are always given to all. The smallest file is taken.
+Pictures of at most `SMALL` pixels are always given to all. The smallest file is taken. Least
+squares is for photographs: it learns from the picture itself, and is smaller than the model on most
+that are large.
 
 Colour of 16 bits, and grey of 16 bits with alpha, have methods of their own: plain,
 prediction, levels where they save bytes, and PNG where its fastest setting takes few bytes; at
@@ -17,7 +20,7 @@ effort 0 plain and PNG at its fastest.
 """
 
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +33,7 @@ from laconic.codecs.lossless.direct.plain import Plain
 from laconic.codecs.lossless.direct.png import Png
 from laconic.codecs.lossless.direct.predicted import Predicted
 from laconic.codecs.lossless.direct.sketch import Sketch
+from laconic.codecs.lossless.direct.squares import Squares
 from laconic.codecs.lossless.direct.webp import WebP
 from laconic.codecs.lossless.grid import plan_direct
 from laconic.errors import InputError
@@ -48,9 +52,13 @@ CLEAR: Final = 0.7
 """Of the residual bits: a drawing that takes less is not given to the model."""
 REPETITIVE: Final = 1.25
 """PNG at its fastest takes more than this times what it takes at its best on few pictures."""
+LEARNED: Final = 1 << 17
+"""From so many pixels on, least squares has learned more than the model knows about most."""
 FEW_BYTES: Final = 64
 """Nor is a picture that takes no more bytes than this."""
 
+Coded: TypeAlias = tuple[int, tuple[bytes, ...]]
+"""Number of a method, and what it gives for each tile."""
 _FAST: Final[tuple[DirectMethod, ...]] = (Plain(), WebP())
 _CLASSICAL: Final[tuple[DirectMethod, ...]] = (*_FAST, Png())
 _ALL: Final[tuple[DirectMethod, ...]] = (*_CLASSICAL, Contexts())
@@ -104,15 +112,36 @@ def choose(samples: Samples, effort: int = EFFORT) -> Direct:
     without_model = 1 <= effort < WITH_MODEL
     thorough = small or sketch.drawn or without_model or effort >= THOROUGH
     methods = _CLASSICAL if effort == 0 else _ALL if thorough else _FAST
-    method, parts = _smallest(methods, samples, effort if thorough else 0)
-    if effort < WITH_MODEL:
-        return Direct(method, parts, complete=True, try_model=False)
-    size = sum(map(len, parts))
+    first = _smallest(methods, samples, effort if thorough else 0)
+    size = sum(map(len, first[1]))
     clear = 8 * size <= CLEAR * sketch.residual_bits or size <= FEW_BYTES
     wanted = effort >= FULL or not (sketch.noisy or (clear and effort < THOROUGH))
-    if not wanted and not thorough and method != Plain.number:
-        return complete(samples, effort)  # Noise that repeats itself, for instance.
-    return Direct(method, parts, thorough or not wanted, wanted)
+    if effort > 0 and wanted:
+        return _choose_photograph(samples, effort, first, thorough)
+    if thorough or effort == 0 or first[0] == Plain.number:
+        return Direct(*first, complete=True, try_model=False)
+    return complete(samples, effort)  # Noise that repeats itself, for instance.
+
+
+def _choose_photograph(samples: Samples, effort: int, first: Coded, thorough: bool) -> Direct:
+    """Least squares or the best of the first methods, for what may be a photograph.
+
+    Args:
+        samples: the picture.
+        effort: 1 to 9.
+        first: the best of the methods that were tried.
+        thorough: whether these were all, in full.
+    """
+    squares = _encode(Squares(), samples, effort)
+    size, least = (sum(map(len, parts)) for parts in (first[1], squares))
+    found = (Squares.number, squares) if squares and least < size else first
+    learned = bool(squares) and samples.shape[0] * samples.shape[1] >= LEARNED
+    try_model = effort >= THOROUGH or (effort >= WITH_MODEL and not learned)
+    if not (thorough or try_model) and (not squares or least >= CLOSE * size):
+        full = complete(samples, effort)
+        if full.size < sum(map(len, found[1])):
+            found = full.method, full.parts
+    return Direct(*found, complete=thorough or not try_model, try_model=try_model)
 
 
 def _choose_deep(samples: NDArray[np.uint16], effort: int) -> Direct:
@@ -139,11 +168,9 @@ def complete(samples: Samples, effort: int = EFFORT) -> Direct:
     return Direct(method, parts, complete=True, try_model=False)
 
 
-def _smallest(
-    methods: tuple[DirectMethod, ...], samples: Samples, effort: int
-) -> tuple[int, tuple[bytes, ...]]:
+def _smallest(methods: tuple[DirectMethod, ...], samples: Samples, effort: int) -> Coded:
     """Number of the best method, and what it gives; `Plain` gives something for everything."""
-    best: tuple[int, tuple[bytes, ...]] = (MODEL, ())
+    best: Coded = (MODEL, ())
     least = 0
     for method in methods:
         parts = _encode(method, samples, effort)

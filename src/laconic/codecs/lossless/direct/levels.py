@@ -26,6 +26,7 @@ from laconic.codecs.lossless.direct.plain import Plain
 from laconic.codecs.lossless.direct.png import Png
 from laconic.codecs.lossless.direct.predicted import Predicted
 from laconic.codecs.lossless.direct.sketch import Sketch
+from laconic.codecs.lossless.direct.squares import Squares
 from laconic.codecs.lossless.direct.webp import WebP
 from laconic.container import FieldReader, FieldWriter
 from laconic.errors import CorruptFileError, UnsupportedFileError
@@ -44,7 +45,8 @@ NONE, SAME, OWN = 0, 1, 2
 _MOST_BYTES: Final = 3
 """Of an integer below 2^16."""
 INNER: Final[dict[int, DirectMethod]] = {
-    method.number: method for method in (Plain(), WebP(), Png(), Contexts(), Predicted())
+    method.number: method
+    for method in (Plain(), WebP(), Png(), Contexts(), Predicted(), Squares())
 }
 """Methods that code the numbers."""
 Table = NDArray[np.uint16]
@@ -194,7 +196,7 @@ def _encode_numbers(numbers: NDArray[np.uint16], effort: int) -> tuple[int, int,
         small = numbers.astype(np.uint8)
         few = small.shape[0] * small.shape[1] <= SMALL
         drawn = few or Sketch.of(small).drawn
-        for other in (WebP(), Contexts()) if drawn else (WebP(),):
+        for other in (WebP(), Contexts()) if drawn else (WebP(), Squares()):
             if data := other.encode(small, effort):
                 found.append((8, other.number, data))
     return min(found, key=lambda one: len(one[2]))

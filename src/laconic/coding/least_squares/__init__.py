@@ -1,0 +1,1 @@
+"""Weighted least squares and context mixing: the coder of photographs of 8 bits."""

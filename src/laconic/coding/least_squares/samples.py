@@ -1,0 +1,235 @@
+"""Planes of 8 bits <-> bytes, by least squares and context mixing (see `kernels`)."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from math import isqrt
+from threading import Condition
+
+import numpy as np
+from numpy.typing import NDArray
+
+from laconic.coding.binary_arithmetic import IntArray, new_coder
+from laconic.coding.context_mixing.pixels import logistic_tables
+from laconic.coding.least_squares import kernels
+from laconic.coding.least_squares.kernels import BORDER, Plane, code_rows
+from laconic.coding.least_squares.systems import new_systems
+from laconic.cores import allowed
+
+Planes = NDArray[np.uint8]
+"""Planes in coding order, `(planes, height, width)`."""
+
+OWN = (
+    (0, -1), (-1, 0), (-1, -1), (-1, 1), (0, -2), (-2, 0), (-2, 1), (-1, 2), (-1, -2), (-2, -1),
+    (-2, 2), (-2, -2), (0, -3), (-3, 0), (-1, 3), (-1, -3), (-3, 1), (-3, -1), (0, -4), (-2, 3),
+    (-2, -3),
+)  # fmt: skip
+"""Neighbours of the same plane, row and column from the sample, the most important first."""
+AROUND = ((0, 0), (0, -1), (-1, 0), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
+"""Neighbours of a plane that was coded before."""
+FEWER = 18
+"""Neighbours of the same plane, where other planes help."""
+CHUNK_ROWS = 8
+"""Rows that a thread codes before it says so."""
+_START_WEIGHT = 7864
+_EVEN = 1 << 29
+"""Of a table: probability one half, no observations."""
+_SLACK_BYTES = 64
+
+
+def encode_planes(planes: Planes, differences: Sequence[bool]) -> list[bytes]:
+    """Bytes of each plane; none for a plane whose samples are all equal.
+
+    Args:
+        planes: in coding order; the decoder knows first and largest sample of each.
+        differences: of each plane, whether differences from the plane before are flatter than its
+            samples; False for the first and the fourth.
+    """
+    samples = _pad(planes[:, 0, 0], planes.shape)
+    samples[:, BORDER:-BORDER, BORDER:-BORDER] = planes
+    limit = planes[0].size * 2 + _SLACK_BYTES
+    buffers = [np.zeros(0 if _is_flat(one) else limit, np.uint8) for one in planes]
+    largest = [int(one.max()) for one in planes]
+    sizes = _code(samples, buffers, largest, differences, reading=False)
+    return [data[:size].tobytes() for data, size in zip(buffers, sizes, strict=True)]
+
+
+def decode_planes(
+    parts: Sequence[bytes],
+    shape: tuple[int, int, int],
+    first: Sequence[int],
+    largest: Sequence[int],
+    differences: Sequence[bool],
+) -> Planes:
+    """Decode planes; damaged bytes decode to wrong samples without an error.
+
+    Args:
+        parts: bytes of each plane.
+        shape: planes, height and width.
+        first: the first sample of each plane.
+        largest: the largest one.
+        differences: as for the encoder.
+    """
+    samples = _pad(np.array(first), shape)
+    buffers = [np.frombuffer(part, np.uint8).copy() for part in parts]
+    _code(samples, buffers, largest, differences, reading=True)
+    return samples[:, BORDER:-BORDER, BORDER:-BORDER].astype(np.uint8)
+
+
+def _is_flat(plane: NDArray[np.uint8]) -> bool:
+    return bool((plane == plane[0, 0]).all())
+
+
+def _pad(first: NDArray[np.integer], shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Planes that have their first sample everywhere."""
+    size = shape[0], shape[1] + 2 * BORDER, shape[2] + 2 * BORDER
+    return np.broadcast_to(first[:, None, None].astype(np.int32), size).copy()
+
+
+def _code(
+    samples: NDArray[np.int32],
+    buffers: Sequence[NDArray[np.uint8]],
+    largest: Sequence[int],
+    differences: Sequence[bool],
+    reading: bool,
+) -> list[int]:
+    """Code all planes side by side: each waits for the rows of the planes before that it needs."""
+    errors = np.zeros(samples.shape, np.int32)
+    line = _Line(len(samples), samples.shape[1] - 2 * BORDER)
+
+    def code_plane(c: int) -> int:
+        try:
+            if not len(buffers[c]):
+                return 0
+            plane = _make_plane(c, samples.shape, buffers[c], largest[c], differences[c])
+            systems = new_systems(plane.places.size, samples.shape[2] - 2 * BORDER)
+            size = 0
+            for start, end in line.parts(c):
+                size = code_rows(plane, systems, samples, errors, (c, start, end), reading)
+            return int(size)
+        finally:
+            line.advance(c, line.height)
+
+    if allowed() == 1:
+        return [code_plane(c) for c in range(len(samples))]
+    with ThreadPoolExecutor(len(samples)) as pool:  # On two cores, three threads share the work.
+        return list(pool.map(code_plane, range(len(samples))))
+
+
+class _Line:
+    """How many rows of each plane are coded."""
+
+    def __init__(self, planes: int, height: int) -> None:
+        self.height = height
+        self._done = [0] * planes
+        self._changed = Condition()
+
+    def advance(self, plane: int, rows: int) -> None:
+        """Note that so many rows of a plane are coded."""
+        with self._changed:
+            self._done[plane] = rows
+            self._changed.notify_all()
+
+    def parts(self, plane: int) -> Iterator[tuple[int, int]]:
+        """First row, and the row after the last, of each part, once it may be coded."""
+        before = planes_before(plane)
+        for start in range(0, self.height, CHUNK_ROWS):
+            end = min(start + CHUNK_ROWS, self.height)
+            needed = min(end + 1, self.height)
+            with self._changed:
+                self._changed.wait_for(partial(self._have, before, needed))
+            yield start, end
+            self.advance(plane, end)
+
+    def _have(self, planes: Sequence[int], rows: int) -> bool:
+        return all(self._done[plane] >= rows for plane in planes)
+
+
+def planes_before(plane: int) -> tuple[int, ...]:
+    """Planes that help to predict this one, the nearest first: none for the fourth."""
+    return {1: (0,), 2: (1, 0)}.get(plane, ())
+
+
+def taps(plane: int) -> list[tuple[int, int, int]]:
+    """Part (0 for the same plane, else 1 + its place before), row and column, by importance."""
+    own, before = [(0, *at) for at in OWN], planes_before(plane)
+    if not before:
+        return own
+    near = [(1, *at) for at in AROUND]
+    far = [(2, *at) for at in AROUND] if len(before) > 1 else []
+    first = own[:2] + near[:1] + far[:1] + own[2:4] + near[1:5] + far[1:3]
+    return first + own[4:8] + near[5:] + far[3:] + own[8:FEWER]
+
+
+def _make_plane(
+    c: int, shape: tuple[int, ...], data: NDArray[np.uint8], largest: int, differences: bool
+) -> Plane:
+    """The coder of a plane that has coded nothing."""
+    count = kernels.PREDICTIONS
+    vector = [np.zeros(count, np.int64) for _ in range(6)]
+    weights = np.full((kernels.KINDS * kernels.GROUPS, kernels.INPUTS), _START_WEIGHT, np.int64)
+    weights[:, -1] = 0
+    before = (*planes_before(c), -1, -1)[:2]
+    parts, rows, columns = np.array(taps(c), np.int64).T
+    plane = np.array([c, *before])[parts]
+    return Plane(
+        places=(plane * shape[1] + rows) * shape[2] + columns,
+        parts=parts.copy(),
+        sums=np.zeros(3, np.int64),
+        before=np.array(before, np.int64),
+        setting=np.array([largest, differences], np.int64),
+        guesses=vector[0],
+        recent=np.zeros((count, 2, shape[2]), np.int64),
+        means=np.tile(_first_means(), (count, 1)),
+        seen=np.zeros((count, kernels.SCALES), np.int64),
+        steps=vector[1],
+        inverses=vector[2],
+        lower=vector[3],
+        upper=vector[4],
+        middle=vector[5],
+        contexts=np.zeros(kernels.TABLES, np.int64),
+        tables=np.full((kernels.TABLES, max(kernels.CONTEXTS) * kernels.NODES), _EVEN, np.int32),
+        weights=weights,
+        trained=np.zeros(len(weights), np.int64),
+        fixes=np.tile(_first_fixes(), (kernels.NODES * 4, 1)),
+        inputs=np.zeros(kernels.INPUTS, np.int64),
+        coder=new_coder(),
+        data=data,
+        maps=_maps(),
+    )
+
+
+def _first_means() -> IntArray:
+    """Mean errors that are expected for each step before any was seen, in units of 2^-8."""
+    firsts = [1 << k // 3 for k in range(kernels.SCALES)]
+    return np.array([102 * (4 + k % 3 + (k % 3 > 1)) * first // 4 for k, first in enumerate(firsts)])
+
+
+def _first_fixes() -> IntArray:
+    """Probabilities that correct nothing."""
+    places = np.arange(kernels.FIXES) * 2 * kernels.LIMIT // (kernels.FIXES - 1)
+    return logistic_tables()[0][places] * 16
+
+
+@cache
+def _maps() -> IntArray:
+    """The constants `Plane.maps`."""
+    squash, stretch = logistic_tables()
+    rates = (1 << 17) // (2 * np.arange(kernels.RATES, dtype=np.int64) + 3)
+    weight_rates = 3 + 1000 // (16 + np.arange(kernels.STEPS))
+    return np.concatenate([squash, stretch, rates, weight_rates, student_law()])
+
+
+@cache
+def student_law() -> IntArray:
+    """Student's distribution with two degrees of freedom, in units of 2^-30, by 64ths.
+
+    `F(x) = 1/2 + x / (2 sqrt(2 + x^2))`, in integers.
+    """
+    unit = kernels.REACH // 12
+    upper = [
+        (1 << 29) + (x << 49) // isqrt((2 * unit * unit + x * x) << 40)
+        for x in range(kernels.REACH + 1)
+    ]
+    lower = [(1 << 30) - value for value in reversed(upper[1:])]
+    return np.array(lower + upper, np.int64)
