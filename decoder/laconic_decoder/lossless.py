@@ -17,6 +17,7 @@ from .coders import decode_message
 from .coding import Range, Shared
 from .container import ELSEWHERE, MAX_PIXELS, Array, Fields, Lac, LacError, inflate, need
 from .contexts import decode_contexts
+from .converted import decode_converted
 from .deep import DeepImage, decode_deep_png, png_file
 from .draws import Coder
 from .image import Extras, Models, check_size, read_alpha, read_metadata
@@ -382,16 +383,19 @@ def decode_direct(bundle: Bundle, data: bytes) -> Array:
 def decode_method(bundle: Bundle, data: bytes, shape: tuple[int, int, int], bits: int) -> Array:
     """The same, of samples of so many bits."""
     height, width, channels = shape
-    need(1 <= bundle.method <= 6, f"a picture of method {bundle.method}: {ELSEWHERE}")
+    need(bundle.method in (*range(1, 7), 8), f"a picture of method {bundle.method}: {ELSEWHERE}")
+
+    def decode(method: int, part: bytes, depth: int) -> Array:
+        return decode_method(bundle._replace(method=method), part, shape, depth)
+
     if bundle.method in (5, 6):
         need(bits == 16, "prediction and levels are for 16 bits")
         if bundle.method == 5:
             return decode_predicted(data, *shape)
-
-        def decode(method: int, part: bytes, depth: int) -> Array:
-            return decode_method(bundle._replace(method=method), part, shape, depth)
-
         return decode_levels(data, channels, decode)
+    if bundle.method == 8:
+        need(bits == 8 and channels > 2, "conversions are for 8 bits and three or four channels")
+        return decode_converted(data, decode)
     if bundle.method == 1:
         need(len(data) == -(-height * width * channels * bits // 8), "plain samples are missing")
         if bits == 1:
