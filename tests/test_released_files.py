@@ -28,6 +28,7 @@ from laconic.codecs.lossless import grid
 from laconic.codecs.lossless.codec import Core, LosslessCodec
 from laconic.codecs.lossless.direct import METHODS, choice
 from laconic.codecs.lossless.direct import MODEL as MODEL_NUMBER
+from laconic.codecs.lossless.direct.conversion.known import KNOWN
 from laconic.codecs.lossless.file import LosslessFile, make_coder
 from laconic.codecs.lossless.header import Bundle
 from laconic.codecs.lossless.picture import Kind
@@ -80,6 +81,14 @@ def image(mode: str, orientation: int = 1, profile: bytes = b"") -> Image.Image:
     return found
 
 
+def converted() -> Image.Image:
+    """That picture with less contrast as luma and chroma, and alpha."""
+    components = scene(3) // 4 + np.uint8(96)
+    found = Image.fromarray(KNOWN[0].program.run(components))
+    found.putalpha(image("L"))
+    return found
+
+
 SMALL_PROFILE = b"not a real profile, but small" * 4
 LOSSY: dict[str, tuple[Image.Image, str]] = {
     "lossy-rgb": (image("RGB"), "trellis"),
@@ -106,6 +115,7 @@ LOSSLESS: dict[str, tuple[Image.Image | DeepImage, str]] = {
     "lossless-webp": (image("RGBA"), "WebP"),
     "lossless-png": (image("I;16"), "PNG"),
     "lossless-contexts": (image("RGB"), "contexts"),
+    "lossless-conversion": (converted(), "conversion"),
     "lossless-png-tiled": (image("RGBA"), "PNG"),
     "lossless-deep-rgb": (deep(3, 1), DIRECT),
     "lossless-deep-rgba": (deep(4, 16), DIRECT),

@@ -17,6 +17,7 @@ from .coders import decode_message
 from .coding import Range, Shared
 from .container import ELSEWHERE, MAX_PIXELS, Array, Fields, Lac, LacError, inflate, need
 from .contexts import decode_contexts
+from .converted import decode_converted
 from .deep import DeepImage, decode_deep_png, png_file
 from .draws import Coder
 from .image import Extras, Models, check_size, read_alpha, read_metadata
@@ -383,29 +384,46 @@ def decode_direct(bundle: Bundle, data: bytes) -> Array:
 def decode_method(bundle: Bundle, data: bytes, shape: tuple[int, int, int], bits: int) -> Array:
     """The same, of samples of so many bits."""
     height, width, channels = shape
-    need(1 <= bundle.method <= 7, f"a picture of method {bundle.method}: {ELSEWHERE}")
+    need(1 <= bundle.method <= 8, f"a picture of method {bundle.method}: {ELSEWHERE}")
+
+    def decode(method: int, part: bytes, depth: int) -> Array:
+        return decode_method(bundle._replace(method=method), part, shape, depth)
+
     if bundle.method in (5, 6):
         need(bits == 16, "prediction and levels are for 16 bits")
-        if bundle.method == 5:
-            return decode_predicted(data, *shape)
-
-        def decode(method: int, part: bytes, depth: int) -> Array:
-            return decode_method(bundle._replace(method=method), part, shape, depth)
-
+    if bundle.method in (7, 8):
+        need(bits == 8, "least squares and conversions are for 8 bits")
+    if bundle.method == 5:
+        return decode_predicted(data, *shape)
+    if bundle.method == 6:
         return decode_levels(data, channels, decode)
     if bundle.method == 7:
-        need(bits == 8, "least squares is for 8 bits")
         return decode_squares(data, *shape)
-    if bundle.method == 1:
-        need(len(data) == -(-height * width * channels * bits // 8), "plain samples are missing")
-        if bits == 1:
-            flat = np.unpackbits(np.frombuffer(data, np.uint8), count=height * width)
-        else:
-            flat = np.frombuffer(data, f"<u{bits // 8}")
-        return flat.astype(TYPES[bits]).reshape(height, width, channels)
+    if bundle.method == 8:
+        need(channels > 2, "conversions are for three or four channels")
+        return decode_converted(data, decode)
     if bundle.method == 4:
         need(height * width <= 1 << 25, "a picture is too large for contexts")
         return decode_contexts(data, height, width, channels, bits).astype(TYPES[bits])
+    if bundle.method == 1:
+        return decode_plain(data, shape, bits)
+    return decode_stream(bundle, data, shape, bits)
+
+
+def decode_plain(data: bytes, shape: tuple[int, int, int], bits: int) -> Array:
+    """Samples as they are."""
+    height, width, channels = shape
+    need(len(data) == -(-height * width * channels * bits // 8), "plain samples are missing")
+    if bits == 1:
+        flat = np.unpackbits(np.frombuffer(data, np.uint8), count=height * width)
+    else:
+        flat = np.frombuffer(data, f"<u{bits // 8}")
+    return flat.astype(TYPES[bits]).reshape(height, width, channels)
+
+
+def decode_stream(bundle: Bundle, data: bytes, shape: tuple[int, int, int], bits: int) -> Array:
+    """A WebP or PNG stream."""
+    height, width, channels = shape
     need(height * width <= 1 << 26, "a picture is too large for a WebP or PNG stream")
     need(bundle.method != 2 or webp_size(data) == (width, height), "a WebP stream has another size")
     if bundle.method == 3 and bits == 16 and channels > 1:

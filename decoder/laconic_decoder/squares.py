@@ -50,7 +50,8 @@ def dot(a: Array, b: Array) -> np.float32:
 
 class Squares:
     """Weights of neighbours, by sums of products in float32: rows are taps, the last column the
-    sample; only the upper triangle counts."""
+    sample; only the upper triangle counts.
+    """
 
     def __init__(self, taps: int, width: int) -> None:
         self.n = taps

@@ -186,6 +186,44 @@ def test_methods_without_a_model(path: Path) -> None:
     assert np.array_equal(found, expected)
 
 
+def from_jpeg(v: Any, y: Any, u: Any) -> list[Any]:
+    """As docs/format.md calls them: chroma of red, luma, chroma of blue; libjpeg's integers."""
+    red, blue = (91881 * (v - 128) + 32768) >> 16, (116130 * (u - 128) + 32768) >> 16
+    return [y + red, y + (-22554 * (u - 128) - 46802 * (v - 128) + 32768 >> 16), y + blue]
+
+
+def from_webp(v: Any, y: Any, u: Any) -> list[Any]:
+    luma, green = 19077 * y >> 8, (6419 * u >> 8) + (13320 * v >> 8)
+    red, blue = luma + (26149 * v >> 8) - 14234, luma + (33050 * u >> 8) - 17685
+    return [red >> 6, luma - green + 8708 >> 6, blue >> 6]
+
+
+def from_photo_cd(v: Any, y: Any, u: Any) -> list[Any]:
+    """Kodak's constants in units of 2^-20."""
+    luma, red, blue = 1424386 * y, 1909981 * (v - 137), 2325637 * (u - 156)
+    green = luma - 203424 * (blue >> 20) - 533725 * (red >> 20) - 50
+    return [luma + red >> 20, green >> 20, luma + blue >> 20]
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("law", [from_jpeg, from_webp, from_photo_cd])
+def test_conversions(law: Callable[[Any, Any, Any], list[Any]], channels: int) -> None:
+    row, column = np.mgrid[:40, :50]
+    planes = 100 + row + (column * 7 & 15), 3 * row + column * 2 + (row * column & 7)
+    colours = law(*planes, 160 - column + (row * 5 & 15))
+    expected = np.stack([*(np.clip(one, 0, 255) for one in colours), row * 6], 2).astype(np.uint8)
+    expected[7:11, 9:19, 1] ^= 85
+    name = law.__name__.removeprefix("from_").replace("_", "-")
+    data = (FIXTURES / "lossless" / "conversion" / f"{name}-{channels}.bin").read_bytes()
+    about = (1, 0, channels == 4, 40, 50, [1, 1], 1, -1, 8, [len(data)])
+    found = lossless.decode_direct(lossless.Bundle(*about, [], 1, []), data)
+    assert found.dtype == expected.dtype
+    assert np.array_equal(found, expected[..., :channels])
+    for damaged in (data[:70], data[:1], b"\2" + data[1:], b"\3\0\0" + b"\xff" * 9 + b"\1"):
+        with pytest.raises(LacError):
+            lossless.decode_direct(lossless.Bundle(*about, [], 1, []), damaged)
+
+
 def test_pillow_reads_what_is_written(tmp_path: Path) -> None:
     path = FIXTURES / "image" / "1" / "rgba.lac"
     image = decode_image(open_lac(path.read_bytes()), find_image_model)

@@ -15,7 +15,8 @@ from laconic.codecs.lossless import grid
 from laconic.codecs.lossless.chains.bits_back import ChainCoder
 from laconic.codecs.lossless.codec import Core, LosslessCodec
 from laconic.codecs.lossless.core import GroupCoder
-from laconic.codecs.lossless.direct import METHODS, choice
+from laconic.codecs.lossless.direct import METHODS, Conversion, choice
+from laconic.codecs.lossless.direct.conversion.known import KNOWN
 from laconic.codecs.lossless.file import PIXELS, LosslessFile, make_coder
 from laconic.container import StoredFile
 from laconic.container.file import StoredBytes
@@ -63,7 +64,9 @@ def test_parts_of_tiles_in_chains(
     check(coder, LosslessFile.read(data))
 
 
-SHALLOW = [one for one in METHODS.values() if one.name not in ("prediction", "levels")]
+NARROW = "prediction", "levels", "least squares", "conversion"
+"""Methods that do not code every picture of 8 bits."""
+SHALLOW = [one for one in METHODS.values() if one.name not in NARROW]
 
 
 @pytest.mark.parametrize("method", SHALLOW, ids=lambda one: one.name)
@@ -77,6 +80,17 @@ def test_parts_of_tiles_without_a_model(method: Any, monkeypatch: pytest.MonkeyP
     assert len(file.bundles[0].sizes) == 12
     check(None, file)
     assert np.array_equal(np.asarray(whole), np.asarray(image))
+
+
+def test_parts_of_a_converted_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "_ALL", (Conversion(KNOWN[1]),))
+    image = Image.fromarray(KNOWN[1].program.run(np.asarray(picture("RGB")) // 4 + np.uint8(90)))
+    data = LosslessCodec(lambda: pytest.fail("no model"), effort=3).encode(image)
+    file = LosslessFile.read(data)
+    assert file.bundles[0].method == Conversion.number
+    assert len(file.bundles[0].sizes) == 12
+    check(None, file)
+    assert np.array_equal(np.asarray(next(file.render(None, silent))[1]), np.asarray(image))
 
 
 @pytest.mark.parametrize("channels", [2, 3, 4])

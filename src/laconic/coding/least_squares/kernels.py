@@ -59,6 +59,8 @@ NODES = 92
 """Bits that a context predicts."""
 ZERO, SIGN, EXPECTED, LONGER, SHORTER, HIGHEST, REST = 0, 1, 2, 20, 38, 56, 74
 """Their first nodes; all but the first two are followed by a length."""
+AS_EXPECTED, IS_LONGER, IS_SHORTER, BELOW_HIGHEST, REMAINING = 0, 1, 2, 3, 4
+"""What the next bit of an absolute difference says."""
 KINDS, GROUPS = 8, 4
 """Kinds of bits, and groups of scales, with weights of their own."""
 RATES, STEPS = 60, 4097
@@ -254,51 +256,51 @@ def _is_at_least(
 
 
 @njit(nogil=True, error_model="numpy", forceinline=True)
-def _code_length(
-    p: Plane, reading: bool, size: Int, most: Int, center: Int, sign: Int, start: Int
-) -> Int:
-    """The length of an absolute difference of 1 to `most`, in bits."""
-    length = max(min(start, bit_length(most)), 1)
-    if length > 1 and not _is_at_least(
-        p, reading, size, 1 << (length - 1), center, sign, EXPECTED + length, 2
-    ):
-        length -= 1
-        while length > 1 and not _is_at_least(
-            p, reading, size, 1 << (length - 1), center, sign, SHORTER + length, 3
-        ):
-            length -= 1
-        return length
-    while 1 << length <= most and _is_at_least(
-        p,
-        reading,
-        size,
-        1 << length,
-        center,
-        sign,
-        LONGER + length,
-        4 if length - start < 2 else 5,
-    ):
-        length += 1
-    return length
+def _ask(phase: Int, length: Int, low: Int, high: Int, start: Int) -> tuple[Int, Int, Int]:
+    """Threshold, node and kind of the next bit of an absolute difference."""
+    if phase == AS_EXPECTED:
+        return 1 << (length - 1), EXPECTED + length, 2
+    if phase == IS_SHORTER:
+        return 1 << (length - 1), SHORTER + length, 3
+    if phase == IS_LONGER:
+        return 1 << length, LONGER + length, 4 if length - start < 2 else 5
+    left = bit_length(high - low - 1)
+    threshold = low + (1 << (left - 1))
+    if phase == BELOW_HIGHEST:
+        return threshold, HIGHEST + length, 6
+    return threshold, REST + left, 7
 
 
 @njit(nogil=True, error_model="numpy", forceinline=True)
 def _code_size(
     p: Plane, reading: bool, size: Int, most: Int, center: Int, sign: Int, start: Int
 ) -> Int:
-    """An absolute difference of 1 to `most`."""
-    length = _code_length(p, reading, size, most, center, sign, start)
-    low, high = 1 << (length - 1), min(1 << length, most + 1)
-    node, kind = HIGHEST + length, 6
-    while high - low > 1:
-        left = bit_length(high - low - 1)
-        threshold = low + (1 << (left - 1))
-        if _is_at_least(p, reading, size, threshold, center, sign, node, kind):
+    """An absolute difference of 1 to `most`: its length, then the bits below the highest."""
+    length: Int = max(min(start, bit_length(most)), 1)
+    low, high = np.int64(1), most + 1
+    phase = AS_EXPECTED if length > 1 else IS_LONGER
+    while True:
+        if phase == IS_LONGER and 1 << length > most:
+            phase = BELOW_HIGHEST
+        if phase == IS_SHORTER and length == 1:
+            return low
+        if phase >= BELOW_HIGHEST and high - low <= 1:
+            return low
+        threshold, node, kind = _ask(phase, length, low, high, start)
+        bit = _is_at_least(p, reading, size, threshold, center, sign, node, kind)
+        if bit:
             low = threshold
         else:
             high = threshold
-        node, kind = REST + bit_length(high - low - 1), 7
-    return low
+        if phase == AS_EXPECTED:
+            phase = IS_LONGER if bit else IS_SHORTER
+            length -= 1 - bit
+        elif phase == IS_LONGER and bit:
+            length += 1
+        elif phase == IS_SHORTER and not bit:
+            length -= 1
+        else:
+            phase = REMAINING if phase >= BELOW_HIGHEST else BELOW_HIGHEST
 
 
 @njit(nogil=True, error_model="numpy", forceinline=True)

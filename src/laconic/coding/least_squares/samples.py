@@ -201,8 +201,8 @@ def _make_plane(
 
 def _first_means() -> IntArray:
     """Mean errors that are expected for each step before any was seen, in units of 2^-8."""
-    firsts = [1 << k // 3 for k in range(kernels.SCALES)]
-    return np.array([102 * (4 + k % 3 + (k % 3 > 1)) * first // 4 for k, first in enumerate(firsts)])
+    octaves, parts = np.divmod(np.arange(kernels.SCALES), 3)
+    return 102 * (4 + parts + (parts > 1)) * (1 << octaves) // 4
 
 
 def _first_fixes() -> IntArray:

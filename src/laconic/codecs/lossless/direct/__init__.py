@@ -8,6 +8,7 @@ from typing import Final
 
 from laconic.codecs.lossless.direct.base import MODEL, DirectMethod
 from laconic.codecs.lossless.direct.contexts import Contexts
+from laconic.codecs.lossless.direct.conversion import Conversion, Known, find_conversion
 from laconic.codecs.lossless.direct.levels import Levels
 from laconic.codecs.lossless.direct.plain import Plain
 from laconic.codecs.lossless.direct.png import Png
@@ -17,8 +18,17 @@ from laconic.codecs.lossless.direct.webp import WebP
 
 METHODS: Final[dict[int, DirectMethod]] = {
     method.number: method
-    for method in (Plain(), WebP(), Png(), Contexts(), Predicted(), Levels(), Squares())
+    for method in (
+        Plain(),
+        WebP(),
+        Png(),
+        Contexts(),
+        Predicted(),
+        Levels(),
+        Squares(),
+        Conversion(),
+    )
 }
 """Methods by the number that files carry."""
 
-__all__ = ["METHODS", "MODEL", "DirectMethod"]
+__all__ = ["METHODS", "MODEL", "Conversion", "DirectMethod", "Known", "find_conversion"]

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from laconic.codecs.lossless.core import Samples
 from laconic.codecs.lossless.direct.base import MODEL, DirectMethod
 from laconic.codecs.lossless.direct.contexts import Contexts
+from laconic.codecs.lossless.direct.conversion import Conversion, find_conversion
 from laconic.codecs.lossless.direct.levels import Levels, choose_levels
 from laconic.codecs.lossless.direct.plain import Plain
 from laconic.codecs.lossless.direct.png import Png
@@ -132,16 +133,30 @@ def _choose_photograph(samples: Samples, effort: int, first: Coded, thorough: bo
         first: the best of the methods that were tried.
         thorough: whether these were all, in full.
     """
-    squares = _encode(Squares(), samples, effort)
+    own, squares = _encode_squares(samples, effort)
     size, least = (sum(map(len, parts)) for parts in (first[1], squares))
-    found = (Squares.number, squares) if squares and least < size else first
-    learned = bool(squares) and samples.shape[0] * samples.shape[1] >= LEARNED
+    found = (own, squares) if squares and least < size else first
+    learned = (
+        own == Conversion.number or (bool(squares) and samples.shape[0] * samples.shape[1] >= LEARNED)
+    )
     try_model = effort >= THOROUGH or (effort >= WITH_MODEL and not learned)
     if not (thorough or try_model) and (not squares or least >= CLOSE * size):
         full = complete(samples, effort)
         if full.size < sum(map(len, found[1])):
             found = full.method, full.parts
     return Direct(*found, complete=thorough or not try_model, try_model=try_model)
+
+
+def _encode_squares(samples: Samples, effort: int) -> Coded:
+    """Least squares, of luma and chroma where the colours were converted from them."""
+    known = find_conversion(samples)
+    coded: list[Coded] = []
+    if known is not None:
+        coded.append((Conversion.number, _encode(Conversion(known), samples, effort)))
+    if effort >= THOROUGH or not any(parts for _, parts in coded):
+        coded.append((Squares.number, _encode(Squares(), samples, effort)))
+    coded = [one for one in coded if one[1]] or coded
+    return min(coded, key=lambda one: sum(map(len, one[1])))
 
 
 def _choose_deep(samples: NDArray[np.uint16], effort: int) -> Direct:

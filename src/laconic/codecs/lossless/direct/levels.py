@@ -45,8 +45,7 @@ NONE, SAME, OWN = 0, 1, 2
 _MOST_BYTES: Final = 3
 """Of an integer below 2^16."""
 INNER: Final[dict[int, DirectMethod]] = {
-    method.number: method
-    for method in (Plain(), WebP(), Png(), Contexts(), Predicted(), Squares())
+    method.number: method for method in (Plain(), WebP(), Png(), Contexts(), Predicted(), Squares())
 }
 """Methods that code the numbers."""
 Table = NDArray[np.uint16]
