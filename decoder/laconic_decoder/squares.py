@@ -49,8 +49,9 @@ def dot(a: Array, b: Array) -> np.float32:
 
 
 class Squares:
-    """Weights of neighbours, by sums of products in float32: rows are taps, the last column the
-    sample; only the upper triangle counts.
+    """Weights of neighbours, by sums of products in float32.
+
+    Rows are taps, the last column is the sample; only the upper triangle counts.
     """
 
     def __init__(self, taps: int, width: int) -> None:

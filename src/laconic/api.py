@@ -24,6 +24,7 @@ from laconic.arguments import (
     to_stored,
 )
 from laconic.codecs.base import Codec, Content, Crop, Decoding, FileInfo, open_file
+from laconic.cores import limited, take_limited
 from laconic.deep_image import DeepImage
 from laconic.errors import InputError
 from laconic.pretrained import decoding, lossless_codec, model_name
@@ -95,9 +96,10 @@ def compress(
         raise InputError("frame is for files of several pictures; an array has one")
 
     if lossless:
-        return lossless_codec(model, threads, progress, effort).encode(
-            _read_exact(given, frame), strip
-        )
+        with limited(threads):
+            return lossless_codec(model, threads, progress, effort).encode(
+                _read_exact(given, frame), strip
+            )
     from laconic import pretrained
     from laconic.codecs.image.codec import ImageCodec
     from laconic.codecs.image.requests import RequestCodec
@@ -118,7 +120,8 @@ def compress(
     if coder is not None:
         return codec.encode(_read(given, frame), quality, bpp, strip=strip)
     exact = lossless_codec(None, threads, progress, effort)
-    return RequestCodec(codec, exact).encode(_read(given, frame), quality, bpp, strip)
+    with limited(threads):
+        return RequestCodec(codec, exact).encode(_read(given, frame), quality, bpp, strip)
 
 
 def _read_exact(given: "Known", frame: int | None) -> "Image.Image | DeepImage | NDArray[Any]":
@@ -181,7 +184,8 @@ def decompress(
     file = open_file(to_stored("source", source), rescue=partial, lazy=lazy)
     file.expect(Content.PICTURE)
     part = None if crop is None else Crop.of(crop)
-    return _only_picture(file, decoding(model, threads, progress, dtype, part, max_pixels))
+    with limited(threads):
+        return _only_picture(file, decoding(model, threads, progress, dtype, part, max_pixels))
 
 
 def thumbnail(
@@ -316,7 +320,8 @@ def archive(
     check_counts(threads=threads)
     sources = list_sources(to_pictures(inputs))
     codec = lossless_codec(model, threads, progress, effort)
-    return codec.archive(sources, strip, skip_bad)
+    with limited(threads):
+        return codec.archive(sources, strip, skip_bad)
 
 
 def unarchive(
@@ -349,7 +354,8 @@ def unarchive(
     check_counts(threads=threads, max_pixels=max_pixels)
     file = open_file(to_bytes("source", source), partial)
     file.expect(Content.ARCHIVE)
-    return file.decode(decoding(model, threads, progress, max_pixels=max_pixels))
+    decoded = file.decode(decoding(model, threads, progress, max_pixels=max_pixels))
+    return take_limited(threads, decoded)
 
 
 def compress_map(

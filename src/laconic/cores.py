@@ -7,6 +7,9 @@ import contextlib
 import os
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _limit: ContextVar[int | None] = ContextVar("_limit", default=None)
 
@@ -32,3 +35,14 @@ def limited(threads: int | None) -> Iterator[None]:
         yield
     finally:
         _limit.reset(token)
+
+
+def take_limited(threads: int | None, items: Iterator[T]) -> Iterator[T]:
+    """The items, each made in the context `limited`."""
+    while True:
+        try:
+            with limited(threads):
+                item = next(items)
+        except StopIteration:
+            return
+        yield item

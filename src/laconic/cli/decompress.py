@@ -10,6 +10,7 @@ import typer
 from laconic.cli.common import MaxPixels, Tick, as_stored, each, print_results
 from laconic.cli.imaging.maps import decompress_map
 from laconic.cli.outputs import STDIO, Force, Out, Writer, format_of, place_outputs, to_path
+from laconic.cores import limited
 from laconic.errors import InputError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def decompress(
         return unpack_archive(source, file, folder, writer, how)
 
     outputs = place_outputs(inputs, out, ".png", as_json)
-    results, good = each(inputs, outputs, work, "decompressing")
+    with limited(threads):
+        results, good = each(inputs, outputs, work, "decompressing")
     print_results(results, _describe, as_json)
     if not good:
         raise typer.Exit(1)

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 Int: TypeAlias = Any
 """An integer in compiled loops."""
 
+Float: TypeAlias = Any
+"""A number in binary32 in compiled loops."""
+
 IntArray: TypeAlias = NDArray[np.int64]
 ByteArray: TypeAlias = NDArray[np.uint8]
 

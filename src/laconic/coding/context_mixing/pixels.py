@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.coding.binary_arithmetic import IntArray, new_coder
 from laconic.coding.context_mixing.kernels import (
     ABOVE,
     BESIDE,
@@ -14,7 +15,6 @@ from laconic.coding.context_mixing.kernels import (
     REPEATS,
     VALUE_SETS,
     WEIGHT_SETS,
-    IntArray,
     Mixer,
     code_pixels,
 )
@@ -68,7 +68,7 @@ def _make_mixer(pixels: int, data: NDArray[np.uint8]) -> Mixer:
     return Mixer(
         table=np.zeros((REPEATS + COLOURS, 1 << bits), np.uint32),
         weights=np.full((sets, REPEATS + 1), _START_WEIGHT, np.int64),
-        coder=np.array([0, 0xFFFFFFFF, 0, 0], np.int64),
+        coder=new_coder(),
         data=data,
         base=np.zeros(REPEATS, np.int64),
         slots=np.zeros(REPEATS, np.int64),

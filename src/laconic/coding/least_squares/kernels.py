@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from laconic.coding.binary_arithmetic import (
     ByteArray,
+    Float,
     Int,
     IntArray,
     code_bit,
@@ -321,7 +322,7 @@ def _set_taps(p: Plane, s: Systems, q: NDArray[np.int32], c: Int, y: Int, x: Int
 
 
 @njit(nogil=True, error_model="numpy", forceinline=True)
-def _fix(value: np.float32, largest: Int) -> Int:
+def _fix(value: Float, largest: Int) -> Int:
     """A prediction in units of 2^-8, within the samples' range."""
     if not value > 0:
         return np.int64(0)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.coding.binary_arithmetic import IntArray, new_coder
+from laconic.coding.context_mixing.kernels import LIMIT
 from laconic.coding.context_mixing.pixels import logistic_tables
 from laconic.coding.least_squares import kernels
 from laconic.coding.least_squares.kernels import BORDER, Plane, code_rows
@@ -201,14 +202,16 @@ def _make_plane(
 
 def _first_means() -> IntArray:
     """Mean errors that are expected for each step before any was seen, in units of 2^-8."""
-    octaves, parts = np.divmod(np.arange(kernels.SCALES), 3)
-    return 102 * (4 + parts + (parts > 1)) * (1 << octaves) // 4
+    octaves, parts = np.divmod(np.arange(kernels.SCALES, dtype=np.int64), 3)
+    found: IntArray = 102 * (4 + parts + (parts > 1)) * (1 << octaves) // 4
+    return found
 
 
 def _first_fixes() -> IntArray:
     """Probabilities that correct nothing."""
-    places = np.arange(kernels.FIXES) * 2 * kernels.LIMIT // (kernels.FIXES - 1)
-    return logistic_tables()[0][places] * 16
+    places = np.arange(kernels.FIXES) * 2 * LIMIT // (kernels.FIXES - 1)
+    found: IntArray = logistic_tables()[0][places] * 16
+    return found
 
 
 @cache

@@ -24,7 +24,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from laconic.coding.binary_arithmetic import Int
+from laconic.coding.binary_arithmetic import Float, Int
 
 Floats = NDArray[np.float32]
 
@@ -108,7 +108,7 @@ def start_row(s: Systems) -> None:
 
 
 @njit(nogil=True, error_model="numpy")
-def _factor(system: Floats, inverses: Floats, ridge: Floats) -> bool:
+def _factor(system: Floats, inverses: Floats, ridge: Float) -> bool:
     """Replace a system by its factors, row by row; False if it has no positive diagonal."""
     n = inverses.size
     for i in range(n):
@@ -142,7 +142,7 @@ def _factor(system: Floats, inverses: Floats, ridge: Floats) -> bool:
 
 
 @njit(nogil=True, error_model="numpy")
-def dot(first: Floats, second: Floats) -> Floats:
+def dot(first: Floats, second: Floats) -> Float:
     """A sum of products: four sums, of every fourth one, and then of these four."""
     size = first.size
     s0 = s1 = s2 = s3 = np.float32(0)
@@ -192,7 +192,7 @@ def solve_wide(s: Systems) -> None:
 
 
 @njit(nogil=True, error_model="numpy")
-def learn(s: Systems, x: Int, target: Floats, expected: Int) -> None:
+def learn(s: Systems, x: Int, target: Float, expected: Int) -> None:
     """Add the current sample to all sums.
 
     Args:

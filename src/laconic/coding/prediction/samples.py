@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from laconic.coding.binary_arithmetic import IntArray, new_coder
 from laconic.coding.context_mixing.pixels import logistic_tables
 from laconic.coding.prediction.kernels import (
     ABOVE,
@@ -17,7 +18,6 @@ from laconic.coding.prediction.kernels import (
     RIGHT,
     STEPS,
     TAPS,
-    IntArray,
     Predictor,
     code_samples,
 )
@@ -95,7 +95,7 @@ def _make_predictor(
         near=np.zeros(5, np.int64),
         tables=np.full((3, channels * max(CONTEXTS) * NODES), _EVEN, np.int32),
         weights=weights,
-        coder=np.array([0, 0xFFFFFFFF, 0, 0, 0], np.int64),
+        coder=np.append(new_coder(), 0),
         data=data,
         low=low,
         maps=_maps(),

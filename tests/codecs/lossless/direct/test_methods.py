@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from laconic.codecs.lossless.core import Samples
-from laconic.codecs.lossless.direct import METHODS
+from laconic.codecs.lossless.direct import METHODS, choice
 from laconic.codecs.lossless.direct.choice import choose
+from laconic.codecs.lossless.direct.conversion.known import KNOWN
 from laconic.codecs.lossless.direct.sketch import Sketch
 from laconic.errors import LaconicError
 
@@ -121,3 +122,41 @@ def test_the_model_is_tried_where_it_may_win() -> None:
     assert not choose(smooth(160, 160), 3).try_model
     assert not choose(drawing("RGBA")).try_model
     assert choose(drawing("RGBA"), 9).try_model
+
+
+def photograph(height: int, width: int) -> NDArray[np.uint8]:
+    """Three channels that follow each other."""
+    grey = smooth(height, width).astype(np.int64)
+    noise = np.random.default_rng(1).normal(0, 2, (height, width, 3)).round().astype(np.int64)
+    return np.clip(grey + noise + np.array([9, 0, -5]), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("effort", [1, 5])
+def test_large_photographs_are_coded_by_least_squares(effort: int) -> None:
+    found = choose(photograph(370, 380), effort)
+    assert METHODS[found.method].name == "least squares"
+    assert (found.complete, found.try_model) == (True, False)
+
+
+@pytest.mark.parametrize(("effort", "tried"), [(3, False), (5, True), (8, True)])
+def test_the_model_is_tried_on_small_photographs(effort: int, tried: bool) -> None:
+    found = choose(photograph(150, 160), effort)
+    assert METHODS[found.method].name == "least squares"
+    assert found.try_model is tried
+
+
+def test_converted_colours_are_coded_as_luma_and_chroma() -> None:
+    colours = KNOWN[0].program.run(photograph(200, 200) // 2 + np.uint8(60))
+    found = choose(colours, 5)
+    assert METHODS[found.method].name == "conversion"
+    assert found.try_model is False
+    assert found.size < 0.9 * len(METHODS[7].encode(colours, 5) or b"")
+
+
+def test_drawings_and_noise_are_not_given_to_least_squares(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(choice, "_encode_squares", lambda *given: pytest.fail("tried"))
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3)).astype(np.uint8)
+    assert METHODS[choose(noise, 5).method].name == "plain"
+    assert METHODS[choose(np.zeros((200, 200, 3), np.uint8), 5).method].name != "least squares"

@@ -136,9 +136,8 @@ def _choose_photograph(samples: Samples, effort: int, first: Coded, thorough: bo
     own, squares = _encode_squares(samples, effort)
     size, least = (sum(map(len, parts)) for parts in (first[1], squares))
     found = (own, squares) if squares and least < size else first
-    learned = (
-        own == Conversion.number or (bool(squares) and samples.shape[0] * samples.shape[1] >= LEARNED)
-    )
+    large = samples.shape[0] * samples.shape[1] >= LEARNED
+    learned = bool(squares) and (large or own == Conversion.number)
     try_model = effort >= THOROUGH or (effort >= WITH_MODEL and not learned)
     if not (thorough or try_model) and (not squares or least >= CLOSE * size):
         full = complete(samples, effort)
