@@ -10,10 +10,11 @@ YAML files beside this one and released by `run.py release`; the causal model is
 import argparse
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ import laconic
 from laconic.codecs.lossless.chains.bits_back import ChainCoder
 from laconic.codecs.lossless.chains.stacks import GroupShape
 from laconic.codecs.lossless.codec import Core, LosslessCodec
+from laconic.codecs.lossless.direct.squares import Squares
 from laconic.codecs.lossless.file import make_coder
 from laconic.data.binary import read_binary
 from laconic.data.datasets import data_root
@@ -44,13 +46,21 @@ from laconic.evaluation.images.results import finite
 from laconic.evaluation.report.provenance import describe_run
 from laconic.lab.datasets import BINARY_FILE
 from laconic.models import make_model
-from laconic.pretrained import LOSSLESS_MODELS, load, release
+from laconic.pretrained import LOSSLESS_MODELS, load, lossless_codec, release
 from laconic.training.checkpoints import load_average
 from laconic.training.config import read_config
 
 HERE = Path(__file__).resolve().parent
-EMBEDDED = "the better of two"
-"""Row of what `laconic compress --lossless` does: the embedded model that suits the pictures."""
+DEFAULT = "laconic"
+"""Row of what `laconic compress --lossless` does."""
+SQUARES = "least squares of RGB"
+"""Row of least squares without luma and chroma."""
+EVERY = 3
+"""Of the validation photographs that never were JPEG files, every so many-th is measured."""
+PART = 512
+"""Longest side of what is measured of them."""
+Models: TypeAlias = dict[str, str | Path]
+"""Rows of models of photographs: embedded names, or weights."""
 SHEET_COLUMNS = 40
 CIFAR_HELD_OUT = 500
 CROPS = 500
@@ -96,7 +106,7 @@ def crops(root: Path) -> list[Picture]:
     return chosen
 
 
-def small_pictures(pictures: list[Picture]) -> dict[str, Any]:
+def small_pictures(pictures: list[Picture], models: Models) -> dict[str, Any]:
     """Ours as archives and as single files, the others as single files and as one sheet."""
     samples = sum(picture.size for picture in pictures)
     sheet = contact_sheet(pictures, SHEET_COLUMNS)
@@ -107,45 +117,74 @@ def small_pictures(pictures: list[Picture]) -> dict[str, Any]:
         }
         for name, sizes in classical_sizes(pictures).items()
     }
-    for name, model in photo_models().items():
+    default = lossless_codec(None, None, None)
+    table[DEFAULT] = asdict(measure_set(pictures, default, SINGLES))
+    for name, model in models.items():
         table[name] = asdict(measure_set(pictures, codec(model), SINGLES))
     return table
 
 
-def kodak(root: Path) -> dict[str, Any]:
+def kodak(root: Path, models: Models) -> dict[str, Any]:
     """Every picture a file of its own."""
     paths = sorted((root / "kodak").glob("kodim*.png"))
     pictures = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    original = [8 * q.stat().st_size * 3 / p.size for q, p in zip(paths, pictures, strict=True)]
+    shipped = {"bits_per_pixel": original, "mean_bits_per_pixel": float(np.mean(original))}
+    table: dict[str, Any] = {"png as shipped": shipped} | files(pictures, models)
+    for row in table.values():
+        row["percent_of_png"] = 100 * sum(row["bits_per_pixel"]) / sum(original)
+    return table
+
+
+def photographs(root: Path, were_jpeg: bool) -> dict[str, Any]:
+    """The middles of validation photographs: of decoded JPEG files, or of others."""
+    paths = read_split(root / "photos", "valid")
+    chosen = [path for path in paths if path.name.startswith("bsds_") == were_jpeg]
+    pictures = [middle(one) for one in load_images(chosen[:: 1 if were_jpeg else EVERY])]
+    return files(pictures, {})
+
+
+def middle(picture: Picture) -> Picture:
+    """At most PART x PART pixels."""
+    top, left = (max(side - PART, 0) // 2 for side in picture.shape[:2])
+    return picture[top : top + PART, left : left + PART]
+
+
+def files(pictures: list[Picture], models: Models) -> dict[str, Any]:
+    """Bits per pixel of every picture in a file of its own: others, ours, models of ours."""
     table: dict[str, Any] = {
         name: {"bits_per_pixel": [8 * s * 3 / p.size for s, p in zip(sizes, pictures, strict=True)]}
         for name, sizes in classical_sizes(pictures).items()
     }
-    original = [8 * q.stat().st_size * 3 / p.size for q, p in zip(paths, pictures, strict=True)]
-    table["png as shipped"] = {"bits_per_pixel": original}
-    for name, model in {EMBEDDED: None, **photo_models()}.items():
-        table[name] = kodak_ours(pictures, model)
+    for name, model in {DEFAULT: None, **models}.items():
+        table[name] = our_files(pictures, model)
+    coded = [Squares().encode(picture, 5) or picture.tobytes() for picture in pictures]
+    sizes = zip(coded, pictures, strict=True)
+    table[SQUARES] = {"bits_per_pixel": [8 * len(data) * 3 / one.size for data, one in sizes]}
     for row in table.values():
         row["mean_bits_per_pixel"] = float(np.mean(row["bits_per_pixel"]))
-        best = table["png as shipped"]["bits_per_pixel"]
-        row["percent_of_png"] = 100 * sum(row["bits_per_pixel"]) / sum(best)
     return table
 
 
-def kodak_ours(pictures: list[Picture], model: str | Path | None) -> dict[str, Any]:
-    """Sizes, overhead over the negative ELBO, seconds."""
-    rows = []
+def our_files(pictures: list[Picture], model: str | Path | None) -> dict[str, Any]:
+    """Sizes, methods, overhead over the negative ELBO where a model is used, seconds."""
+    rows, methods, overheads = [], [], []
     for picture in pictures:
         data, encode = timed(lambda p=picture: laconic.compress(p, lossless=True, model=model))
         back, decode = timed(lambda d=data: np.asarray(laconic.decompress(d, model=model)))
         check_equal([picture], [back])
-        ideal = laconic.open(data).info.ideal_bits
-        rows.append((8 * len(data) * 3 / picture.size, 8 * len(data) / ideal - 1, encode, decode))
+        file = laconic.open(data)
+        methods += [one.method for one in file.info.kinds]
+        if file.info.ideal_bits:
+            overheads.append(8 * len(data) / file.info.ideal_bits - 1)
+        rows.append((8 * len(data) * 3 / picture.size, encode, decode))
     columns = list(zip(*rows, strict=True))
     return {
         "bits_per_pixel": list(columns[0]),
-        "overhead_percent": 100 * float(np.mean(columns[1])),
-        "encode_seconds": float(np.mean(columns[2])),
-        "decode_seconds": float(np.mean(columns[3])),
+        "methods": dict(Counter(methods)),
+        "overhead_percent": 100 * float(np.mean(overheads)) if overheads else None,
+        "encode_seconds": float(np.mean(columns[1])),
+        "decode_seconds": float(np.mean(columns[2])),
     }
 
 
@@ -191,13 +230,15 @@ def exactness(root: Path) -> dict[str, Any]:
     return found
 
 
-TABLES: dict[str, Callable[[Path], dict[str, Any]]] = {
+TABLES: dict[str, Callable[[Path, Models], dict[str, Any]]] = {
     "kodak": kodak,
-    "cifar": lambda root: small_pictures(cifar(root)),
-    "crops": lambda root: small_pictures(crops(root)),
-    "binary-mnist": lambda root: digits(root, "binary-mnist"),
-    "mnist": lambda root: digits(root, "mnist"),
-    "exactness": exactness,
+    "photographs": lambda root, _: photographs(root, were_jpeg=False),
+    "decoded-jpeg": lambda root, _: photographs(root, were_jpeg=True),
+    "cifar": lambda root, models: small_pictures(cifar(root), models),
+    "crops": lambda root, models: small_pictures(crops(root), models),
+    "binary-mnist": lambda root, _: digits(root, "binary-mnist"),
+    "mnist": lambda root, _: digits(root, "mnist"),
+    "exactness": lambda root, _: exactness(root),
 }
 
 
@@ -220,7 +261,8 @@ class Targets:
 
     def small(self, name: str, table: dict[str, Any]) -> None:
         """Pictures of 32x32 pixels: the others, and the ladder's chains."""
-        ours = min(table[name]["bits_per_sample"] for name in LOSSLESS_MODELS if name in table)
+        rows = [table[row] for row in (DEFAULT, *LOSSLESS_MODELS) if row in table]
+        ours = min(row["bits_per_sample"] for row in rows)
         for other in CLASSICAL:
             bound = table[other]["bits_per_sample"]
             self.add(f"{name}, bits per sample, against {other}", bound, ours)
@@ -247,12 +289,16 @@ def targets(document: dict[str, Any]) -> list[dict[str, Any]]:
     if "kodak" in tables:
         means = {name: row["mean_bits_per_pixel"] for name, row in tables["kodak"].items()}
         bound = 0.85 * means["png"]
-        found.add("Kodak, bits per pixel, 85 % of optimised PNG", bound, means[EMBEDDED])
-        found.add("Kodak, bits per pixel, against WebP", means["webp"], means[EMBEDDED])
-        found.add("Kodak, bits per pixel, against JPEG XL", means["jxl"], means[EMBEDDED])
+        found.add("Kodak, bits per pixel, 85 % of optimised PNG", bound, means[DEFAULT])
+        found.add("Kodak, bits per pixel, against WebP", means["webp"], means[DEFAULT])
+        found.add("Kodak, bits per pixel, against JPEG XL", means["jxl"], means[DEFAULT])
         for way, most in (("encode", 1.5), ("decode", 1.0)):
-            seconds = tables["kodak"][EMBEDDED][f"{way}_seconds"]
+            seconds = tables["kodak"][DEFAULT][f"{way}_seconds"]
             found.add(f"Kodak, seconds to {way} 768x512", most, seconds)
+    for name in ("photographs", "decoded-jpeg"):
+        if name in tables:
+            means = {key: row["mean_bits_per_pixel"] for key, row in tables[name].items()}
+            found.add(f"{name}, bits per pixel, against JPEG XL", means["jxl"], means[DEFAULT])
     return found.rows
 
 
@@ -265,14 +311,14 @@ def kept_rows(earlier: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def measure(root: Path, names: list[str]) -> None:
+def measure(root: Path, names: list[str], models: Models) -> None:
     """Make tables anew; those not named stay as they are, and so do rows of absent weights."""
     path = HERE / "results.json"
     document = json.loads(path.read_text()) if path.exists() else {}
     document["title"] = "Lossless files of real pictures"
     for name in names:
         started = time.time()
-        table = TABLES[name](root)
+        table = TABLES[name](root, models)
         table = kept_rows(document.get(name, {}), table) | table
         command = f"python experiments/lossless/run.py --only {name}"
         run = describe_run(command, started, HERE.parents[1], threads=torch.get_num_threads())
@@ -305,10 +351,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=tuple(TABLES), default=tuple(TABLES))
     parser.add_argument("--data", type=Path, default=data_root())
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--no-models", action="store_true", help="keep the rows of single models of photographs"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.step == "measure":
-        measure(arguments.data, list(arguments.only))
+        measure(arguments.data, list(arguments.only), {} if arguments.no_models else photo_models())
         return
     if arguments.step == "merge":
         merge()

@@ -1,9 +1,11 @@
 """Where the bits of a lossless file went: the code length of every sample.
 
-Pixels that an autoregressive model codes have lengths of their own, those of the coder's integers.
-Other methods give a tile a number of bytes, which are spread evenly over it; so are those of an
+Pixels that an autoregressive model or least squares codes have lengths of their own, those of the
+coder's integers. Other methods give a tile a number of bytes, which are spread evenly over it; so are those of an
 alpha plane beside the model.
 """
+
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from laconic.codecs.lossless.chains.bits_back import ChainCoder
 from laconic.codecs.lossless.chains.pixels import PixelCodec, to_steps
 from laconic.codecs.lossless.chains.stacks import GroupShape, IntegerWalk
 from laconic.codecs.lossless.core import Samples, TileCounter
-from laconic.codecs.lossless.direct import MODEL
+from laconic.codecs.lossless.direct import METHODS, MODEL
 from laconic.codecs.lossless.file import LosslessFile
 from laconic.codecs.lossless.header import Bundle, split_tiles
 from laconic.container import Span
@@ -39,8 +41,9 @@ def bits_map(
         progress: called with tiles done and tiles in all.
 
     Returns:
-        One map for each colour, then one for an alpha plane beside the model; a single map where
-        the pixels are coded without the model.
+        One map for each colour, then one for an alpha plane beside the model; of least squares one
+        for each channel, of converted colours those of chroma, luma and chroma. A single map, of
+        tiles, where another method codes the picture.
 
     Raises:
         CorruptFileError: the file is damaged.
@@ -48,7 +51,7 @@ def bits_map(
     """
     bundle, data = file.only_picture()
     if bundle.method != MODEL:
-        return (_of_tiles(bundle),)
+        return _of_samples(bundle, data) or (_of_tiles(bundle),)
     assert ladder is not None, "a file without a model holds no picture that needs one"
     if ladder.levels:
         raise UnsupportedFileError(
@@ -58,6 +61,24 @@ def bits_map(
     grid = bundle.grid
     alpha = [np.full((1, 1), 8 * size, np.float32) for size in bundle.alphas]
     return (*found, *(LevelBits(one, (grid.height, grid.width)) for one in alpha))
+
+
+def _of_samples(bundle: Bundle, data: Span) -> tuple[LevelBits, ...]:
+    """The bits of every sample, channel by channel; none where the method does not say them."""
+    method, grid = METHODS.get(bundle.method), bundle.grid
+    if method is None or bundle.kind.bits != 8:
+        return ()
+    channels = bundle.kind.colours + bool(bundle.alphas)
+    found = np.empty((channels, grid.height, grid.width), np.float32)
+    ends = [0, *accumulate(bundle.sizes)]
+    for number, tile in enumerate(grid):
+        part = data[ends[number] : ends[number + 1]]
+        density = method.bits(part, tile.height, tile.width, channels)
+        if density is None:
+            return ()
+        place = (slice(tile.top, tile.bottom), slice(tile.left, tile.right))
+        found[:, *place] = density.transpose(2, 0, 1)
+    return tuple(LevelBits(one, (1, 1)) for one in found)
 
 
 def _of_tiles(bundle: Bundle) -> LevelBits:

@@ -447,6 +447,7 @@ def code_rows(
     errors: NDArray[np.int32],
     place: tuple[Int, Int, Int],
     reading: bool,
+    spent: NDArray[np.float64],
 ) -> Int:
     """Write or read rows of a plane; returns the number of bytes in `p.data` so far.
 
@@ -457,6 +458,7 @@ def code_rows(
         errors: of the predictions, in units of 2^-4, likewise.
         place: number of the plane, first row, and the row after the last.
         reading: whether to read.
+        spent: for the bits up to each sample, `(planes, height, width)`, or empty.
     """
     c, first, last = place
     right = q.shape[2] - BORDER
@@ -475,6 +477,9 @@ def code_rows(
             _adapt(p, y, x, sample)
             errors[c, y, x] = p.recent[MIXED, y & 1, x]
             learn(s, x - BORDER, HALF * np.float32(2 * sample - around), expected)
+            if spent.size:
+                extent = p.coder[1] - p.coder[0] + 1
+                spent[c, y - BORDER, x - BORDER] = 8 * p.coder[2] - np.log2(extent)
         for k in range(PREDICTIONS):
             p.recent[k, y & 1, right] = p.recent[k, y & 1, right - 1]
     if last == q.shape[1] - 2 * BORDER:

@@ -36,6 +36,8 @@ _START_WEIGHT = 7864
 _EVEN = 1 << 29
 """Of a table: probability one half, no observations."""
 _SLACK_BYTES = 64
+NOTHING: NDArray[np.float64] = np.empty((0, 0, 0))
+"""In place of the bits of each sample, which then are not computed."""
 
 
 def encode_planes(planes: Planes, differences: Sequence[bool]) -> list[bytes]:
@@ -51,7 +53,7 @@ def encode_planes(planes: Planes, differences: Sequence[bool]) -> list[bytes]:
     limit = planes[0].size * 2 + _SLACK_BYTES
     buffers = [np.zeros(0 if _is_flat(one) else limit, np.uint8) for one in planes]
     largest = [int(one.max()) for one in planes]
-    sizes = _code(samples, buffers, largest, differences, reading=False)
+    sizes = _code(samples, buffers, largest, differences, NOTHING)
     return [data[:size].tobytes() for data, size in zip(buffers, sizes, strict=True)]
 
 
@@ -61,6 +63,7 @@ def decode_planes(
     first: Sequence[int],
     largest: Sequence[int],
     differences: Sequence[bool],
+    spent: NDArray[np.float64] = NOTHING,
 ) -> Planes:
     """Decode planes; damaged bytes decode to wrong samples without an error.
 
@@ -70,10 +73,15 @@ def decode_planes(
         first: the first sample of each plane.
         largest: the largest one.
         differences: as for the encoder.
+        spent: set to the bits of each sample, `(planes, height, width)`, unless it is empty.
     """
     samples = _pad(np.array(first), shape)
     buffers = [np.frombuffer(part, np.uint8).copy() for part in parts]
-    _code(samples, buffers, largest, differences, reading=True)
+    _code(samples, buffers, largest, differences, spent, reading=True)
+    if spent.size:
+        for plane in spent.reshape(len(spent), -1):
+            plane[1:] = np.diff(plane)
+            plane[0] = 0.0
     return samples[:, BORDER:-BORDER, BORDER:-BORDER].astype(np.uint8)
 
 
@@ -92,7 +100,8 @@ def _code(
     buffers: Sequence[NDArray[np.uint8]],
     largest: Sequence[int],
     differences: Sequence[bool],
-    reading: bool,
+    spent: NDArray[np.float64],
+    reading: bool = False,
 ) -> list[int]:
     """Code all planes side by side: each waits for the rows of the planes before that it needs."""
     errors = np.zeros(samples.shape, np.int32)
@@ -106,7 +115,8 @@ def _code(
             systems = new_systems(plane.places.size, samples.shape[2] - 2 * BORDER)
             size = 0
             for start, end in line.parts(c):
-                size = code_rows(plane, systems, samples, errors, (c, start, end), reading)
+                place = c, start, end
+                size = code_rows(plane, systems, samples, errors, place, reading, spent)
             return int(size)
         finally:
             line.advance(c, line.height)

@@ -160,3 +160,22 @@ def test_drawings_and_noise_are_not_given_to_least_squares(
     noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3)).astype(np.uint8)
     assert METHODS[choose(noise, 5).method].name == "plain"
     assert METHODS[choose(np.zeros((200, 200, 3), np.uint8), 5).method].name != "least squares"
+
+
+@pytest.mark.parametrize("number", [7, 8])
+def test_the_bits_of_samples_add_up_to_the_bytes(number: int) -> None:
+    colours = KNOWN[0].program.run(photograph(60, 70) // 2 + np.uint8(60))
+    data = METHODS[number].encode(colours, 5)
+    assert data is not None
+    found = METHODS[number].bits(data, *colours.shape)
+    assert found is not None
+    assert found.shape == colours.shape
+    assert found.min() > -1e-6
+    assert 8 * len(data) - 1600 <= found.sum() <= 8 * len(data)
+
+
+def test_methods_of_libraries_do_not_know_the_bits_of_samples() -> None:
+    grey = smooth(20, 20)
+    data = METHODS[2].encode(grey, 5)
+    assert data is not None
+    assert METHODS[2].bits(data, *grey.shape) is None

@@ -3,6 +3,9 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from laconic.codecs.lossless.core import Samples
 
 MODEL: Final = 0
@@ -38,3 +41,12 @@ class DirectMethod(ABC):
         Raises:
             CorruptFileError: the bytes are no picture of this size and kind.
         """
+
+    def bits(
+        self, data: bytes, height: int, width: int, channels: int
+    ) -> NDArray[np.float64] | None:
+        """Bits of each sample of 8 bits, `(height, width, channels)`; None where none are known.
+
+        Those of converted colours are the bits of their luma (second) and chroma.
+        """
+        return None

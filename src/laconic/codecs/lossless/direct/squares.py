@@ -6,7 +6,7 @@ each channel an integer, the number of its bytes; then these bytes. Of three and
 second comes first (`coding.least_squares`). A channel without bytes has one value.
 """
 
-from typing import ClassVar, Final, final
+from typing import ClassVar, Final, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from laconic.codecs.lossless.direct.predicted import ORDERS
 from laconic.container import FieldReader, FieldWriter
 from laconic.errors import CorruptFileError
 
+Number = TypeVar("Number", bound=np.generic)
 LARGEST: Final = 255
 COLOURS: Final = 3
 """Channels in coding order that are predicted from each other, of three or four."""
@@ -52,30 +53,48 @@ class Squares(DirectMethod):
 
     def decode(self, data: bytes, height: int, width: int, channels: int, bits: int) -> Samples:
         """Read them back."""
-        from laconic.coding.least_squares.samples import decode_planes
+        if bits != 8:
+            raise CorruptFileError(f"samples of {bits} bits are not coded by least squares")
+        return _read(data, (channels, height, width))[0]
 
-        if bits != 8 or height * width > MAX_TILE_PIXELS:
-            raise CorruptFileError(
-                f"{width} x {height} samples of {bits} bits are not coded by least squares"
-            )
-        reader = FieldReader(data, "the picture")
-        first, largest = [], []
-        for _ in range(channels):
-            first.append(reader.integer(LARGEST, "a first sample"))
-            largest.append(reader.integer(LARGEST, "a largest sample"))
-            if first[-1] > largest[-1]:
-                raise CorruptFileError("the first sample is larger than the largest")
-        flags = reader.integer((1 << channels) - 1, "which channels are differences")
-        differences = [bool(flags >> k & 1) for k in range(channels)]
-        if any(help_ and not 0 < k < _related(channels) for k, help_ in enumerate(differences)):
-            raise CorruptFileError("a channel is a difference from none")
-        sizes = [reader.integer(reader.left, "the bytes of a channel") for _ in range(channels)]
-        parts = [reader.raw(size) for size in sizes]
-        planes = decode_planes(parts, (channels, height, width), first, largest, differences)
-        samples = np.empty((height, width, channels), np.uint8)
-        for plane, channel in zip(planes, ORDERS[channels], strict=True):
-            samples[..., channel] = plane
-        return samples
+    def bits(self, data: bytes, height: int, width: int, channels: int) -> NDArray[np.float64]:
+        """Bits of each sample; those of the first one are not counted."""
+        return _read(data, (channels, height, width), measured=True)[1]
+
+
+def _read(
+    data: bytes, shape: tuple[int, int, int], measured: bool = False
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Samples `(height, width, channels)`, and their bits if they are measured."""
+    from laconic.coding.least_squares.samples import NOTHING, decode_planes
+
+    channels, height, width = shape
+    if height * width > MAX_TILE_PIXELS:
+        raise CorruptFileError(f"{width} x {height} samples are too many for least squares")
+    reader = FieldReader(data, "the picture")
+    first, largest = [], []
+    for _ in range(channels):
+        first.append(reader.integer(LARGEST, "a first sample"))
+        largest.append(reader.integer(LARGEST, "a largest sample"))
+        if first[-1] > largest[-1]:
+            raise CorruptFileError("the first sample is larger than the largest")
+    flags = reader.integer((1 << channels) - 1, "which channels are differences")
+    differences = [bool(flags >> k & 1) for k in range(channels)]
+    if any(help_ and not 0 < k < _related(channels) for k, help_ in enumerate(differences)):
+        raise CorruptFileError("a channel is a difference from none")
+    sizes = [reader.integer(reader.left, "the bytes of a channel") for _ in range(channels)]
+    parts = [reader.raw(size) for size in sizes]
+    spent = np.zeros(shape) if measured else NOTHING
+    planes = decode_planes(parts, shape, first, largest, differences, spent)
+    return _in_order(planes), _in_order(spent) if measured else spent
+
+
+def _in_order(planes: NDArray[Number]) -> NDArray[Number]:
+    """Planes in coding order to `(height, width, channels)`."""
+    found = np.empty((*planes.shape[1:], len(planes)), planes.dtype)
+    for plane, channel in zip(planes, ORDERS[len(planes)], strict=True):
+        found[..., channel] = plane
+    return found
 
 
 def _related(channels: int) -> int:

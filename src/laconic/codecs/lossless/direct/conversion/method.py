@@ -13,6 +13,7 @@ chroma, luma, the first chroma: methods code the second channel first.
 from typing import ClassVar, Final, cast, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from laconic.codecs.lossless.core import Samples
 from laconic.codecs.lossless.direct.base import DirectMethod
@@ -80,20 +81,32 @@ class Conversion(DirectMethod):
         """Read them back."""
         if bits != 8 or channels < 3:
             raise CorruptFileError(f"{channels} channels of {bits} bits have no conversion")
-        reader = FieldReader(data, "the picture")
-        program = Program.read(reader)
-        exceptions = reader.raw(reader.integer(reader.left, "the length of the exceptions"))
-        number = reader.integer(what="the method of the components")
-        if number not in INNER:
-            raise UnsupportedFileError(
-                f"the file has luma and chroma coded by method {number}, which this laconic does "
-                "not know; update laconic"
-            )
-        rest = reader.raw(reader.left)
-        samples = cast(Bytes, INNER[number].decode(rest, height, width, channels, bits))
+        program, exceptions, method, rest = _take_apart(data)
+        samples = cast(Bytes, method.decode(rest, height, width, channels, bits))
         colours = program.run(samples[..., :3])
         read_exceptions(colours, exceptions)
         return np.dstack([colours, samples[..., 3:]])
+
+    def bits(
+        self, data: bytes, height: int, width: int, channels: int
+    ) -> NDArray[np.float64] | None:
+        """Bits of each component; exceptions are not counted."""
+        *_, method, rest = _take_apart(data)
+        return method.bits(rest, height, width, channels)
+
+
+def _take_apart(data: bytes) -> tuple[Program, bytes, DirectMethod, bytes]:
+    """The program, the exceptions, the method of the components, and its data."""
+    reader = FieldReader(data, "the picture")
+    program = Program.read(reader)
+    exceptions = reader.raw(reader.integer(reader.left, "the length of the exceptions"))
+    number = reader.integer(what="the method of the components")
+    if number not in INNER:
+        raise UnsupportedFileError(
+            f"the file has luma and chroma coded by method {number}, which this laconic does "
+            "not know; update laconic"
+        )
+    return program, exceptions, INNER[number], reader.raw(reader.left)
 
 
 def _encode_inner(samples: Bytes, effort: int) -> tuple[int, bytes]:
