@@ -1,8 +1,8 @@
 """Where the bits of a lossless file went: the code length of every sample.
 
 Pixels that an autoregressive model or least squares codes have lengths of their own, those of the
-coder's integers. Other methods give a tile a number of bytes, which are spread evenly over it; so are those of an
-alpha plane beside the model.
+coder's integers. Other methods give a tile a number of bytes, which are spread evenly over it; so
+are those of an alpha plane beside the model.
 """
 
 from itertools import accumulate

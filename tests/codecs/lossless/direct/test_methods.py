@@ -179,3 +179,17 @@ def test_methods_of_libraries_do_not_know_the_bits_of_samples() -> None:
     data = METHODS[2].encode(grey, 5)
     assert data is not None
     assert METHODS[2].bits(data, *grey.shape) is None
+
+
+@pytest.mark.parametrize(
+    ("effort", "share", "tried"),
+    [(0, 0.9, False), (5, 0.9, True), (5, 0.5, True), (5, 0.2, False), (7, 0.2, True)],
+)
+def test_least_squares_is_tried_on_all_but_crisp_drawings(
+    effort: int, share: float, tried: bool
+) -> None:
+    sketch = Sketch(raw_bits=1000, residual_bits=500.0, repeats=0.5)
+    assert choice._may_be_photograph(effort, sketch, share) is tried
+    noise = Sketch(raw_bits=1000, residual_bits=1000.0, repeats=0.0)
+    assert choice._may_be_photograph(effort, noise, share) is False
+    assert choice._may_be_photograph(9, noise, share) is True

@@ -11,8 +11,8 @@ model or least squares takes more than `CLOSE` of that |
 | 9 | always | all, WebP at its slowest |
 
 Pictures of at most `SMALL` pixels are always given to all. The smallest file is taken. Least
-squares is for photographs: it learns from the picture itself, and is smaller than the model on most
-that are large.
+squares is tried on all but crisp drawings and noise: it learns from the picture itself, and is
+smaller than the model on most photographs that are large.
 
 Colour of 16 bits, and grey of 16 bits with alpha, have methods of their own: plain,
 prediction, levels where they save bytes, and PNG where its fastest setting takes few bytes; at
@@ -51,6 +51,8 @@ CLOSE: Final = 0.9
 """WebP at its default takes more than this share of what it takes at its fastest on photographs."""
 CLEAR: Final = 0.7
 """Of the residual bits: a drawing that takes less is not given to the model."""
+CRISP: Final = 0.35
+"""Of the residual bits: a drawing that takes less is not given to least squares either."""
 REPETITIVE: Final = 1.25
 """PNG at its fastest takes more than this times what it takes at its best on few pictures."""
 LEARNED: Final = 1 << 17
@@ -115,30 +117,39 @@ def choose(samples: Samples, effort: int = EFFORT) -> Direct:
     methods = _CLASSICAL if effort == 0 else _ALL if thorough else _FAST
     first = _smallest(methods, samples, effort if thorough else 0)
     size = sum(map(len, first[1]))
-    clear = 8 * size <= CLEAR * sketch.residual_bits or size <= FEW_BYTES
-    wanted = effort >= FULL or not (sketch.noisy or (clear and effort < THOROUGH))
-    if effort > 0 and wanted:
-        return _choose_photograph(samples, effort, first, thorough)
+    share = 8 * size / max(sketch.residual_bits, 1.0) if size > FEW_BYTES else 0.0
+    if _may_be_photograph(effort, sketch, share):
+        return _choose_photograph(samples, effort, first, thorough, share <= CLEAR)
     if thorough or effort == 0 or first[0] == Plain.number:
         return Direct(*first, complete=True, try_model=False)
     return complete(samples, effort)  # Noise that repeats itself, for instance.
 
 
-def _choose_photograph(samples: Samples, effort: int, first: Coded, thorough: bool) -> Direct:
-    """Least squares or the best of the first methods, for what may be a photograph.
+def _may_be_photograph(effort: int, sketch: Sketch, share: float) -> bool:
+    """Whether least squares is tried; `share`: of the residual bits that other methods take."""
+    if effort in (0, FULL):
+        return effort == FULL
+    return not sketch.noisy and (share > CRISP or effort >= THOROUGH)
+
+
+def _choose_photograph(
+    samples: Samples, effort: int, first: Coded, thorough: bool, clear: bool
+) -> Direct:
+    """Least squares or the best of the first methods, for what is no crisp drawing.
 
     Args:
         samples: the picture.
         effort: 1 to 9.
         first: the best of the methods that were tried.
         thorough: whether these were all, in full.
+        clear: whether they take few bytes, as for drawings.
     """
     own, squares = _encode_squares(samples, effort)
     size, least = (sum(map(len, parts)) for parts in (first[1], squares))
     found = (own, squares) if squares and least < size else first
     large = samples.shape[0] * samples.shape[1] >= LEARNED
     learned = bool(squares) and (large or own == Conversion.number)
-    try_model = effort >= THOROUGH or (effort >= WITH_MODEL and not learned)
+    try_model = effort >= THOROUGH or (effort >= WITH_MODEL and not (learned or clear))
     if not (thorough or try_model) and (not squares or least >= CLOSE * size):
         full = complete(samples, effort)
         if full.size < sum(map(len, found[1])):
