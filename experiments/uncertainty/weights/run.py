@@ -34,6 +34,11 @@ from laconic.training.config import read_config
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results.json"
 EPSILONS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+THRESHOLDS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.25)
+"""Entropies in nats at which distribution functions of other sets are compared."""
+RIVALS = ("lenet-dropout", "lenet-mean-field", "lenet-log-uniform")
+ATTACK_SIZE = 0.3
+"""At which entropies are compared."""
 ATTACKED = 1000
 """Test pictures that adversarial examples are made of."""
 SOURCE = {
@@ -76,8 +81,9 @@ def row_of(recipe: UncertaintyRecipe) -> dict[str, Any]:
     row = {
         **{key: result[key] for key in ("method", "network", "data", "seed", "epochs", "samples")},
         "recipe": recipe.name, "error_percent": 100 * own.error, **asdict(own),
-        "confident": {
-            name: float((entropy <= 0.5).double().mean()) for name, entropy in run.outliers.items()
+        "entropy_cdf": {
+            name: [float((entropy <= most).double().mean()) for most in THRESHOLDS]
+            for name, entropy in run.outliers.items()
         },
         "train_seconds": result["train_seconds"],
     }  # fmt: skip
@@ -108,6 +114,33 @@ def targets(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "ours": round(ours, 3),
                     "met": ours <= table[name],
                 })  # fmt: skip
+    return found + entropy_targets(rows)
+
+
+def entropy_targets(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Entropies of "mnf" beside those of other methods: on notMNIST, and under attack."""
+    found, by_recipe = [], {row["recipe"]: row for row in rows if row["seed"] == 0}
+    own = by_recipe.get("lenet-mnf", {})
+    for name in RIVALS:
+        pair = [
+            one.get("entropy_cdf", {}).get("notmnist") for one in (own, by_recipe.get(name, {}))
+        ]
+        if all(pair):
+            excess = max(a - b for a, b in zip(*pair, strict=True))
+            found.append({
+                "name": f"notMNIST, lenet-mnf: largest excess of its CDF over {name}'s from 0.5 nats",
+                "target": "at most 0", "ours": round(excess, 4), "met": excess <= 0,
+            })  # fmt: skip
+    attacks = [by_recipe.get(name, {}).get("attack", []) for name in ("lenet-mnf", RIVALS[0])]
+    entropies = [
+        row["entropy_nats"] for rows in attacks for row in rows if row["epsilon"] == ATTACK_SIZE
+    ]
+    if len(entropies) == len(attacks):
+        ratio = entropies[0] / entropies[1]
+        found.append({
+            "name": f"entropy under attack of {ATTACK_SIZE}, lenet-mnf over {RIVALS[0]}",
+            "target": "at least 2", "ours": round(ratio, 3), "met": ratio >= 2,
+        })  # fmt: skip
     return found
 
 
