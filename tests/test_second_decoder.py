@@ -13,6 +13,8 @@ from PIL import Image
 
 import laconic
 from laconic import pretrained
+from laconic.codecs.lossless.codec import Core, LosslessCodec
+from laconic.codecs.lossless.file import make_coder
 from laconic.codecs.network.file import NetworkFile
 
 
@@ -46,8 +48,15 @@ def test_lossy_pictures_differ_by_one_level_at_most(
 
 
 @pytest.mark.slow
-def test_lossless_pictures_are_equal(sample: Image.Image) -> None:
-    data = laconic.compress(sample.crop((0, 0, 40, 30)), lossless=True)
-    assert open_lac(data).header.data[0] == 1  # With the model.
+@pytest.mark.parametrize("with_model", [True, False])
+def test_lossless_pictures_are_equal(sample: Image.Image, with_model: bool) -> None:
+    picture = sample.crop((0, 0, 40, 30))
+    if with_model:
+        loaded = pretrained.load("pixels2")
+        core = Core(make_coder(loaded.model), loaded.name, loaded.fingerprint)
+        data = LosslessCodec(core).encode(picture)
+    else:
+        data = laconic.compress(picture, lossless=True)
+    assert open_lac(data).header.data[0] == (1 if with_model else 2)
     (other,) = decode_lossless(open_lac(data), find_model)
     assert np.array_equal(np.asarray(other.image), np.asarray(laconic.decompress(data)))

@@ -120,7 +120,7 @@ def test_compress_opens_what_it_has_written_once(
 
 PATH_OF_DECOMPRESS = {
     "cli", "cli.common", "cli.decompress", "cli.outputs", "pretrained", "pretrained.registry",
-    "codecs.base",
+    "codecs.base", "cores",
     *(f"codecs.image.{name}" for name in ("decoder", "file", "header", "metadata")),
     "codecs.image.picture", "codecs.image.tiles",
     "container.fields", "container.file", "container.storage", "paths",
