@@ -119,6 +119,8 @@ def small_pictures(pictures: list[Picture], models: Models) -> dict[str, Any]:
     }
     default = lossless_codec(None, None, None)
     table[DEFAULT] = asdict(measure_set(pictures, default, SINGLES))
+    for key in ("overhead_percent", "single_payload_bits_per_sample"):  # Of models alone.
+        del table[DEFAULT][key]
     for name, model in models.items():
         table[name] = asdict(measure_set(pictures, codec(model), SINGLES))
     return table
