@@ -6,10 +6,10 @@ import zlib
 
 import numpy as np
 
+from .binary import WORD, BinaryReader
 from .container import Array, Fields, LacError, need
 from .stack import logistic_cdf
 
-WORD = 0xFFFFFFFF
 LIMIT = 1472
 
 
@@ -39,8 +39,7 @@ class Mixer:
         self.bits = min(max(pixels.bit_length() + 1, 12), 21)
         self.tables: list[dict[int, int]] = [{} for _ in range(14)]
         self.weights: dict[int, list[int]] = {}
-        self.data, self.place = data + bytes(4), 4
-        self.low, self.high, self.code = 0, WORD, int.from_bytes(self.data[:4], "big")
+        self.reader = BinaryReader(data)
         self.base: list[int] = []
 
     def bit(self, first: int, node: int, unit: int, rate: int) -> int:
@@ -64,18 +63,7 @@ class Mixer:
         inputs.append(128)
         total += weights[count] * 128
         p = self.squash[min(max(total >> 16, -LIMIT), LIMIT) + LIMIT]
-        extent = self.high - self.low
-        middle = self.low + (extent >> 16) * p + ((extent & 0xFFFF) * p >> 16)
-        bit = int(self.code <= middle)
-        if bit:
-            self.high = middle
-        else:
-            self.low = middle + 1
-        while (self.low ^ self.high) & 0xFF000000 == 0:
-            byte = self.data[self.place] if self.place < len(self.data) else 0
-            self.place += 1
-            self.code = (self.code << 8 & WORD) | byte
-            self.low, self.high = self.low << 8 & WORD, (self.high << 8 & WORD) | 255
+        bit = self.reader.read(p)
         error = ((bit << 16) - p) * rate
         for k in range(count + 1):
             weights[k] += inputs[k] * error + (1 << 22) >> 23

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .binary import BinaryReader
 from .container import Array, Fields, LacError, need
-from .contexts import LIMIT, WORD, median
+from .contexts import LIMIT, median
 from .stack import logistic_cdf
 
 Plane = list[list[int]]
@@ -25,8 +26,7 @@ class Bits:
         self.stretch: list[int] = np.clip(stretch, -LIMIT, LIMIT).tolist()
         self.tables: list[dict[tuple[int, ...], tuple[int, int]]] = [{}, {}, {}]
         self.weights: dict[tuple[int, ...], list[int]] = {}
-        self.data, self.place = data + bytes(4), 4
-        self.low, self.high, self.code = 0, WORD, int.from_bytes(self.data[:4], "big")
+        self.reader = BinaryReader(data)
         self.bits, self.done = int.from_bytes(low, "little"), 0
 
     def bit(self, slots: tuple[tuple[int, ...], ...], unit: tuple[int, ...]) -> int:
@@ -36,18 +36,7 @@ class Bits:
         weights = self.weights.setdefault(unit, [22000, 22000, 22000, 0, 0])
         total = sum(weights[k] * inputs[k] for k in range(4)) >> 16
         p = self.squash[min(max(total, -LIMIT), LIMIT) + LIMIT]
-        extent = self.high - self.low
-        middle = self.low + (extent >> 16) * p + ((extent & 0xFFFF) * p >> 16)
-        bit = int(self.code <= middle)
-        if bit:
-            self.high = middle
-        else:
-            self.low = middle + 1
-        while (self.low ^ self.high) & 0xFF000000 == 0:
-            byte = self.data[self.place] if self.place < len(self.data) else 0
-            self.place += 1
-            self.code = (self.code << 8 & WORD) | byte
-            self.low, self.high = self.low << 8 & WORD, (self.high << 8 & WORD) | 255
+        bit = self.reader.read(p)
         error = ((bit << 16) - p) * (12 + 3000 // (16 + weights[4]))
         for k in range(4):
             weights[k] += inputs[k] * error + (1 << 17) >> 18

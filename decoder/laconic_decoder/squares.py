@@ -6,8 +6,9 @@ from math import isqrt
 
 import numpy as np
 
+from .binary import BinaryReader
 from .container import Array, Fields, need
-from .contexts import LIMIT, WORD, median
+from .contexts import LIMIT, median
 from .stack import logistic_cdf
 
 ONE, HALF = np.float32(1), np.float32(0.5)
@@ -123,8 +124,7 @@ class Bits:
         self.weights: dict[int, list[int]] = {}
         self.seen: dict[int, int] = {}
         self.fixes: dict[tuple[int, int], list[int]] = {}
-        self.data, self.place = data + bytes(4), 4
-        self.low, self.high, self.code = 0, WORD, int.from_bytes(self.data[:4], "big")
+        self.reader = BinaryReader(data)
         self.contexts = [0] * TABLES
         self.group = self.part = 0
 
@@ -147,7 +147,7 @@ class Bits:
         rest = place - base * 2 * LIMIT
         fixes = self.fixes.setdefault((node, self.part), self.fresh.copy())
         fixed = (fixes[base] * (2 * LIMIT - rest) + fixes[base + 1] * rest) // (2 * LIMIT) >> 4
-        bit = self.read(min(max(3 * p + fixed >> 2, 1), 65535))
+        bit = self.reader.read(min(max(3 * p + fixed >> 2, 1), 65535))
         near = base if rest < LIMIT else base + 1
         fixes[near] += (bit << 20) - 16 * bit - fixes[near] >> 6
         seen = self.seen.get(unit, 0)
@@ -158,22 +158,6 @@ class Bits:
         for table, slot, (odds, count) in zip(self.tables, slots, entries, strict=True):
             odds += (4194303 * bit - odds) * ((1 << 17) // (2 * count + 3)) >> 16
             table[slot] = odds, min(count + 1, 59)
-        return bit
-
-    def read(self, p: int) -> int:
-        """A bit that is 1 with probability p / 2^16."""
-        extent = self.high - self.low
-        middle = self.low + (extent >> 16) * p + ((extent & 0xFFFF) * p >> 16)
-        bit = int(self.code <= middle)
-        if bit:
-            self.high = middle
-        else:
-            self.low = middle + 1
-        while (self.low ^ self.high) & 0xFF000000 == 0:
-            byte = self.data[self.place] if self.place < len(self.data) else 0
-            self.place += 1
-            self.code = (self.code << 8 & WORD) | byte
-            self.low, self.high = self.low << 8 & WORD, (self.high << 8 & WORD) | 255
         return bit
 
 
