@@ -1,5 +1,6 @@
 """Least squares: planes come back, and their bytes are the same on every machine."""
 
+import threading
 import zlib
 from collections.abc import Sequence
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from laconic.coding.least_squares import samples
 from laconic.coding.least_squares.kernels import REACH
 from laconic.coding.least_squares.samples import (
     Planes,
@@ -108,3 +110,26 @@ def test_taps_are_known_when_they_are_needed(plane: int, count: int) -> None:
     found = taps(plane)
     assert len(set(found)) == len(found) == count
     assert all((row, column) < (0, 0) for part, row, column in found if part == 0)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_an_error_in_a_thread_ends_all(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: object) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr(samples, "code_rows", fail)
+    with limited(threads), pytest.raises(MemoryError):
+        encode_planes(waves(7), [False] * 4)
+
+
+def test_no_more_threads_run_than_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, code_rows = set(), samples.code_rows
+
+    def watch(*given: object) -> int:
+        seen.add(threading.get_ident())
+        return int(code_rows(*given))
+
+    monkeypatch.setattr(samples, "code_rows", watch)
+    with limited(2):
+        check(waves(7), [False] * 4)
+    assert 1 <= len(seen) <= 2 * 2  # Two for writing, two for reading.

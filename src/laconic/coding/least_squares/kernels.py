@@ -160,9 +160,8 @@ def _logit(p: Plane, part: Int, whole: Int) -> Int:
 
 
 @njit(nogil=True, error_model="numpy", forceinline=True)
-def _mix(p: Plane, node: Int, unit: Int) -> tuple[Int, Int, Int, Int]:
-    """Logit and probability by the network; place of the correction, and its probability."""
-    base: Int = 0
+def _mix(p: Plane, node: Int, unit: Int) -> Int:
+    """The logit of a bit by the network."""
     for j in range(TABLES):
         entry = np.int64(p.tables[j, p.contexts[j] * NODES + node])
         p.inputs[PREDICTIONS + j] = p.maps[STRETCH + (entry >> 14)]
@@ -170,10 +169,7 @@ def _mix(p: Plane, node: Int, unit: Int) -> tuple[Int, Int, Int, Int]:
     total: Int = np.int64(0)
     for j in range(INPUTS):
         total += p.weights[unit, j] * p.inputs[j]
-    logit = min(max(total >> 16, -LIMIT), LIMIT)
-    place = (logit + LIMIT) * (FIXES - 1)
-    base = min(place // (2 * LIMIT), FIXES - 2)
-    return logit, p.maps[LIMIT + logit], base, place - base * 2 * LIMIT
+    return min(max(total >> 16, -LIMIT), LIMIT)
 
 
 @njit(nogil=True, error_model="numpy", forceinline=True)
@@ -181,7 +177,10 @@ def _code(p: Plane, reading: bool, bit: Int, node: Int, kind: Int) -> Int:
     """Write or read a bit of which the inputs of the distributions are set."""
     unit = kind * GROUPS + p.steps[MIXED] * GROUPS // SCALES
     part = (p.guesses[MIXED] + 128 & 255) >> 6
-    _, chance, base, rest = _mix(p, node, unit)
+    logit = _mix(p, node, unit)
+    chance, place = p.maps[LIMIT + logit], (logit + LIMIT) * (FIXES - 1)
+    base = min(place // (2 * LIMIT), FIXES - 2)
+    rest = place - base * 2 * LIMIT
     fixes = p.fixes[node * 4 + part]
     fixed = (fixes[base] * (2 * LIMIT - rest) + fixes[base + 1] * rest) // (2 * LIMIT) >> 4
     final = min(max(3 * chance + fixed >> 2, 1), 65535)

@@ -1,10 +1,11 @@
 """Planes of 8 bits <-> bytes, by least squares and context mixing (see `kernels`)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache
 from math import isqrt
 from threading import Condition
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,57 +104,86 @@ def _code(
     spent: NDArray[np.float64],
     reading: bool = False,
 ) -> list[int]:
-    """Code all planes side by side: each waits for the rows of the planes before that it needs."""
+    """Code all planes, rows of several at once on as many threads as are allowed."""
     errors = np.zeros(samples.shape, np.int32)
-    line = _Line(len(samples), samples.shape[1] - 2 * BORDER)
+    coded = [c for c, data in enumerate(buffers) if len(data)]
+    planes = {
+        c: _make_plane(c, samples.shape, buffers[c], largest[c], differences[c]) for c in coded
+    }
+    systems = {c: new_systems(planes[c].places.size, samples.shape[2] - 2 * BORDER) for c in coded}
+    line, sizes = _Line(coded, samples.shape[1] - 2 * BORDER), [0] * len(buffers)
 
-    def code_plane(c: int) -> int:
-        try:
-            if not len(buffers[c]):
-                return 0
-            plane = _make_plane(c, samples.shape, buffers[c], largest[c], differences[c])
-            systems = new_systems(plane.places.size, samples.shape[2] - 2 * BORDER)
-            size = 0
-            for start, end in line.parts(c):
-                place = c, start, end
-                size = code_rows(plane, systems, samples, errors, place, reading, spent)
-            return int(size)
-        finally:
-            line.advance(c, line.height)
+    def work() -> None:
+        with line:
+            while place := line.take():
+                c = place[0]
+                sizes[c] = code_rows(planes[c], systems[c], samples, errors, place, reading, spent)
+                line.finish(place)
 
-    if allowed() == 1:
-        return [code_plane(c) for c in range(len(samples))]
-    with ThreadPoolExecutor(len(samples)) as pool:  # On two cores, three threads share the work.
-        return list(pool.map(code_plane, range(len(samples))))
+    helpers = min(allowed(), len(coded)) - 1
+    if helpers < 1:
+        work()
+        return sizes
+    with ThreadPoolExecutor(helpers) as pool:
+        started = [pool.submit(work) for _ in range(helpers)]
+        work()
+    for one in started:
+        one.result()
+    return sizes
 
 
 class _Line:
-    """How many rows of each plane are coded."""
+    """The rows that are still to be coded; a context, after whose end or error none are.
 
-    def __init__(self, planes: int, height: int) -> None:
-        self.height = height
-        self._done = [0] * planes
+    Args:
+        planes: their numbers.
+        height: rows of each.
+    """
+
+    def __init__(self, planes: Sequence[int], height: int) -> None:
+        self._height, self._done = height, dict.fromkeys(planes, 0)
+        self._busy: set[int] = set()
         self._changed = Condition()
 
-    def advance(self, plane: int, rows: int) -> None:
-        """Note that so many rows of a plane are coded."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         with self._changed:
-            self._done[plane] = rows
+            self._done = {}
             self._changed.notify_all()
 
-    def parts(self, plane: int) -> Iterator[tuple[int, int]]:
-        """First row, and the row after the last, of each part, once it may be coded."""
-        before = planes_before(plane)
-        for start in range(0, self.height, CHUNK_ROWS):
-            end = min(start + CHUNK_ROWS, self.height)
-            needed = min(end + 1, self.height)
-            with self._changed:
-                self._changed.wait_for(partial(self._have, before, needed))
-            yield start, end
-            self.advance(plane, end)
+    def take(self) -> tuple[int, int, int] | None:
+        """Plane, first row, and the row after the last, once some can be coded; None at the end."""
+        with self._changed:
+            while any(rows < self._height for rows in self._done.values()):
+                ready = [c for c in self._done if self._is_ready(c)]
+                if ready:
+                    plane = min(ready, key=self._done.__getitem__)
+                    self._busy.add(plane)
+                    start = self._done[plane]
+                    return plane, start, min(start + CHUNK_ROWS, self._height)
+                self._changed.wait()
+        return None
 
-    def _have(self, planes: Sequence[int], rows: int) -> bool:
-        return all(self._done[plane] >= rows for plane in planes)
+    def finish(self, place: tuple[int, int, int]) -> None:
+        """Note that these rows are coded."""
+        with self._changed:
+            self._busy.remove(place[0])
+            if self._done:
+                self._done[place[0]] = place[2]
+            self._changed.notify_all()
+
+    def _is_ready(self, plane: int) -> bool:
+        """Whether no thread codes it, and the planes before have the next row and its border.
+
+        The border to the right of a row is set with the row after it.
+        """
+        rows = self._done[plane]
+        needed = min(rows + CHUNK_ROWS + 2, self._height)
+        before = (self._done.get(o, self._height) for o in planes_before(plane))
+        free = plane not in self._busy and rows < self._height
+        return free and all(done >= needed for done in before)
 
 
 def planes_before(plane: int) -> tuple[int, ...]:

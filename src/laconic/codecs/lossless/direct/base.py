@@ -10,6 +10,12 @@ from laconic.codecs.lossless.core import Samples
 
 MODEL: Final = 0
 """The number of the file's model, beside those of the methods."""
+ORDERS: Final = {1: (0,), 2: (0, 1), 3: (1, 0, 2), 4: (1, 0, 2, 3)}
+"""Channels in the order in which our own predictive methods code them, by their number."""
+SMALL: Final = 1 << 14
+"""Pictures of so many pixels are given to all methods."""
+THOROUGH: Final = 7
+"""From this effort on, all pictures are."""
 MAX_STREAM_PIXELS: Final = 1 << 26
 """Pillow refuses to read much larger pictures, so WebP and PNG streams are not written for them."""
 

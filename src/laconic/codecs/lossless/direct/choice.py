@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codecs.lossless.core import Samples
-from laconic.codecs.lossless.direct.base import MODEL, DirectMethod
+from laconic.codecs.lossless.direct.base import MODEL, SMALL, THOROUGH, DirectMethod
 from laconic.codecs.lossless.direct.contexts import Contexts
 from laconic.codecs.lossless.direct.conversion import Conversion, find_conversion
 from laconic.codecs.lossless.direct.levels import Levels, choose_levels
@@ -43,10 +43,7 @@ EFFORT: Final = 5
 """The default."""
 MAX_EFFORT: Final = 9
 WITH_MODEL: Final = 4
-THOROUGH: Final = 7
 FULL: Final = 9
-SMALL: Final = 1 << 14
-"""Of pictures with at most so many pixels all methods are tried."""
 CLOSE: Final = 0.9
 """WebP at its default takes more than this share of what it takes at its fastest on photographs."""
 CLEAR: Final = 0.7

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codecs.lossless.core import Samples
-from laconic.codecs.lossless.direct.base import DirectMethod
+from laconic.codecs.lossless.direct.base import SMALL, DirectMethod
 from laconic.codecs.lossless.direct.contexts import Contexts
 from laconic.codecs.lossless.direct.plain import Plain
 from laconic.codecs.lossless.direct.png import Png
@@ -38,8 +38,6 @@ REPEATS: Final = 8
 """Samples for each level at least, where levels are worth their table."""
 PARTS: Final = 16
 """Of a bit, in estimates."""
-SMALL: Final = 1 << 14
-"""Pictures of so many pixels are given to all methods."""
 NONE, SAME, OWN = 0, 1, 2
 """Of a channel: no levels, those of the channel before, or its own."""
 _MOST_BYTES: Final = 3

@@ -11,12 +11,10 @@ import numpy as np
 
 from laconic.codecs.image.tiles import MAX_TILE_PIXELS
 from laconic.codecs.lossless.core import Samples
-from laconic.codecs.lossless.direct.base import DirectMethod
+from laconic.codecs.lossless.direct.base import ORDERS, DirectMethod
 from laconic.container import FieldReader, FieldWriter
 from laconic.errors import CorruptFileError
 
-ORDERS: Final = {1: (0,), 2: (0, 1), 3: (1, 0, 2), 4: (1, 0, 2, 3)}
-"""Channels in coding order, by their number."""
 LARGEST: Final = 65535
 
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from laconic.codecs.image.tiles import MAX_TILE_PIXELS
 from laconic.codecs.lossless.core import Samples
-from laconic.codecs.lossless.direct.base import DirectMethod
-from laconic.codecs.lossless.direct.predicted import ORDERS
+from laconic.codecs.lossless.direct.base import ORDERS, DirectMethod
 from laconic.container import FieldReader, FieldWriter
 from laconic.errors import CorruptFileError
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from laconic.codecs.lossless.core import Samples
-from laconic.codecs.lossless.direct.base import DirectMethod
+from laconic.codecs.lossless.direct.base import SMALL, THOROUGH, DirectMethod
 from laconic.codecs.lossless.direct.contexts import Contexts
 from laconic.codecs.lossless.direct.conversion.detection import find_conversion
 from laconic.codecs.lossless.direct.conversion.exceptions import (
@@ -34,9 +34,6 @@ from laconic.codecs.lossless.direct.webp import WebP
 from laconic.container import FieldReader, FieldWriter
 from laconic.errors import CorruptFileError, UnsupportedFileError
 
-THOROUGH: Final = 7
-"""From this effort on, and for pictures of at most `SMALL` pixels, all methods are tried."""
-SMALL: Final = 1 << 14
 _FAST: Final[tuple[DirectMethod, ...]] = (Plain(), WebP(), Png())
 _ALL: Final[tuple[DirectMethod, ...]] = (*_FAST, Contexts())
 _PHOTOGRAPHS: Final[tuple[DirectMethod, ...]] = (Squares(),)
